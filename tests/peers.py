@@ -1,6 +1,7 @@
 """Peers of a real server: `connect` makes a good one of the `websockets` library, `RawPeer` one that may misbehave."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
@@ -56,6 +57,16 @@ async def expect_close(peer: ClientConnection, *, timeout: float = WAIT) -> tupl
     pytest.fail(f"expected a close, received {message!r:.200}")
 
 
+async def close(peer: ClientConnection) -> list[str | bytes]:
+    """Close as a peer should, and return what the server had still sent."""
+    await peer.close()
+    messages = []
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            messages.append(await peer.recv())
+    return messages
+
+
 async def eventually(
     probe: Callable[[], Awaitable[T]], holds: Callable[[T], bool], *, timeout: float = 30, interval: float = 0.1
 ) -> T:
@@ -68,10 +79,20 @@ async def eventually(
     return answer
 
 
+def recorded(server: Server, name: str) -> Callable[[], Awaitable[list[list[Any]]]]:
+    """Return a probe for `eventually`: what hooks of the reference server were told about peers of this name."""
+
+    async def probe() -> list[list[Any]]:
+        record: list[list[Any]] = (await asyncio.to_thread(server.get_json, f"/record/{name}/"))["record"]
+        return record
+
+    return probe
+
+
 class RawPeer:
     """A WebSocket client on a plain socket, which sends what it is told and ends how it is told.
 
-    It answers nothing by itself: no ping, no close.
+    It answers nothing by itself: no ping, no close. As a context manager it ends with a RST where it has not ended yet.
     """
 
     def __init__(self, server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -80,6 +101,12 @@ class RawPeer:
         self._writer = writer
         self._protocol: ClientProtocol | None = None
         self._events: list[Event] = []
+
+    async def __aenter__(self) -> "RawPeer":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.reset()
 
     @classmethod
     async def open(cls, server: Server) -> "RawPeer":
@@ -147,9 +174,10 @@ class RawPeer:
 
     async def reset(self) -> None:
         """End the TCP connection at once, as a peer that crashed: the server receives a RST."""
-        linger_not = struct.pack("ii", 1, 0)
-        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_not)
-        self._writer.transport.abort()
+        if not self._writer.is_closing():  # the server may have ended it first
+            linger_not = struct.pack("ii", 1, 0)
+            self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_not)
+            self._writer.transport.abort()
         await self._gone()
 
     def stop_reading(self) -> None:
@@ -160,14 +188,15 @@ class RawPeer:
         assert self._protocol is not None
         async with asyncio.timeout(WAIT):
             while not self._events:
-                if not (data := await self._reader.read(65536)):
-                    raise EOFError("the server ended the connection")
-                self._protocol.receive_data(data)
+                if data := await self._reader.read(65536):
+                    self._protocol.receive_data(data)
+                else:
+                    self._protocol.receive_eof()  # may end the body of a response
                 self._events += self._protocol.events_received()
+                if not data and not self._events:
+                    raise EOFError("the server ended the connection")
         return self._events.pop(0)
 
     async def _gone(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # what ended it is not asked here
             await self._writer.wait_closed()
-        except OSError:
-            return  # the server may have ended it first
