@@ -1,0 +1,25 @@
+"""The Django app: finds the event modules and registers the system checks when Django starts."""
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks
+
+from .checks import check_channel_layer, check_settings
+from .conf import find_problems
+from .registry import registry
+
+__all__ = ["DjangoEtpConfig"]
+
+
+class DjangoEtpConfig(AppConfig):
+    """django_etp in ``INSTALLED_APPS``."""
+
+    name = "django_etp"
+    verbose_name = "Event Transport Protocol"
+
+    def ready(self) -> None:
+        """Register the checks, then import every app's event modules."""
+        checks.register(check_settings)
+        checks.register(check_channel_layer)
+        if not find_problems(getattr(settings, "ETP", {})):
+            registry.discover()

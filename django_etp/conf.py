@@ -1,0 +1,114 @@
+"""The ``ETP`` settings: their types, defaults and units.
+
+``ETP`` in the Django settings is a dict; every key is optional. ``get_settings()`` returns them all, checked;
+``find_problems()`` says what is wrong with them, for the system check.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from django.utils.module_loading import import_string
+
+__all__ = ["EtpSettings", "find_problems", "get_settings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EtpSettings:
+    """All settings of ``ETP``, each under its name in lower case."""
+
+    channel_layer: str = "default"
+    event_modules: Sequence[str] = ("etp_events",)
+    max_message_size: int = 1024 * 1024
+    ack_timeout: float = 10.0
+    max_concurrent_events: int = 100
+    max_queued_events: int = 1000
+    sync_workers: int = 32
+    disconnect_grace: float = 8.0
+    question_timeout: float = 2.0
+    allowed_origins: str | Sequence[str] | None = None
+    json_encoder: str | type[json.JSONEncoder] = "django.core.serializers.json.DjangoJSONEncoder"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> EtpSettings:
+    """Return the settings in force.
+
+    Raises:
+        ImproperlyConfigured: a key is unknown or a value has the wrong type.
+    """
+    values = getattr(settings, "ETP", {})
+    if problems := find_problems(values):
+        raise ImproperlyConfigured(" ".join(problems))
+    return EtpSettings(**{key.lower(): value for key, value in values.items()})
+
+
+def find_problems(values: object) -> list[str]:
+    """Return a sentence for each thing that is wrong with ``values``, the ``ETP`` setting."""
+    if not isinstance(values, Mapping):
+        return [f"ETP must be a dict of settings, got {values!r:.80}."]
+    known = {field.name.upper() for field in fields(EtpSettings)}
+    return [
+        f"ETP[{key!r}] is not a setting. Known are {', '.join(sorted(known))}."
+        if key not in known
+        else f"ETP[{key!r}] must be {expected}, got {value!r:.80}."
+        for key, value in values.items()
+        if key not in known or not _RULES[key][1](value)
+        for expected in [_RULES[key][0] if key in known else ""]
+    ]
+
+
+@receiver(setting_changed)
+def _forget_settings(*, setting: str, **_: object) -> None:
+    if setting == "ETP":
+        get_settings.cache_clear()
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _is_seconds_or_zero(value: object) -> bool:
+    return (value in (0, 0.0) and not isinstance(value, bool)) or _is_seconds(value)
+
+
+def _is_text_list(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) and item for item in value)
+
+
+def _is_encoder(value: object) -> bool:
+    if isinstance(value, str):
+        try:
+            value = import_string(value)
+        except ImportError:
+            return False
+    return isinstance(value, type) and issubclass(value, json.JSONEncoder)
+
+
+_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "CHANNEL_LAYER": ("an alias in CHANNEL_LAYERS, as text", lambda value: isinstance(value, str) and bool(value)),
+    "EVENT_MODULES": ("a list of module names", _is_text_list),
+    "MAX_MESSAGE_SIZE": ("a number of bytes above 0", _is_count),
+    "ACK_TIMEOUT": ("a number of seconds above 0", _is_seconds),
+    "MAX_CONCURRENT_EVENTS": ("a whole number above 0", _is_count),
+    "MAX_QUEUED_EVENTS": ("a whole number above 0", _is_count),
+    "SYNC_WORKERS": ("a whole number above 0", _is_count),
+    "DISCONNECT_GRACE": ("a number of seconds, 0 or more", _is_seconds_or_zero),
+    "QUESTION_TIMEOUT": ("a number of seconds above 0", _is_seconds),
+    "ALLOWED_ORIGINS": (
+        'None, "*", or a list of origins such as "https://example.com"',
+        lambda value: value is None or value == "*" or _is_text_list(value),
+    ),
+    "JSON_ENCODER": ("a subclass of json.JSONEncoder, or the dotted path of one", _is_encoder),
+}

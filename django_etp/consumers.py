@@ -1,0 +1,249 @@
+"""The Channels edge: one ASGI connection in, one ``Connection`` with its handlers behind it.
+
+Rules kept here:
+
+- One receive loop; it reads on while handlers run, so that answers always come through.
+- ``on_connect`` runs before the accept and may refuse; what the client sends meanwhile waits.
+- The end runs once, whatever brought it about: a close of either side, an error, a cancelled task.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+
+from .closing import Disconnect, cut_reason
+from .conf import get_settings
+from .connection import Connection
+from .dispatch import Dispatcher
+from .exceptions import InvalidFrame, MessageTooLarge, ProtocolError, RejectConnection, TooManyEvents
+from .gate import Gate
+from .hub import running_hub
+from .origins import is_origin_allowed
+from .protocol import PING, decode, encode_answer
+from .registry import registry
+
+__all__ = ["EtpConsumer"]
+
+logger = logging.getLogger(__name__)
+
+# daphne cuts a handshake after 5 s.
+_CONNECT_LIMIT = 4.0
+# How long the client has to answer our close before the server is told that we are done, in seconds.
+_CLOSE_WAIT = 2.0
+# daphne kills an application 10 s after the disconnect; hooks at the end have this long.
+_DISCONNECT_LIMIT = 9.0
+
+_Receive = Callable[[], Awaitable[dict[str, Any]]]
+_Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
+    """An ASGI application that speaks ETP; route it with ``EtpConsumer.as_asgi()``.
+
+    Args:
+        namespace: whose handlers, hooks and rooms its connections have.
+        allowed_origins: what the setting ``ALLOWED_ORIGINS`` may be, for this route alone.
+    """
+
+    def __init__(self, namespace: str = "default", allowed_origins: str | Sequence[str] | None = None) -> None:
+        self.namespace = namespace
+        self.allowed_origins = allowed_origins
+
+    async def __call__(self, scope: dict[str, Any], receive: _Receive, send: _Send) -> None:
+        """Serve one connection from its handshake to its end."""
+        if scope["type"] != "websocket":
+            raise ValueError(
+                f"EtpConsumer serves WebSocket connections, got one of type {scope['type']!r}. "
+                "Route it under 'websocket' in ProtocolTypeRouter."
+            )
+        allowed = get_settings().allowed_origins if self.allowed_origins is None else self.allowed_origins
+        if not is_origin_allowed(scope, allowed):
+            await receive()
+            await self._refuse(scope, send)
+            return
+        await _Served(scope, receive, send, self.namespace).run()
+
+    async def _refuse(self, scope: dict[str, Any], send: _Send) -> None:
+        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+        logger.warning(
+            "Refused a handshake for %s from origin %.200r: list it in ETP['ALLOWED_ORIGINS'] if it should pass.",
+            scope.get("path"),
+            ", ".join(origins),
+        )
+        await send({"type": "websocket.close", "code": 4403})
+
+
+class _Served:
+    """One connection while it is served: the handshake, reading, and the end."""
+
+    def __init__(self, scope: dict[str, Any], receive: _Receive, send: _Send, namespace: str) -> None:
+        self._receive = receive
+        self._hub = running_hub()
+        self._handlers = registry.namespace(namespace)
+        self._gate = Gate(send, self._outbox_is_full)
+        self._connection = Connection(
+            scope, self._hub, self._gate, namespace=namespace, accept=self._accept, on_close=self._begin_end
+        )
+        self._dispatcher = Dispatcher(self._connection, self._handlers)
+        self._max_size = get_settings().max_message_size
+        self._reading = asyncio.timeout(None)
+        self._is_reading = False
+        self._accepting = asyncio.Lock()
+        self._was_accepted = False
+        self._was_rejected = False
+        self._connecting: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        self._hub.add(self._connection)
+        disconnect = Disconnect(1001, "the server ended the connection's task")
+        try:
+            async with self._reading:
+                self._is_reading = True
+                disconnect = await self._serve()
+        except TimeoutError:
+            if not self._reading.expired():
+                raise
+        except asyncio.CancelledError:
+            self._connection.lose(disconnect)
+            # A server that stops cancels all its connections' tasks, and may stop once the first of them is done.
+            await self._hub.settle(_DISCONNECT_LIMIT)
+            raise
+        finally:
+            self._is_reading = False
+            self._connection.lose(disconnect)
+        if self._ending is not None:
+            await asyncio.shield(self._ending)
+
+    async def _serve(self) -> Disconnect:
+        message = await self._receive()
+        if message["type"] != "websocket.connect":
+            return _disconnect(message)
+        if self._handlers.on_connect:
+            self._connecting = self._hub.run(self._connect())
+        else:
+            await self._connect()
+        return await self._read()
+
+    async def _read(self) -> Disconnect:
+        connection, dispatcher, receive = self._connection, self._dispatcher, self._receive
+        while True:
+            message = await receive()
+            if message["type"] != "websocket.receive":
+                return _disconnect(message)
+            if connection.disconnect is not None:
+                continue  # closed by us: what still comes in is for nobody
+            text = message.get("text")
+            data: str | bytes = message.get("bytes") or b"" if text is None else text
+            try:
+                self._check_size(data)
+                event = decode(data)
+                if event.is_ack:
+                    connection.resolve(event)
+                elif event.name == PING and event.ack_id:
+                    connection.deliver(encode_answer(event))
+                else:
+                    dispatcher.submit(event)
+            except InvalidFrame as error:
+                self._submit_error(error)
+            except MessageTooLarge as error:
+                self._fail(1009, error)
+            except TooManyEvents as error:
+                self._fail(1008, error)
+
+    async def _connect(self) -> None:
+        """Run the hooks, then accept; where one fails, refuse (HTTP 403), or close if it has accepted already."""
+        connection = self._connection
+        deadline = asyncio.timeout(_CONNECT_LIMIT)
+        try:
+            async with deadline:
+                await self._dispatcher.connect()
+            await connection.aaccept()
+        except RejectConnection as rejection:
+            self._was_rejected = True
+            connection.end(Disconnect(4403, cut_reason(rejection.reason)))
+        except Exception as error:
+            if connection.disconnect is None:
+                doing = f"its on_connect hooks, which have {_CONNECT_LIMIT:g} s" if deadline.expired() else "on_connect"
+                await self._dispatcher.report(error, doing)
+            connection.end(Disconnect(1011, "on_connect failed"))
+        else:
+            self._dispatcher.start()
+
+    async def _accept(self) -> None:
+        async with self._accepting:
+            if self._gate.is_open or self._gate.is_closing:
+                return
+            try:
+                await self._gate.accept()
+            except Exception as error:  # servers raise what they like once the peer is gone
+                logger.debug("Connection %s was gone before its accept: %r", self._connection.id, error)
+                self._connection.lose(Disconnect(1006, "gone before the accept"))
+            else:
+                self._was_accepted = True
+
+    def _check_size(self, data: str | bytes) -> None:
+        size = len(data)
+        # A character is up to 4 bytes: only what may be too large is worth counting.
+        if size * 4 > self._max_size and isinstance(data, str) and not data.isascii():
+            size = len(data.encode(errors="surrogatepass"))
+        if size > self._max_size:
+            raise MessageTooLarge(
+                f"A message must have at most {self._max_size:,} bytes, got {size:,}; the connection is closed "
+                "with 1009. Raise ETP['MAX_MESSAGE_SIZE'] if clients may send more."
+            )
+
+    def _submit_error(self, error: ProtocolError) -> None:
+        try:
+            self._dispatcher.submit(error)
+        except TooManyEvents as too_many:
+            self._fail(1008, too_many)
+
+    def _fail(self, code: int, error: ProtocolError) -> None:
+        self._connection.end(Disconnect(code, type(error).__name__))
+        self._hub.run(self._dispatcher.report(error, "a message it sent"))
+
+    def _outbox_is_full(self) -> None:
+        logger.warning(
+            "Connection %s is closed with 1013: its client reads too slowly, and its outbox is full.",
+            self._connection.id,
+        )
+        self._connection.end(Disconnect(1013, "reads too slowly"), drop=True)
+
+    def _begin_end(self) -> None:
+        self._ending = self._hub.run(self._end())
+
+    async def _end(self) -> None:
+        """Clean up, once; running handlers and the hooks at the end have their time, and no more."""
+        self._dispatcher.stop()
+        try:
+            await self._hub.remove(self._connection)
+        finally:
+            await asyncio.gather(
+                self._stop_reading(), self._dispatcher.finish(get_settings().disconnect_grace), self._run_last_hooks()
+            )
+
+    async def _stop_reading(self) -> None:
+        await self._gate.closed()
+        if self._is_reading:
+            wait = _CLOSE_WAIT if self._was_accepted else 0.0
+            self._reading.reschedule(asyncio.get_running_loop().time() + wait)
+
+    async def _run_last_hooks(self) -> None:
+        if self._connecting is not None:
+            await asyncio.wait([self._connecting])
+        if not self._was_accepted or self._was_rejected:
+            return
+        deadline = asyncio.timeout(_DISCONNECT_LIMIT)
+        try:
+            async with deadline:
+                await self._dispatcher.disconnect()
+        except TimeoutError as error:
+            await self._dispatcher.report(error, f"its on_disconnect hooks, which have {_DISCONNECT_LIMIT:g} s")
+
+
+def _disconnect(message: dict[str, Any]) -> Disconnect:
+    return Disconnect(message.get("code") or 1005, message.get("reason") or "")

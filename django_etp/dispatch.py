@@ -1,0 +1,168 @@
+"""From an event to its handler, and from what that returns to the answer.
+
+Rules kept here:
+
+- Each event is a task of its own; a slow one holds up nothing.
+- Up to ``MAX_CONCURRENT_EVENTS`` run per connection, up to ``MAX_QUEUED_EVENTS`` more wait in order.
+- An event that wants an answer gets exactly one; none where its handler failed or the connection ended.
+- What a handler raises reaches the log and ``on_error``; the connection lives.
+"""
+
+import asyncio
+import inspect
+import logging
+import sys
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from .conf import get_settings
+from .connection import Connection
+from .exceptions import ProtocolError, TooManyEvents
+from .payload import to_text
+from .protocol import Event, encode_answer
+from .registry import Handler, Namespace
+from .threads import keep_database_fresh, run_handler, run_hook
+
+__all__ = ["Dispatcher", "report"]
+
+logger = logging.getLogger(__name__)
+
+_HAS_EAGER_TASKS = sys.version_info >= (3, 12)
+
+
+class Dispatcher:
+    """Runs the handlers and hooks of one connection."""
+
+    __slots__ = ("_connection", "_handlers", "_max_queued", "_max_running", "_queue", "_running", "_tasks")
+
+    def __init__(self, connection: Connection, handlers: Namespace) -> None:
+        self._connection = connection
+        self._handlers = handlers
+        self._max_queued = get_settings().max_queued_events
+        self._max_running = 0  # until start()
+        self._queue: deque[Event | ProtocolError] = deque()
+        self._running = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Let events run, those first that came before."""
+        self._max_running = get_settings().max_concurrent_events
+        while self._queue and self._running < self._max_running:
+            self._start_task(self._handle(self._queue.popleft()))
+
+    def submit(self, item: Event | ProtocolError) -> None:
+        """Handle an event, or report a malformed frame, now or once others are done.
+
+        Raises:
+            TooManyEvents: more wait than may wait.
+        """
+        if self._running < self._max_running:
+            self._start_task(self._handle(item), eager=True)
+        elif len(self._queue) < self._max_queued:
+            self._queue.append(item)
+        else:
+            raise TooManyEvents(
+                f"More than {self._max_queued} events of one connection wait to be handled; it is closed with 1008. "
+                "Raise ETP['MAX_QUEUED_EVENTS'] if clients may send that many at once."
+            )
+
+    def stop(self) -> None:
+        """Let no more events begin."""
+        self._max_running = 0
+        self._queue.clear()
+
+    async def finish(self, grace: float) -> None:
+        """Give running handlers ``grace`` seconds to end, then cancel them."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+        for task in tuple(self._tasks):
+            task.cancel()
+
+    async def connect(self) -> None:
+        """Run the ``on_connect`` hooks; what one raises is raised."""
+        for hook in self._handlers.on_connect:
+            await _call(hook, run_hook, self._connection)
+
+    async def disconnect(self) -> None:
+        """Run the ``on_disconnect`` hooks, each though another failed."""
+        for hook in self._handlers.on_disconnect:
+            try:
+                await _call(hook, run_hook, self._connection, self._connection.disconnect)
+            except Exception as error:
+                await self.report(error, "its on_disconnect hook")
+
+    async def report(self, error: BaseException, doing: str) -> None:
+        """Tell the log and the ``on_error`` hooks of an error; ``doing`` says what failed."""
+        await report(self._handlers, self._connection, error, doing)
+
+    def _start_task(self, coroutine: Coroutine[Any, Any, None], *, eager: bool = False) -> None:
+        self._running += 1
+        if eager and _HAS_EAGER_TASKS:
+            loop = asyncio.get_running_loop()
+            task = asyncio.Task(coroutine, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+            if task.done():
+                return
+        else:
+            task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+
+    async def _handle(self, item: Event | ProtocolError) -> None:
+        # One flat coroutine keeps its own books: a done callback per event costs more than it is worth.
+        try:
+            if isinstance(item, ProtocolError):
+                await self.report(item, "a frame it sent")
+                return
+            handler = self._handlers.events.get(item.name)
+            if handler is None:
+                result = await self._handle_unknown(item)
+            elif handler.is_async:
+                await keep_database_fresh()
+                result = await handler.function(self._connection, item)
+            else:
+                result = await _call(handler, run_handler, self._connection, item)
+            if item.ack_id:
+                await self._connection.answer(encode_answer(item, to_text(result)))
+        except Exception as error:
+            name = item.name if isinstance(item, Event) else ""
+            await self.report(error, f"event {name[:80]!r}")
+        finally:
+            self._tasks.discard(asyncio.current_task())
+            self._running -= 1
+            if self._queue and self._running < self._max_running:
+                self._start_task(self._handle(self._queue.popleft()))
+
+    async def _handle_unknown(self, event: Event) -> object:
+        answer: object = None
+        for hook in self._handlers.on_unknown_event:
+            # It may wait for acks as a handler may, so it takes a handler's thread.
+            result = await _call(hook, run_handler, self._connection, event)
+            answer = answer if result is None else result
+        return answer
+
+
+async def report(handlers: Namespace, connection: Connection | None, error: BaseException, doing: str) -> None:
+    """Tell the log and the ``on_error`` hooks of an error; ``connection`` is ``None`` where there is none yet."""
+    # What a peer or the network did is no fault of this code: no traceback.
+    expected = isinstance(error, ProtocolError)
+    logger.log(
+        logging.WARNING if expected else logging.ERROR,
+        "Connection %s failed at %s: %s: %s",
+        connection.id if connection is not None else "(none yet)",
+        doing,
+        type(error).__name__,
+        error,
+        exc_info=None if expected else error,
+    )
+    for hook in handlers.on_error:
+        try:
+            await _call(hook, run_hook, connection, error)
+        except Exception:
+            logger.exception("The on_error hook %s failed itself.", hook.place)
+
+
+async def _call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
+    if handler.is_async:
+        return await handler.function(*args)
+    result = await run_in_thread(handler.function, *args)
+    return await result if inspect.isawaitable(result) else result

@@ -1,0 +1,133 @@
+"""The errors that django_etp raises.
+
+    EtpError
+    ├── ProtocolError               a rule of ETP or of WebSocket was broken
+    │   ├── InvalidFrame            what arrived is not an ETP frame
+    │   ├── MessageTooLarge         a message passed MAX_MESSAGE_SIZE
+    │   ├── InvalidEventName        an event name that ETP cannot carry, or a reserved one
+    │   ├── InvalidCloseCode        a close code or reason that RFC 6455 does not let an endpoint send
+    │   └── TooManyEvents           a peer sent more events than MAX_QUEUED_EVENTS lets wait
+    ├── InvalidPayload              data that is not JSON where JSON was expected, or cannot become JSON
+    ├── InvalidRoomName             a room name that is not text, or too long
+    ├── AckTimeout                  no answer in time; also a TimeoutError
+    ├── ConnectionClosed            the connection is gone, or was closed before the answer came
+    ├── RejectConnection            raised by on_connect hooks to refuse a connection
+    ├── EventAlreadyRegistered      two handlers for one event
+    ├── LayerUnavailable            the channel layer did not confirm a send
+    ├── MessagesLost                the channel layer dropped messages; given to on_error, never raised
+    ├── IncompleteAnswer            not every process answered a question in time
+    └── SyncCallInEventLoop         a synchronous twin called where an event loop runs; also a RuntimeError
+
+This module imports nothing, so that clients and codecs can use it without Django.
+"""
+
+__all__ = [
+    "AckTimeout",
+    "ConnectionClosed",
+    "EtpError",
+    "EventAlreadyRegistered",
+    "IncompleteAnswer",
+    "InvalidCloseCode",
+    "InvalidEventName",
+    "InvalidFrame",
+    "InvalidPayload",
+    "InvalidRoomName",
+    "LayerUnavailable",
+    "MessageTooLarge",
+    "MessagesLost",
+    "ProtocolError",
+    "RejectConnection",
+    "SyncCallInEventLoop",
+    "TooManyEvents",
+]
+
+
+class EtpError(Exception):
+    """Base class of all errors that django_etp raises."""
+
+
+class ProtocolError(EtpError):
+    """A rule of ETP or of the WebSocket protocol was broken."""
+
+
+class InvalidFrame(ProtocolError):
+    """A message is not an ETP frame; the text says which part is wrong."""
+
+
+class MessageTooLarge(ProtocolError):
+    """A message is larger than the setting MAX_MESSAGE_SIZE allows."""
+
+
+class InvalidEventName(ProtocolError):
+    """An event name that would come back as another frame, or that is reserved."""
+
+
+class InvalidCloseCode(ProtocolError):
+    """A close code or reason that an endpoint must not send (RFC 6455, sections 5.5.1 and 7.4)."""
+
+
+class TooManyEvents(ProtocolError):
+    """A peer sent more events than the setting MAX_QUEUED_EVENTS lets wait."""
+
+
+class InvalidPayload(EtpError):
+    """Data that is not JSON where JSON was expected, or a value that cannot become wire text."""
+
+
+class InvalidRoomName(EtpError):
+    """A room name that is not text of at most 1,000 characters."""
+
+
+class AckTimeout(EtpError, TimeoutError):
+    """The peer did not answer an event in time."""
+
+
+class ConnectionClosed(EtpError):
+    """The connection is gone, unknown, or was closed before the answer came."""
+
+
+class RejectConnection(EtpError):
+    """Raise it in an ``on_connect`` hook to refuse the connection.
+
+    Before the accept the peer sees HTTP 403; after it, close code 4403 with the reason.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class EventAlreadyRegistered(EtpError):
+    """Two handlers were registered for one event; the text names both places."""
+
+
+class LayerUnavailable(EtpError):
+    """The channel layer did not confirm a send in time; local members have had the event already."""
+
+
+class MessagesLost(EtpError):
+    """The channel layer dropped messages on the way to this process; reported to ``on_error``.
+
+    Attributes:
+        group: the channel-layer group whose messages are missing.
+        messages: how many layer messages are missing.
+        frames: how many events were in them.
+    """
+
+    def __init__(self, text: str, *, group: str, messages: int, frames: int) -> None:
+        super().__init__(text)
+        self.group = group
+        self.messages = messages
+        self.frames = frames
+
+
+class IncompleteAnswer(EtpError):
+    """Not every process answered in time; ``answer`` holds what did come."""
+
+    def __init__(self, text: str, *, answer: object) -> None:
+        super().__init__(text)
+        self.answer = answer
+
+
+class SyncCallInEventLoop(EtpError, RuntimeError):
+    """A synchronous twin was called on a thread where an event loop runs; await its ``a…`` twin."""

@@ -1,0 +1,195 @@
+"""The gate of one connection: what it is sent, in order, without anyone waiting for its reader.
+
+Rules kept here:
+
+- One write is under way at a time. While it is, or while frames wait, new frames wait behind them in the outbox.
+- The outbox is bounded in frames and in bytes; a connection whose outbox is full is closed with 1013.
+- Until the gate opens (the accept), frames wait; a rejected connection's are dropped.
+- A close goes out behind the frames before it, once; nothing follows it.
+"""
+
+import asyncio
+import logging
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+__all__ = ["Gate"]
+
+logger = logging.getLogger(__name__)
+
+# What may wait for a reader. Frames of a room are shared between its members, so the bytes are an upper bound.
+_MAX_FRAMES = 65_536
+_MAX_BYTES = 16 * 1024 * 1024
+# A sender of its own connection waits above this many frames, so that a long answer finds its reader's pace.
+_FULL_ENOUGH = 256
+# How long a reader that takes nothing may hold up its close, in seconds.
+_CLOSE_LIMIT = 5.0
+
+_Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_HAS_EAGER_TASKS = sys.version_info >= (3, 12)
+
+
+class Gate:
+    """Writes one connection's messages to the ASGI server."""
+
+    __slots__ = (
+        "_bytes",
+        "_close_message",
+        "_closed",
+        "_drained",
+        "_is_writing",
+        "_on_full",
+        "_outbox",
+        "_send",
+        "is_closing",
+        "is_open",
+    )
+
+    def __init__(self, send: _Send, on_full: Callable[[], None]) -> None:
+        self._send = send
+        self._on_full = on_full
+        self._outbox: deque[str] = deque()
+        self._bytes = 0
+        self._is_writing = False
+        self._close_message: dict[str, Any] | None = None
+        self._closed: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self.is_open = False
+        self.is_closing = False
+
+    async def accept(self, subprotocol: str | None = None) -> None:
+        """Accept the handshake, then let go what waits."""
+        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+        self.is_open = True
+        self._start_writing()
+
+    def write(self, frame: str) -> None:
+        """Write a frame behind all others, at once where nothing is before it. Never waits; after a close: drop it."""
+        if self.is_closing:
+            return
+        self._outbox.append(frame)
+        self._bytes += len(frame)
+        if self.is_open and not self._is_writing:
+            self._start_writing()
+        elif len(self._outbox) > _MAX_FRAMES or (self._bytes > _MAX_BYTES and len(self._outbox) > 1):
+            self._on_full()
+
+    async def send(self, frame: str) -> None:
+        """Write a frame behind all others, waiting while many are before it. See write()."""
+        if self.is_open and not self._is_writing and not self._outbox:
+            await self._send_directly(frame)
+            return
+        self.write(frame)
+        while self.is_open and len(self._outbox) > _FULL_ENOUGH and not self.is_closing:
+            await self._until_drained()
+
+    def close(self, code: int, reason: str, *, drop: bool = False) -> None:
+        """Send a close behind what waits, or in its place (``drop``); before the accept: refuse with HTTP 403."""
+        if self.is_closing:
+            return
+        self.is_closing = True
+        self._close_message = {"type": "websocket.close", "code": code, "reason": reason}
+        if drop or not self.is_open:
+            self._forget_outbox()
+        self._start_writing()
+
+    def abandon(self) -> None:
+        """Forget everything: the peer is gone."""
+        self.is_closing = True
+        self.is_open = False
+        self._close_message = None
+        self._forget_outbox()
+        self._tell_closed()
+
+    async def closed(self) -> None:
+        """Wait until the close has gone out, or 5 s where the reader takes nothing."""
+        if self._closed is None:
+            self._closed = asyncio.get_running_loop().create_future()
+        await asyncio.wait([self._closed], timeout=_CLOSE_LIMIT)
+
+    async def _send_directly(self, frame: str) -> None:
+        # The caller is a task already: no need for another. It writes its own frame alone, so that cancelling
+        # it loses nobody else's.
+        if self.is_closing:
+            return
+        self._is_writing = True
+        try:
+            await self._send({"type": "websocket.send", "text": frame})
+        except Exception as error:
+            self._peer_is_gone(error)
+        finally:
+            self._is_writing = False
+            self._start_writing()
+
+    def _start_writing(self) -> None:
+        if self._is_writing or not (self._outbox or self._close_message):
+            return
+        self._is_writing = True
+        if _HAS_EAGER_TASKS:
+            task = asyncio.Task(self._drain(), loop=asyncio.get_running_loop(), eager_start=True)  # type: ignore[call-arg,unused-ignore]
+        else:
+            task = asyncio.get_running_loop().create_task(self._drain())
+        if not task.done():
+            _writers.add(task)
+            task.add_done_callback(_writers.discard)
+
+    async def _drain(self) -> None:
+        outbox, send = self._outbox, self._send
+        try:
+            while outbox:
+                frame = outbox.popleft()
+                self._bytes -= len(frame)
+                await send({"type": "websocket.send", "text": frame})
+                if self._drained is not None and len(outbox) <= _FULL_ENOUGH:
+                    self._tell_drained()
+            if self._close_message:
+                await self._send_close(self._close_message)
+        except Exception as error:
+            self._peer_is_gone(error)
+        finally:
+            self._is_writing = False
+
+    async def _send_close(self, message: dict[str, Any]) -> None:
+        self._close_message = None
+        try:
+            await self._send(message)
+        except Exception as error:
+            if not 1000 < message["code"] < 3000:
+                raise
+            # daphne takes 1000 and 3000 to 4999 only, and raises on the rest.
+            logger.debug("The server refused close code %s: %r", message["code"], error)
+            await self._send({**message, "code": message["code"] + 3000})
+        self.abandon()
+
+    def _peer_is_gone(self, error: Exception) -> None:
+        # Servers raise what they like once the peer is gone.
+        logger.debug("A write failed, the peer is gone: %r", error)
+        self.abandon()
+
+    async def _until_drained(self) -> None:
+        if self._drained is None:
+            self._drained = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._drained)
+
+    def _forget_outbox(self) -> None:
+        self._outbox.clear()
+        self._bytes = 0
+        self._tell_drained()
+
+    def _tell_drained(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    def _tell_closed(self) -> None:
+        if self._closed is None:
+            self._closed = asyncio.get_running_loop().create_future()
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+
+# The loop holds its tasks weakly; a writer that waits for its reader must not vanish.
+_writers: set[asyncio.Task[None]] = set()

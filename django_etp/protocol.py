@@ -1,0 +1,182 @@
+"""ETP's frames: what one WebSocket text message means, and how an event becomes one.
+
+Rules kept here:
+
+- A frame is ``name||ackId`` or ``name||ackId||data``. It splits at the first two delimiters only; data may hold more.
+- Empty data and absent data are one and the same; encoding leaves the second delimiter out.
+- ``ackId`` is a signed 64-bit decimal number: an optional sign, then ASCII digits. 0 wants no answer.
+- A frame whose name starts with ``__ack_`` is an answer, matched by its number alone.
+- ``decode`` raises nothing but ``InvalidFrame``; ``decode(encode(event)) == event`` for all that ``encode`` accepts.
+
+No Django, no asyncio, no clock: server and client share this module.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from .exceptions import InvalidEventName, InvalidFrame, InvalidPayload
+
+__all__ = ["ACK_PREFIX", "PING", "RESERVED_PREFIX", "Event", "decode", "encode", "encode_answer"]
+
+ACK_PREFIX = "__ack_"
+RESERVED_PREFIX = "__"
+PING = "__ping"
+
+_DELIMITER = "||"
+_ACK_ID_MAX = 2**63 - 1
+_ACK_ID_MIN = -(2**63)
+# int() also takes spaces, underscores and other scripts' digits, which ETP does not.
+_ACK_ID = re.compile(r"[+-]?[0-9]+", re.ASCII)
+# Every number of 18 digits fits 64 bits; longer ones need a look.
+_SAFE_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event: a name, the number of the answer it wants (0: none), and its data as text.
+
+    Data that is absent on the wire is ``""``.
+    """
+
+    name: str
+    ack_id: int = 0
+    data: str = ""
+
+    @property
+    def ack_required(self) -> bool:
+        """Whether the sender waits for an answer."""
+        return self.ack_id != 0
+
+    @property
+    def is_ack(self) -> bool:
+        """Whether this is an answer to an event rather than an event."""
+        return self.name.startswith(ACK_PREFIX)
+
+    def json(self) -> Any:
+        """Return the data parsed as JSON (RFC 8259).
+
+        Raises:
+            InvalidPayload: the data is not JSON. ``NaN`` and ``Infinity`` are not JSON.
+        """
+        try:
+            return json.loads(self.data, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise InvalidPayload(
+                f"The data of event {_cut(self.name)} is not JSON: {error}. It starts with {_cut(self.data)}."
+            ) from error
+
+
+def decode(message: str | bytes) -> Event:
+    """Return the event that a WebSocket message holds, answers included (see ``Event.is_ack``).
+
+    A binary message is read like a text one.
+
+    Raises:
+        InvalidFrame: the message is no ETP frame.
+    """
+    if isinstance(message, bytes):
+        message = _text(message)
+    try:
+        name, ack_text, *data = message.split(_DELIMITER, 2)
+    except (AttributeError, ValueError, TypeError):
+        raise _not_a_frame(message) from None
+    if ack_text.isdigit() and ack_text.isascii() and len(ack_text) <= _SAFE_DIGITS:
+        ack_id = int(ack_text)
+    else:
+        ack_id = _unusual_ack_id(ack_text)
+    return Event(name, ack_id, data[0] if data else "")
+
+
+def encode(event: Event) -> str:
+    """Return the frame of an event, or of an answer (a name that starts with ``__ack_`` and a number other than 0).
+
+    Raises:
+        InvalidEventName: the name would come back as another frame.
+        InvalidFrame: the ack id is not a signed 64-bit number.
+        InvalidPayload: the data is not text, or cannot be UTF-8.
+    """
+    name, ack_id, data = event.name, event.ack_id, event.data
+    _check_name(name)
+    if ack_id == 0 and name.startswith(ACK_PREFIX):
+        raise InvalidEventName(
+            f"An event name must not start with {ACK_PREFIX!r}, which marks answers; got {_cut(name)}. Rename it."
+        )
+    if not isinstance(ack_id, int) or not _ACK_ID_MIN <= ack_id <= _ACK_ID_MAX:
+        raise InvalidFrame(f"An ack id must be a signed 64-bit number, got {_cut(ack_id)}.")
+    _check_data(data)
+    # %d, not the number itself: a bool or an IntEnum is a number here, and must not go out by its name.
+    return f"{name}||{ack_id:d}||{data}" if data else f"{name}||{ack_id:d}"
+
+
+def encode_answer(event: Event, data: str = "") -> str:
+    """Return the frame that answers ``event``.
+
+    Raises:
+        InvalidPayload: the data is not text, or cannot be UTF-8.
+    """
+    _check_data(data)
+    return f"{ACK_PREFIX}{event.name}||{event.ack_id}||{data}" if data else f"{ACK_PREFIX}{event.name}||{event.ack_id}"
+
+
+def _text(message: bytes) -> str:
+    try:
+        return message.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidFrame(f"A binary message must hold UTF-8 text: {error.reason} at byte {error.start}.") from error
+
+
+def _unusual_ack_id(text: str) -> int:
+    if _ACK_ID.fullmatch(text):
+        sign = -1 if text[0] == "-" else 1
+        digits = text.lstrip("+-").lstrip("0") or "0"
+        # 20 digits are past 64 bits, and int() refuses thousands of them with an error of its own.
+        if len(digits) < 20 and _ACK_ID_MIN <= (ack_id := sign * int(digits)) <= _ACK_ID_MAX:
+            return ack_id
+    raise InvalidFrame(
+        f"An ack id must be a signed 64-bit decimal number, got {_cut(text)}. Send 0 where no answer is wanted."
+    )
+
+
+def _not_a_frame(message: object) -> InvalidFrame:
+    if isinstance(message, str):
+        return InvalidFrame(f"A frame must be 'name||ackId' or 'name||ackId||data', got {_cut(message)}.")
+    return InvalidFrame(f"A frame must be str or bytes, got {type(message).__name__}.")
+
+
+def _check_name(name: str) -> None:
+    if not isinstance(name, str):
+        raise InvalidEventName(f"An event name must be str, got {type(name).__name__}.")
+    if _DELIMITER in name or name.endswith("|"):
+        raise InvalidEventName(
+            f"An event name must not hold '||' or end in '|', the frame's delimiter; got {_cut(name)}. Rename it."
+        )
+    if not _is_utf8(name):
+        raise InvalidEventName(f"An event name must be valid Unicode, got the lone surrogate in {_cut(name)}.")
+
+
+def _check_data(data: str) -> None:
+    if not isinstance(data, str):
+        raise InvalidPayload(f"The data of a frame must be str, got {type(data).__name__}. Turn it into text first.")
+    if not _is_utf8(data):
+        raise InvalidPayload(f"The data of a frame must be valid Unicode, got a lone surrogate in {_cut(data)}.")
+
+
+def _is_utf8(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _cut(value: object) -> str:
+    text = ascii(value[:60]) if isinstance(value, str) else ascii(value)[:60]
+    return f"{text}…" if isinstance(value, str) and len(value) > 60 else text

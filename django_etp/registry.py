@@ -1,0 +1,216 @@
+"""Which function handles which event, and which hooks run: the registry behind the decorators.
+
+Rules kept here:
+
+- Each namespace has its own handlers and hooks.
+- One handler an event: a second one is refused, naming both places.
+- Hooks of several apps all run, in the order of ``INSTALLED_APPS``; within an app, as they were registered.
+- Names that start with ``__`` are reserved by ETP.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from asgiref.sync import iscoroutinefunction
+from django.apps import apps
+from django.utils.module_loading import autodiscover_modules
+
+from .conf import get_settings
+from .exceptions import EventAlreadyRegistered, InvalidEventName
+from .protocol import RESERVED_PREFIX, Event, encode
+
+__all__ = [
+    "Handler",
+    "Registry",
+    "etp_event",
+    "on_connect",
+    "on_disconnect",
+    "on_error",
+    "on_unknown_event",
+    "registry",
+]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A registered function, and how to call it."""
+
+    function: Callable[..., Any]
+    is_async: bool
+
+    @property
+    def place(self) -> str:
+        """Where the function is written, for messages to people."""
+        function = inspect.unwrap(self.function)
+        name = getattr(function, "__qualname__", repr(function))
+        code = getattr(function, "__code__", None)
+        where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+        return f"{getattr(function, '__module__', '?')}.{name}{where}"
+
+
+class Hooks:
+    """The hooks of one kind, in app order."""
+
+    __slots__ = ("_handlers",)
+
+    def __init__(self) -> None:
+        self._handlers: list[Handler] = []
+
+    def __iter__(self) -> Iterator[Handler]:
+        return iter(self._handlers)
+
+    def __bool__(self) -> bool:
+        return bool(self._handlers)
+
+    def __copy__(self) -> Hooks:
+        twin = Hooks()
+        twin._handlers = list(self._handlers)
+        return twin
+
+    def add(self, handler: Handler) -> None:
+        """Put a hook behind those of its own and of earlier apps."""
+        # A list of its own each time: whoever is running the old one goes on with it.
+        self._handlers = sorted([*self._handlers, handler], key=_app_position)
+
+
+class Namespace:
+    """The handlers and hooks of one namespace."""
+
+    __slots__ = ("events", "on_connect", "on_disconnect", "on_error", "on_unknown_event")
+
+    def __init__(self) -> None:
+        self.events: dict[str, Handler] = {}
+        self.on_connect = Hooks()
+        self.on_disconnect = Hooks()
+        self.on_error = Hooks()
+        self.on_unknown_event = Hooks()
+
+    def __copy__(self) -> Namespace:
+        twin = Namespace()
+        for name in Namespace.__slots__:
+            setattr(twin, name, copy(getattr(self, name)))
+        return twin
+
+
+class Registry:
+    """All handlers and hooks, by namespace. The decorators are methods of the one instance, ``registry``."""
+
+    def __init__(self) -> None:
+        self._namespaces: defaultdict[str, Namespace] = defaultdict(Namespace)
+
+    def namespace(self, name: str) -> Namespace:
+        """Return the handlers and hooks of a namespace."""
+        return self._namespaces[name]
+
+    def etp_event(self, name: str, *, namespace: str = "default") -> Callable[[_Function], _Function]:
+        """Register the decorated function as the handler of the event ``name``.
+
+        The function takes the connection and the event, and returns the answer: ``None`` for an empty one, str as it
+        is, anything else as JSON. An ``async def`` runs on the event loop, a plain ``def`` in a thread, where the ORM
+        is fine.
+
+        Raises:
+            InvalidEventName: ETP cannot carry the name, or reserves it.
+            EventAlreadyRegistered: the event has a handler already.
+        """
+        _check_event_name(name)
+
+        def register(function: _Function) -> _Function:
+            handler = _handler(function)
+            events = self._namespaces[namespace].events
+            if name in events:
+                raise EventAlreadyRegistered(
+                    f"Event {name!r} (namespace {namespace!r}) has a handler already: {events[name].place}. "
+                    f"{handler.place} would be the second. Rename one of them, or use another namespace."
+                )
+            events[name] = handler
+            return function
+
+        return register
+
+    def on_connect(self, function: Any = None, *, namespace: str = "default") -> Any:
+        """Register a function of the connection that runs before it is accepted.
+
+        It may raise ``RejectConnection``: the peer then sees HTTP 403. It has 4 s.
+        """
+        return self._add_hook("on_connect", function, namespace)
+
+    def on_disconnect(self, function: Any = None, *, namespace: str = "default") -> Any:
+        """Register a function of the connection and a ``Disconnect``; it runs once after an accepted connection."""
+        return self._add_hook("on_disconnect", function, namespace)
+
+    def on_error(self, function: Any = None, *, namespace: str = "default") -> Any:
+        """Register a function of the connection (``None`` where there is none yet) and the exception."""
+        return self._add_hook("on_error", function, namespace)
+
+    def on_unknown_event(self, function: Any = None, *, namespace: str = "default") -> Any:
+        """Register a function of the connection and an event that has no handler; what it returns is the answer."""
+        return self._add_hook("on_unknown_event", function, namespace)
+
+    def discover(self) -> None:
+        """Import the modules named by the setting ``EVENT_MODULES`` from every installed app.
+
+        An error inside such a module is raised as it is.
+        """
+        autodiscover_modules(*get_settings().event_modules)
+
+    @contextmanager
+    def isolated(self) -> Iterator[Registry]:
+        """Undo at the end whatever is registered inside; for tests."""
+        kept = {name: copy(namespace) for name, namespace in self._namespaces.items()}
+        try:
+            yield self
+        finally:
+            self._namespaces.clear()
+            self._namespaces.update(kept)
+
+    def _add_hook(self, kind: str, function: Any, namespace: str) -> Any:
+        def register(function: _Function) -> _Function:
+            hooks: Hooks = getattr(self._namespaces[namespace], kind)
+            hooks.add(_handler(function))
+            return function
+
+        return register if function is None else register(function)
+
+
+def _check_event_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise InvalidEventName(f'etp_event takes the name of the event, as in @etp_event("hello"); got {name!r:.80}.')
+    if name.startswith(RESERVED_PREFIX):
+        raise InvalidEventName(f"Event names that start with '__' are reserved, got {name!r:.80}. Rename the event.")
+    encode(Event(name))
+
+
+def _handler(function: Callable[..., Any]) -> Handler:
+    if not callable(function):
+        raise TypeError(f"A handler must be a function, got {function!r:.80}.")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"A handler must not be a generator: {function!r:.80}. Return the answer instead of yielding.")
+    call = getattr(function, "__call__", None)  # noqa: B004 (an instance's method, which may be async)
+    return Handler(function, iscoroutinefunction(function) or iscoroutinefunction(call))
+
+
+def _app_position(handler: Handler) -> int:
+    if not apps.apps_ready:
+        return 0
+    module = getattr(inspect.unwrap(handler.function), "__module__", None)
+    app = apps.get_containing_app_config(module) if module else None
+    configs = list(apps.get_app_configs())
+    return configs.index(app) if app else len(configs)
+
+
+registry = Registry()
+etp_event = registry.etp_event
+on_connect = registry.on_connect
+on_disconnect = registry.on_disconnect
+on_error = registry.on_error
+on_unknown_event = registry.on_unknown_event

@@ -1,0 +1,310 @@
+"""A client for tests: it speaks ETP with a consumer in the same process, without a server.
+
+    async with EtpCommunicator(user=alice) as client:
+        answer = await client.emit_with_ack("hello", {"name": "Alice"})
+        assert answer.json() == {"greeting": "Hello, Alice"}
+        await client.expect_nothing()
+
+It works with ``TestCase`` and with pytest-django's ``db`` as with ``transactional_db``: plain handlers, and the ORM's
+a-methods, use the database connection of the test.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+from asgiref.sync import sync_to_async
+from channels.auth import AuthMiddlewareStack
+from django.contrib.auth.models import AnonymousUser
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .acks import PendingAcks
+from .closing import Disconnect
+from .consumers import EtpConsumer
+from .exceptions import EtpError, InvalidFrame
+from .payload import to_frame, to_text
+from .protocol import Event, decode, encode_answer
+from .threads import thread_sensitive
+
+__all__ = ["EtpCommunicator", "HandshakeRejected"]
+
+_Application = Callable[[dict[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]]
+
+_TIMEOUT = 3.0
+
+
+class HandshakeRejected(EtpError):
+    """The application refused the handshake; ``status`` is the HTTP status that the client sees."""
+
+    def __init__(self, status: int = 403) -> None:
+        super().__init__(f"The application refused the handshake with HTTP {status}.")
+        self.status = status
+
+
+class EtpCommunicator:
+    """One client of an ETP consumer; an async context manager that connects and disconnects.
+
+    Args:
+        application: the ASGI application; by default an ``EtpConsumer`` with the session and auth middleware.
+        path: the path of the handshake, with its query string.
+        namespace: the consumer's namespace, where no application is given.
+        user: who connects, instead of whom the session's cookie says.
+        session: the Django session that connects, instead of the one that a cookie says.
+        headers: further headers, as pairs of str or bytes.
+        origin: the Origin header, as a browser sends it.
+        subprotocols: the WebSocket subprotocols that the client offers.
+        scope: further keys of the ASGI scope.
+    """
+
+    def __init__(
+        self,
+        application: _Application | None = None,
+        path: str = "/ws/",
+        *,
+        namespace: str = "default",
+        user: Any = None,
+        session: Any = None,
+        headers: Iterable[tuple[str | bytes, str | bytes]] = (),
+        origin: str | None = None,
+        subprotocols: Iterable[str] = (),
+        scope: MutableMapping[str, Any] | None = None,
+    ) -> None:
+        if application is None:
+            consumer = EtpConsumer.as_asgi(namespace=namespace)
+            application = consumer if user is not None or session is not None else AuthMiddlewareStack(consumer)
+        self._application = application
+        self.scope = _scope(path, headers, origin, list(subprotocols)) | dict(scope or {})
+        if user is not None or session is not None:
+            self.scope["user"] = AnonymousUser() if user is None else user
+            if session is not None:
+                self.scope["session"] = session
+        self.subprotocol: str | None = None
+        self._to_application: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._frames: asyncio.Queue[str | Disconnect] = asyncio.Queue()
+        self._handshake: asyncio.Future[bool] | None = None
+        self._acks = PendingAcks()
+        self._disconnect: Disconnect | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.disconnect()
+
+    async def connect(self, *, timeout: float = 6.0) -> None:
+        """Shake hands, waiting up to ``timeout`` seconds.
+
+        Raises:
+            HandshakeRejected: the application refused.
+            TimeoutError: it neither accepted nor refused in time.
+        """
+        if self._task is not None:
+            raise EtpError("This communicator is connected already, or was: make a new one for each connection.")
+        self._handshake = asyncio.get_running_loop().create_future()
+        await self._to_application.put({"type": "websocket.connect"})
+        # A context of its own: a server does not run connections in the context of a test.
+        self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
+        async with asyncio.timeout(timeout):
+            waiting: set[asyncio.Future[Any]] = {self._handshake, self._task}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if not self._handshake.done():
+            await self._task
+            raise EtpError("The application ended without accepting or refusing the handshake.")
+        if not self._handshake.result():
+            await self._task
+            raise HandshakeRejected
+
+    async def disconnect(self, code: int = 1000, reason: str = "", *, timeout: float = 12.0) -> None:
+        """Close the connection and wait, up to ``timeout`` seconds, until the application has cleaned up.
+
+        Raises what the application raised.
+        """
+        if self._task is None:
+            return
+        self._acks.close()
+        await self._to_application.put({"type": "websocket.disconnect", "code": code, "reason": reason})
+        async with asyncio.timeout(timeout):
+            await asyncio.shield(self._task)
+
+    async def emit(self, event: str, data: object = None) -> None:
+        """Send an event that wants no answer; ``data`` as for ``Connection.emit()``."""
+        await self.send_frame(to_frame(event, data))
+
+    async def emit_with_ack(self, event: str, data: object = None, *, timeout: float = _TIMEOUT) -> Event:
+        """Send an event and return the answer to it; other events that come meanwhile wait for ``expect_event()``.
+
+        Raises:
+            AckTimeout: no answer came within ``timeout`` seconds.
+            ConnectionClosed: the application closed the connection first.
+        """
+        ack_id, future = self._acks.open()
+        await self.send_frame(to_frame(event, data, ack_id))
+        return await self._acks.wait(ack_id, future, timeout)
+
+    async def answer(self, event: Event, data: object = None) -> None:
+        """Answer an event that the application sent."""
+        await self.send_frame(encode_answer(event, to_text(data)))
+
+    async def send_frame(self, message: str | bytes) -> None:
+        """Send a message as it is: str as a text message, bytes as a binary one."""
+        key = "text" if isinstance(message, str) else "bytes"
+        await self._to_application.put({"type": "websocket.receive", key: message})
+
+    async def receive_frame(self, *, timeout: float = _TIMEOUT) -> str:
+        """Return the next frame as it is; answers to ``emit_with_ack()`` are not among them.
+
+        Raises:
+            AssertionError: none came within ``timeout`` seconds, or the connection was closed instead.
+        """
+        frame = await self._next(timeout, "a frame")
+        if isinstance(frame, Disconnect):
+            raise AssertionError(f"Expected a frame, but the connection was closed: {frame}.")
+        return frame
+
+    async def expect_event(self, name: str | None = None, *, timeout: float = _TIMEOUT) -> Event:
+        """Return the next event, which must have this name where one is given.
+
+        Raises:
+            AssertionError: another event came, the connection was closed, or nothing came within ``timeout`` seconds.
+        """
+        event = decode(await self.receive_frame(timeout=timeout))
+        if name is not None and event.name != name:
+            raise AssertionError(f"Expected the event {name!r}, got {event}.")
+        return event
+
+    async def expect_nothing(self, *, timeout: float = 0.1) -> None:
+        """Check that nothing comes within ``timeout`` seconds.
+
+        Raises:
+            AssertionError: a frame came, or the connection was closed.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                frame = await self._frames.get()
+        except TimeoutError:
+            return
+        raise AssertionError(f"Expected nothing, got {frame!r:.300}.")
+
+    async def expect_close(self, code: int | None = None, *, timeout: float = _TIMEOUT) -> Disconnect:
+        """Return how the application closes the connection; frames before the close are passed over.
+
+        Raises:
+            AssertionError: it was closed with another code than the one given, or not within ``timeout`` seconds.
+        """
+        while not isinstance(frame := await self._next(timeout, "a close"), Disconnect):
+            pass
+        if code is not None and frame.code != code:
+            raise AssertionError(f"Expected close code {code}, got {frame}.")
+        return frame
+
+    async def _next(self, timeout: float, expected: str) -> str | Disconnect:
+        if self._disconnect is not None and self._frames.empty():
+            return self._disconnect
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._frames.get()
+        except TimeoutError:
+            raise AssertionError(f"Expected {expected} within {timeout:g} s, got nothing.") from None
+
+    async def _run(self) -> None:
+        with thread_sensitive():
+            async with _shared_database_connections():
+                await self._application(self.scope, self._to_application.get, self._receive_from_application)
+
+    async def _receive_from_application(self, message: dict[str, Any]) -> None:
+        assert self._handshake is not None
+        match message["type"]:
+            case "websocket.accept":
+                self.subprotocol = message.get("subprotocol")
+                self._handshake.set_result(True)
+            case "websocket.send":
+                if not self._handshake.done():
+                    raise EtpError("The application sent a message before it accepted the handshake.")
+                self._take(message["text"])
+            case "websocket.close" if self._handshake.done():
+                self._disconnect = Disconnect(message.get("code", 1000), message.get("reason") or "")
+                self._acks.close()
+                self._frames.put_nowait(self._disconnect)
+                await self._to_application.put({"type": "websocket.disconnect", "code": self._disconnect.code})
+            case "websocket.close":
+                self._handshake.set_result(False)
+
+    def _take(self, frame: str) -> None:
+        try:
+            event = decode(frame)
+        except InvalidFrame:
+            self._frames.put_nowait(frame)
+            return
+        if not event.is_ack or not self._acks.resolve(event):
+            self._frames.put_nowait(frame)
+
+
+def _scope(
+    path: str, headers: Iterable[tuple[str | bytes, str | bytes]], origin: str | None, subprotocols: list[str]
+) -> dict[str, Any]:
+    path, _, query = path.partition("?")
+    pairs = [(_bytes(name).lower(), _bytes(value)) for name, value in headers]
+    if not any(name == b"host" for name, _ in pairs):
+        pairs.append((b"host", b"testserver"))
+    if origin is not None:
+        pairs.append((b"origin", origin.encode()))
+    return {
+        "type": "websocket",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "scheme": "ws",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": pairs,
+        "subprotocols": subprotocols,
+        "client": ("127.0.0.1", 0),
+        "server": ("testserver", 80),
+    }
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("latin-1")
+
+
+@asynccontextmanager
+async def _shared_database_connections() -> AsyncIterator[None]:
+    """Let asgiref's shared thread use the database connections of this one, with the test's transaction in them."""
+    mine = {
+        alias: connection
+        for alias in connections
+        if (connection := getattr(connections._connections, alias, None)) is not None  # type: ignore[attr-defined]
+        and connection.in_atomic_block
+    }
+    theirs: dict[str, BaseDatabaseWrapper | None] = await sync_to_async(_lend)(mine)
+    try:
+        yield
+    finally:
+        await sync_to_async(_take_back)(mine, theirs)
+
+
+def _lend(lent: dict[str, BaseDatabaseWrapper]) -> dict[str, BaseDatabaseWrapper | None]:
+    kept = {}
+    for alias, connection in lent.items():
+        own = getattr(connections._connections, alias, None)  # type: ignore[attr-defined]
+        if own is connection:
+            continue  # the same thread, as under TestCase, or lent already
+        kept[alias] = own
+        connection.inc_thread_sharing()
+        connections[alias] = connection
+    return kept
+
+
+def _take_back(lent: dict[str, BaseDatabaseWrapper], kept: dict[str, BaseDatabaseWrapper | None]) -> None:
+    for alias, own in kept.items():
+        lent[alias].dec_thread_sharing()
+        if own is None:
+            del connections[alias]
+        else:
+            connections[alias] = own

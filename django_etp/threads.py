@@ -1,0 +1,99 @@
+"""Threads for plain functions: event handlers in one bounded pool, hooks in another.
+
+Rules kept here:
+
+- A plain function never runs in the one thread that asgiref shares, where one that waits stops a whole server.
+- Hooks and cleanup have threads of their own, so that handlers waiting for acks cannot starve them.
+- Django's database connections are closed when they are too old or broken, before and after each call.
+- After a fork the child starts pools of its own.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections
+
+from .conf import get_settings
+
+__all__ = ["keep_database_fresh", "run_handler", "run_hook", "thread_sensitive"]
+
+# How often asgiref's shared thread, where the ORM's a-methods run, has its connections looked after, in seconds.
+_FRESH_FOR = 10.0
+
+_pools: dict[tuple[str, int], ThreadPoolExecutor] = {}
+_looked_after_at = 0.0
+_calls: set[asyncio.Task[Any]] = set()
+_is_thread_sensitive: ContextVar[bool] = ContextVar("django_etp_is_thread_sensitive", default=False)
+
+
+@contextmanager
+def thread_sensitive() -> Iterator[None]:
+    """Let plain functions started inside run where the caller's ORM runs, on its database connection; for tests."""
+    token = _is_thread_sensitive.set(True)
+    try:
+        yield
+    finally:
+        _is_thread_sensitive.reset(token)
+
+
+async def run_handler(function: Callable[..., Any], *args: Any) -> Any:
+    """Run a plain event handler in a thread, at most ``SYNC_WORKERS`` at a time, and return what it returns."""
+    return await _run("etp-handler", function, *args)
+
+
+async def run_hook(function: Callable[..., Any], *args: Any) -> Any:
+    """Run a plain hook in a thread that no event handler can take, and return what it returns."""
+    return await _run("etp-hook", function, *args)
+
+
+async def keep_database_fresh() -> None:
+    """Close too old or broken connections of asgiref's shared thread; cheap to call before each async handler."""
+    global _looked_after_at
+    now = time.monotonic()
+    if now - _looked_after_at > _FRESH_FOR and not _is_thread_sensitive.get():
+        _looked_after_at = now
+        await sync_to_async(close_old_connections)()
+
+
+async def _run(kind: str, function: Callable[..., Any], *args: Any) -> Any:
+    if _is_thread_sensitive.get():
+        call = sync_to_async(function, thread_sensitive=True)(*args)
+    else:
+        call = sync_to_async(_call, thread_sensitive=False, executor=_pool(kind))(function, *args)
+    # Cancelled, sync_to_async would wait for its thread: leave that behind instead, it ends when it ends.
+    task = asyncio.get_running_loop().create_task(call)
+    _calls.add(task)
+    task.add_done_callback(_forget_call)
+    return await asyncio.shield(task)
+
+
+def _forget_call(task: asyncio.Task[Any]) -> None:
+    _calls.discard(task)
+    if not task.cancelled():
+        task.exception()  # where nobody is left to hear it
+
+
+def _call(function: Callable[..., Any], *args: Any) -> Any:
+    close_old_connections()
+    try:
+        return function(*args)
+    finally:
+        close_old_connections()
+
+
+def _pool(kind: str) -> ThreadPoolExecutor:
+    key = kind, get_settings().sync_workers
+    if key not in _pools:
+        _pools[key] = ThreadPoolExecutor(key[1], thread_name_prefix=kind)
+    return _pools[key]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pools.clear)
