@@ -155,9 +155,10 @@ class _Served:
             except InvalidFrame as error:
                 self._submit_error(error)
             except MessageTooLarge as error:
-                self._fail(1009, error)
+                # The reference's words: its limit reads one byte further, to tell too large from just fitting.
+                self._fail(1009, error, f"read limited at {self._max_size + 1} bytes")
             except TooManyEvents as error:
-                self._fail(1008, error)
+                self._fail(1008, error, "too many events")
 
     async def _connect(self) -> None:
         """Run the hooks, then accept; where one fails, refuse (HTTP 403), or close if it has accepted already."""
@@ -205,10 +206,10 @@ class _Served:
         try:
             self._dispatcher.submit(error)
         except TooManyEvents as too_many:
-            self._fail(1008, too_many)
+            self._fail(1008, too_many, "too many events")
 
-    def _fail(self, code: int, error: ProtocolError) -> None:
-        self._connection.end(Disconnect(code, type(error).__name__))
+    def _fail(self, code: int, error: ProtocolError, reason: str) -> None:
+        self._connection.end(Disconnect(code, reason))
         self._hub.run(self._dispatcher.report(error, "a message it sent"))
 
     def _outbox_is_full(self) -> None:
