@@ -1,4 +1,4 @@
-"""The reference server at `/ws/` and `/`, what goes wrong on purpose at `/misbehaving/`, rooms across processes at `/cluster/`, HTTP everywhere else."""
+"""The reference server at `/ws/` and `/`, other namespaces at paths of their own, HTTP everywhere else."""
 
 import os
 
