@@ -96,6 +96,11 @@ class ClusterLink:
 
     # What the hub calls
 
+    @property
+    def peers(self) -> frozenset[str]:
+        """The ids of the other hubs that live."""
+        return self._peers.ids
+
     async def start(self) -> None:
         """Take the place: hear the control groups, say hello; waits until the own hello came back, 1 s at most."""
         if self._started is None:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from .acks import PendingAcks
 from .closing import Disconnect, check_close
 from .conf import get_settings
+from .data import ConnectionData
 from .exceptions import ConnectionClosed
 from .gate import Gate
 from .hub import Hub
@@ -21,6 +22,7 @@ from .loops import arun_on, refuse_in_event_loop, run_on
 from .members import ConnectionInfo
 from .payload import to_frame
 from .protocol import PING, Event, encode
+from .sessions import ConnectionSession
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -37,7 +39,6 @@ class Connection:
     Attributes:
         id: names the connection in every process; ``<hub id>.<random>``.
         scope: the ASGI scope of the handshake.
-        data: a dict for what belongs to this connection.
         namespace: the namespace of its consumer.
     """
 
@@ -51,7 +52,7 @@ class Connection:
         "_hub",
         "_on_close",
         "_rooms",
-        "data",
+        "_session",
         "id",
         "namespace",
         "scope",
@@ -70,7 +71,7 @@ class Connection:
         self.scope = scope
         self.namespace = namespace
         self.id = hub.new_connection_id()
-        self.data: dict[str, Any] = {}
+        self._session = ConnectionSession(self.id, scope.get("session"), hub.living_hubs)
         self._hub = hub
         self._gate = gate
         self._acks = PendingAcks()
@@ -90,9 +91,24 @@ class Connection:
         return user
 
     @property
+    def data(self) -> ConnectionData:
+        """A dict for what belongs to this connection, with str keys and JSON values.
+
+        It is kept in the Django session and written after the hook or handler that changed it, before its answer goes
+        out; views see it at ``request.session["etp"][connection.id]``. It is removed when the connection ends.
+        """
+        data = self._session.data
+        data.is_touched = True
+        return data
+
+    @property
     def session(self) -> "SessionBase | None":
-        """The user's Django session; ``None`` where no session middleware is around the consumer."""
-        return self.scope.get("session")
+        """The user's Django session; ``None`` where no session middleware is around the consumer.
+
+        It is what the handshake loaded. Keys that a handler changes are written after it, into the session as it then
+        is; what others wrote stays.
+        """
+        return self._session.session
 
     @property
     def rooms(self) -> frozenset[str]:
@@ -205,6 +221,35 @@ class Connection:
         self._from_thread("close", self._close, Disconnect(code, reason))
 
     # What the hub and the consumer call, on the connection's own loop
+
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether a handler may have changed the data or the session."""
+        return self._session.is_touched
+
+    @property
+    def session_key(self) -> str | None:
+        """The key of its stored session, if there is one."""
+        return self._session.key
+
+    async def save(self, *, can_create: bool = False) -> None:
+        """Write what a handler changed in the data or the session; see ConnectionSession.save()."""
+        if not await self._session.save(can_create=can_create):
+            self._session_is_gone()
+        self._session.look_after(lambda: self._hub.run(self._restore()))
+
+    async def forget_data(self) -> None:
+        """Remove the data from the session: the connection has ended."""
+        await self._session.remove()
+
+    async def _restore(self) -> None:
+        if self._disconnect is None and not await self._session.restore():
+            self._session_is_gone()
+
+    def _session_is_gone(self) -> None:
+        # An anonymous visitor's data lives on in memory; a user has logged out, or has a session of another key now.
+        if self.user.is_authenticated:
+            self.end(Disconnect(4401, "session ended"))
 
     def deliver(self, frame: str) -> None:
         """Send a ready-made frame; it never waits, and is dropped where the connection has ended."""

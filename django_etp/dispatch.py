@@ -121,16 +121,26 @@ class Dispatcher:
                 result = await handler.function(self._connection, item)
             else:
                 result = await _call(handler, run_handler, self._connection, item)
+            if self._connection.has_unsaved:
+                await self._connection.save()
             if item.ack_id:
                 await self._connection.answer(encode_answer(item, to_text(result)))
         except Exception as error:
             name = item.name if isinstance(item, Event) else ""
             await self.report(error, f"event {name[:80]!r}")
+            await self._save_after_failure()
         finally:
             self._tasks.discard(asyncio.current_task())
             self._running -= 1
             if self._queue and self._running < self._max_running:
                 self._start_task(self._handle(self._queue.popleft()))
+
+    async def _save_after_failure(self) -> None:
+        if self._connection.has_unsaved:
+            try:
+                await self._connection.save()
+            except Exception as error:
+                await self.report(error, "saving its data")
 
     async def _handle_unknown(self, event: Event) -> object:
         answer: object = None

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 __all__ = ["Gate"]
@@ -62,9 +62,12 @@ class Gate:
         self.is_open = False
         self.is_closing = False
 
-    async def accept(self, subprotocol: str | None = None) -> None:
+    async def accept(self, subprotocol: str | None = None, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Accept the handshake, then let go what waits."""
-        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+        message: dict[str, Any] = {"type": "websocket.accept", "subprotocol": subprotocol}
+        if headers:
+            message["headers"] = list(headers)
+        await self._send(message)
         self.is_open = True
         self._start_writing()
 

@@ -154,6 +154,10 @@ class Hub:
             self._room_of_group.pop(group, None)
             await self._link.leave(group)
 
+    def living_hubs(self) -> frozenset[str]:
+        """Return the ids of this hub and of all others that live."""
+        return self._link.peers | {self.id}
+
     # Looking
 
     def member(self, namespace: str, connection_id: str) -> Member | None:
