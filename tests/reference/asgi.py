@@ -1,0 +1,25 @@
+"""The reference server at `/ws/` and `/`, what goes wrong on purpose at `/misbehaving/`, HTTP everywhere else."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.reference.settings")
+http = get_asgi_application()
+
+from channels.auth import AuthMiddlewareStack  # noqa: E402  # needs the apps
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.urls import path  # noqa: E402
+from django_etp.consumers import EtpConsumer  # noqa: E402
+
+reference = EtpConsumer.as_asgi()
+misbehaving = EtpConsumer.as_asgi(namespace="misbehaving")
+
+application = ProtocolTypeRouter(
+    {
+        "http": http,
+        "websocket": AuthMiddlewareStack(
+            URLRouter([path("", reference), path("ws/", reference), path("misbehaving/", misbehaving)])
+        ),
+    }
+)

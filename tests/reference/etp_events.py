@@ -1,0 +1,62 @@
+"""The handlers of the reference server behind the transcripts, no more and no less."""
+
+import asyncio
+
+from django_etp import AckTimeout, Connection, Event, etp_event, on_connect, rooms
+
+
+@on_connect
+async def join_all(connection: Connection) -> None:
+    await connection.ajoin("all")
+
+
+@etp_event("hello")
+async def hello(connection: Connection, event: Event) -> str:
+    return "hello handled"
+
+
+@etp_event("echo")
+async def echo(connection: Connection, event: Event) -> str:
+    return event.data
+
+
+@etp_event("nil")
+async def nil(connection: Connection, event: Event) -> None:
+    return None
+
+
+@etp_event("empty")
+async def empty(connection: Connection, event: Event) -> str:
+    return ""
+
+
+@etp_event("slow")
+async def slow(connection: Connection, event: Event) -> str:
+    await asyncio.sleep(0.3)
+    return "slow done"
+
+
+@etp_event("ask")
+async def ask(connection: Connection, event: Event) -> str:
+    try:
+        answer = await connection.aemit_with_ack("question", event.data, timeout=1)
+    except AckTimeout:
+        return "err:failed to wait ack: context deadline exceeded"  # the reference's words
+    return f"got:{answer.data}"
+
+
+@etp_event("broadcast")
+async def broadcast(connection: Connection, event: Event) -> int:
+    await rooms.aemit("all", "news", event.data)
+    return await rooms.acount("all")
+
+
+@etp_event("bye")
+async def bye(connection: Connection, event: Event) -> str:
+    await connection.aclose()
+    return "after close"
+
+
+@etp_event("")
+async def empty_name(connection: Connection, event: Event) -> str:
+    return "empty name handled"

@@ -1,0 +1,67 @@
+"""Handlers of a namespace of their own, for what the reference server does not do, and a record of what hooks saw.
+
+A peer that names itself in its query string (`/ws/?some-name`) is found in the record by that name.
+"""
+
+import asyncio
+from collections import defaultdict
+from typing import Any
+
+from django_etp import Connection, ConnectionClosed, Disconnect, Event, etp_event, on_connect, on_disconnect, on_error
+
+NAMESPACE = "misbehaving"
+
+record: dict[str, list[list[Any]]] = defaultdict(list)
+
+
+def _name(connection: Connection | None) -> str:
+    return "" if connection is None else connection.scope["query_string"].decode()
+
+
+def _note(connection: Connection | None, *entry: Any) -> None:
+    if name := _name(connection):
+        record[name].append(list(entry))
+
+
+@on_disconnect
+async def note_disconnect(connection: Connection, disconnect: Disconnect) -> None:
+    _note(connection, "disconnect", disconnect.code)
+
+
+@on_error
+async def note_error(connection: Connection | None, error: Exception) -> None:
+    _note(connection, "error", type(error).__name__)
+
+
+@on_connect(namespace=NAMESPACE)
+async def do_as_the_name_says(connection: Connection) -> None:
+    """Join first: whoever is gone or refused after that must not stay a member."""
+    await connection.ajoin("waiting")
+    _note(connection, "connect", True)
+    name = _name(connection)
+    if name.startswith("accept"):
+        await connection.aaccept()
+    if name.endswith("raise"):
+        raise RuntimeError("on_connect raised")
+    if name.startswith(("wait", "accept")):
+        await asyncio.sleep(0.3)
+
+
+on_disconnect(namespace=NAMESPACE)(note_disconnect)
+on_error(namespace=NAMESPACE)(note_error)
+
+
+@etp_event("hang", namespace=NAMESPACE)
+async def hang(connection: Connection, event: Event) -> None:
+    """Wait for an answer for longer than any test runs."""
+    try:
+        await connection.aemit_with_ack("question", timeout=3600)
+    except ConnectionClosed:
+        _note(connection, "asked", "ConnectionClosed")
+
+
+@etp_event("linger", namespace=NAMESPACE)
+async def linger(connection: Connection, event: Event) -> None:
+    """Take a while, whether the peer still wants to know or not."""
+    await asyncio.sleep(0.3)
+    _note(connection, "lingered", True)

@@ -1,0 +1,44 @@
+"""Look into the process: what is alive in it, and what its hooks saw."""
+
+import asyncio
+import gc
+import threading
+from collections import Counter
+
+from django.http import HttpRequest, JsonResponse
+
+from django_etp import rooms
+from tests.reference import misbehaving
+
+
+async def process(request: HttpRequest) -> JsonResponse:
+    """Count what a connection could leave behind: tasks, futures, our objects, members of rooms, threads."""
+    connections, names = {}, {}
+    for namespace in ("default", misbehaving.NAMESPACE):
+        api = rooms.of(namespace)
+        connections[namespace] = len(await api.aconnections())
+        names[namespace] = sorted(await api.anames())
+    gc.collect()
+    ours: Counter[str] = Counter()
+    futures = 0
+    for thing in gc.get_objects():
+        kind = type(thing)
+        if str(kind.__module__).startswith("django_etp."):  # some make it a property
+            ours[f"{kind.__module__}.{kind.__qualname__}"] += 1
+        elif issubclass(kind, asyncio.Future):
+            futures += not issubclass(kind, asyncio.Task) and not thing.done()
+    return JsonResponse(
+        {
+            "connections": connections,
+            "rooms": names,
+            "tasks": len(asyncio.all_tasks()),
+            "futures": futures,
+            "objects": ours,
+            "threads": threading.active_count(),
+        }
+    )
+
+
+async def peer_record(request: HttpRequest, name: str) -> JsonResponse:
+    """Return what hooks were told about the peers of this name, in order."""
+    return JsonResponse({"record": misbehaving.record.get(name, [])})
