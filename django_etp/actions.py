@@ -17,7 +17,7 @@ from .hub import Hub
 from .members import ConnectionInfo, Member, RoomReply
 from .protocol import Event
 
-__all__ = ["answer", "read_event", "read_info", "read_reply"]
+__all__ = ["add_action", "answer", "read_event", "read_info", "read_reply"]
 
 
 async def answer(hub: Hub, action: str, arguments: list[Any]) -> Any:
@@ -33,6 +33,10 @@ async def _count(hub: Hub, namespace: str, room: str) -> int:
 
 async def _names(hub: Hub, namespace: str) -> list[str]:
     return hub.names(namespace)
+
+
+async def _ids(hub: Hub, namespace: str) -> list[str]:
+    return [member.id for member in hub.all_members()]
 
 
 async def _infos(hub: Hub, namespace: str, room: str | None) -> list[Any]:
@@ -104,13 +108,31 @@ async def _ask(member: Member, event: str, data: str, timeout: float) -> list[An
     return [member.id, "answered", reply.name, str(reply.ack_id), reply.data]
 
 
+async def _read_data(hub: Hub, namespace: str, connection_id: str) -> str | None:
+    member = hub.member(namespace, connection_id)
+    return None if member is None else member.read_data()
+
+
+async def _change_data(hub: Hub, namespace: str, connection_id: str, values: str, remove: list[str]) -> str | None:
+    member = hub.member(namespace, connection_id)
+    return None if member is None else await member.change_data(values, remove)
+
+
+def add_action(name: str, function: Callable[..., Awaitable[Any]]) -> None:
+    """Let hubs answer to another action; the function takes the hub, a namespace and plain arguments."""
+    _ACTIONS[name] = function
+
+
 _ACTIONS: dict[str, Callable[..., Awaitable[Any]]] = {
+    "read_data": _read_data,
+    "change_data": _change_data,
     "ask_one": _ask_one,
     "ask_rooms": _ask_rooms,
     "clear": _clear,
     "count": _count,
     "disconnect": _disconnect,
     "get": _get,
+    "ids": _ids,
     "infos": _infos,
     "join": _join,
     "leave": _leave,

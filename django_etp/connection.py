@@ -5,16 +5,15 @@ plain ``def``. A bare call where an event loop runs raises ``SyncCallInEventLoop
 """
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 
 from .acks import PendingAcks
 from .closing import Disconnect, check_close
 from .conf import get_settings
-from .data import ConnectionData
+from .data import ConnectionData, from_json
 from .exceptions import ConnectionClosed
 from .gate import Gate
 from .hub import Hub
@@ -26,6 +25,7 @@ from .sessions import ConnectionSession
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
     from django.contrib.sessions.backends.base import SessionBase
 
 __all__ = ["Connection"]
@@ -87,6 +87,9 @@ class Connection:
     @property
     def user(self) -> "AbstractBaseUser | AnonymousUser":
         """The user of the handshake's session; anonymous where no auth middleware is around the consumer."""
+        # Here, since asgi.py imports the consumer, and models.py may import this class, before the models are loaded.
+        from django.contrib.auth.models import AnonymousUser
+
         user: AbstractBaseUser | AnonymousUser = self.scope.get("user") or AnonymousUser()
         return user
 
@@ -236,11 +239,27 @@ class Connection:
         """Write what a handler changed in the data or the session; see ConnectionSession.save()."""
         if not await self._session.save(can_create=can_create):
             self._session_is_gone()
-        self._session.look_after(lambda: self._hub.run(self._restore()))
+        self._session.look_after(self._look_after)
+
+    def read_data(self) -> str:
+        """Return its data as JSON."""
+        return self._session.data.to_json()
+
+    async def change_data(self, values: str, remove: Iterable[str]) -> str:
+        """Set keys of its data to those in a JSON object, remove others, save it, and return it as JSON."""
+        data = self.data
+        data.update(from_json(values))
+        for key in remove:
+            data.pop(key, None)
+        await self.save()
+        return data.to_json()
 
     async def forget_data(self) -> None:
         """Remove the data from the session: the connection has ended."""
         await self._session.remove()
+
+    def _look_after(self) -> None:
+        self._hub.run(self._restore())
 
     async def _restore(self) -> None:
         if self._disconnect is None and not await self._session.restore():

@@ -17,11 +17,13 @@ from channels.consumer import AsyncConsumer
 from .closing import Disconnect, cut_reason
 from .conf import get_settings
 from .connection import Connection
+from .cookies import can_set_cookie, session_cookie
 from .dispatch import Dispatcher, report
 from .exceptions import InvalidFrame, MessageTooLarge, ProtocolError, RejectConnection, TooManyEvents
 from .gate import Gate
 from .home import serving_hub
 from .hub import Hub
+from .logouts import check_users_forever, is_revoked
 from .origins import is_origin_allowed
 from .protocol import PING, decode, encode_answer
 from .registry import registry
@@ -66,8 +68,14 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
             await self._refuse(scope, send)
             return
         hub = serving_hub()
-        hub.report = _report_to_hooks
+        if hub.report is None:
+            hub.report = _report_to_hooks
+            hub.run(check_users_forever(hub))
         await hub.start()
+        if is_revoked(hub, scope):
+            await receive()
+            await send({"type": "websocket.close", "code": 4401})
+            return
         await _Served(hub, scope, receive, send, self.namespace).run()
 
     async def _refuse(self, scope: dict[str, Any], send: _Send) -> None:
@@ -102,7 +110,8 @@ class _Served:
         self._ending: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        entering = self._hub.add(self._connection)
+        user = self._connection.user
+        entering = self._hub.add(self._connection, user.pk if user.is_authenticated else None)
         disconnect = Disconnect(1001, "the server ended the connection's task")
         try:
             async with self._reading:
@@ -184,7 +193,17 @@ class _Served:
             if self._gate.is_open or self._gate.is_closing:
                 return
             try:
-                await self._gate.accept()
+                # A session that is made now has its cookie ride on the accept.
+                can_create = can_set_cookie(self._connection.scope)
+                had_session = self._connection.session_key is not None
+                await self._connection.save(can_create=can_create)
+                is_new = not had_session and self._connection.session_key is not None
+                headers = session_cookie(self._connection.scope["session"]) if is_new else []
+            except Exception as error:
+                await self._dispatcher.report(error, "saving its data")
+                headers = []
+            try:
+                await self._gate.accept(headers=headers)
             except Exception as error:  # servers raise what they like once the peer is gone
                 logger.debug("Connection %s was gone before its accept: %r", self._connection.id, error)
                 self._connection.lose(Disconnect(1006, "gone before the accept"))
@@ -231,6 +250,10 @@ class _Served:
             await asyncio.gather(
                 self._stop_reading(), self._dispatcher.finish(get_settings().disconnect_grace), self._run_last_hooks()
             )
+            try:
+                await self._connection.forget_data()
+            except Exception as error:
+                await self._dispatcher.report(error, "removing its data from the session")
 
     async def _stop_reading(self) -> None:
         await self._gate.closed()

@@ -32,7 +32,7 @@ class ConnectionData(dict[str, Any]):
         self.is_touched = True
         super().__delitem__(key)
 
-    def __ior__(self, other: Any) -> Any:
+    def __ior__(self, other: Any) -> Any:  # type: ignore[misc]
         self.update(other)
         return self
 

@@ -67,8 +67,12 @@ class Gate:
         message: dict[str, Any] = {"type": "websocket.accept", "subprotocol": subprotocol}
         if headers:
             message["headers"] = list(headers)
-        await self._send(message)
-        self.is_open = True
+        self._is_writing = True  # a close that is asked for meanwhile must go behind it
+        try:
+            await self._send(message)
+        finally:
+            self._is_writing = False
+        self.is_open = not self.is_closing
         self._start_writing()
 
     def write(self, frame: str) -> None:

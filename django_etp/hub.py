@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 from .envelope import Foreign, Frame
 from .exceptions import ConnectionClosed, EtpError, IncompleteAnswer, MessagesLost
 from .gaps import Loss
-from .groups import group_name
+from .groups import RESERVED_PREFIX, check_can_join, group_name, user_room
 from .links import Link, open_link
 from .members import ConnectionInfo, Member
 from .payload import to_frame
@@ -55,11 +55,14 @@ class Hub:
         self.id = secrets.token_hex(8)
         self.loop = loop
         self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
+        # Keyed hashes of sessions that log out, and until when on the loop's clock.
+        self.revoked: dict[str, float] = {}
         self._answer = answer
         self._members: dict[str, Member] = {}
         # The room None of a namespace holds all its connections.
         self._rooms: dict[_Room, dict[str, Member]] = {}
         self._rooms_of: dict[str, dict[str, None]] = {}
+        self._fixed_rooms_of: dict[str, list[str | None]] = {}
         self._room_of_group: dict[str, _Room] = {}
         self._emissions: OrderedDict[str, None] = OrderedDict()
         self._sends_since_turn = 0
@@ -92,15 +95,17 @@ class Hub:
 
     # Membership
 
-    def add(self, member: Member) -> Coroutine[Any, Any, None]:
+    def add(self, member: Member, user_id: object = None) -> Coroutine[Any, Any, None]:
         """Take in a connection that came; the rest, which may wait for the channel layer, is to be awaited."""
         self._members[member.id] = member
-        return self._enter(member, [None])
+        fixed = self._fixed_rooms_of[member.id] = [None] if user_id is None else [None, user_room(user_id)]
+        return self._enter(member, fixed)
 
     async def remove(self, member: Member) -> None:
         """Forget a connection that went; it leaves all its rooms."""
         self._members.pop(member.id, None)
-        await self._exit(member, [*self._rooms_of.pop(member.id, ()), None])
+        rooms = [*self._rooms_of.pop(member.id, ()), *self._fixed_rooms_of.pop(member.id, ())]
+        await self._exit(member, rooms)
 
     async def join(self, member: Member, rooms: Iterable[str]) -> None:
         """Let a connection join rooms; it may be in them already.
@@ -111,7 +116,7 @@ class Hub:
         """
         rooms = tuple(rooms)
         for room in rooms:
-            group_name(member.namespace, room)
+            check_can_join(room)
         if member.id not in self._members:
             raise ConnectionClosed(f"Connection {member.id} is closed and cannot join a room.")
         self._rooms_of.setdefault(member.id, {}).update(dict.fromkeys(rooms))
@@ -165,6 +170,10 @@ class Hub:
         member = self._members.get(connection_id)
         return member if member is not None and member.namespace == namespace else None
 
+    def all_members(self) -> list[Member]:
+        """Return the local connections of all namespaces, accepted or not."""
+        return list(self._members.values())
+
     def members(self, namespace: str, room: str | None = None) -> list[Member]:
         """Return the accepted local members of a room, or of the whole namespace."""
         return [member for member in self._rooms.get((namespace, room), {}).values() if member.is_accepted]
@@ -174,7 +183,10 @@ class Hub:
         return sorted(
             name
             for (of_namespace, name), members in self._rooms.items()
-            if name is not None and of_namespace == namespace and any(member.is_accepted for member in members.values())
+            if of_namespace == namespace
+            and name is not None
+            and not name.startswith(RESERVED_PREFIX)
+            and any(member.is_accepted for member in members.values())
         )
 
     def infos(self, namespace: str, room: str | None = None) -> list[ConnectionInfo]:

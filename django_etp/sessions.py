@@ -21,12 +21,10 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
 
 from .data import ConnectionData, from_json
-from .stores import create_session, patch_session
+from .stores import DATA_KEY, create_session, patch_session
 from .threads import run_hook
 
-__all__ = ["DATA_KEY", "ConnectionSession"]
-
-DATA_KEY = "etp"
+__all__ = ["ConnectionSession"]
 
 _LOOK_AFTER = 25.0
 _EMPTY = "{}"
@@ -156,7 +154,7 @@ class ConnectionSession:
                 self._is_in_memory = True
                 return True
             made = await run_hook(create_session, patch)
-            self._session._session_key = made.session_key  # type: ignore[attr-defined]
+            self._session._session_key = made.session_key
             return True
         return await run_hook(patch_session, self._session.session_key, patch) or self._lose()
 

@@ -12,7 +12,7 @@ All functions are synchronous, and touch the database or the cache.
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, cast
@@ -20,13 +20,25 @@ from typing import Any, cast
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase, UpdateError
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.core.management.base import CommandError
 from django.core.signals import setting_changed
 from django.db import router, transaction
 from django.db.models import F
 from django.dispatch import receiver
 from django.utils import timezone
 
-__all__ = ["create_session", "existing_sessions", "patch_session", "read_session"]
+__all__ = [
+    "DATA_KEY",
+    "create_session",
+    "existing_sessions",
+    "patch_session",
+    "read_session",
+    "remove_data",
+    "sessions_with_data",
+]
+
+# Where a session holds the data of its connections, by connection id.
+DATA_KEY = "etp"
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -79,6 +91,37 @@ def existing_sessions(session_keys: Iterable[str]) -> set[str]:
             found.update(some.values_list("session_key", flat=True))
         return found
     return {key for key in keys if store.exists(key)}
+
+
+def sessions_with_data() -> Iterator[tuple[str, set[str]]]:
+    """Give the keys of the living sessions that hold connection data, and the ids of the connections.
+
+    Raises:
+        CommandError: the session engine cannot list its sessions.
+    """
+    store = _engine()()
+    if not isinstance(store, DatabaseStore):
+        raise CommandError(
+            "Sessions of this engine cannot be listed: only those of db and cached_db can. What is left behind in "
+            "others goes with the next socket of the session, or when it expires."
+        )
+    for row in store.model.objects.filter(expire_date__gt=timezone.now()).iterator():
+        shares = store.decode(row.session_data).get(DATA_KEY)
+        if isinstance(shares, dict) and shares:
+            yield row.session_key, set(shares)
+
+
+def remove_data(session_key: str, connection_ids: Iterable[str]) -> bool:
+    """Remove the data of connections from a stored session; return whether the session lives."""
+
+    def remove(content: dict[str, Any]) -> None:
+        shares = {id: share for id, share in content.get(DATA_KEY, {}).items() if id not in set(connection_ids)}
+        if shares:
+            content[DATA_KEY] = shares
+        else:
+            content.pop(DATA_KEY, None)
+
+    return patch_session(session_key, remove)
 
 
 def _patch_row(store: DatabaseStore, change: Change) -> bool:
