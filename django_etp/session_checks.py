@@ -31,7 +31,7 @@ def check_session_engine(app_configs: Sequence[AppConfig] | None, **kwargs: Any)
     if engine in _WITHOUT_LOCK:
         return [
             Warning(
-                f"SESSION_ENGINE is {_WITHOUT_LOCK[engine]}, which has no lock: two processes that write one session at "
+                f"SESSION_ENGINE is {_WITHOUT_LOCK[engine]}, which has no lock: two processes that write a session at "
                 "the same moment can lose one of the writes.",
                 hint="Use the engine db or cached_db, where none is lost; silence this if you can live with it.",
                 id="django_etp.W101",
