@@ -9,6 +9,7 @@ Rules kept here:
 """
 
 import asyncio
+import contextvars
 import inspect
 import logging
 import sys
@@ -34,10 +35,12 @@ _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 class Dispatcher:
     """Runs the handlers and hooks of one connection."""
 
-    __slots__ = ("_connection", "_handlers", "_max_queued", "_max_running", "_queue", "_running", "_tasks")
+    __slots__ = ("_connection", "_context", "_handlers", "_max_queued", "_max_running", "_queue", "_running", "_tasks")
 
     def __init__(self, connection: Connection, handlers: Namespace) -> None:
         self._connection = connection
+        # An event that waited must not see what the handler before it, or a hook, left in its context variables.
+        self._context = contextvars.copy_context()
         self._handlers = handlers
         self._max_queued = get_settings().max_queued_events
         self._max_running = 0  # until start()
@@ -104,7 +107,7 @@ class Dispatcher:
             if task.done():
                 return
         else:
-            task = asyncio.get_running_loop().create_task(coroutine)
+            task = asyncio.get_running_loop().create_task(coroutine, context=self._context.copy())
         self._tasks.add(task)
 
     async def _handle(self, item: Event | ProtocolError) -> None:
