@@ -29,6 +29,9 @@ __all__ = ["Dispatcher", "report"]
 
 logger = logging.getLogger(__name__)
 
+# How long an on_error hook may take, in seconds: nothing else waits for it without a limit.
+_ERROR_LIMIT = 5.0
+
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
 
@@ -159,7 +162,8 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
     )
     for hook in handlers.on_error:
         try:
-            await _call(hook, run_hook, connection, error)
+            async with asyncio.timeout(_ERROR_LIMIT):
+                await _call(hook, run_hook, connection, error)
         except Exception:
             logger.exception("The on_error hook %s failed itself.", hook.place)
 
