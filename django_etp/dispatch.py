@@ -19,7 +19,7 @@ from typing import Any
 
 from .conf import get_settings
 from .connection import Connection
-from .exceptions import ProtocolError, TooManyEvents
+from .exceptions import AckTimeout, ConnectionClosed, InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
 from .payload import to_text
 from .protocol import Event, encode_answer
 from .registry import Handler, Namespace
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 # How long an on_error hook may take, in seconds: nothing else waits for it without a limit.
 _ERROR_LIMIT = 5.0
+# What a peer or the network did is no fault of the code here: no traceback.
+_EXPECTED = (AckTimeout, ConnectionClosed, InvalidFrame, MessageTooLarge, TooManyEvents)
 
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
@@ -149,8 +151,7 @@ class Dispatcher:
 
 async def report(handlers: Namespace, connection: Connection | None, error: BaseException, doing: str) -> None:
     """Tell the log and the ``on_error`` hooks of an error; ``connection`` is ``None`` where there is none yet."""
-    # What a peer or the network did is no fault of this code: no traceback.
-    expected = isinstance(error, ProtocolError)
+    expected = isinstance(error, _EXPECTED)
     logger.log(
         logging.WARNING if expected else logging.ERROR,
         "Connection %s failed at %s: %s: %s",
