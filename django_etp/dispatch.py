@@ -171,6 +171,7 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
 
 async def _call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
     if handler.is_async:
+        await keep_database_fresh()
         return await handler.function(*args)
     result = await run_in_thread(handler.function, *args)
     return await result if inspect.isawaitable(result) else result
