@@ -25,7 +25,7 @@ from .protocol import Event, encode_answer
 from .registry import Handler, Namespace
 from .threads import keep_database_fresh, run_handler, run_hook
 
-__all__ = ["Dispatcher", "report"]
+__all__ = ["Dispatcher", "is_cancelled", "report"]
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,9 @@ class Dispatcher:
                 result = await _call(handler, run_handler, self._connection, item)
             if item.ack_id:
                 await self._connection.answer(encode_answer(item, to_text(result)))
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if is_cancelled(error):
+                raise
             name = item.name if isinstance(item, Event) else ""
             await self.report(error, f"event {name[:80]!r}")
         finally:
@@ -175,3 +177,9 @@ async def _call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, An
         return await handler.function(*args)
     result = await run_in_thread(handler.function, *args)
     return await result if inspect.isawaitable(result) else result
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether this is the running task's own cancellation, rather than that of something it waited for."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
