@@ -62,8 +62,8 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
             )
         allowed = get_settings().allowed_origins if self.allowed_origins is None else self.allowed_origins
         if not is_origin_allowed(scope, allowed):
-            await receive()
-            await self._refuse(scope, send)
+            if (await receive())["type"] == "websocket.connect":
+                await self._refuse(scope, send)
             return
         hub = serving_hub()
         hub.report = _report_to_hooks
