@@ -17,7 +17,7 @@ from channels.consumer import AsyncConsumer
 from .closing import Disconnect, cut_reason
 from .conf import get_settings
 from .connection import Connection
-from .dispatch import Dispatcher, report
+from .dispatch import Dispatcher, is_cancelled, report
 from .exceptions import InvalidFrame, MessageTooLarge, ProtocolError, RejectConnection, TooManyEvents
 from .gate import Gate
 from .home import serving_hub
@@ -171,11 +171,15 @@ class _Served:
         except RejectConnection as rejection:
             self._was_rejected = True
             connection.end(Disconnect(4403, cut_reason(rejection.reason)))
-        except Exception as error:
-            if connection.disconnect is None:
+        except (Exception, asyncio.CancelledError) as error:
+            was_closed = connection.disconnect is not None
+            # Before any on_error hook, which may take longer than the peer waits.
+            connection.end(Disconnect(1011, "on_connect failed"))
+            if is_cancelled(error):
+                raise
+            if not was_closed:
                 doing = f"its on_connect hooks, which have {_CONNECT_LIMIT:g} s" if deadline.expired() else "on_connect"
                 await self._dispatcher.report(error, doing)
-            connection.end(Disconnect(1011, "on_connect failed"))
         else:
             self._dispatcher.start()
 
