@@ -8,6 +8,7 @@ Rules kept here:
 """
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -85,6 +86,7 @@ class _Served:
 
     def __init__(self, hub: Hub, scope: dict[str, Any], receive: _Receive, send: _Send, namespace: str) -> None:
         self._receive = receive
+        self._context = contextvars.copy_context()
         self._hub = hub
         self._handlers = registry.namespace(namespace)
         self._gate = Gate(send, self._outbox_is_full)
@@ -224,7 +226,8 @@ class _Served:
         self._connection.end(Disconnect(1013, "reads too slowly"), drop=True)
 
     def _begin_end(self) -> None:
-        self._ending = self._hub.run(self._end())
+        # Not in the context of whoever closes it, which may be a request's or another connection's.
+        self._ending = self._context.copy().run(self._hub.run, self._end())
 
     async def _end(self) -> None:
         """Clean up, once; running handlers and the hooks at the end have their time, and no more."""
