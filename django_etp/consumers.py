@@ -107,23 +107,25 @@ class _Served:
         entering = self._hub.add(self._connection)
         disconnect = Disconnect(1001, "the server ended the connection's task")
         try:
-            async with self._reading:
-                self._is_reading = True
-                await entering
-                disconnect = await self._serve()
-        except TimeoutError:
-            if not self._reading.expired():
-                raise
+            try:
+                async with self._reading:
+                    self._is_reading = True
+                    await entering
+                    disconnect = await self._serve()
+            except TimeoutError:
+                if not self._reading.expired():
+                    raise
+            finally:
+                self._is_reading = False
+                self._connection.lose(disconnect)
+            if self._ending is not None:
+                await asyncio.shield(self._ending)
         except asyncio.CancelledError:
-            self._connection.lose(disconnect)
-            # A server that stops cancels all its connections' tasks, and may stop once the first of them is done.
+            # A server that stops cancels all its connections' tasks, and may stop once the first of them is done: wait
+            # for all, once those that were cancelled with this one have begun their ends.
+            await asyncio.sleep(0)
             await self._hub.settle(_DISCONNECT_LIMIT)
             raise
-        finally:
-            self._is_reading = False
-            self._connection.lose(disconnect)
-        if self._ending is not None:
-            await asyncio.shield(self._ending)
 
     async def _serve(self) -> Disconnect:
         message = await self._receive()
