@@ -18,7 +18,7 @@ ACK_IDS = st.integers(-(2**63), 2**63 - 1)
 
 
 def test_the_vectors_are_all_there() -> None:
-    assert (len(VALID), len(INVALID), len(VECTORS["encode"])) == (28, 18, 8)
+    assert (len(VALID), len(INVALID), len(VECTORS["encode"])) == (26, 20, 8)
 
 
 @pytest.mark.parametrize("vector", VALID, ids=lambda vector: ascii(vector["wire"]))
@@ -78,10 +78,9 @@ def test_decode_gives_back_names_and_data_full_of_delimiters(event: Event) -> No
 def test_decode_raises_nothing_but_invalid_frame(message: object) -> None:
     try:
         event = decode(message)  # type: ignore[arg-type]
-    except InvalidFrame as error:
-        assert str(error)
-    else:
-        assert isinstance(event, Event)
+    except InvalidFrame:
+        return
+    assert isinstance(event, Event)
 
 
 @given(st.text("0123456789", min_size=1, max_size=6000), st.sampled_from(["", "+", "-"]))
