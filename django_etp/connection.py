@@ -16,8 +16,8 @@ from .closing import Disconnect, check_close
 from .conf import get_settings
 from .exceptions import ConnectionClosed
 from .gate import Gate
-from .home import arun_on, refuse_in_event_loop, run_on
 from .hub import Hub
+from .loops import arun_on, refuse_in_event_loop, run_on
 from .members import ConnectionInfo
 from .payload import to_frame
 from .protocol import PING, Event, encode

@@ -17,10 +17,11 @@ from channels.consumer import AsyncConsumer
 from .closing import Disconnect, cut_reason
 from .conf import get_settings
 from .connection import Connection
-from .dispatch import Dispatcher
+from .dispatch import Dispatcher, report
 from .exceptions import InvalidFrame, MessageTooLarge, ProtocolError, RejectConnection, TooManyEvents
 from .gate import Gate
-from .hub import running_hub
+from .home import serving_hub
+from .hub import Hub
 from .origins import is_origin_allowed
 from .protocol import PING, decode, encode_answer
 from .registry import registry
@@ -64,7 +65,10 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
             await receive()
             await self._refuse(scope, send)
             return
-        await _Served(scope, receive, send, self.namespace).run()
+        hub = serving_hub()
+        hub.report = _report_to_hooks
+        await hub.start()
+        await _Served(hub, scope, receive, send, self.namespace).run()
 
     async def _refuse(self, scope: dict[str, Any], send: _Send) -> None:
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
@@ -79,9 +83,9 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
 class _Served:
     """One connection while it is served: the handshake, reading, and the end."""
 
-    def __init__(self, scope: dict[str, Any], receive: _Receive, send: _Send, namespace: str) -> None:
+    def __init__(self, hub: Hub, scope: dict[str, Any], receive: _Receive, send: _Send, namespace: str) -> None:
         self._receive = receive
-        self._hub = running_hub()
+        self._hub = hub
         self._handlers = registry.namespace(namespace)
         self._gate = Gate(send, self._outbox_is_full)
         self._connection = Connection(
@@ -98,11 +102,12 @@ class _Served:
         self._ending: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        self._hub.add(self._connection)
+        entering = self._hub.add(self._connection)
         disconnect = Disconnect(1001, "the server ended the connection's task")
         try:
             async with self._reading:
                 self._is_reading = True
+                await entering
                 disconnect = await self._serve()
         except TimeoutError:
             if not self._reading.expired():
@@ -150,9 +155,10 @@ class _Served:
             except InvalidFrame as error:
                 self._submit_error(error)
             except MessageTooLarge as error:
-                self._fail(1009, error)
+                # The reference's words: its limit reads one byte further, to tell too large from just fitting.
+                self._fail(1009, error, f"read limited at {self._max_size + 1} bytes")
             except TooManyEvents as error:
-                self._fail(1008, error)
+                self._fail(1008, error, "too many events")
 
     async def _connect(self) -> None:
         """Run the hooks, then accept; where one fails, refuse (HTTP 403), or close if it has accepted already."""
@@ -200,10 +206,10 @@ class _Served:
         try:
             self._dispatcher.submit(error)
         except TooManyEvents as too_many:
-            self._fail(1008, too_many)
+            self._fail(1008, too_many, "too many events")
 
-    def _fail(self, code: int, error: ProtocolError) -> None:
-        self._connection.end(Disconnect(code, type(error).__name__))
+    def _fail(self, code: int, error: ProtocolError, reason: str) -> None:
+        self._connection.end(Disconnect(code, reason))
         self._hub.run(self._dispatcher.report(error, "a message it sent"))
 
     def _outbox_is_full(self) -> None:
@@ -243,6 +249,10 @@ class _Served:
                 await self._dispatcher.disconnect()
         except TimeoutError as error:
             await self._dispatcher.report(error, f"its on_disconnect hooks, which have {_DISCONNECT_LIMIT:g} s")
+
+
+async def _report_to_hooks(namespace: str, error: Exception) -> None:
+    await report(registry.namespace(namespace), None, error, "the channel layer")
 
 
 def _disconnect(message: dict[str, Any]) -> Disconnect:

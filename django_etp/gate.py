@@ -44,6 +44,7 @@ class Gate:
         "_on_full",
         "_outbox",
         "_send",
+        "_writer",
         "is_closing",
         "is_open",
     )
@@ -57,6 +58,7 @@ class Gate:
         self._close_message: dict[str, Any] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
+        self._writer: asyncio.Task[None] | None = None
         self.is_open = False
         self.is_closing = False
 
@@ -105,10 +107,15 @@ class Gate:
         self._tell_closed()
 
     async def closed(self) -> None:
-        """Wait until the close has gone out, or 5 s where the reader takes nothing."""
+        """Wait until the close has gone out; give up on a reader that takes nothing for 5 s."""
         if self._closed is None:
             self._closed = asyncio.get_running_loop().create_future()
         await asyncio.wait([self._closed], timeout=_CLOSE_LIMIT)
+        if not self._closed.done():
+            self.abandon()
+            # uvicorn's send waits for as long as the peer keeps its socket open, and its writer with it.
+            if self._writer is not None:
+                self._writer.cancel()
 
     async def _send_directly(self, frame: str) -> None:
         # The caller is a task already: no need for another. It writes its own frame alone, so that cancelling
@@ -133,6 +140,7 @@ class Gate:
         else:
             task = asyncio.get_running_loop().create_task(self._drain())
         if not task.done():
+            self._writer = task
             _writers.add(task)
             task.add_done_callback(_writers.discard)
 
@@ -151,6 +159,7 @@ class Gate:
             self._peer_is_gone(error)
         finally:
             self._is_writing = False
+            self._writer = None
 
     async def _send_close(self, message: dict[str, Any]) -> None:
         self._close_message = None

@@ -15,14 +15,17 @@ MAX_ROOM_NAME = 1000
 
 
 @lru_cache(maxsize=16_384)
-def group_name(namespace: str, room: str) -> str:
-    """Return the name of a room's channel-layer group.
+def group_name(namespace: str, room: str | None) -> str:
+    """Return the name of a room's channel-layer group; ``None`` is the room where all of a namespace are.
 
     Raises:
         InvalidRoomName: the room name is not text of at most 1,000 characters.
     """
-    check_room_name(room)
-    digest = blake2b(f"{len(namespace)}:{namespace}{room}".encode(), digest_size=20).hexdigest()
+    text = f"{len(namespace)}:{namespace}"
+    if room is not None:
+        check_room_name(room)
+        text = f"{text}:{room}"
+    digest = blake2b(text.encode(), digest_size=20).hexdigest()
     return f"etp.room.{digest}"
 
 

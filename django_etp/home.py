@@ -1,98 +1,139 @@
-"""The way to an event loop from everywhere else: other threads, other loops.
+"""The hubs of this process: of its event loops that serve connections, or of one that only sends and asks.
 
-Every wait across threads has a limit, and ends when the loop it waits on ends.
+Rules kept here:
+
+- A hub belongs to the loop that runs its consumers, and is made there.
+- Where no hub serves connections (WSGI, Celery, commands), one without members runs on a daemon thread's loop, made
+  on first use; when a serving hub appears later, new calls go to that, and the other tells its last numbers and ends.
+- After a fork the child makes all anew, and never closes what it inherited.
 """
 
 import asyncio
-import concurrent.futures
-import time
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+import atexit
+import logging
+import os
+import threading
+from contextlib import suppress
 
-from .exceptions import LayerUnavailable, SyncCallInEventLoop
+from channels.layers import InMemoryChannelLayer, channel_layers
 
-__all__ = ["arun_on", "refuse_in_event_loop", "run_on"]
+from .actions import answer
+from .conf import get_settings
+from .hub import Hub
 
-_T = TypeVar("_T")
+__all__ = ["home_hub", "serving_hub"]
 
-# How long a sending call may take on the other loop beyond the time it waits for others, in seconds.
-_CALL_LIMIT = 10.0
-# A loop can end without failing what was handed to it, so waiting threads look after it now and then.
-_LOOK_AFTER_LOOP = 0.25
+logger = logging.getLogger(__name__)
 
+_STOP_LIMIT = 5.0
 
-def refuse_in_event_loop(name: str) -> None:
-    """Raise ``SyncCallInEventLoop`` on a thread where an event loop runs: waiting there would stop that loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise SyncCallInEventLoop(
-        f"{name}() was called on a thread where an event loop runs, which it would block. Write 'await a{name}(...)'."
-    )
+_serving: dict[asyncio.AbstractEventLoop, Hub] = {}
+_lone: "_LonePublisher | None" = None
+_lock = threading.Lock()
 
 
-def run_on(
-    loop: asyncio.AbstractEventLoop, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any, timeout: float = 0.0
-) -> _T:
-    """Run a coroutine function on ``loop``, which runs on another thread, and return its result.
+def serving_hub() -> Hub:
+    """Return the hub of the running loop, made on first use."""
+    loop = asyncio.get_running_loop()
+    hub = _serving.get(loop)
+    if hub is None:
+        for ended in [loop for loop in _serving if loop.is_closed()]:
+            del _serving[ended]
+        hub = _serving[loop] = Hub(loop, answer, is_serving=True)
+        _retire_lone()
+    return hub
 
-    ``timeout`` is how long, in seconds, the coroutine itself may wait for others.
 
-    Raises:
-        LayerUnavailable: the loop ended, or did not come to it in time.
+def home_hub() -> Hub | None:
+    """Return the hub that this process sends and asks with; ``None`` where it could reach nobody.
+
+    Where several loops serve connections, it is the running loop's, else the newest whose loop lives.
     """
-    future = _submit(loop, function(*args))
-    deadline = time.monotonic() + timeout + _CALL_LIMIT
-    while True:
+    with suppress(RuntimeError):
+        if hub := _serving.get(asyncio.get_running_loop()):
+            return hub
+    for loop, hub in reversed(list(_serving.items())):
+        if not loop.is_closed():
+            return hub
+    if not _layer_spans_processes():
+        return None
+    return _lone_publisher().hub
+
+
+class _LonePublisher:
+    """A hub without members, on a loop of its own that a daemon thread runs."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="etp-home", daemon=True)
+        self._thread.start()
+        self.hub = asyncio.run_coroutine_threadsafe(self._make_hub(), self.loop).result(_STOP_LIMIT)
+
+    async def _make_hub(self) -> Hub:
+        return Hub(asyncio.get_running_loop(), answer, is_serving=False)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
         try:
-            return future.result(_LOOK_AFTER_LOOP)
-        except concurrent.futures.CancelledError:
-            raise _loop_ended() from None
-        except TimeoutError:
-            if future.done():  # the coroutine's own
-                raise
-            if loop.is_closed():
-                raise _loop_ended() from None
-            if time.monotonic() > deadline:
-                future.cancel()
-                raise _loop_busy(timeout + _CALL_LIMIT) from None
+            self.loop.run_forever()
+        finally:
+            # The layers close their connections when their loop closes.
+            self.loop.close()
+
+    def stop(self) -> None:
+        """Let what waits go out, tell the last numbers, end the loop; within a bounded time."""
+        if self.loop.is_closed():
+            return
+        stopping = asyncio.run_coroutine_threadsafe(self._stop(), self.loop)
+        try:
+            stopping.result(_STOP_LIMIT)
+        except Exception as error:
+            logger.debug("The lone publisher did not stop in time: %r", error)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(_STOP_LIMIT)
+
+    async def _stop(self) -> None:
+        await self.hub.stop()
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def arun_on(
-    loop: asyncio.AbstractEventLoop, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any, timeout: float = 0.0
-) -> _T:
-    """Run a coroutine function on ``loop`` and return its result. See run_on(); here any loop may be the caller's."""
-    if loop is asyncio.get_running_loop():
-        return await function(*args)
-    future = asyncio.wrap_future(_submit(loop, function(*args)))
-    deadline = time.monotonic() + timeout + _CALL_LIMIT
-    while not future.done():
-        await asyncio.wait([future], timeout=_LOOK_AFTER_LOOP)
-        if not future.done() and loop.is_closed():
-            raise _loop_ended()
-        if not future.done() and time.monotonic() > deadline:
-            future.cancel()
-            raise _loop_busy(timeout + _CALL_LIMIT)
-    if future.cancelled():
-        raise _loop_ended()
-    return future.result()
+def _lone_publisher() -> _LonePublisher:
+    global _lone
+    with _lock:
+        if _lone is None:
+            _lone = _LonePublisher()
+        return _lone
 
 
-def _submit(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, _T]) -> concurrent.futures.Future[_T]:
-    try:
-        return asyncio.run_coroutine_threadsafe(coroutine, loop)
-    except RuntimeError:
-        coroutine.close()
-        raise _loop_ended() from None
+def _retire_lone() -> None:
+    global _lone
+    with _lock:
+        retired, _lone = _lone, None
+    if retired is not None:
+        threading.Thread(target=retired.stop, name="etp-retire", daemon=True).start()
 
 
-def _loop_ended() -> LayerUnavailable:
-    return LayerUnavailable("The event loop that serves this process's connections has ended. Is the server stopping?")
+@atexit.register
+def _stop_lone() -> None:
+    if _lone is not None:
+        _lone.stop()
 
 
-def _loop_busy(seconds: float) -> LayerUnavailable:
-    return LayerUnavailable(
-        f"The event loop that serves this process's connections did not finish the call within {seconds:g} s. "
-        "Look for code that blocks it."
-    )
+def _layer_spans_processes() -> bool:
+    alias = get_settings().channel_layer
+    return alias in channel_layers and not isinstance(channel_layers[alias], InMemoryChannelLayer)
+
+
+def _forget_all() -> None:
+    # The child must not touch the parent's loops, threads and sockets; locks may be held by threads it has not.
+    global _lone, _lock
+    _serving.clear()
+    _lone = None
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

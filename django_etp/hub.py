@@ -3,51 +3,82 @@
 Rules kept here:
 
 - A frame is encoded once, by the caller, and goes to every local member without waiting for any of them.
+- Local members get a room send directly; other processes get it through the link to the channel layer.
 - A room exists while it has a local member; its channel-layer group is joined with the first and left with the last.
-- What reaches a room's group from elsewhere in the channel layer arrives like ``rooms.emit``.
 - Nothing about membership is stored outside the process.
 """
 
 import asyncio
 import logging
-import os
 import secrets
-from collections.abc import Coroutine, Iterable
-from contextlib import suppress
-from typing import Any
+from collections import ChainMap, OrderedDict
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar, cast
 
-from .exceptions import ConnectionClosed, EtpError
+from .envelope import Foreign, Frame
+from .exceptions import ConnectionClosed, EtpError, IncompleteAnswer, MessagesLost
+from .gaps import Loss
 from .groups import group_name
-from .layer import LayerLink, open_link
+from .links import Link, open_link
 from .members import ConnectionInfo, Member
 from .payload import to_frame
 
-__all__ = ["Hub", "home_hub", "running_hub"]
+__all__ = ["Hub"]
 
 logger = logging.getLogger(__name__)
 
 # After this many sends without a turn of the loop a sender lets the loop turn, so that readers are served meanwhile.
 _SENDS_PER_TURN = 64
+# Of so many sends to several rooms at once a hub remembers that it has had them.
+_REMEMBERED_EMISSIONS = 4096
+
+_T = TypeVar("_T")
+_Room = tuple[str, str | None]
 
 
 class Hub:
-    """The connections of one event loop, and the rooms they are in."""
+    """The connections of one event loop, and the rooms they are in.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        loop: the event loop it belongs to.
+        answer: answers questions of other processes: takes the hub, an action and its arguments.
+        is_serving: whether it will have connections, rather than only send and ask.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        answer: Callable[["Hub", str, list[Any]], Coroutine[Any, Any, Any]],
+        *,
+        is_serving: bool,
+    ) -> None:
         self.id = secrets.token_hex(8)
         self.loop = loop
+        self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
+        self._answer = answer
         self._members: dict[str, Member] = {}
-        self._rooms: dict[tuple[str, str], dict[str, Member]] = {}
+        # The room None of a namespace holds all its connections.
+        self._rooms: dict[_Room, dict[str, Member]] = {}
         self._rooms_of: dict[str, dict[str, None]] = {}
+        self._room_of_group: dict[str, _Room] = {}
+        self._emissions: OrderedDict[str, None] = OrderedDict()
         self._sends_since_turn = 0
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._link: LayerLink = open_link(self._receive)
+        self._link: Link = open_link(self, is_serving=is_serving)
+
+    async def start(self) -> None:
+        """Take its place among the other processes' hubs; returns at once where it has."""
+        await self._link.start()
+
+    async def stop(self) -> None:
+        """Leave it."""
+        await self._link.stop()
 
     def new_connection_id(self) -> str:
         """Return an id for a new connection: this hub's id, then 128 random bits."""
         return f"{self.id}.{secrets.token_hex(16)}"
 
-    def run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def run(self, coroutine: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         """Run a coroutine whatever becomes of the task that asks for it."""
         task = self.loop.create_task(coroutine)
         self._tasks.add(task)
@@ -61,14 +92,15 @@ class Hub:
 
     # Membership
 
-    def add(self, member: Member) -> None:
-        """Take in a connection that came."""
+    def add(self, member: Member) -> Coroutine[Any, Any, None]:
+        """Take in a connection that came; the rest, which may wait for the channel layer, is to be awaited."""
         self._members[member.id] = member
+        return self._enter(member, [None])
 
     async def remove(self, member: Member) -> None:
         """Forget a connection that went; it leaves all its rooms."""
         self._members.pop(member.id, None)
-        await self.leave(member, self._rooms_of.pop(member.id, ()))
+        await self._exit(member, [*self._rooms_of.pop(member.id, ()), None])
 
     async def join(self, member: Member, rooms: Iterable[str]) -> None:
         """Let a connection join rooms; it may be in them already.
@@ -77,26 +109,18 @@ class Hub:
             ConnectionClosed: the connection is gone.
             InvalidRoomName: nothing was joined.
         """
-        groups = {room: group_name(member.namespace, room) for room in rooms}
+        rooms = tuple(rooms)
+        for room in rooms:
+            group_name(member.namespace, room)
         if member.id not in self._members:
             raise ConnectionClosed(f"Connection {member.id} is closed and cannot join a room.")
-        joined = self._rooms_of.setdefault(member.id, {})
-        for room in groups:
-            joined[room] = None
-            self._rooms.setdefault((member.namespace, room), {})[member.id] = member
-        for group in groups.values():
-            await self._link.join(group)
+        self._rooms_of.setdefault(member.id, {}).update(dict.fromkeys(rooms))
+        await self._enter(member, rooms)
 
     async def leave(self, member: Member, rooms: Iterable[str]) -> None:
         """Let a connection leave rooms; it need not be in them."""
         joined = self._rooms_of.get(member.id, {})
-        for room in tuple(rooms):
-            joined.pop(room, None)
-            members = self._rooms.get((member.namespace, room))
-            if members is None or members.pop(member.id, None) is None or members:
-                continue
-            del self._rooms[member.namespace, room]
-            await self._link.leave(group_name(member.namespace, room))
+        await self._exit(member, [room for room in rooms if joined.pop(room, _ABSENT) is not _ABSENT])
 
     async def clear(self, namespace: str, rooms: Iterable[str]) -> None:
         """Let all local members leave rooms."""
@@ -108,6 +132,28 @@ class Hub:
         """Return the names of the rooms a local connection is in."""
         return frozenset(self._rooms_of.get(connection_id, ()))
 
+    async def _enter(self, member: Member, rooms: Iterable[str | None]) -> None:
+        # All rooms here first, then the layer: what is awaited must not leave a member half joined.
+        groups = []
+        for room in rooms:
+            key = member.namespace, room
+            group = group_name(*key)
+            self._rooms.setdefault(key, {})[member.id] = member
+            self._room_of_group[group] = key
+            groups.append(group)
+        await asyncio.gather(*(self._link.join(group) for group in groups))
+
+    async def _exit(self, member: Member, rooms: Iterable[str | None]) -> None:
+        for room in rooms:
+            key = member.namespace, room
+            members = self._rooms.get(key)
+            if members is None or members.pop(member.id, None) is None or members:
+                continue
+            del self._rooms[key]
+            group = group_name(*key)
+            self._room_of_group.pop(group, None)
+            await self._link.leave(group)
+
     # Looking
 
     def member(self, namespace: str, connection_id: str) -> Member | None:
@@ -117,16 +163,14 @@ class Hub:
 
     def members(self, namespace: str, room: str | None = None) -> list[Member]:
         """Return the accepted local members of a room, or of the whole namespace."""
-        if room is not None:
-            return [member for member in self._rooms.get((namespace, room), {}).values() if member.is_accepted]
-        return [member for member in self._members.values() if member.namespace == namespace and member.is_accepted]
+        return [member for member in self._rooms.get((namespace, room), {}).values() if member.is_accepted]
 
     def names(self, namespace: str) -> list[str]:
         """Return the names of the rooms that have an accepted local member, sorted."""
         return sorted(
             name
             for (of_namespace, name), members in self._rooms.items()
-            if of_namespace == namespace and any(member.is_accepted for member in members.values())
+            if name is not None and of_namespace == namespace and any(member.is_accepted for member in members.values())
         )
 
     def infos(self, namespace: str, room: str | None = None) -> list[ConnectionInfo]:
@@ -135,68 +179,124 @@ class Hub:
 
     # Sending
 
-    def deliver(self, namespace: str, rooms: Iterable[str] | None, frame: str, exclude: frozenset[str]) -> None:
-        """Send a frame to the local members of rooms (``None``: to all of the namespace), one copy each."""
-        if rooms is None:
-            everyone = {id: member for id, member in self._members.items() if member.namespace == namespace}
-        else:
-            groups = [members for room in rooms if (members := self._rooms.get((namespace, room)))]
-            everyone = (
-                groups[0] if len(groups) == 1 else {id: member for group in groups for id, member in group.items()}
-            )
-        for member in tuple(everyone.values()):
-            if member.id not in exclude:
-                member.deliver(frame)
+    async def send(self, namespace: str, rooms: list[str] | None, text: str, exclude: frozenset[str]) -> None:
+        """Send a frame to the members of rooms (``None``: to all of the namespace) in all processes, one copy each.
 
-    async def let_turn(self) -> None:
-        """Let the loop turn now and then, for a sender that goes on without waiting for anything."""
+        Raises:
+            LayerUnavailable: other processes may not have got it.
+        """
+        targets: list[str | None] = [None] if rooms is None else [*rooms]
+        self._deliver(namespace, targets, text, exclude)
+        if rooms is None or len(rooms) < 2:
+            frame = Frame(text, tuple(exclude))
+        else:
+            emission = secrets.token_hex(8)
+            self._is_first(emission)
+            frame = Frame(text, tuple(exclude), tuple(rooms), emission)
+        await self._link.publish([group_name(namespace, target) for target in targets], frame)
+        await self._let_turn()
+
+    async def send_to(self, namespace: str, connection_id: str, text: str) -> None:
+        """Send a frame to one connection, in whichever process it is.
+
+        Raises:
+            LayerUnavailable: the other process may not have got it.
+        """
+        if self.is_home_of(connection_id):
+            if member := self.member(namespace, connection_id):
+                member.deliver(text)
+        else:
+            await self._link.publish_to_hub(hub_of(connection_id), Frame(text, connection_id=connection_id))
+        await self._let_turn()
+
+    def is_home_of(self, connection_id: str) -> bool:
+        """Whether a connection of this id would be one of this hub's."""
+        return hub_of(connection_id) == self.id
+
+    async def _let_turn(self) -> None:
+        # A sender that never waits for anything would keep all others, and the readers' writers, from running.
         self._sends_since_turn += 1
         if self._sends_since_turn >= _SENDS_PER_TURN:
             self._sends_since_turn = 0
             await asyncio.sleep(0)
 
-    def _receive(self, message: dict[str, Any]) -> None:
-        # Any Channels code may send to a room's group; it names the room, since the layer does not tell.
+    def _deliver(self, namespace: str, rooms: Iterable[str | None], text: str, exclude: Iterable[str]) -> None:
+        groups = [members for room in rooms if (members := self._rooms.get((namespace, room)))]
+        everyone = groups[0] if len(groups) == 1 else dict(ChainMap(*groups))
+        for member in tuple(everyone.values()):
+            if member.id not in exclude:
+                member.deliver(text)
+
+    def _is_first(self, emission: str) -> bool:
+        """Whether a send to several rooms was not seen before; each of their groups brings it."""
+        if emission in self._emissions:
+            return False
+        self._emissions[emission] = None
+        if len(self._emissions) > _REMEMBERED_EMISSIONS:
+            self._emissions.popitem(last=False)
+        return True
+
+    # Asking
+
+    async def ask(self, hub: str | None, action: str, *arguments: Any, timeout: float) -> list[Any]:
+        """Return the answers of all hubs, or of one, this one among them, to an action.
+
+        Raises:
+            IncompleteAnswer: some did not answer within ``timeout`` seconds; ``answer`` is the list of the others'.
+            LayerUnavailable: the others could not be asked.
+        """
+        own = [] if hub not in (None, self.id) else [self.run(self._answer(self, action, list(arguments)))]
         try:
-            namespace, room = message.get("namespace", "default"), message["room"]
-            frame = to_frame(message["event"], message.get("data"))
-        except (KeyError, EtpError) as error:
-            logger.warning(
-                "A message on the channel layer was dropped, expected 'room', 'event' and 'data' in it: %s: %s",
-                type(error).__name__,
-                error,
-            )
-            return
-        self.deliver(namespace, [room], frame, frozenset())
+            others = {} if hub == self.id else await self._link.ask(hub, action, list(arguments), timeout)
+        except IncompleteAnswer as error:
+            answers = [await task for task in own] + list(cast(dict[str, Any], error.answer).values())
+            raise IncompleteAnswer(str(error), answer=answers) from None
+        return [await task for task in own] + list(others.values())
+
+    # What the link calls
+
+    def deliver_frame(self, group: str, frame: Frame) -> None:
+        """Give a frame from another process to local members."""
+        if frame.connection_id:
+            if member := self._members.get(frame.connection_id):
+                member.deliver(frame.text)
+        elif (key := self._room_of_group.get(group)) and (not frame.rooms or self._is_first(frame.emission)):
+            namespace, room = key
+            self._deliver(namespace, frame.rooms or [room], frame.text, frame.exclude)
+
+    def deliver_foreign(self, message: Foreign) -> None:
+        """Give an event of other Channels code to local members."""
+        try:
+            text = to_frame(message.event, message.data)
+        except EtpError as error:
+            logger.warning("An event that other code sent to a room's group was dropped: %s", error)
+        else:
+            self._deliver(message.namespace, [message.room], text, ())
+
+    def report_loss(self, loss: Loss) -> None:
+        """Tell the log, and ``on_error``, of messages that the layer lost."""
+        namespace, room = self._room_of_group.get(loss.group, ("default", None))
+        error = MessagesLost(
+            f"The channel layer lost {loss.messages} messages with {loss.frames} events on the way to this process, "
+            f"of {'the whole namespace' if room is None else f'room {room!r:.80}'}. Likely causes: its capacity "
+            "was full (raise 'capacity', or use RedisPubSubChannelLayer), or the broker was restarted or out of reach.",
+            group=loss.group,
+            messages=loss.messages,
+            frames=loss.frames,
+        )
+        if self.report is None:
+            logger.error("%s", error)
+        else:
+            self.run(self.report(namespace, error))
+
+    async def answer(self, action: str, arguments: list[Any]) -> Any:
+        """Answer a question of another process."""
+        return await self._answer(self, action, arguments)
 
 
-_hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
+def hub_of(connection_id: str) -> str:
+    """Return the id of the hub that a connection's id names."""
+    return connection_id.partition(".")[0]
 
 
-def running_hub() -> Hub:
-    """Return the hub of the running loop, made on first use."""
-    loop = asyncio.get_running_loop()
-    hub = _hubs.get(loop)
-    if hub is None:
-        for ended in [loop for loop in _hubs if loop.is_closed()]:
-            del _hubs[ended]
-        hub = _hubs[loop] = Hub(loop)
-    return hub
-
-
-def home_hub() -> Hub | None:
-    """Return the hub that serves this process's connections; ``None`` if there is none.
-
-    Where several loops have one, it is the running loop's, else the newest whose loop lives.
-    """
-    with suppress(RuntimeError):
-        if hub := _hubs.get(asyncio.get_running_loop()):
-            return hub
-    for loop, hub in reversed(list(_hubs.items())):
-        if not loop.is_closed():
-            return hub
-    return None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_hubs.clear)
+_ABSENT = object()

@@ -8,16 +8,19 @@ runs, call the bare one from synchronous code. A bare call where an event loop r
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
+from .actions import read_event, read_info, read_reply
 from .closing import check_close
 from .conf import get_settings
-from .exceptions import AckTimeout, ConnectionClosed, EtpError
+from .exceptions import AckTimeout, ConnectionClosed, EtpError, IncompleteAnswer
 from .groups import check_room_name
 from .groups import group_name as _group_name
-from .home import arun_on, refuse_in_event_loop, run_on
-from .hub import Hub, home_hub
+from .home import home_hub
+from .hub import Hub, hub_of
+from .loops import arun_on, refuse_in_event_loop, run_on
 from .members import ConnectionInfo, Member, RoomReply, ids
 from .payload import to_frame, to_text
 from .protocol import Event
@@ -65,27 +68,27 @@ class Rooms:
             InvalidRoomName: a name is no room name; nothing was sent.
             LayerUnavailable: the send was not confirmed; members of this process have had the event already.
         """
-        await self._ahop(_emit, self.namespace, _room_names(room_or_rooms), to_frame(event, data), ids(exclude))
+        await self._asend(Hub.send, _room_names(room_or_rooms), to_frame(event, data), ids(exclude))
 
     def emit(self, room_or_rooms: _Rooms, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
         """See aemit()."""
-        self._hop("emit", _emit, self.namespace, _room_names(room_or_rooms), to_frame(event, data), ids(exclude))
+        self._send("emit", Hub.send, _room_names(room_or_rooms), to_frame(event, data), ids(exclude))
 
     async def abroadcast(self, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
         """Send an event to all connections of the namespace. See aemit()."""
-        await self._ahop(_emit, self.namespace, None, to_frame(event, data), ids(exclude))
+        await self._asend(Hub.send, None, to_frame(event, data), ids(exclude))
 
     def broadcast(self, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
         """See abroadcast()."""
-        self._hop("broadcast", _emit, self.namespace, None, to_frame(event, data), ids(exclude))
+        self._send("broadcast", Hub.send, None, to_frame(event, data), ids(exclude))
 
     async def aemit_to(self, connection_id: str, event: str, data: object = None) -> None:
         """Send an event to one connection; silent where it is gone. See aemit()."""
-        await self._ahop(_emit_to, self.namespace, connection_id, to_frame(event, data))
+        await self._asend(Hub.send_to, connection_id, to_frame(event, data))
 
     def emit_to(self, connection_id: str, event: str, data: object = None) -> None:
         """See aemit_to()."""
-        self._hop("emit_to", _emit_to, self.namespace, connection_id, to_frame(event, data))
+        self._send("emit_to", Hub.send_to, connection_id, to_frame(event, data))
 
     async def aemit_with_ack(
         self, room_or_rooms: _Rooms, event: str, data: object = None, *, timeout: float | None = None
@@ -93,19 +96,18 @@ class Rooms:
         """Send an event to all members of one or several rooms and return what became of it at each.
 
         ``timeout`` is what each member has to answer, in seconds, the setting ``ACK_TIMEOUT`` by default.
-        See aemit() for what is raised.
+
+        Raises:
+            IncompleteAnswer: a process gave no answer; the replies from the others are in ``answer``.
+            InvalidEventName, InvalidPayload, InvalidRoomName, LayerUnavailable: see aemit().
         """
-        rooms, text, seconds = _room_names(room_or_rooms), _checked(event, data), _ack_seconds(timeout)
-        replies = await self._ahop(_ask, self.namespace, rooms, event, text, seconds, timeout=seconds)
-        return replies or []
+        return await self._aask(_room_question(room_or_rooms, event, data, timeout))
 
     def emit_with_ack(
         self, room_or_rooms: _Rooms, event: str, data: object = None, *, timeout: float | None = None
     ) -> list[RoomReply]:
         """See aemit_with_ack()."""
-        rooms, text, seconds = _room_names(room_or_rooms), _checked(event, data), _ack_seconds(timeout)
-        replies = self._hop("emit_with_ack", _ask, self.namespace, rooms, event, text, seconds, timeout=seconds)
-        return replies or []
+        return self._ask("emit_with_ack", _room_question(room_or_rooms, event, data, timeout))
 
     async def aemit_to_with_ack(
         self, connection_id: str, event: str, data: object = None, *, timeout: float | None = None
@@ -119,112 +121,100 @@ class Rooms:
             ConnectionClosed: the connection is gone, or closed before the answer came.
             InvalidEventName: the name is not for events.
             InvalidPayload: the data cannot become JSON.
+            LayerUnavailable: the connection's process could not be asked.
         """
-        text, seconds = _checked(event, data), _ack_seconds(timeout)
-        return _found(
-            connection_id,
-            await self._ahop(_ask_one, self.namespace, connection_id, event, text, seconds, timeout=seconds),
-        )
+        return await self._aask(_connection_question(connection_id, event, data, timeout))
 
     def emit_to_with_ack(
         self, connection_id: str, event: str, data: object = None, *, timeout: float | None = None
     ) -> Event:
         """See aemit_to_with_ack()."""
-        text, seconds = _checked(event, data), _ack_seconds(timeout)
-        return _found(
-            connection_id,
-            self._hop(
-                "emit_to_with_ack",
-                _ask_one,
-                self.namespace,
-                connection_id,
-                event,
-                text,
-                seconds,
-                timeout=seconds,
-            ),
-        )
+        return self._ask("emit_to_with_ack", _connection_question(connection_id, event, data, timeout))
 
     # Membership
 
     async def ajoin(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
         """Let a connection join rooms.
 
+        ``timeout`` is what its process has to answer, in seconds, the setting ``QUESTION_TIMEOUT`` by default.
+
         Raises:
             ConnectionClosed: the connection is gone.
+            IncompleteAnswer: its process gave no answer in time.
             InvalidRoomName: a name is no room name; nothing was joined.
+            LayerUnavailable: its process could not be asked.
         """
-        connection_id, names = _id(connection_or_id), _room_names(rooms)
-        _found(connection_id, await self._aquestion(timeout, _join, self.namespace, connection_id, names))
+        await self._aask(_command("join", _id(connection_or_id), timeout, _room_names(rooms)))
 
     def join(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
         """See ajoin()."""
-        connection_id, names = _id(connection_or_id), _room_names(rooms)
-        _found(connection_id, self._question("join", timeout, _join, self.namespace, connection_id, names))
+        self._ask("join", _command("join", _id(connection_or_id), timeout, _room_names(rooms)))
 
     async def aleave(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
-        """Let a connection leave rooms; it need not be in them.
-
-        Raises:
-            ConnectionClosed: the connection is gone.
-        """
-        connection_id, names = _id(connection_or_id), _room_names(rooms)
-        _found(connection_id, await self._aquestion(timeout, _leave, self.namespace, connection_id, names))
+        """Let a connection leave rooms; it need not be in them. See ajoin()."""
+        await self._aask(_command("leave", _id(connection_or_id), timeout, _room_names(rooms)))
 
     def leave(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
         """See aleave()."""
-        connection_id, names = _id(connection_or_id), _room_names(rooms)
-        _found(connection_id, self._question("leave", timeout, _leave, self.namespace, connection_id, names))
+        self._ask("leave", _command("leave", _id(connection_or_id), timeout, _room_names(rooms)))
 
     async def aclear(self, *rooms: str, timeout: float | None = None) -> None:
-        """Let all members leave these rooms."""
-        await self._aquestion(timeout, _clear, self.namespace, _room_names(rooms))
+        """Let all members leave these rooms. See amembers() for ``timeout`` and what is raised."""
+        await self._aask(_question("clear", timeout, _nothing, _room_names(rooms)))
 
     def clear(self, *rooms: str, timeout: float | None = None) -> None:
         """See aclear()."""
-        self._question("clear", timeout, _clear, self.namespace, _room_names(rooms))
+        self._ask("clear", _question("clear", timeout, _nothing, _room_names(rooms)))
 
     # Looking
 
     async def acount(self, room: str, *, timeout: float | None = None) -> int:
-        """Return how many connections are in a room."""
-        return await self._aquestion(timeout, _count, self.namespace, _room_name(room)) or 0
+        """Return how many connections are in a room. See amembers() for ``timeout`` and what is raised."""
+        return await self._aask(_question("count", timeout, sum, _room_name(room)))
 
     def count(self, room: str, *, timeout: float | None = None) -> int:
         """See acount()."""
-        return self._question("count", timeout, _count, self.namespace, _room_name(room)) or 0
+        return self._ask("count", _question("count", timeout, sum, _room_name(room)))
 
     async def anames(self, *, timeout: float | None = None) -> list[str]:
-        """Return the names of all rooms that have a member, sorted."""
-        return await self._aquestion(timeout, _names, self.namespace) or []
+        """Return the names of all rooms that have a member, sorted. See amembers()."""
+        return await self._aask(_question("names", timeout, _merged))
 
     def names(self, *, timeout: float | None = None) -> list[str]:
         """See anames()."""
-        return self._question("names", timeout, _names, self.namespace) or []
+        return self._ask("names", _question("names", timeout, _merged))
 
     async def amembers(self, room: str, *, timeout: float | None = None) -> list[ConnectionInfo]:
-        """Return the connections in a room."""
-        return await self._aquestion(timeout, _infos, self.namespace, _room_name(room)) or []
+        """Return the connections in a room.
+
+        ``timeout`` is what the processes have to answer, in seconds, the setting ``QUESTION_TIMEOUT`` by default.
+
+        Raises:
+            IncompleteAnswer: a process gave no answer in time; what the others said is in ``answer``.
+            InvalidRoomName: the name is no room name.
+            LayerUnavailable: the other processes could not be asked.
+        """
+        return await self._aask(_question("infos", timeout, _infos, _room_name(room)))
 
     def members(self, room: str, *, timeout: float | None = None) -> list[ConnectionInfo]:
         """See amembers()."""
-        return self._question("members", timeout, _infos, self.namespace, _room_name(room)) or []
+        return self._ask("members", _question("infos", timeout, _infos, _room_name(room)))
 
     async def aconnections(self, *, timeout: float | None = None) -> list[ConnectionInfo]:
-        """Return all connections of the namespace."""
-        return await self._aquestion(timeout, _infos, self.namespace, None) or []
+        """Return all connections of the namespace. See amembers()."""
+        return await self._aask(_question("infos", timeout, _infos, None))
 
     def connections(self, *, timeout: float | None = None) -> list[ConnectionInfo]:
         """See aconnections()."""
-        return self._question("connections", timeout, _infos, self.namespace, None) or []
+        return self._ask("connections", _question("infos", timeout, _infos, None))
 
     async def aget(self, connection_id: str, *, timeout: float | None = None) -> ConnectionInfo | None:
-        """Return what is known of a connection; ``None`` where it is gone."""
-        return await self._aquestion(timeout, _get, self.namespace, connection_id)
+        """Return what is known of a connection; ``None`` where it is gone. See amembers()."""
+        return await self._aask(_question("get", timeout, _info_or_none, connection_id, hub=hub_of(connection_id)))
 
     def get(self, connection_id: str, *, timeout: float | None = None) -> ConnectionInfo | None:
         """See aget()."""
-        return self._question("get", timeout, _get, self.namespace, connection_id)
+        return self._ask("get", _question("get", timeout, _info_or_none, connection_id, hub=hub_of(connection_id)))
 
     # Ending
 
@@ -236,142 +226,152 @@ class Rooms:
         Raises:
             ConnectionClosed: it is gone already.
             InvalidCloseCode: RFC 6455 does not let an endpoint send this code, or the reason is over 123 bytes.
+            IncompleteAnswer, LayerUnavailable: see ajoin().
         """
         check_close(code, reason)
-        _found(connection_id, await self._aquestion(timeout, _disconnect, self.namespace, connection_id, code, reason))
+        await self._aask(_command("disconnect", connection_id, timeout, code, reason))
 
     def disconnect(
         self, connection_id: str, code: int = 1000, reason: str = "", *, timeout: float | None = None
     ) -> None:
         """See adisconnect()."""
         check_close(code, reason)
-        _found(
-            connection_id,
-            self._question("disconnect", timeout, _disconnect, self.namespace, connection_id, code, reason),
-        )
+        self._ask("disconnect", _command("disconnect", connection_id, timeout, code, reason))
 
     async def ashutdown(self, code: int = 1001, reason: str = "", *, timeout: float | None = None) -> None:
-        """Close all connections of the namespace. See adisconnect() for what is raised."""
+        """Close all connections of the namespace. See adisconnect() and amembers() for what is raised."""
         check_close(code, reason)
-        await self._aquestion(timeout, _shutdown, self.namespace, code, reason)
+        await self._aask(_question("shutdown", timeout, _nothing, code, reason))
 
     def shutdown(self, code: int = 1001, reason: str = "", *, timeout: float | None = None) -> None:
         """See ashutdown()."""
         check_close(code, reason)
-        self._question("shutdown", timeout, _shutdown, self.namespace, code, reason)
+        self._ask("shutdown", _question("shutdown", timeout, _nothing, code, reason))
 
     # The way to the hub
 
-    async def _ahop(
-        self, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any, timeout: float = 0.0
-    ) -> _T | None:
+    async def _asend(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         hub = home_hub()
         if hub is None:
             _say_nobody_is_here()
-            return None
-        return await arun_on(hub.loop, function, hub, *args, timeout=timeout)
+        elif hub.loop is asyncio.get_running_loop():
+            await function(hub, self.namespace, *args)
+        else:
+            await arun_on(hub.loop, function, hub, self.namespace, *args)
 
-    def _hop(
-        self, name: str, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any, timeout: float = 0.0
-    ) -> _T | None:
+    def _send(self, name: str, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         refuse_in_event_loop(name)
         hub = home_hub()
         if hub is None:
             _say_nobody_is_here()
-            return None
-        return run_on(hub.loop, function, hub, *args, timeout=timeout)
+        else:
+            run_on(hub.loop, function, hub, self.namespace, *args)
 
-    async def _aquestion(
-        self, timeout: float | None, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any
-    ) -> _T | None:
-        return await self._ahop(function, *args, timeout=_question_seconds(timeout))
+    async def _aask(self, question: "_Question[_T]") -> _T:
+        hub = home_hub()
+        if hub is None:
+            _say_nobody_is_here()
+            return question.merge([])
+        return await arun_on(hub.loop, question.ask, hub, self.namespace, timeout=question.timeout)
 
-    def _question(
-        self, name: str, timeout: float | None, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any
-    ) -> _T | None:
-        return self._hop(name, function, *args, timeout=_question_seconds(timeout))
-
-
-# What is done at the hub, on its loop
-
-
-async def _emit(hub: Hub, namespace: str, rooms: list[str] | None, frame: str, exclude: frozenset[str]) -> None:
-    hub.deliver(namespace, rooms, frame, exclude)
-    await hub.let_turn()
+    def _ask(self, name: str, question: "_Question[_T]") -> _T:
+        refuse_in_event_loop(name)
+        hub = home_hub()
+        if hub is None:
+            _say_nobody_is_here()
+            return question.merge([])
+        return run_on(hub.loop, question.ask, hub, self.namespace, timeout=question.timeout)
 
 
-async def _emit_to(hub: Hub, namespace: str, connection_id: str, frame: str) -> None:
-    if member := hub.member(namespace, connection_id):
-        member.deliver(frame)
-    await hub.let_turn()
+@dataclass(frozen=True, slots=True)
+class _Question(Generic[_T]):
+    """Something that hubs are asked, and how their answers become one."""
+
+    action: str
+    arguments: tuple[Any, ...]
+    timeout: float
+    merge: Callable[[list[Any]], _T]
+    hub: str | None = None
+
+    async def ask(self, hub: Hub, namespace: str) -> _T:
+        try:
+            answers = await hub.ask(self.hub, self.action, namespace, *self.arguments, timeout=self.timeout)
+        except IncompleteAnswer as error:
+            raise IncompleteAnswer(str(error), answer=self.merge(cast(list[Any], error.answer))) from None
+        return self.merge(answers)
 
 
-async def _ask(hub: Hub, namespace: str, rooms: list[str], event: str, data: str, timeout: float) -> list[RoomReply]:
-    members = {member.id: member for room in rooms for member in hub.members(namespace, room)}
-    return list(await asyncio.gather(*(_reply(member, event, data, timeout) for member in members.values())))
+def _question(
+    action: str, timeout: float | None, merge: Callable[[list[Any]], _T], *arguments: Any, hub: str | None = None
+) -> _Question[_T]:
+    seconds = get_settings().question_timeout if timeout is None else timeout
+    return _Question(action, arguments, seconds, merge, hub)
 
 
-async def _reply(member: Member, event: str, data: str, timeout: float) -> RoomReply:
-    try:
-        return RoomReply(member.id, "answered", await member.ask(event, data, timeout))
-    except AckTimeout:
-        return RoomReply(member.id, "timed_out")
-    except ConnectionClosed:
-        return RoomReply(member.id, "gone")
-    except EtpError:
-        return RoomReply(member.id, "failed")
+def _command(action: str, connection_id: str, timeout: float | None, *arguments: Any) -> _Question[None]:
+    """Return a question to the hub of one connection, which must be there."""
+
+    def must_be_done(answers: list[Any]) -> None:
+        if not any(answers):
+            raise _gone(connection_id)
+
+    return _question(action, timeout, must_be_done, connection_id, *arguments, hub=hub_of(connection_id))
 
 
-async def _ask_one(hub: Hub, namespace: str, connection_id: str, event: str, data: str, timeout: float) -> Event | None:
-    member = hub.member(namespace, connection_id)
-    return None if member is None else await member.ask(event, data, timeout)
+def _room_question(
+    room_or_rooms: _Rooms, event: str, data: object, timeout: float | None
+) -> _Question[list[RoomReply]]:
+    seconds = get_settings().ack_timeout if timeout is None else timeout
+    arguments = _room_names(room_or_rooms), event, _checked(event, data), seconds
+    return _question("ask_rooms", seconds + get_settings().question_timeout, _replies, *arguments)
 
 
-async def _join(hub: Hub, namespace: str, connection_id: str, rooms: list[str]) -> bool | None:
-    if (member := hub.member(namespace, connection_id)) is None:
-        return None
-    await hub.join(member, rooms)
-    return True
+def _connection_question(connection_id: str, event: str, data: object, timeout: float | None) -> _Question[Event]:
+    seconds = get_settings().ack_timeout if timeout is None else timeout
+
+    def the_answer(answers: list[Any]) -> Event:
+        found = next((answer for answer in answers if answer is not None), None)
+        match found:
+            case [_, "answered", *_]:
+                return read_event(found)
+            case [_, "timed_out"]:
+                raise AckTimeout(
+                    f"Connection {connection_id!r:.120} did not answer {event!r:.80} within {seconds:g} s."
+                )
+            case [_, "failed"]:
+                raise EtpError(f"Connection {connection_id!r:.120} could not be asked {event!r:.80}; its log says why.")
+        raise _gone(connection_id)
+
+    arguments = connection_id, event, _checked(event, data), seconds
+    limit = seconds + get_settings().question_timeout
+    return _question("ask_one", limit, the_answer, *arguments, hub=hub_of(connection_id))
 
 
-async def _leave(hub: Hub, namespace: str, connection_id: str, rooms: list[str]) -> bool | None:
-    if (member := hub.member(namespace, connection_id)) is None:
-        return None
-    await hub.leave(member, rooms)
-    return True
+# How answers become one
 
 
-async def _clear(hub: Hub, namespace: str, rooms: list[str]) -> None:
-    await hub.clear(namespace, rooms)
+def _nothing(answers: list[Any]) -> None:
+    return None
 
 
-async def _count(hub: Hub, namespace: str, room: str) -> int:
-    return len(hub.members(namespace, room))
+def _merged(answers: list[Any]) -> list[str]:
+    return sorted({name for names in answers for name in names})
 
 
-async def _names(hub: Hub, namespace: str) -> list[str]:
-    return hub.names(namespace)
+def _infos(answers: list[Any]) -> list[ConnectionInfo]:
+    return [read_info(info) for infos in answers for info in infos]
 
 
-async def _infos(hub: Hub, namespace: str, room: str | None) -> list[ConnectionInfo]:
-    return hub.infos(namespace, room)
+def _info_or_none(answers: list[Any]) -> ConnectionInfo | None:
+    return next((read_info(info) for info in answers if info is not None), None)
 
 
-async def _get(hub: Hub, namespace: str, connection_id: str) -> ConnectionInfo | None:
-    member = hub.member(namespace, connection_id)
-    return member.info if member is not None and member.is_accepted else None
+def _replies(answers: list[Any]) -> list[RoomReply]:
+    return [read_reply(reply) for replies in answers for reply in replies]
 
 
-async def _disconnect(hub: Hub, namespace: str, connection_id: str, code: int, reason: str) -> bool | None:
-    if (member := hub.member(namespace, connection_id)) is None:
-        return None
-    await member.aclose(code, reason)
-    return True
-
-
-async def _shutdown(hub: Hub, namespace: str, code: int, reason: str) -> None:
-    for member in hub.members(namespace):
-        await member.aclose(code, reason)
+def _gone(connection_id: str) -> ConnectionClosed:
+    return ConnectionClosed(f"Connection {connection_id!r:.120} is gone, or never was.")
 
 
 # What callers pass
@@ -398,20 +398,6 @@ def _checked(event: str, data: object) -> str:
     text = to_text(data)
     to_frame(event, text)
     return text
-
-
-def _ack_seconds(timeout: float | None) -> float:
-    return get_settings().ack_timeout if timeout is None else timeout
-
-
-def _question_seconds(timeout: float | None) -> float:
-    return get_settings().question_timeout if timeout is None else timeout
-
-
-def _found(connection_id: str, result: _T | None) -> _T:
-    if result is None:
-        raise ConnectionClosed(f"Connection {connection_id!r:.120} is gone, or never was.")
-    return result
 
 
 @cache

@@ -212,7 +212,7 @@ def leaky_server(request: pytest.FixtureRequest) -> Iterator[tuple[Server, dict[
 
 
 async def idle(server: Server) -> dict[str, int]:
-    """Wait until what the process holds has not changed for 4 s, longer than any handler or daphne's own rounds."""
+    """Wait until what the process holds has not changed for 3 s, longer than any handler or daphne's own rounds."""
     last: list[Any] = []
 
     async def probe() -> dict[str, int]:
@@ -222,7 +222,7 @@ async def idle(server: Server) -> dict[str, int]:
         if last and last[-1] != now:
             last.clear()
         last.append(now)
-        return len(last) > 16
+        return len(last) > 12
 
     return await eventually(probe, is_settled, interval=0.25)
 

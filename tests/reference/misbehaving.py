@@ -41,10 +41,10 @@ async def do_as_the_name_says(connection: Connection) -> None:
     name = _name(connection)
     if name.startswith("accept"):
         await connection.aaccept()
-    if name.startswith(("wait", "accept")):
-        await asyncio.sleep(0.3)
     if name.endswith("raise"):
         raise RuntimeError("on_connect raised")
+    if name.startswith(("wait", "accept")):
+        await asyncio.sleep(0.3)
 
 
 on_disconnect(namespace=NAMESPACE)(note_disconnect)

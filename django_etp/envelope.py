@@ -1,0 +1,212 @@
+"""What hubs and publishers send each other over the channel layer, and how it is read back.
+
+Rules kept here:
+
+- Every message is a dict of plain values with a ``type``; ``v`` is the version of this format.
+- Reading trusts nothing: what is malformed is ``Malformed``, with a reason, and does no harm.
+- Unknown keys are ignored, so that later versions can add some.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, get_args, get_origin
+
+__all__ = [
+    "Answer",
+    "Beat",
+    "Echo",
+    "Foreign",
+    "Frame",
+    "Malformed",
+    "Message",
+    "Numbers",
+    "Question",
+    "RoomMessage",
+    "pack",
+    "unpack",
+]
+
+VERSION = 1
+
+
+class Malformed(ValueError):
+    """A message on the channel layer is not what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame on its way to a room, or to one connection.
+
+    Attributes:
+        text: the frame, ready to be written.
+        exclude: ids of connections that do not get it.
+        rooms: all rooms it was sent to, where they are several; each hub delivers it once.
+        emission: names the send where ``rooms`` does, so that a hub knows it from the other groups.
+        connection_id: the one connection it is for, where it is for one.
+    """
+
+    text: str
+    exclude: tuple[str, ...] = ()
+    rooms: tuple[str, ...] = ()
+    emission: str = ""
+    connection_id: str = ""
+
+    def to_plain(self) -> str | list[Any]:
+        """Return it as it travels: most are text alone."""
+        if not (self.exclude or self.rooms or self.connection_id):
+            return self.text
+        return [self.text, list(self.exclude), list(self.rooms), self.emission, self.connection_id]
+
+    @classmethod
+    def from_plain(cls, value: object) -> "Frame":
+        """Read it back."""
+        match value:
+            case str():
+                return cls(value)
+            case [str(text), [*exclude], [*rooms], str(emission), str(connection_id)] if all(
+                isinstance(item, str) for item in (*exclude, *rooms)
+            ):
+                return cls(text, tuple(map(str, exclude)), tuple(map(str, rooms)), emission, connection_id)
+        raise Malformed(f"a frame must be text, or a list that starts with text; got {value!r:.80}")
+
+
+@dataclass(frozen=True, slots=True)
+class RoomMessage:
+    """Frames for one group, in order.
+
+    Attributes:
+        group: the group it was sent to, since the layer does not tell.
+        stream: names the sequence of messages of one publisher to one group.
+        born: when the stream began, in seconds of its publisher's clock.
+        number: this message's place in the stream, from 1.
+        frames_before: how many frames the messages before it held.
+        frames: what it holds.
+    """
+
+    type: ClassVar[str] = "etp.room"
+    group: str
+    stream: str
+    born: float
+    number: int
+    frames_before: int
+    frames: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The last numbers of streams gone quiet: lists of group, stream, born, last number, frames in all."""
+
+    type: ClassVar[str] = "etp.numbers"
+    streams: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A hub says that it lives.
+
+    Attributes:
+        hub: its id.
+        interval: when it will say so again, in seconds.
+        channel: its channel for room traffic; empty where it has no connections, and only sends and asks.
+        control_channel: its channel for messages between hubs.
+        is_new: it has just begun, and wants to hear from the others.
+        is_last: it ends.
+    """
+
+    type: ClassVar[str] = "etp.beat"
+    hub: str
+    interval: float
+    channel: str
+    control_channel: str
+    is_new: bool = False
+    is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """What a hub sends to itself: once it is back, all that was under way before it is here, or lost."""
+
+    type: ClassVar[str] = "etp.echo"
+    hub: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something one hub wants of others: ``action`` with its arguments, answered to the group ``answer_to``."""
+
+    type: ClassVar[str] = "etp.question"
+    id: str
+    answer_to: str
+    action: str
+    arguments: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One hub's answer to a question, and which hubs it knows."""
+
+    type: ClassVar[str] = "etp.answer"
+    id: str
+    hub: str
+    known: list[Any]
+    result: Any = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """An event that other Channels code sends to a room's group."""
+
+    type: ClassVar[str] = "etp.emit"
+    room: str
+    event: str
+    data: Any = None
+    namespace: str = field(default="default")
+
+
+Message = RoomMessage | Numbers | Beat | Echo | Question | Answer | Foreign
+
+_TYPES: dict[str, type[Message]] = {kind.type: kind for kind in get_args(Message)}
+
+
+def pack(message: Message) -> dict[str, Any]:
+    """Return a message as the dict that goes to the channel layer."""
+    if isinstance(message, RoomMessage):  # asdict() would copy every frame
+        values = {field.name: getattr(message, field.name) for field in fields(message)}
+    else:
+        values = asdict(message)
+    return {"type": message.type, "v": VERSION, **values}
+
+
+def unpack(values: Mapping[str, Any]) -> Message:
+    """Return the message that a dict from the channel layer holds.
+
+    Raises:
+        Malformed: it holds none.
+    """
+    kind = _TYPES.get(str(values.get("type")))
+    if kind is None:
+        raise Malformed(f"the type {values.get('type')!r:.80} is none of {', '.join(_TYPES)}")
+    version = values.get("v", VERSION)
+    if not isinstance(version, int) or version > VERSION:
+        raise Malformed(f"its format version is {version!r:.80}, and this process reads {VERSION}")
+    known: dict[str, Any] = {}
+    for each in fields(kind):
+        if each.name in values:
+            known[each.name] = _checked(each.name, values[each.name], each.type)
+    try:
+        return kind(**known)
+    except TypeError as error:
+        raise Malformed(f"a key is missing: {error}") from None
+
+
+def _checked(name: str, value: object, expected: Any) -> object:
+    accepted = get_origin(expected) or expected
+    if accepted is float:
+        accepted = int | float
+    if accepted is list and isinstance(value, tuple):
+        return list(value)
+    if accepted is Any or (isinstance(value, accepted) and (accepted is bool or not isinstance(value, bool))):
+        return value
+    raise Malformed(f"{name!r} must be {expected}, got {value!r:.80}")

@@ -1,0 +1,98 @@
+"""The way to an event loop from everywhere else: other threads, other loops.
+
+Every wait across threads has a limit, and ends when the loop it waits on ends.
+"""
+
+import asyncio
+import concurrent.futures
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from .exceptions import LayerUnavailable, SyncCallInEventLoop
+
+__all__ = ["arun_on", "refuse_in_event_loop", "run_on"]
+
+_T = TypeVar("_T")
+
+# How long a sending call may take on the other loop beyond the time it waits for others, in seconds.
+_CALL_LIMIT = 10.0
+# A loop can end without failing what was handed to it, so waiting threads look after it now and then.
+_LOOK_AFTER_LOOP = 0.25
+
+
+def refuse_in_event_loop(name: str) -> None:
+    """Raise ``SyncCallInEventLoop`` on a thread where an event loop runs: waiting there would stop that loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise SyncCallInEventLoop(
+        f"{name}() was called on a thread where an event loop runs, which it would block. Write 'await a{name}(...)'."
+    )
+
+
+def run_on(
+    loop: asyncio.AbstractEventLoop, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any, timeout: float = 0.0
+) -> _T:
+    """Run a coroutine function on ``loop``, which runs on another thread, and return its result.
+
+    ``timeout`` is how long, in seconds, the coroutine itself may wait for others.
+
+    Raises:
+        LayerUnavailable: the loop ended, or did not come to it in time.
+    """
+    future = _submit(loop, function(*args))
+    deadline = time.monotonic() + timeout + _CALL_LIMIT
+    while True:
+        try:
+            return future.result(_LOOK_AFTER_LOOP)
+        except concurrent.futures.CancelledError:
+            raise _loop_ended() from None
+        except TimeoutError:
+            if future.done():  # the coroutine's own
+                raise
+            if loop.is_closed():
+                raise _loop_ended() from None
+            if time.monotonic() > deadline:
+                future.cancel()
+                raise _loop_busy(timeout + _CALL_LIMIT) from None
+
+
+async def arun_on(
+    loop: asyncio.AbstractEventLoop, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any, timeout: float = 0.0
+) -> _T:
+    """Run a coroutine function on ``loop`` and return its result. See run_on(); here any loop may be the caller's."""
+    if loop is asyncio.get_running_loop():
+        return await function(*args)
+    future = asyncio.wrap_future(_submit(loop, function(*args)))
+    deadline = time.monotonic() + timeout + _CALL_LIMIT
+    while not future.done():
+        await asyncio.wait([future], timeout=_LOOK_AFTER_LOOP)
+        if not future.done() and loop.is_closed():
+            raise _loop_ended()
+        if not future.done() and time.monotonic() > deadline:
+            future.cancel()
+            raise _loop_busy(timeout + _CALL_LIMIT)
+    if future.cancelled():
+        raise _loop_ended()
+    return future.result()
+
+
+def _submit(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, _T]) -> concurrent.futures.Future[_T]:
+    try:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop)
+    except RuntimeError:
+        coroutine.close()
+        raise _loop_ended() from None
+
+
+def _loop_ended() -> LayerUnavailable:
+    return LayerUnavailable("The event loop that serves this process's connections has ended. Is the server stopping?")
+
+
+def _loop_busy(seconds: float) -> LayerUnavailable:
+    return LayerUnavailable(
+        f"The event loop that serves this process's connections did not finish the call within {seconds:g} s. "
+        "Look for code that blocks it."
+    )

@@ -1,0 +1,115 @@
+"""Questions from one hub to others, and when their answers are complete.
+
+Rules kept here:
+
+- A question is complete when every hub has answered that the asker knows, or that one of the answers names.
+- An asker that knows no hub, and hears of none, waits half a second; then nobody is there.
+- What is not complete in time raises ``IncompleteAnswer`` with what did come.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from .envelope import Answer, Question
+from .exceptions import IncompleteAnswer
+
+__all__ = ["Questions"]
+
+_WAIT_FOR_NOBODY = 0.5
+
+
+class _Asked:
+    """One question under way."""
+
+    __slots__ = ("answers", "changed", "expected", "failures", "is_to_all")
+
+    def __init__(self, expected: frozenset[str], *, is_to_all: bool) -> None:
+        self.expected = set(expected)
+        self.is_to_all = is_to_all
+        self.answers: dict[str, Any] = {}
+        self.failures: dict[str, str] = {}
+        self.changed = asyncio.Event()
+
+    @property
+    def is_complete(self) -> bool:
+        heard = self.answers.keys() | self.failures.keys()
+        return bool(heard) and self.expected <= heard
+
+
+class Questions:
+    """The questions that one hub has asked.
+
+    Args:
+        send: sends a question to one hub by its id, or to all (``None``).
+        answer_to: the group where answers are heard.
+    """
+
+    def __init__(self, send: Callable[[str | None, Question], Coroutine[Any, Any, None]], answer_to: str) -> None:
+        self._send = send
+        self._answer_to = answer_to
+        self._asked: dict[str, _Asked] = {}
+
+    async def ask(
+        self, hub: str | None, known: frozenset[str], action: str, arguments: list[Any], timeout: float
+    ) -> dict[str, Any]:
+        """Ask one hub, or all, and return their answers by hub id; ``None`` is that of one that went meanwhile.
+
+        Raises:
+            IncompleteAnswer: some did not answer within ``timeout`` seconds, or failed; ``answer`` holds the others'.
+            LayerUnavailable: the question could not be sent.
+        """
+        asked = _Asked(known if hub is None else frozenset([hub]), is_to_all=hub is None)
+        question = Question(secrets.token_hex(8), self._answer_to, action, arguments)
+        self._asked[question.id] = asked
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            await self._send(hub, question)
+            while not asked.is_complete:
+                limit = timeout if asked.expected or asked.answers else min(timeout, _WAIT_FOR_NOBODY)
+                left = started + limit - loop.time()
+                if left <= 0:
+                    break
+                asked.changed.clear()
+                try:
+                    async with asyncio.timeout(left):
+                        await asked.changed.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            del self._asked[question.id]
+        missing = asked.expected - asked.answers.keys()
+        if missing:
+            reasons = "; ".join(sorted(set(asked.failures.values())))
+            raise IncompleteAnswer(
+                f"{len(missing)} of {len(asked.expected)} processes gave no answer to {action!r} within {timeout:g} s"
+                f"{': ' + reasons if reasons else ''}. What the others said is in .answer.",
+                answer=asked.answers,
+            )
+        return asked.answers
+
+    def hear(self, answer: Answer) -> None:
+        """Take an answer; one that nobody waits for is dropped."""
+        asked = self._asked.get(answer.id)
+        if asked is None:
+            return
+        if asked.is_to_all:
+            asked.expected.update([answer.hub, *(hub for hub in answer.known if isinstance(hub, str))])
+        if answer.error:
+            asked.failures[answer.hub] = answer.error
+        else:
+            asked.answers[answer.hub] = answer.result
+        asked.changed.set()
+
+    def forget(self, hub: str) -> None:
+        """Wait no longer for a hub that is gone."""
+        for asked in self._asked.values():
+            if hub not in asked.expected:
+                continue
+            if asked.is_to_all:
+                asked.expected.discard(hub)
+            else:
+                asked.answers[hub] = None
+            asked.changed.set()
