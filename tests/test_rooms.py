@@ -480,18 +480,19 @@ async def test_a_close_that_rfc_6455_forbids_is_refused(call: Call, code: int, r
 
 
 async def test_a_connection_that_is_not_accepted_yet_can_be_disconnected(call: Call) -> None:
-    inside, connections = asyncio.Event(), []
+    inside, door, connections = asyncio.Event(), asyncio.Event(), []
 
     @on_connect
     async def wait(connection: Connection) -> None:
         connections.append(connection)
         inside.set()
-        await asyncio.Event().wait()
+        await door.wait()
 
     wire = Wire().start()
     await inside.wait()
     await call("disconnect", connections[0].id)
     assert (await wire.next())["type"] == "websocket.close"
+    door.set()
     await wire.ended()
 
 
