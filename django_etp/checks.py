@@ -1,6 +1,6 @@
 """System checks: wrong settings, and a channel layer that is missing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.apps.config import AppConfig
@@ -23,9 +23,9 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 def check_channel_layer(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Report where the channel layer is missing."""
     values = getattr(settings, "ETP", {})
-    alias = values.get("CHANNEL_LAYER", "default") if isinstance(values, dict) else "default"
-    if alias in getattr(settings, "CHANNEL_LAYERS", {}):
-        return []
+    alias = values.get("CHANNEL_LAYER", "default") if isinstance(values, Mapping) else "default"
+    if not isinstance(alias, str) or alias in getattr(settings, "CHANNEL_LAYERS", {}):
+        return []  # what is no alias at all is check_settings' to report
     if alias != "default":
         return [
             Error(
