@@ -7,6 +7,7 @@ import asyncio
 import concurrent.futures
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from .exceptions import LayerUnavailable, SyncCallInEventLoop
@@ -52,7 +53,7 @@ def run_on(
         except TimeoutError:
             if future.done():  # the coroutine's own
                 raise
-            if loop.is_closed():
+            if not loop.is_running():
                 raise _loop_ended() from None
             if time.monotonic() > deadline:
                 future.cancel()
@@ -69,7 +70,7 @@ async def arun_on(
     deadline = time.monotonic() + timeout + _CALL_LIMIT
     while not future.done():
         await asyncio.wait([future], timeout=_LOOK_AFTER_LOOP)
-        if not future.done() and loop.is_closed():
+        if not future.done() and not loop.is_running():
             raise _loop_ended()
         if not future.done() and time.monotonic() > deadline:
             future.cancel()
@@ -80,11 +81,12 @@ async def arun_on(
 
 
 def _submit(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, _T]) -> concurrent.futures.Future[_T]:
-    try:
-        return asyncio.run_coroutine_threadsafe(coroutine, loop)
-    except RuntimeError:
-        coroutine.close()
-        raise _loop_ended() from None
+    # A loop that only stopped takes calls for ever: daphne leaves its own so, never closed.
+    with suppress(RuntimeError):
+        if loop.is_running():
+            return asyncio.run_coroutine_threadsafe(coroutine, loop)
+    coroutine.close()
+    raise _loop_ended()
 
 
 def _loop_ended() -> LayerUnavailable:
