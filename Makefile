@@ -1,20 +1,56 @@
+# The front door of the project. `make` lists the targets; CI calls the same ones.
+
+# The Python that .venv is made with, and extra arguments for pytest: make test PYTEST_ARGS="-k rooms"
 PYTHON ?= python3
 PYTEST_ARGS ?=
+
 BIN := .venv/bin
+# Empty for root; other users may do what sudo allows without a password.
+SUDO = $(if $(filter 0,$(shell id -u)),,sudo -n)
+# Interpreters that pyenv has installed but not switched on; tox finds those on PATH by itself.
+PYENV_PYTHONS = $(wildcard $(shell pyenv root 2>/dev/null)/versions/*/bin/python3.??)
 
-.PHONY: test lint
-test: .venv/installed
-	$(BIN)/pytest -n auto $(PYTEST_ARGS)
+.DEFAULT_GOAL := help
+.PHONY: help test lint test-all chromium
 
-lint: .venv/installed
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+test: .venv/installed chromium ## Run the tests
+	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+lint: .venv/installed ## Check style, types and the layers of the package
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 
+test-all: .venv/installed chromium ## Run the tests on every supported Python and Django
+	$(BIN)/tox run $(if $(PYENV_PYTHONS),--discover $(PYENV_PYTHONS)) $(if $(PYTEST_ARGS),-- $(PYTEST_ARGS))
+
+# The stamp goes first and comes last, so that an interrupted install leaves none and the next run starts afresh.
 .venv/installed: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "Python 3.11 or newer is needed: install it, or name one with make PYTHON=/path/to/python3" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "Python 3.11 or newer is needed, and $(PYTHON) is not: install it, or name one with make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv module (on Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@rm -f $@
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install -qq --upgrade pip
+	$(BIN)/python -m pip install -qq --editable '.[daphne,redis]' --group dev
 	@touch $@
+
+# A virtual environment whose Python is gone is as good as none.
+ifneq ($(wildcard .venv/installed),)
+ifneq ($(shell $(BIN)/python -c 'print("runs")' 2>/dev/null),runs)
+.PHONY: .venv/installed
+endif
+endif
+
+# The browser tests drive Debian's chromium. Without it they are left out and the others run.
+chromium:
+	@command -v chromium >/dev/null && exit; \
+	if command -v apt-get >/dev/null && $(SUDO) true 2>/dev/null; then \
+		echo "Installing chromium for the browser tests ..."; \
+		$(SUDO) apt-get -qq update </dev/null >/dev/null 2>&1; \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends chromium </dev/null >/dev/null 2>&1; \
+	fi; \
+	command -v chromium >/dev/null || echo "chromium is missing, so the browser tests are left out:" $$(grep -ls 'pytest\.mark\.browser' tests/test_*.py)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 
 from .acks import PendingAcks
@@ -24,6 +23,7 @@ from .protocol import PING, Event, encode
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
     from django.contrib.sessions.backends.base import SessionBase
 
 __all__ = ["Connection"]
@@ -86,6 +86,9 @@ class Connection:
     @property
     def user(self) -> "AbstractBaseUser | AnonymousUser":
         """The user of the handshake's session; anonymous where no auth middleware is around the consumer."""
+        # Here, since asgi.py imports the consumer, and models.py may import this class, before the models are loaded.
+        from django.contrib.auth.models import AnonymousUser
+
         user: AbstractBaseUser | AnonymousUser = self.scope.get("user") or AnonymousUser()
         return user
 

@@ -114,7 +114,7 @@ class MessagesLost(EtpError):
         frames: how many events were in them.
     """
 
-    def __init__(self, text: str, *, group: str, messages: int, frames: int) -> None:
+    def __init__(self, text: str, *, group: str = "", messages: int = 0, frames: int = 0) -> None:
         super().__init__(text)
         self.group = group
         self.messages = messages
@@ -124,7 +124,7 @@ class MessagesLost(EtpError):
 class IncompleteAnswer(EtpError):
     """Not every process answered in time; ``answer`` holds what did come."""
 
-    def __init__(self, text: str, *, answer: object) -> None:
+    def __init__(self, text: str, *, answer: object = None) -> None:
         super().__init__(text)
         self.answer = answer
 

@@ -64,8 +64,12 @@ class Gate:
 
     async def accept(self, subprotocol: str | None = None) -> None:
         """Accept the handshake, then let go what waits."""
-        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
-        self.is_open = True
+        self._is_writing = True  # a close that is asked for meanwhile must go behind it
+        try:
+            await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+        finally:
+            self._is_writing = False
+        self.is_open = not self.is_closing
         self._start_writing()
 
     def write(self, frame: str) -> None:

@@ -28,7 +28,8 @@ def to_text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return value
+        # Bare text: formatting a member of a str Enum would give its name.
+        return value if type(value) is str else str.__str__(value)
     if isinstance(value, Promise):  # gettext_lazy and its kin are text
         return str(value)
     try:

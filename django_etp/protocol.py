@@ -106,8 +106,8 @@ def encode(event: Event) -> str:
     if not isinstance(ack_id, int) or not _ACK_ID_MIN <= ack_id <= _ACK_ID_MAX:
         raise InvalidFrame(f"An ack id must be a signed 64-bit number, got {_cut(ack_id)}.")
     _check_data(data)
-    # %d, not the number itself: a bool or an IntEnum is a number here, and must not go out by its name.
-    return f"{name}||{ack_id:d}||{data}" if data else f"{name}||{ack_id:d}"
+    # d and join, not formatting: a bool, an IntEnum or a str Enum must go out by its value, not by its name.
+    return _DELIMITER.join((name, f"{ack_id:d}", data) if data else (name, f"{ack_id:d}"))
 
 
 def encode_answer(event: Event, data: str = "") -> str:

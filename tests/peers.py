@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import pytest
@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import Event
-from websockets.typing import Origin, Subprotocol
+from websockets.typing import Origin
 from websockets.uri import parse_uri
 
 from tests.servers import Server
@@ -126,12 +126,11 @@ class RawPeer:
             raise
         return peer
 
-    def handshake(self, path: str = "/ws/", *, origin: str | None = None, subprotocols: Sequence[str] = ()) -> bytes:
+    def handshake(self, path: str = "/ws/", *, origin: str | None = None) -> bytes:
         """Return the bytes of the handshake's request."""
         self._protocol = ClientProtocol(
             parse_uri(self._server.ws_url(path)),
             origin=None if origin is None else Origin(origin),
-            subprotocols=[Subprotocol(name) for name in subprotocols] or None,
             max_size=None,
         )
         self._protocol.send_request(self._protocol.connect())
@@ -152,9 +151,9 @@ class RawPeer:
         async with asyncio.timeout(WAIT):
             await self._writer.drain()
 
-    async def send(self, payload: bytes, opcode: Opcode = Opcode.TEXT, *, is_final: bool = True) -> None:
+    async def send(self, payload: bytes, opcode: Opcode = Opcode.TEXT) -> None:
         """Send one WebSocket frame, whatever it holds."""
-        await self.send_bytes(Frame(opcode, payload, is_final).serialize(mask=True))
+        await self.send_bytes(Frame(opcode, payload).serialize(mask=True))
 
     async def receive(self) -> Frame:
         """Return the next WebSocket frame of the server; `EOFError` when it ended the connection without one."""

@@ -82,9 +82,6 @@ class Server:
         """Return what a peer sees where the application closes with `code`: autobahn lets apps send few codes."""
         return code + 3000 if self.is_daphne and code != 1000 and not 3000 <= code <= 4999 else code
 
-    def url(self, path: str = "/") -> str:
-        return f"http://{self.host}{path}"
-
     def ws_url(self, path: str = "/ws/") -> str:
         return f"ws://{self.host}{path}"
 

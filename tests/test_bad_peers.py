@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.frames import Opcode
 
 from tests.peers import RawPeer, connect, eventually, expect_close, receive, recorded
@@ -43,6 +44,31 @@ async def objects(server):
 async def assert_still_answers(peer):
     await peer.send("hello||4711||")
     assert await receive(peer) == "__ack_hello||4711||hello handled"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        b"null",
+        b"evil.example",
+        b"http://",
+        b"http://[::1",
+        b"http://127.0.0.1:99999",
+        b"http://127.0.0.1@evil.example",
+        b"http://127.0.0.1\xff",
+        b"http://evil.example\r\nOrigin: http://127.0.0.1",
+        b"file:///etc/passwd",
+        b"x" * 4000,
+    ],
+)
+async def test_handshake_of_a_strange_origin_is_refused_and_no_error(server, name, origin):
+    async with await RawPeer.open(server) as peer:
+        request = peer.handshake(f"/ws/?{name}", origin="http://origin.example")
+        await peer.send_bytes(request.replace(b"http://origin.example", origin))
+        with pytest.raises(InvalidStatus) as refused:
+            await peer.receive_response()
+    assert refused.value.response.status_code in {400, 403}  # 400 where the server refuses it first
+    assert await recorded(server, name)() == []
 
 
 @pytest.mark.parametrize("frame", MALFORMED, ids=lambda frame: repr(frame)[:40])
@@ -110,6 +136,14 @@ async def test_message_one_byte_past_the_limit_closes_with_1009(server, name, me
         ["error", "MessageTooLarge"],
         ["disconnect", 1009],
     ]
+
+
+async def test_message_that_is_small_only_while_compressed_closes_with_1009():
+    with start_server("uvicorn") as server:  # daphne agrees on no compression
+        async with connect(server, compression="deflate") as peer:
+            await peer.send("echo||1||" + "x" * LIMIT)
+            code, _ = await expect_close(peer)
+            assert code == 1009
 
 
 async def test_message_past_the_own_limit_of_daphne_is_a_lost_connection(name):

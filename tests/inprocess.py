@@ -1,0 +1,110 @@
+"""An ASGI connection in the test's own process, driven by hand where the testing kit is too well-behaved."""
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+from django.contrib.auth.models import AnonymousUser
+
+from django_etp.consumers import EtpConsumer
+
+WAIT = 5.0  # seconds after which a test stops waiting for what must come
+
+Message = dict[str, Any]
+
+
+async def until(condition: Callable[[], object], *, timeout: float = WAIT) -> None:
+    """Return once the condition holds; fail after `timeout` seconds."""
+    async with asyncio.timeout(timeout):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.005)
+
+
+class Wire:
+    """What an ASGI server is to the consumer: it hands over messages and takes what is sent.
+
+    Plain handlers run in the library's own threads here, as in production. `on_send` is awaited before each message
+    that the application sends; what it raises, the application gets.
+    """
+
+    def __init__(
+        self,
+        *,
+        namespace: str = "default",
+        on_send: Callable[[Message], Awaitable[None]] | None = None,
+        **scope: Any,
+    ) -> None:
+        self.scope = {
+            "type": "websocket",
+            "path": "/ws/",
+            "headers": [(b"host", b"testserver")],
+            "subprotocols": [],
+            "user": AnonymousUser(),
+            **scope,
+        }
+        self.sent: list[Message] = []
+        self.application = EtpConsumer.as_asgi(namespace=namespace)
+        self.task: asyncio.Task[None]
+        self._incoming: asyncio.Queue[Message] = asyncio.Queue()
+        self._on_send = on_send
+        self._read = 0
+
+    def start(self) -> Self:
+        """Begin the handshake."""
+        self._incoming.put_nowait({"type": "websocket.connect"})
+        self.task = asyncio.get_running_loop().create_task(
+            self.application(self.scope, self._incoming.get, self._send), context=contextvars.Context()
+        )
+        return self
+
+    async def open(self) -> Self:
+        """Do the handshake, which must succeed."""
+        self.start()
+        assert (await self.next())["type"] == "websocket.accept"
+        return self
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.leave()
+
+    async def next(self, *, timeout: float = WAIT) -> Message:
+        """Return the next message that the application sent."""
+        await until(lambda: len(self.sent) > self._read or self.task.done(), timeout=timeout)
+        assert len(self.sent) > self._read, "the application ended without another message"
+        self._read += 1
+        return self.sent[self._read - 1]
+
+    async def text(self) -> str:
+        """Return the next frame that the application sent."""
+        message = await self.next()
+        assert message["type"] == "websocket.send", message
+        return str(message["text"])
+
+    def put(self, frame: str | bytes) -> None:
+        """Hand over a message of the client."""
+        key = "text" if isinstance(frame, str) else "bytes"
+        self._incoming.put_nowait({"type": "websocket.receive", key: frame})
+
+    def vanish(self, code: int = 1006) -> None:
+        """Tell the application that the client is gone."""
+        self._incoming.put_nowait({"type": "websocket.disconnect", "code": code})
+
+    async def ended(self, *, timeout: float = 12.0) -> None:
+        """Wait for the end of the application; raise what it raised."""
+        async with asyncio.timeout(timeout):
+            await asyncio.shield(self.task)
+
+    async def leave(self, code: int = 1000) -> None:
+        """Let the client go in order, and wait for the end."""
+        self.vanish(code)
+        await self.ended()
+
+    async def _send(self, message: Message) -> None:
+        if self._on_send is not None:
+            await self._on_send(message)
+        self.sent.append(message)

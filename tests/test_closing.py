@@ -1,0 +1,45 @@
+"""Close codes and reasons: what RFC 6455 lets an endpoint send."""
+
+import pytest
+
+from django_etp.closing import Disconnect, check_close, cut_reason
+from django_etp.exceptions import InvalidCloseCode, ProtocolError
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1013, 1014, 3000, 4403, 4999])
+def test_codes_that_an_endpoint_may_send(code: int) -> None:
+    check_close(code, "")
+
+
+@pytest.mark.parametrize("code", [-1, 0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, "1000", None, 10**9])
+def test_codes_that_no_endpoint_may_send(code: int) -> None:
+    with pytest.raises(InvalidCloseCode, match="close code"):
+        check_close(code, "")
+
+
+@pytest.mark.parametrize("reason", ["", "a" * 123, "ü" * 61])
+def test_reasons_that_fit_a_close_frame(reason: str) -> None:
+    check_close(1000, reason)
+
+
+@pytest.mark.parametrize("reason", ["a" * 124, "ü" * 62, None, b"bytes", 1])
+def test_reasons_that_do_not_fit_a_close_frame(reason: str) -> None:
+    with pytest.raises(InvalidCloseCode, match="close reason"):
+        check_close(1000, reason)
+
+
+def test_an_invalid_close_is_a_protocol_error() -> None:
+    assert issubclass(InvalidCloseCode, ProtocolError)
+
+
+@pytest.mark.parametrize("reason", ["", "short", "a" * 300, "ü" * 100, "€" * 50, "🎈" * 40])
+def test_a_cut_reason_fits_and_is_how_the_reason_begins(reason: str) -> None:
+    cut = cut_reason(reason)
+    check_close(1000, cut)
+    assert reason.startswith(cut)
+    assert cut == reason or len(cut.encode()) > 119
+
+
+@pytest.mark.parametrize(("code", "is_normal"), [(1000, True), (1001, False), (1006, False), (4000, False)])
+def test_only_code_1000_is_a_normal_end(code: int, is_normal: bool) -> None:
+    assert Disconnect(code).is_normal is is_normal

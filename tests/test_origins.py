@@ -1,0 +1,209 @@
+"""The check of a handshake's Origin header, rule by rule."""
+
+from typing import Any
+
+import pytest
+
+from django_etp.origins import is_origin_allowed
+
+
+def allowed(
+    origin: str | None, host: str = "testserver", rule: Any = None, *, more: tuple[tuple[bytes, bytes], ...] = ()
+) -> bool:
+    headers = [(b"host", host.encode("latin-1"))]
+    if origin is not None:
+        headers.append((b"origin", origin.encode("latin-1")))
+    return is_origin_allowed({"headers": [*headers, *more]}, rule)
+
+
+@pytest.mark.parametrize("rule", [None, "*", [], ["https://example.com"]])
+def test_without_an_origin_every_handshake_passes(settings: Any, rule: Any) -> None:
+    settings.ALLOWED_HOSTS = []
+    assert allowed(None, rule=rule)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("http://shop.test", "shop.test"),
+        ("https://shop.test", "shop.test"),
+        ("https://SHOP.test", "shop.TEST"),
+        ("http://shop.test:8000", "shop.test:8000"),
+        ("http://shop.test:80", "shop.test"),
+        ("https://shop.test", "shop.test:443"),
+        ("https://shop.test:443", "shop.test"),
+        ("http://127.0.0.1:8000", "127.0.0.1:8000"),
+        ("http://[::1]:8000", "[::1]:8000"),
+        ("http://[::1]", "[::1]"),
+    ],
+)
+def test_a_page_of_the_same_host_passes(settings: Any, origin: str, host: str) -> None:
+    settings.ALLOWED_HOSTS = []
+    assert allowed(origin, host)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("http://evil.test", "shop.test"),
+        ("http://shop.test.evil.test", "shop.test"),
+        ("http://evilshop.test", "shop.test"),
+        ("http://sub.shop.test", "shop.test"),
+        ("http://shop.test:8001", "shop.test:8000"),
+        ("http://shop.test:8000", "shop.test"),
+        ("http://shop.test", "shop.test:8000"),
+        ("https://shop.test", "shop.test:80"),
+        ("http://[::2]", "[::1]"),
+    ],
+)
+def test_a_page_of_another_host_or_port_is_refused(settings: Any, origin: str, host: str) -> None:
+    settings.ALLOWED_HOSTS = []
+    assert not allowed(origin, host)
+
+
+NO_ORIGINS = [
+    "",
+    "null",
+    "testserver",
+    "//testserver",
+    "http:testserver",
+    "http://",
+    "http://:80",
+    "http://testserver:port",
+    "http://testserver:99999",
+    "http://testserver/path",
+    "http://testserver/",
+    "http://testserver?query",
+    "http://testserver#fragment",
+    "http://user@testserver",
+    "http://evil.test\\@testserver",
+    "http://[::1",
+    "http://testserver, http://evil.test",
+    "file://",
+    "*",
+    "\xe4\xf6\xfc",
+]
+
+
+@pytest.mark.parametrize("origin", NO_ORIGINS)
+@pytest.mark.parametrize("rule", [None, ["testserver", "null", "*"], []])
+def test_what_is_no_origin_is_refused(settings: Any, origin: str, rule: Any) -> None:
+    settings.ALLOWED_HOSTS = ["*", "testserver"]
+    assert not allowed(origin, rule=rule)
+
+
+@pytest.mark.parametrize("origin", [*NO_ORIGINS, "http://evil.test"])
+def test_a_star_as_the_rule_passes_whatever_comes(origin: str) -> None:
+    assert allowed(origin, rule="*")
+
+
+def test_a_star_in_the_allowed_hosts_does_not_allow_every_origin(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["*"]
+    assert not allowed("http://evil.test", "shop.test")
+    assert allowed("http://shop.test", "shop.test")
+
+
+def test_a_star_in_a_list_of_origins_allows_no_origin() -> None:
+    assert not allowed("http://evil.test", rule=["*"])
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_allowed"),
+    [
+        ("http://shop.test", True),
+        ("https://shop.test", True),
+        ("http://shop.test:8000", True),
+        ("http://SHOP.TEST", True),
+        ("http://sub.shop.test", False),
+        ("http://wild.test", True),
+        ("http://sub.wild.test:81", True),
+        ("http://sub.sub.wild.test", True),
+        ("http://evilwild.test", False),
+        ("http://[2001:db8::1]:8000", True),
+        ("http://evil.test", False),
+    ],
+)
+def test_pages_of_the_allowed_hosts_pass_on_any_port(settings: Any, origin: str, is_allowed: bool) -> None:
+    settings.ALLOWED_HOSTS = ["shop.test", ".wild.test", "[2001:db8::1]"]
+    assert allowed(origin, "internal:9000") is is_allowed
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://localhost:5173", "http://app.localhost", "http://127.0.0.1", "http://[::1]:1"]
+)
+@pytest.mark.parametrize("debug", [True, False])
+def test_pages_of_this_machine_pass_in_debug_mode_without_allowed_hosts(
+    settings: Any, origin: str, debug: bool
+) -> None:
+    settings.DEBUG, settings.ALLOWED_HOSTS = debug, []
+    assert allowed(origin, "shop.test") is debug
+
+
+def test_pages_of_this_machine_do_not_pass_in_debug_mode_with_allowed_hosts(settings: Any) -> None:
+    settings.DEBUG, settings.ALLOWED_HOSTS = True, ["shop.test"]
+    assert not allowed("http://localhost:5173", "shop.test")
+
+
+@pytest.mark.parametrize(
+    ("rule", "origin", "is_allowed"),
+    [
+        ("https://shop.test", "https://shop.test", True),
+        ("https://shop.test", "https://shop.test:443", True),
+        ("https://shop.test:443", "https://shop.test", True),
+        ("https://shop.test/", "https://shop.test", True),
+        ("HTTPS://Shop.Test", "https://shop.test", True),
+        ("https://shop.test", "http://shop.test", False),
+        ("https://shop.test", "https://shop.test:8443", False),
+        ("https://shop.test:8443", "https://shop.test:8443", True),
+        ("https://shop.test:8443", "https://shop.test", False),
+        ("https://shop.test", "https://sub.shop.test", False),
+        ("https://*.shop.test", "https://sub.shop.test", True),
+        ("https://*.shop.test", "http://sub.shop.test", False),
+        ("https://*.shop.test", "https://evilshop.test", False),
+        ("https://.shop.test", "https://sub.shop.test", True),
+        ("https://*.shop.test:8443", "https://sub.shop.test:8443", True),
+        ("https://*.shop.test:8443", "https://sub.shop.test", False),
+        ("shop.test", "http://shop.test", True),
+        ("shop.test", "https://shop.test:8443", True),
+        ("shop.test:8443", "https://shop.test:8443", True),
+        ("shop.test:8443", "https://shop.test", False),
+        ("shop.test:443", "https://shop.test", True),
+        ("[::1]", "http://[::1]:3000", True),
+        ("http://[::1]:3000", "http://[::1]:3000", True),
+        ("chrome-extension://abcdef", "chrome-extension://abcdef", True),
+        ("chrome-extension://abcdef", "chrome-extension://fedcba", False),
+        ("http://shop.test:port", "http://shop.test", False),
+        ("http://[::1", "http://shop.test", False),
+        ("https://", "https://shop.test", False),
+    ],
+)
+def test_the_projects_own_list_of_origins(rule: str, origin: str, is_allowed: bool) -> None:
+    assert allowed(origin, rule=[rule]) is is_allowed
+    assert allowed(origin, rule=("https://other.test", rule)) is is_allowed
+
+
+def test_the_projects_own_list_replaces_the_default(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["testserver"]
+    assert not allowed("http://testserver", rule=["https://shop.test"])
+
+
+def test_an_empty_list_refuses_every_origin() -> None:
+    assert not allowed("http://testserver", rule=[])
+
+
+def test_two_origins_are_refused() -> None:
+    assert not allowed("http://testserver", more=((b"origin", b"http://testserver"),))
+
+
+def test_two_hosts_are_the_same_as_none(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = []
+    assert not allowed("http://testserver", more=((b"host", b"evil.test"),))
+
+
+def test_no_host_matches_no_origin(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = []
+    assert not is_origin_allowed({"headers": [(b"origin", b"http://testserver")]}, None)
+
+
+def test_a_scope_without_headers_passes() -> None:
+    assert is_origin_allowed({}, None)
