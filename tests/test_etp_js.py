@@ -1,4 +1,4 @@
-"""etp.js in a real browser, frame by frame: the other end is a bare WebSocket server inside the test."""
+"""etp.js in a real browser: frame by frame against a bare WebSocket server, then against django_etp on real servers."""
 
 import asyncio
 import json
@@ -14,8 +14,8 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 import django_etp
-
-from .browser import CHROMIUM, start_browser
+from tests.browser import CHROMIUM, start_browser
+from tests.servers import Server
 
 if CHROMIUM is None:
     pytest.skip(f"{Path(__file__).name}: chromium is not installed", allow_module_level=True)
@@ -120,6 +120,14 @@ async def start(page: Page, peer: Peer, **options: Any) -> ServerConnection:
     if not options.get("extensions"):  # else it opens with the greeting
         await wait_until(page, "client.state === 'open'")
     return connection
+
+
+async def answer_http(route: Route) -> None:
+    """Serve the page and the module in the place of an origin that has neither."""
+    if route.request.url.endswith("/etp.js"):
+        await route.fulfill(body=MODULE.read_text(), content_type="text/javascript")
+    else:
+        await route.fulfill(body=PAGE, content_type="text/html")
 
 
 async def wait_until(page: Page, expression: str) -> None:
@@ -655,17 +663,11 @@ async def test_a_relative_url_takes_the_pages_host(page: Page, peer: Peer) -> No
 
 
 async def test_a_relative_url_on_an_https_page_is_wss(page: Page) -> None:
-    async def serve_page(route: Route) -> None:
-        is_module = route.request.url.endswith("/etp.js")
-        content_type = "text/javascript" if is_module else "text/html"
-        await route.fulfill(body=MODULE.read_text() if is_module else PAGE, content_type=content_type)
-
-    await page.route("https://etp.test/**", serve_page)
+    await page.route("https://etp.test/**", answer_http)
     await _open(page, "https://etp.test/")
     async with page.expect_websocket() as opened:
         await page.evaluate("() => { start({ reconnect: false }); }")
     assert (await opened.value).url == "wss://etp.test/ws/"
-    await page.unroute("https://etp.test/**")
 
 
 async def test_an_absolute_http_url_becomes_ws(page: Page, peer: Peer) -> None:
@@ -720,3 +722,53 @@ async def start_extended(page: Page, peer: Peer) -> ServerConnection:
     await connection.send('__hello||0||{"id": "abc"}')
     await wait_until(page, "client.state === 'open'")
     return connection
+
+
+# Against django_etp
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def real_page(tab: Page, server: Server) -> AsyncIterator[Page]:
+    """As `page`, with the client connected to the reference server's handlers."""
+    # The page itself is the server's own 404: Chromium lets no page from elsewhere connect to the loopback.
+    await tab.route(server.url("/etp.js"), answer_http)
+    await _open(tab, server.url())
+    await tab.evaluate("start()")
+    yield tab
+    await tab.goto("about:blank")
+
+
+async def test_payloads_come_back_from_a_real_server(real_page: Page) -> None:
+    values = ["text", 0, False, "", {"a": [1, None]}, [], "a||b", "приве́т 😀", "x" * 500_000]
+    echoed = await real_page.evaluate(
+        "(values) => Promise.all(values.map((v) => client.emitWithAck('echo', v)))", values
+    )
+    assert echoed == values
+
+
+async def test_a_real_server_gets_the_handlers_answer(real_page: Page) -> None:
+    await real_page.evaluate("() => client.on('question', async (question) => ({ asked: question }))")
+    assert await real_page.evaluate("client.emitWithAck('ask', 'why')") == 'got:{"asked":"why"}'
+
+
+async def test_a_real_server_gets_no_answer_where_the_handler_failed(real_page: Page) -> None:
+    await real_page.evaluate("() => client.on('question', () => { throw new Error('sorry'); })")
+    assert (await real_page.evaluate("client.emitWithAck('ask', 'why')")).startswith("err:")
+
+
+async def test_a_real_server_answers_a_ping(real_page: Page) -> None:
+    assert await real_page.evaluate("client.ping()") > 0
+
+
+async def test_events_of_a_room_arrive_in_order(real_page: Page) -> None:
+    await real_page.evaluate("() => client.on('news', (n) => seen.push(n))")
+    await real_page.evaluate("Promise.all(Array.from({ length: 100 }, (_, n) => client.emitWithAck('broadcast', n)))")
+    assert await real_page.evaluate("seen.slice(1)") == list(range(100))
+
+
+async def test_a_connection_that_a_real_server_closed_stays_closed(real_page: Page) -> None:
+    assert await real_page.evaluate("fate(client.emitWithAck('bye'))") == ["ConnectionLost", "connection_lost"]
+    assert await real_page.evaluate("[client.state, seen]") == [
+        "closed",
+        ["connect", ["disconnect", 1000, True, False]],
+    ]
