@@ -91,8 +91,8 @@ class ClusterLink:
         self._echo = 0
         self._echo_sent_at: dict[int, float] = {}
         self._echoed_at = 0.0
-        self._echo_back_at = 0.0
-        self._beat_back_at = 0.0
+        self._traffic_heard_at = 0.0
+        self._control_heard_at = 0.0
 
     # What the hub calls
 
@@ -199,6 +199,8 @@ class ClusterLink:
 
     def _take_traffic(self, message: Message) -> None:
         now = asyncio.get_running_loop().time()
+        # Whatever comes is a sign that the channel is heard: behind a flood an echo takes its time.
+        self._traffic_heard_at = now
         match message:
             case RoomMessage():
                 if self._publisher.owns(message.stream):
@@ -211,15 +213,15 @@ class ClusterLink:
                 self._host.deliver_foreign(message)
             case Echo() if message.hub == self._host.id:
                 self._echoed_at = self._echo_sent_at.pop(message.number, self._echoed_at)
-                self._echo_back_at = now
             case _:
                 raise Malformed(f"a message of type {message.type!r} does not belong on a room's group")
 
     def _take_control(self, message: Message) -> None:
         now = asyncio.get_running_loop().time()
+        if isinstance(message, Beat | Numbers):  # others may come though the control group has forgotten this hub
+            self._control_heard_at = now
         match message:
             case Beat() if message.hub == self._host.id:
-                self._beat_back_at = now
                 self._heard_own_beat.set()
             case Beat():
                 if message.channel:
@@ -286,7 +288,7 @@ class ClusterLink:
     def _restart_deadlines(self) -> None:
         now = asyncio.get_running_loop().time()
         self._peers.restart(now)
-        self._echo_back_at = self._beat_back_at = now
+        self._traffic_heard_at = self._control_heard_at = now
 
     def _bury_the_dead(self, now: float) -> None:
         for id, channels in self._peers.expire(now):
@@ -295,7 +297,7 @@ class ClusterLink:
             self._run(self._clean_up_after(channels))
 
     def _heal(self, now: float) -> None:
-        heard_at = min(self._echo_back_at, self._beat_back_at) if self._is_serving else self._beat_back_at
+        heard_at = min(self._traffic_heard_at, self._control_heard_at) if self._is_serving else self._control_heard_at
         silent_for = now - heard_at
         if silent_for > _BEGIN_ANEW_AFTER:
             logger.warning("The channel layer brought nothing back for %.0f s: beginning anew with it.", silent_for)
