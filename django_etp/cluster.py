@@ -6,8 +6,9 @@ to the clock.
 
 Rules kept here:
 
-- A hub sends itself an echo and hears its own heartbeat. Where one does not come back, the broker may have forgotten
-  its groups, and all are joined again; where that does not help either, it begins anew with fresh layer objects.
+- A hub sends itself echoes and hears its own heartbeat. Where neither these nor anything else comes, the broker may
+  have forgotten its groups, and all are joined again; where that does not help either, it begins anew with fresh
+  layer objects.
 - A hub that does not hear itself, or was paused, does not judge others.
 - Who is taken for dead is removed from the groups, and told so when it is heard of again.
 - A hub without connections is heard of, but not asked: a server that ends with its connections is missed by nobody.
@@ -15,6 +16,7 @@ Rules kept here:
 """
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import Coroutine, Iterable
@@ -102,7 +104,7 @@ class ClusterLink:
         self._layers = Layers(alias)
         self._gaps = GapTracker()
         self._peers = Peers()
-        self._pulse = Pulse(has_echo=is_serving)
+        self._pulse = Pulse(hears_rooms=is_serving)
         self._questions = Questions(host.id, self._send_question, self._ask_group, self._peers.is_gone)
         self._publisher = Publisher(host.id, self._send, self._tell_hubs)
         self._traffic = Subscriptions(self._add_traffic, self._discard_traffic, self._joined)
@@ -143,6 +145,7 @@ class ClusterLink:
                 keeper.cancel()
             for task in tuple(self._tasks):
                 task.cancel()
+            self._cleaning.clear()
             self._entering = None
             self._has_connections = self._was_deaf = False
             self._stopping = asyncio.get_running_loop().create_task(self._stop(is_known=is_known))
@@ -183,7 +186,8 @@ class ClusterLink:
 
     async def _enter(self) -> None:
         if self._entering is None:
-            self._entering = asyncio.get_running_loop().create_task(self._begin())
+            # In a context of its own: what begins here outlives the connection that asks for it.
+            self._entering = asyncio.get_running_loop().create_task(self._begin(), context=contextvars.Context())
         # Shielded: who asks for it may be gone before it is done, and others wait for it, too.
         await asyncio.shield(self._entering)
 
@@ -221,6 +225,8 @@ class ClusterLink:
 
     def _take_traffic(self, message: Message) -> None:
         now = asyncio.get_running_loop().time()
+        # Whatever comes is a sign that the channel is heard: behind a flood an echo takes its time.
+        self._pulse.hear_traffic(now)
         match message:
             case RoomMessage():
                 if self._publisher.owns(message.stream):
@@ -232,15 +238,17 @@ class ClusterLink:
             case Foreign():
                 self._host.deliver_foreign(message)
             case Echo() if message.hub == self._host.id:
-                self._pulse.hear_echo(message.number, now)
+                self._pulse.hear_echo(message.number)
             case _:
                 raise Malformed(f"a message of type {message.type!r} does not belong on a room's group")
 
     def _take_control(self, message: Message) -> None:
         now = asyncio.get_running_loop().time()
+        if isinstance(message, Beat | Numbers):  # others may come though the control group has forgotten this hub
+            self._pulse.hear_control(now)
         match message:
             case Beat() if message.hub == self._host.id:
-                self._pulse.hear_beat(message.number, now)
+                self._pulse.hear_beat(message.number)
                 self._heard_itself.set()
             case Beat():
                 self._hear_beat(message, now)
@@ -421,7 +429,7 @@ class ClusterLink:
         try:
             await self._remove_everywhere(beat)
         finally:
-            del self._cleaning[beat.hub]
+            self._cleaning.pop(beat.hub, None)
 
     async def _remove_everywhere(self, beat: Beat) -> None:
         layers = self._layers

@@ -153,12 +153,12 @@ class Connection:
             InvalidPayload: the data cannot become JSON.
         """
         seconds = _seconds(timeout)
-        return await self._here(self.ask, event, data, seconds, timeout=seconds)
+        return await self._here(self._accept_and_ask, event, data, seconds, timeout=seconds)
 
     def emit_with_ack(self, event: str, data: object = None, *, timeout: float | None = None) -> Event:
         """See aemit_with_ack()."""
         seconds = _seconds(timeout)
-        return self._from_thread("emit_with_ack", self.ask, event, data, seconds, timeout=seconds)
+        return self._from_thread("emit_with_ack", self._accept_and_ask, event, data, seconds, timeout=seconds)
 
     async def aping(self, *, timeout: float | None = None) -> float:
         """Return how long the client took to answer a ping, in seconds. See aemit_with_ack() for what is raised."""
@@ -177,11 +177,11 @@ class Connection:
             ConnectionClosed: the connection is closed.
             InvalidRoomName: a name is no room name; nothing was joined.
         """
-        await self._here(self._hub.join, self, rooms)
+        await self._here(self._join, rooms)
 
     def join(self, *rooms: str) -> None:
         """See ajoin()."""
-        self._from_thread("join", self._hub.join, self, rooms)
+        self._from_thread("join", self._join, rooms)
 
     async def aleave(self, *rooms: str) -> None:
         """Leave rooms; it need not be in them."""
@@ -223,7 +223,7 @@ class Connection:
         self._acks.resolve(answer)
 
     async def ask(self, event: str, data: object, timeout: float) -> Event:
-        """Send an event and return the answer to it. See aemit_with_ack()."""
+        """Send an event and return the answer to it; before the accept it waits. See aemit_with_ack()."""
         return await self._ask(lambda ack_id: to_frame(event, data, ack_id), timeout)
 
     def end(self, disconnect: Disconnect, *, drop: bool = False) -> None:
@@ -261,8 +261,11 @@ class Connection:
         await self._accept_now()
         await self._gate.send(frame)
 
-    async def _ask(self, frame: Callable[[int], str], timeout: float) -> Event:
+    async def _accept_and_ask(self, event: str, data: object, timeout: float) -> Event:
         await self._accept_now()
+        return await self.ask(event, data, timeout)
+
+    async def _ask(self, frame: Callable[[int], str], timeout: float) -> Event:
         ack_id, future = self._acks.open()
         try:
             self._gate.write(frame(ack_id))
@@ -272,9 +275,14 @@ class Connection:
         return await self._acks.wait(ack_id, future, timeout)
 
     async def _ping(self, timeout: float) -> float:
+        await self._accept_now()
         start = time.perf_counter()
         await self._ask(lambda ack_id: encode(Event(PING, ack_id)), timeout)
         return time.perf_counter() - start
+
+    async def _join(self, rooms: tuple[str, ...]) -> None:
+        self._refuse_closed()  # its cleanup may not have begun yet
+        await self._hub.join(self, rooms)
 
     async def _close(self, disconnect: Disconnect) -> None:
         self.end(disconnect)

@@ -8,6 +8,7 @@ Rules kept here:
 """
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from channels.consumer import AsyncConsumer
 from .closing import Disconnect, cut_reason
 from .conf import get_settings
 from .connection import Connection
-from .dispatch import Dispatcher, report
+from .dispatch import Dispatcher, is_cancelled, report
 from .exceptions import InvalidFrame, MessageTooLarge, ProtocolError, RejectConnection, TooManyEvents
 from .gate import Gate
 from .home import serving_hub
@@ -64,8 +65,8 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
             )
         allowed = get_settings().allowed_origins if self.allowed_origins is None else self.allowed_origins
         if not is_origin_allowed(scope, allowed):
-            await receive()
-            await self._refuse(scope, send)
+            if (await receive())["type"] == "websocket.connect":
+                await self._refuse(scope, send)
             return
         hub = serving_hub()
         hub.report = _report_to_hooks
@@ -87,6 +88,7 @@ class _Served:
 
     def __init__(self, hub: Hub, scope: dict[str, Any], receive: _Receive, send: _Send, namespace: str) -> None:
         self._receive = receive
+        self._context = contextvars.copy_context()
         self._hub = hub
         self._handlers = registry.namespace(namespace)
         self._gate = Gate(send, self._outbox_is_full)
@@ -107,26 +109,28 @@ class _Served:
         entering = self._hub.add(self._connection)
         disconnect = Disconnect(1001, "the server ended the connection's task")
         try:
-            async with self._reading:
-                self._is_reading = True
-                await entering
-                disconnect = await self._serve()
-        except TimeoutError:
-            if not self._reading.expired():
-                raise
+            try:
+                async with self._reading:
+                    self._is_reading = True
+                    await entering
+                    disconnect = await self._serve()
+            except TimeoutError:
+                if not self._reading.expired():
+                    raise
+            finally:
+                self._is_reading = False
+                self._connection.lose(disconnect)
+            if disconnect.code == _SERVER_ENDS:
+                self._hub.expect_end()
+            if self._ending is not None:
+                await asyncio.shield(self._ending)
         except asyncio.CancelledError:
+            # A server that stops cancels all its connections' tasks, and may stop once the first of them is done: wait
+            # for all, once those that were cancelled with this one have begun their ends.
             self._hub.expect_end()
-            self._connection.lose(disconnect)
-            # A server that stops cancels all its connections' tasks, and may stop once the first of them is done.
+            await asyncio.sleep(0)
             await self._hub.settle(_DISCONNECT_LIMIT)
             raise
-        finally:
-            self._is_reading = False
-            self._connection.lose(disconnect)
-        if disconnect.code == _SERVER_ENDS:
-            self._hub.expect_end()
-        if self._ending is not None:
-            await asyncio.shield(self._ending)
 
     async def _serve(self) -> Disconnect:
         message = await self._receive()
@@ -176,11 +180,15 @@ class _Served:
         except RejectConnection as rejection:
             self._was_rejected = True
             connection.end(Disconnect(4403, cut_reason(rejection.reason)))
-        except Exception as error:
-            if connection.disconnect is None:
+        except (Exception, asyncio.CancelledError) as error:
+            was_closed = connection.disconnect is not None
+            # Before any on_error hook, which may take longer than the peer waits.
+            connection.end(Disconnect(1011, "on_connect failed"))
+            if is_cancelled(error):
+                raise
+            if not was_closed:
                 doing = f"its on_connect hooks, which have {_CONNECT_LIMIT:g} s" if deadline.expired() else "on_connect"
                 await self._dispatcher.report(error, doing)
-            connection.end(Disconnect(1011, "on_connect failed"))
         else:
             self._dispatcher.start()
 
@@ -225,7 +233,8 @@ class _Served:
         self._connection.end(Disconnect(1013, "reads too slowly"), drop=True)
 
     def _begin_end(self) -> None:
-        self._ending = self._hub.run(self._end())
+        # Not in the context of whoever closes it, which may be a request's or another connection's.
+        self._ending = self._context.copy().run(self._hub.run, self._end())
 
     async def _end(self) -> None:
         """Clean up, once; running handlers and the hooks at the end have their time, and no more."""

@@ -9,6 +9,7 @@ Rules kept here:
 """
 
 import asyncio
+import contextvars
 import inspect
 import logging
 import sys
@@ -18,15 +19,20 @@ from typing import Any
 
 from .conf import get_settings
 from .connection import Connection
-from .exceptions import ProtocolError, TooManyEvents
+from .exceptions import AckTimeout, ConnectionClosed, InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
 from .payload import to_text
 from .protocol import Event, encode_answer
 from .registry import Handler, Namespace
 from .threads import keep_database_fresh, run_handler, run_hook
 
-__all__ = ["Dispatcher", "report"]
+__all__ = ["Dispatcher", "is_cancelled", "report"]
 
 logger = logging.getLogger(__name__)
+
+# How long an on_error hook may take, in seconds: nothing else waits for it without a limit.
+_ERROR_LIMIT = 5.0
+# What a peer or the network did is no fault of the code here: no traceback.
+_EXPECTED = (AckTimeout, ConnectionClosed, InvalidFrame, MessageTooLarge, TooManyEvents)
 
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
@@ -34,10 +40,12 @@ _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 class Dispatcher:
     """Runs the handlers and hooks of one connection."""
 
-    __slots__ = ("_connection", "_handlers", "_max_queued", "_max_running", "_queue", "_running", "_tasks")
+    __slots__ = ("_connection", "_context", "_handlers", "_max_queued", "_max_running", "_queue", "_running", "_tasks")
 
     def __init__(self, connection: Connection, handlers: Namespace) -> None:
         self._connection = connection
+        # An event that waited must not see what the handler before it, or a hook, left in its context variables.
+        self._context = contextvars.copy_context()
         self._handlers = handlers
         self._max_queued = get_settings().max_queued_events
         self._max_running = 0  # until start()
@@ -104,7 +112,7 @@ class Dispatcher:
             if task.done():
                 return
         else:
-            task = asyncio.get_running_loop().create_task(coroutine)
+            task = asyncio.get_running_loop().create_task(coroutine, context=self._context.copy())
         self._tasks.add(task)
 
     async def _handle(self, item: Event | ProtocolError) -> None:
@@ -123,7 +131,9 @@ class Dispatcher:
                 result = await _call(handler, run_handler, self._connection, item)
             if item.ack_id:
                 await self._connection.answer(encode_answer(item, to_text(result)))
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if is_cancelled(error):
+                raise
             name = item.name if isinstance(item, Event) else ""
             await self.report(error, f"event {name[:80]!r}")
         finally:
@@ -143,8 +153,7 @@ class Dispatcher:
 
 async def report(handlers: Namespace, connection: Connection | None, error: BaseException, doing: str) -> None:
     """Tell the log and the ``on_error`` hooks of an error; ``connection`` is ``None`` where there is none yet."""
-    # What a peer or the network did is no fault of this code: no traceback.
-    expected = isinstance(error, ProtocolError)
+    expected = isinstance(error, _EXPECTED)
     logger.log(
         logging.WARNING if expected else logging.ERROR,
         "Connection %s failed at %s: %s: %s",
@@ -156,13 +165,21 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
     )
     for hook in handlers.on_error:
         try:
-            await _call(hook, run_hook, connection, error)
+            async with asyncio.timeout(_ERROR_LIMIT):
+                await _call(hook, run_hook, connection, error)
         except Exception:
             logger.exception("The on_error hook %s failed itself.", hook.place)
 
 
 async def _call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
     if handler.is_async:
+        await keep_database_fresh()
         return await handler.function(*args)
     result = await run_in_thread(handler.function, *args)
     return await result if inspect.isawaitable(result) else result
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether this is the running task's own cancellation, rather than that of something it waited for."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

@@ -7,6 +7,7 @@ import asyncio
 import concurrent.futures
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from .exceptions import LayerUnavailable, SyncCallInEventLoop
@@ -46,17 +47,16 @@ def run_on(
     deadline = time.monotonic() + timeout + _CALL_LIMIT
     while True:
         try:
-            return future.result(_LOOK_AFTER_LOOP)
-        except concurrent.futures.CancelledError:
-            raise _loop_ended() from None
+            return _result(future, _LOOK_AFTER_LOOP)
         except TimeoutError:
-            if future.done():  # the coroutine's own
-                raise
-            if loop.is_closed():
+            if future.done():
+                break
+            if not loop.is_running():
                 raise _loop_ended() from None
             if time.monotonic() > deadline:
                 future.cancel()
                 raise _loop_busy(timeout + _CALL_LIMIT) from None
+    return _result(future)  # it came just now, or is a TimeoutError of its own
 
 
 async def arun_on(
@@ -69,7 +69,7 @@ async def arun_on(
     deadline = time.monotonic() + timeout + _CALL_LIMIT
     while not future.done():
         await asyncio.wait([future], timeout=_LOOK_AFTER_LOOP)
-        if not future.done() and loop.is_closed():
+        if not future.done() and not loop.is_running():
             raise _loop_ended()
         if not future.done() and time.monotonic() > deadline:
             future.cancel()
@@ -80,10 +80,18 @@ async def arun_on(
 
 
 def _submit(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, _T]) -> concurrent.futures.Future[_T]:
+    # A loop that only stopped takes calls for ever: daphne leaves its own so, never closed.
+    with suppress(RuntimeError):
+        if loop.is_running():
+            return asyncio.run_coroutine_threadsafe(coroutine, loop)
+    coroutine.close()
+    raise _loop_ended()
+
+
+def _result(future: concurrent.futures.Future[_T], timeout: float | None = None) -> _T:
     try:
-        return asyncio.run_coroutine_threadsafe(coroutine, loop)
-    except RuntimeError:
-        coroutine.close()
+        return future.result(timeout)
+    except concurrent.futures.CancelledError:
         raise _loop_ended() from None
 
 

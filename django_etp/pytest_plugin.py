@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 __all__ = ["etp_communicator", "etp_registry"]
 
+# A plain handler that still runs keeps the shared thread; that is the test's fault, and no reason to wait for ever.
+_THREAD_LIMIT = 10.0
+
 
 @pytest.fixture
 def etp_registry() -> "Iterator[Registry]":
@@ -22,8 +25,20 @@ def etp_registry() -> "Iterator[Registry]":
 
 
 @pytest.fixture
-def etp_communicator() -> "type[EtpCommunicator]":
-    """The test client's class, ready to be used as ``async with etp_communicator(user=…) as client``."""
+def etp_communicator(request: pytest.FixtureRequest) -> "Iterator[type[EtpCommunicator]]":
+    """The test client's class, ready to be used as ``async with etp_communicator(user=…) as client``.
+
+    The ORM's a-methods use the database connection of the test from here on: with pytest-django's ``db`` they work
+    inside its transaction, so that what an async test creates before it connects is gone after it, too.
+    """
+    from asgiref.sync import SyncToAsync
+
+    from .lending import connections_to_lend, lend, take_back
     from .testing import EtpCommunicator
 
-    return EtpCommunicator
+    for name in {"db", "transactional_db"} & set(request.fixturenames):
+        request.getfixturevalue(name)  # it begins before this, and ends after
+    lent, thread = connections_to_lend(), SyncToAsync.single_thread_executor
+    thread.submit(lend, lent).result(_THREAD_LIMIT)
+    yield EtpCommunicator
+    thread.submit(take_back, lent).result(_THREAD_LIMIT)

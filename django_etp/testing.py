@@ -5,26 +5,25 @@
         assert answer.json() == {"greeting": "Hello, Alice"}
         await client.expect_nothing()
 
-It works with ``TestCase`` and with pytest-django's ``db`` as with ``transactional_db``: plain handlers, and the ORM's
-a-methods, use the database connection of the test.
+It works with ``TestCase`` and with pytest-django's ``db`` as with ``transactional_db``: while it is connected, plain
+handlers and the ORM's a-methods use the database connection of the test. The fixture ``etp_communicator`` lets the
+a-methods do so from the beginning of the test.
 """
 
 import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from asgiref.sync import sync_to_async
-from channels.auth import AuthMiddlewareStack
-from django.contrib.auth.models import AnonymousUser
-from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
+from channels.auth import AuthMiddleware, AuthMiddlewareStack
 
 from .acks import PendingAcks
 from .closing import Disconnect
 from .consumers import EtpConsumer
 from .exceptions import EtpError, InvalidFrame
+from .lending import connections_to_lend, lend, take_back
 from .payload import to_frame, to_text
 from .protocol import Event, decode, encode_answer
 from .threads import thread_sensitive
@@ -51,7 +50,7 @@ class EtpCommunicator:
         application: the ASGI application; by default an ``EtpConsumer`` with the session and auth middleware.
         path: the path of the handshake, with its query string.
         namespace: the consumer's namespace, where no application is given.
-        user: who connects, instead of whom the session's cookie says.
+        user: who connects, instead of whom the session says.
         session: the Django session that connects, instead of the one that a cookie says.
         headers: further headers, as pairs of str or bytes.
         origin: the Origin header, as a browser sends it.
@@ -74,13 +73,16 @@ class EtpCommunicator:
     ) -> None:
         if application is None:
             consumer = EtpConsumer.as_asgi(namespace=namespace)
-            application = consumer if user is not None or session is not None else AuthMiddlewareStack(consumer)
+            if user is not None:
+                application = consumer
+            else:
+                application = AuthMiddlewareStack(consumer) if session is None else AuthMiddleware(consumer)
         self._application = application
         self.scope = _scope(path, headers, origin, list(subprotocols)) | dict(scope or {})
-        if user is not None or session is not None:
-            self.scope["user"] = AnonymousUser() if user is None else user
-            if session is not None:
-                self.scope["session"] = session
+        if user is not None:
+            self.scope["user"] = user
+        if session is not None:
+            self.scope["session"] = session
         self.subprotocol: str | None = None
         self._to_application: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._frames: asyncio.Queue[str | Disconnect] = asyncio.Queue()
@@ -109,15 +111,26 @@ class EtpCommunicator:
         await self._to_application.put({"type": "websocket.connect"})
         # A context of its own: a server does not run connections in the context of a test.
         self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
-        async with asyncio.timeout(timeout):
-            waiting: set[asyncio.Future[Any]] = {self._handshake, self._task}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {self._handshake, self._task}
+        try:
+            await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._task.cancel()
+            raise
         if not self._handshake.done():
+            await self._give_up(timeout)
+        if not self._handshake.result():
+            await self.disconnect(1006)
+            raise HandshakeRejected
+
+    async def _give_up(self, timeout: float) -> NoReturn:
+        assert self._task is not None
+        if self._task.done():
             await self._task
             raise EtpError("The application ended without accepting or refusing the handshake.")
-        if not self._handshake.result():
-            await self._task
-            raise HandshakeRejected
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        raise TimeoutError(f"The application neither accepted nor refused the handshake within {timeout:g} s.")
 
     async def disconnect(self, code: int = 1000, reason: str = "", *, timeout: float = 12.0) -> None:
         """Close the connection and wait, up to ``timeout`` seconds, until the application has cleaned up.
@@ -276,35 +289,9 @@ def _bytes(text: str | bytes) -> bytes:
 @asynccontextmanager
 async def _shared_database_connections() -> AsyncIterator[None]:
     """Let asgiref's shared thread use the database connections of this one, with the test's transaction in them."""
-    mine = {
-        alias: connection
-        for alias in connections
-        if (connection := getattr(connections._connections, alias, None)) is not None  # type: ignore[attr-defined]
-        and connection.in_atomic_block
-    }
-    theirs: dict[str, BaseDatabaseWrapper | None] = await sync_to_async(_lend)(mine)
+    mine = connections_to_lend()
+    await sync_to_async(lend)(mine)
     try:
         yield
     finally:
-        await sync_to_async(_take_back)(mine, theirs)
-
-
-def _lend(lent: dict[str, BaseDatabaseWrapper]) -> dict[str, BaseDatabaseWrapper | None]:
-    kept = {}
-    for alias, connection in lent.items():
-        own = getattr(connections._connections, alias, None)  # type: ignore[attr-defined]
-        if own is connection:
-            continue  # the same thread, as under TestCase, or lent already
-        kept[alias] = own
-        connection.inc_thread_sharing()
-        connections[alias] = connection
-    return kept
-
-
-def _take_back(lent: dict[str, BaseDatabaseWrapper], kept: dict[str, BaseDatabaseWrapper | None]) -> None:
-    for alias, own in kept.items():
-        lent[alias].dec_thread_sharing()
-        if own is None:
-            del connections[alias]
-        else:
-            connections[alias] = own
+        await sync_to_async(take_back)(mine)

@@ -1,7 +1,7 @@
 """Real ASGI servers for the tests: daphne and uvicorn as processes of their own on free loopback ports.
 
-Each server binds port 0 and says in its log which port it got, so nothing can take the port in between, and the line
-also says that it listens. The log is kept in a file: read it with `Server.log`.
+Each server binds port 0, unless told otherwise, and says in its log which port it got, so nothing can take the port in
+between, and the line also says that it listens. The log is kept in a file: read it with `Server.log`.
 """
 
 import http.client
@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,9 +22,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 
 COMMANDS: dict[str, Sequence[str]] = {
-    "daphne": ["daphne", "-e", "tcp:port=0:interface=127.0.0.1:backlog=1024"],
-    "uvicorn": ["uvicorn", "--host", "127.0.0.1", "--port", "0"],
-    "uvicorn-sansio": ["uvicorn", "--host", "127.0.0.1", "--port", "0", "--ws", "websockets-sansio"],
+    "daphne": ["daphne", "-e", "tcp:port={port}:interface=127.0.0.1:backlog=1024"],
+    "uvicorn": ["uvicorn", "--host", "127.0.0.1", "--port", "{port}"],
+    "uvicorn-sansio": ["uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--ws", "websockets-sansio"],
 }
 
 # What a server, asyncio or the interpreter writes when something of ours went wrong behind everyone's back.
@@ -147,6 +148,15 @@ def raised_limits(kind: str) -> Sequence[str]:
 
 
 @contextmanager
+def held_port() -> Iterator[int]:
+    """Keep a port for servers of this test, also while none of them runs: nobody else gets it, nobody answers on it."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do, so that they may bind it too
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
+
+
+@contextmanager
 def start_server(
     kind: str,
     application: str = "tests.reference.asgi:application",
@@ -154,19 +164,22 @@ def start_server(
     env: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
     options: Sequence[str] = (),
+    port: int = 0,
 ) -> Iterator[Server]:
     """Run `application` on a server of this kind, one of `COMMANDS`, until the block ends.
 
     `settings` are Django settings for `tests.reference.settings`, JSON only; `env` is added to the environment of this
-    process; `options` are further arguments of the server's command line. The process is ended in any case.
+    process; `options` are further arguments of the server's command line; `port` is one from `held_port`, for a server
+    that is to come back under the same address. The process is ended in any case.
     """
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     environment |= {"PYTHONUNBUFFERED": "1", "REFERENCE_SETTINGS": json.dumps(dict(settings or {}))} | dict(env or {})
+    command = [argument.format(port=port) for argument in COMMANDS[kind]]
     with tempfile.TemporaryDirectory(prefix="etp-server-") as directory:
         log_path = Path(directory) / "log"
         with log_path.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *COMMANDS[kind], *options, application],
+                [sys.executable, "-m", *command, *options, application],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,

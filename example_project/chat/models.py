@@ -1,0 +1,61 @@
+"""What was said, and where."""
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+
+
+class Room(models.TextChoices):
+    LOBBY = "lobby", "Lobby"
+    WORKSHOP = "workshop", "Workshop"
+    KITCHEN = "kitchen", "Kitchen"
+    OBSERVATORY = "observatory", "Observatory"
+
+    @property
+    def topic(self) -> str:
+        return _TOPICS[self]
+
+
+_TOPICS = {
+    Room.LOBBY: "Come in, say hello, see who is around",
+    Room.WORKSHOP: "What are you building?",
+    Room.KITCHEN: "Recipes, leftovers and second breakfasts",
+    Room.OBSERVATORY: "For those who are still up",
+}
+
+
+def new_key() -> str:
+    return uuid.uuid4().hex
+
+
+class Message(models.Model):
+    MAX_LENGTH = 500
+    MAX_KEY_LENGTH = 32
+
+    room = models.CharField(max_length=20, choices=Room)
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    text = models.CharField(max_length=MAX_LENGTH)
+    is_announcement = models.BooleanField(default=False)
+    sent_at = models.DateTimeField(auto_now_add=True)
+    # The sender's own name for the message: sent again after a lost connection, it is still the same message.
+    key = models.CharField(max_length=MAX_KEY_LENGTH, default=new_key)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["author", "key"], name="one_message_per_key")]
+        indexes = [models.Index(fields=["room", "-id"])]
+
+    def __str__(self) -> str:
+        return f"{self.author} in {self.room}: {self.text}"
+
+    def as_payload(self) -> dict[str, Any]:
+        """What a browser gets to see of it."""
+        return {
+            "key": self.key,
+            "room": self.room,
+            "name": self.author.get_username(),
+            "text": self.text,
+            "is_announcement": self.is_announcement,
+            "sent_at": self.sent_at.isoformat(),
+        }

@@ -1,0 +1,243 @@
+/** How the chat looks: messages, people, who is typing. What users wrote only ever becomes text, never HTML. */
+
+const GROUP_WITHIN = 5 * 60_000; // messages of one author closer than this stand together
+const NEAR_THE_END = 80; // pixels: who reads within these sees new messages come in
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
+const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+
+/** The list of messages; each is known by its key, and shown once however often it comes. */
+export class MessageLog {
+  #list;
+  #latest;
+  #me;
+  #follows = true; // the reader has not scrolled back
+  #scrolledTo = 0;
+  #items = new Map(); // key -> { message, element }
+
+  constructor(list, latest, me) {
+    this.#list = list;
+    this.#latest = latest;
+    this.#me = me;
+    list.addEventListener("scroll", () => this.#onScroll(), { passive: true });
+    // A phone's keyboard takes half of the page: who was reading the end goes on reading it.
+    new ResizeObserver(() => this.#follows && this.showLatest()).observe(list);
+    latest.addEventListener("click", () => this.showLatest());
+  }
+
+  clear() {
+    this.#list.replaceChildren();
+    this.#items.clear();
+    this.#follows = true;
+    this.#latest.hidden = true;
+  }
+
+  /** Show a room's history around what came in meanwhile, silently for screen readers. */
+  fill(messages) {
+    const follow = this.#follows;
+    this.#list.ariaBusy = "true";
+    for (const message of messages) this.add(message);
+    this.#list.ariaBusy = "false";
+    this.#follow(follow);
+  }
+
+  /** Show a message; one that its author sees already becomes confirmed. Without `sent_at` it is on its way. */
+  add(message) {
+    const shown = this.#items.get(message.key);
+    if (shown && !message.sent_at) return;
+    const follow = this.#follows || message.name === this.#me;
+    const element = shown?.element ?? this.#build(message);
+    this.#items.set(message.key, { message, element });
+    if (shown) {
+      element.querySelector("time").replaceWith(time(message));
+      this.mark(message.key, "sent");
+    }
+    this.#place(message, element);
+    this.#regroup();
+    this.#follow(follow);
+  }
+
+  /** Say how far an own message has come: "sending" or "failed", with a reason and a way to try again. */
+  mark(key, state, reason = "", retry = null) {
+    const element = this.#items.get(key)?.element;
+    if (!element) return;
+    element.dataset.state = state;
+    element.querySelector(".tick")?.replaceWith(tick(state));
+    element.querySelector(".problem")?.remove();
+    if (state !== "failed") return;
+    const problem = make("p", "problem", reason);
+    problem.role = "alert";
+    if (retry) {
+      const button = make("button", "link", "Send again");
+      button.type = "button";
+      button.addEventListener("click", retry);
+      problem.append(" ", button);
+    }
+    element.querySelector(".body").append(problem);
+    this.#follow(true);
+  }
+
+  /** Write a line between the messages. */
+  note(line) {
+    const follow = this.#follows;
+    this.#list.append(make("li", "note", line));
+    this.#follow(follow);
+  }
+
+  showLatest() {
+    this.#follows = true;
+    this.#list.scrollTop = this.#list.scrollHeight;
+    this.#latest.hidden = true;
+  }
+
+  #build(message) {
+    if (message.is_announcement) return buildAnnouncement(message);
+    const isMine = message.name === this.#me;
+    const element = make("li", isMine ? "message mine" : "message");
+    element.dataset.state = message.sent_at ? "sent" : "sending";
+    const avatar = make("span", "avatar");
+    avatar.ariaHidden = "true";
+    showAvatar(avatar, message.name);
+    const body = make("div", "body");
+    const bubble = make("div", "bubble");
+    const meta = make("span", "meta");
+    meta.append(time(message));
+    if (isMine) meta.append(tick(element.dataset.state));
+    bubble.append(make("p", "text", message.text), meta);
+    body.append(make("p", "author", isMine ? "You" : message.name), bubble);
+    element.append(avatar, body);
+    return element;
+  }
+
+  /** Keep the order in which the server took them; what it has not taken yet stands last. */
+  #place(message, element) {
+    element.dataset.key = message.key;
+    let next = null;
+    for (let item = this.#list.lastElementChild; item; item = item.previousElementSibling) {
+      if (item === element) continue;
+      const other = this.#items.get(item.dataset.key)?.message;
+      if (!other || !message.sent_at || other.sent_at <= message.sent_at) break;
+      next = item;
+    }
+    // Moving an element would have a screen reader say it again.
+    if (!element.isConnected || element.nextElementSibling !== next) this.#list.insertBefore(element, next);
+  }
+
+  /** Messages of one author in a row share a name and an avatar; a new day has a line of its own. */
+  #regroup() {
+    for (const line of this.#list.querySelectorAll(".day")) line.remove();
+    let last = null;
+    for (const element of [...this.#list.children]) {
+      const message = this.#items.get(element.dataset.key)?.message;
+      if (message) {
+        const at = sentAt(message);
+        if (!last || at.toDateString() !== sentAt(last).toDateString()) {
+          if (last || at.toDateString() !== new Date().toDateString()) element.before(make("li", "note day", day.format(at)));
+          last = null;
+        }
+        const isNear = last && at - sentAt(last) < GROUP_WITHIN;
+        const continues = isNear && last.name === message.name && !last.is_announcement && !message.is_announcement;
+        element.classList.toggle("continues", Boolean(continues));
+      }
+      last = message ?? null;
+    }
+  }
+
+  #isAtEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#list;
+    return scrollHeight - scrollTop - clientHeight < NEAR_THE_END;
+  }
+
+  #onScroll() {
+    if (this.#isAtEnd()) {
+      this.#follows = true;
+      this.#latest.hidden = true;
+    } else if (this.#list.scrollTop < this.#scrolledTo) {
+      this.#follows = false;
+    }
+    this.#scrolledTo = this.#list.scrollTop;
+  }
+
+  #follow(follow) {
+    if (follow) this.showLatest();
+    else this.#latest.hidden = false;
+  }
+}
+
+export function showPeople(list, names, me) {
+  list.replaceChildren(
+    ...names.map((name) => {
+      const avatar = make("span", "avatar");
+      avatar.ariaHidden = "true";
+      showAvatar(avatar, name);
+      const item = make("li", "person");
+      item.append(avatar, make("span", "name", name));
+      if (name === me) item.append(make("span", "you", "you"));
+      return item;
+    }),
+  );
+}
+
+export function showTyping(line, names) {
+  line.classList.toggle("active", names.length > 0);
+  if (names.length === 0) line.textContent = "";
+  else if (names.length === 1) line.textContent = `${names[0]} is typing`;
+  else if (names.length === 2) line.textContent = `${names[0]} and ${names[1]} are typing`;
+  else line.textContent = "Several people are typing";
+}
+
+/** Initials in a colour of the name's own. */
+export function showAvatar(element, name) {
+  const words = name.split(/[\s._-]+/).filter(Boolean);
+  const initials = words.length > 1 ? [words[0], words.at(-1)].map((word) => [...word][0]) : [...name].slice(0, 2);
+  let hash = 0;
+  for (const character of name) hash = (hash * 31 + character.codePointAt(0)) % 1009;
+  element.textContent = initials.join("").toUpperCase();
+  element.style.setProperty("--hue", (hash * 137.5) % 360); // by the golden angle: near names, far colours
+}
+
+function buildAnnouncement(message) {
+  const element = make("li", "announcement");
+  const body = make("div", "body");
+  const author = make("p", "author", `${message.name} announces`);
+  const meta = make("span", "meta");
+  meta.append(time(message));
+  author.append(meta);
+  body.append(author, make("p", "text", message.text));
+  element.append(icon("i-horn"), body);
+  return element;
+}
+
+function sentAt(message) {
+  return message.sent_at ? new Date(message.sent_at) : new Date();
+}
+
+function time(message) {
+  const element = make("time", "", clock.format(sentAt(message)));
+  element.dateTime = sentAt(message).toISOString();
+  return element;
+}
+
+function tick(state) {
+  const words = { sending: "On its way", sent: "Received by the server", failed: "Not sent" };
+  const element = make("span", "tick");
+  element.title = words[state];
+  element.append(icon(`i-${state}`), make("span", "hidden", words[state]));
+  return element;
+}
+
+function icon(id) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.ariaHidden = "true";
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", `#${id}`);
+  svg.append(use);
+  return svg;
+}
+
+function make(tag, className, content = "") {
+  const element = document.createElement(tag);
+  element.className = className;
+  element.textContent = content;
+  return element;
+}

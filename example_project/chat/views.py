@@ -1,0 +1,51 @@
+"""The chat's pages: plain Django, and one of them speaks to everybody in a room."""
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import LoginView
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+
+from . import announcements
+from .forms import LogInForm, TextForm, first_error
+from .models import Message, Room
+
+
+class LogInView(LoginView):
+    authentication_form = LogInForm
+    redirect_authenticated_user = True
+    template_name = "chat/login.html"
+
+
+def home(request: HttpRequest) -> HttpResponse:
+    return redirect("room", Room.LOBBY)
+
+
+@login_required
+def room(request: HttpRequest, room: Room) -> HttpResponse:
+    return _room_page(request, room, TextForm(auto_id="announcement-%s"))
+
+
+@login_required
+@require_POST
+def announce(request: HttpRequest, room: Room) -> HttpResponse:
+    """Tell everyone in the room, from an ordinary view: JSON for the page's script, HTML for a plain form."""
+    wants_json = not request.accepts("text/html")
+    form = TextForm(request.POST, auto_id="announcement-%s")
+    if not form.is_valid():
+        if wants_json:
+            return JsonResponse({"error": first_error(form)}, status=400)
+        return _room_page(request, room, form, status=400)
+    if settings.BROKER:
+        from .tasks import announce_later  # Celery is needed where there is a broker, and nowhere else
+
+        announce_later.delay(room, request.user.pk, form.cleaned_data["text"])
+    else:
+        announcements.announce(room, request.user, form.cleaned_data["text"])
+    return JsonResponse({}) if wants_json else redirect("room", room)
+
+
+def _room_page(request: HttpRequest, room: Room, form: TextForm, status: int = 200) -> HttpResponse:
+    context = {"room": room, "rooms": Room, "form": form, "max_length": Message.MAX_LENGTH}
+    return render(request, "chat/room.html", context, status=status)
