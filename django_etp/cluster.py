@@ -20,7 +20,20 @@ from typing import Any, Protocol
 
 from channels.layers import channel_layers
 
-from .envelope import Answer, Beat, Echo, Foreign, Frame, Malformed, Message, Numbers, Question, RoomMessage, pack
+from .envelope import (
+    ASK_PREFIX,
+    Answer,
+    Beat,
+    Echo,
+    Foreign,
+    Frame,
+    Malformed,
+    Message,
+    Numbers,
+    Question,
+    RoomMessage,
+    pack,
+)
 from .exceptions import LayerUnavailable
 from .gaps import GapTracker, Loss
 from .inbox import read_channel
@@ -76,7 +89,7 @@ class ClusterLink:
         self._alias = alias
         self._is_serving = is_serving
         self._hub_group = f"etp.hub.{host.id}"
-        self._ask_group = f"etp.ask.{host.id}"
+        self._ask_group = f"{ASK_PREFIX}{host.id}"
         self._make_layers()
         self._gaps = GapTracker()
         self._peers = Peers()
@@ -243,11 +256,11 @@ class ClusterLink:
 
     def _hear_last(self, stream: object, now: float) -> None:
         match stream:
-            case [str(group), str(name), (int() | float()) as born, int(last), int(frames)]:
+            case [str(group), str(name), (int() | float()) as born, int(last), int(frames)] if 1 <= last <= frames:
                 if not self._publisher.owns(name):
                     self._gaps.hear_last(group, name, born, last, frames, now)
             case _:
-                raise Malformed(f"a stream's last number must be a list of five, got {stream!r:.80}")
+                raise Malformed(f"a stream's last number must be a list of five that fit, got {stream!r:.80}")
 
     async def _give_answer(self, question: Question) -> None:
         known = sorted(self._peers.ids | {self._host.id})
@@ -368,7 +381,7 @@ class ClusterLink:
         await self._control_layer.group_send(_CONTROL_GROUP, message)
 
     async def _send_question(self, hub: str | None, question: Question) -> None:
-        group = _CONTROL_GROUP if hub is None else f"etp.ask.{hub}"
+        group = _CONTROL_GROUP if hub is None else f"{ASK_PREFIX}{hub}"
         try:
             await self._control_layer.group_send(group, pack(question))
         except Exception as error:
