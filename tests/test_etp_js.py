@@ -731,8 +731,8 @@ async def start_extended(page: Page, peer: Peer) -> ServerConnection:
 async def real_page(tab: Page, server: Server) -> AsyncIterator[Page]:
     """As `page`, with the client connected to the reference server's handlers."""
     # The page itself is the server's own 404: Chromium lets no page from elsewhere connect to the loopback.
-    await tab.route(server.url("/etp.js"), answer_http)
-    await _open(tab, server.url())
+    await tab.route(f"http://{server.host}/etp.js", answer_http)
+    await _open(tab, f"http://{server.host}/")
     await tab.evaluate("start()")
     yield tab
     await tab.goto("about:blank")
