@@ -23,6 +23,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
 
 from .envelope import (
+    ASK_PREFIX,
     Answer,
     Beat,
     Buried,
@@ -100,7 +101,7 @@ class ClusterLink:
         self._alias = alias
         self._hears_rooms = is_serving
         self._hub_group = f"etp.hub.{host.id}"
-        self._ask_group = f"etp.ask.{host.id}"
+        self._ask_group = f"{ASK_PREFIX}{host.id}"
         self._layers = Layers(alias)
         self._gaps = GapTracker()
         self._peers = Peers()
@@ -277,11 +278,11 @@ class ClusterLink:
 
     def _hear_last(self, stream: object, now: float) -> None:
         match stream:
-            case [str(group), str(name), (int() | float()) as born, int(last), int(frames)]:
+            case [str(group), str(name), (int() | float()) as born, int(last), int(frames)] if 1 <= last <= frames:
                 if not self._publisher.owns(name):
                     self._gaps.hear_last(group, name, born, last, frames, now)
             case _:
-                raise Malformed(f"a stream's last number must be a list of five, got {stream!r:.80}")
+                raise Malformed(f"a stream's last number must be a list of five that fit, got {stream!r:.80}")
 
     async def _give_answer(self, question: Question) -> None:
         known = sorted(self._peers.serving | {self._host.id})
@@ -506,7 +507,7 @@ class ClusterLink:
         await self._layers.tell(_CONTROL_GROUP, message)
 
     async def _send_question(self, hub: str | None, question: Question) -> None:
-        await self._layers.tell(_CONTROL_GROUP if hub is None else f"etp.ask.{hub}", pack(question))
+        await self._layers.tell(_CONTROL_GROUP if hub is None else f"{ASK_PREFIX}{hub}", pack(question))
 
     async def _add_traffic(self, group: str) -> None:
         await self._layers.add_traffic(group)

@@ -11,7 +11,7 @@ No clock and no layer: callers pass the time.
 
 from dataclasses import dataclass
 
-from .envelope import Beat
+from .envelope import MAX_INTERVAL, Beat
 
 __all__ = ["Peer", "Peers", "beat_interval"]
 
@@ -21,7 +21,7 @@ _REMEMBERED_FOR = 60.0
 
 def beat_interval(hubs: int) -> float:
     """Return how often a hub should say that it lives, in seconds, where there are so many of them."""
-    return max(2.0, 0.1 * hubs)
+    return min(max(2.0, 0.1 * hubs), MAX_INTERVAL)
 
 
 @dataclass(slots=True)
