@@ -34,9 +34,9 @@ from .envelope import (
     RoomMessage,
     pack,
 )
-from .exceptions import LayerUnavailable
+from .exceptions import EtpError, LayerUnavailable
 from .gaps import GapTracker, Loss
-from .inbox import read_channel
+from .inbox import complain, read_channel
 from .peers import Peers, beat_interval
 from .publisher import Publisher
 from .questions import Questions
@@ -267,6 +267,9 @@ class ClusterLink:
         try:
             result = await self._host.answer(question.action, question.arguments)
             answer = Answer(question.id, self._host.id, known, result)
+        except (Malformed, EtpError) as error:
+            complain(error)
+            answer = Answer(question.id, self._host.id, known, error=str(error))
         except Exception as error:
             logger.exception("A question of another process could not be answered: %.80r", question.action)
             answer = Answer(question.id, self._host.id, known, error=f"{type(error).__name__}: {error}")
