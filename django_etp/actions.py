@@ -5,13 +5,14 @@ means that the connection asked for is not one of this hub's.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from django.contrib.auth import get_user_model
 
+from .envelope import Malformed
 from .exceptions import AckTimeout, ConnectionClosed, EtpError
 from .hub import Hub
 from .members import ConnectionInfo, Member, RoomReply
@@ -21,10 +22,17 @@ __all__ = ["answer", "read_event", "read_info", "read_reply"]
 
 
 async def answer(hub: Hub, action: str, arguments: list[Any]) -> Any:
-    """Do what an action asks of a hub, and return what it found."""
+    """Do what an action asks of a hub, and return what it found.
+
+    Raises:
+        Malformed: the action is unknown, or its arguments do not fit; nothing was done.
+    """
     if action not in _ACTIONS:
-        raise EtpError(f"The action {action!r:.80} is unknown here: does another process run another version?")
-    return await _ACTIONS[action](hub, *arguments)
+        raise Malformed(f"the action {action!r:.80} is unknown here: does another process run another version?")
+    function, checks = _ACTIONS[action]
+    if len(arguments) != len(checks) or not all(check(value) for check, value in zip(checks, arguments, strict=True)):
+        raise Malformed(f"the action {action!r} does not take the arguments {arguments!r:.80}")
+    return await function(hub, *arguments)
 
 
 async def _count(hub: Hub, namespace: str, room: str) -> int:
@@ -104,18 +112,38 @@ async def _ask(member: Member, event: str, data: str, timeout: float) -> list[An
     return [member.id, "answered", reply.name, str(reply.ack_id), reply.data]
 
 
-_ACTIONS: dict[str, Callable[..., Awaitable[Any]]] = {
-    "ask_one": _ask_one,
-    "ask_rooms": _ask_rooms,
-    "clear": _clear,
-    "count": _count,
-    "disconnect": _disconnect,
-    "get": _get,
-    "infos": _infos,
-    "join": _join,
-    "leave": _leave,
-    "names": _names,
-    "shutdown": _shutdown,
+# What arguments must be at least: those from other processes may be anything.
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+_Action = tuple[Callable[..., Awaitable[Any]], Sequence[Callable[[object], bool]]]
+_ACTIONS: dict[str, _Action] = {
+    "ask_one": (_ask_one, [_is_text, _is_text, _is_text, _is_text, _is_number]),
+    "ask_rooms": (_ask_rooms, [_is_text, _are_texts, _is_text, _is_text, _is_number]),
+    "clear": (_clear, [_is_text, _are_texts]),
+    "count": (_count, [_is_text, _is_text]),
+    "disconnect": (_disconnect, [_is_text, _is_text, _is_number, _is_text]),
+    "get": (_get, [_is_text, _is_text]),
+    "infos": (_infos, [_is_text, _is_text_or_none]),
+    "join": (_join, [_is_text, _is_text, _are_texts]),
+    "leave": (_leave, [_is_text, _is_text, _are_texts]),
+    "names": (_names, [_is_text]),
+    "shutdown": (_shutdown, [_is_text, _is_number, _is_text]),
 }
 
 

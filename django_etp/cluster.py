@@ -37,7 +37,9 @@ from .envelope import (
     RoomMessage,
     pack,
 )
+from .exceptions import EtpError
 from .gaps import GapTracker, Loss
+from .inbox import complain
 from .layers import Layers
 from .peers import Peers, beat_interval
 from .publisher import Publisher
@@ -289,6 +291,9 @@ class ClusterLink:
         try:
             result = await self._host.answer(question.action, question.arguments)
             answer = Answer(question.id, self._host.id, known, result)
+        except (Malformed, EtpError) as error:
+            complain(error)
+            answer = Answer(question.id, self._host.id, known, error=str(error))
         except Exception as error:
             logger.exception("A question of another process could not be answered: %.80r", question.action)
             answer = Answer(question.id, self._host.id, known, error=f"{type(error).__name__}: {error}")

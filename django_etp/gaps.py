@@ -5,8 +5,9 @@ Rules kept here:
 - A publisher numbers the messages it sends to one group: a stream. Numbers begin at 1 and leave none out.
 - A stream born after this hub joined the group must begin with 1; of any other, the first number seen is the start.
 - A lower number than expected is a duplicate, unless it fills a gap that was not reported yet.
-- A higher one leaves a gap, which is reported 1 s later. A publisher also tells its last numbers; a gap at the end of
-  a stream is reported once an echo, sent after it was noticed, has come back behind all that was under way.
+- A higher one leaves a gap, which is reported 1 s later. A publisher also tells its last numbers, which may overtake
+  messages: a gap at the end of a stream is one once an echo, sent after it was noticed, has come back behind all that
+  was under way.
 
 No clock and no layer: callers pass the time, monotonic where not said otherwise.
 """
@@ -44,6 +45,7 @@ class _Gap:
     frames: int
     noticed_at: float
     is_at_end: bool
+    is_lost: bool = True
     came: set[int] = field(default_factory=set)
 
     @property
@@ -106,8 +108,13 @@ class GapTracker:
         group = self._groups.get(group_name)
         if group is None:
             return
+        is_new = name not in group.streams
         stream = self._stream(group, name, born, last + 1, frames, now)
-        if last >= stream.expected:
+        if is_new and last < stream.expected:
+            # What was sent before the join is not missing; what was sent after may have been overtaken by its number.
+            stream.gaps.append(_Gap(1, last, 0, now, is_at_end=True, is_lost=False))
+            self._with_gaps.add((group_name, name))
+        elif last >= stream.expected:
             stream.gaps.append(_Gap(stream.expected, last, frames - stream.frames, now, is_at_end=True))
             stream.expected, stream.frames = last + 1, frames
             self._with_gaps.add((group_name, name))
@@ -123,7 +130,8 @@ class GapTracker:
                     stream.gaps.remove(gap)
                 elif is_due and now - gap.noticed_at >= _PATIENCE:
                     stream.gaps.remove(gap)
-                    yield Loss(group, gap.messages, max(gap.frames, 0))
+                    if gap.is_lost:
+                        yield Loss(group, gap.messages, max(gap.frames, 0))
             if not stream.gaps:
                 self._with_gaps.discard(key)
 

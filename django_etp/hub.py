@@ -10,13 +10,14 @@ Rules kept here:
 
 import asyncio
 import logging
+import re
 import secrets
 from collections import ChainMap, OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
-from .envelope import Foreign, Frame
+from .envelope import Foreign, Frame, Malformed
 from .exceptions import ConnectionClosed, EtpError, IncompleteAnswer, MessagesLost
 from .gaps import Loss
 from .groups import group_name
@@ -34,6 +35,9 @@ _SENDS_PER_TURN = 64
 _REMEMBERED_EMISSIONS = 4096
 # What connections may take to end when the server ends, in seconds: their hooks at the end have 9 s.
 _END_LIMIT = 10.0
+
+# What is no hub's id names no connection, and may be no group's name either.
+_HUB_ID = re.compile(r"[0-9a-f]{16}")
 
 _T = TypeVar("_T")
 _Room = tuple[str, str | None]
@@ -249,8 +253,8 @@ class Hub:
         if self.is_home_of(connection_id):
             if member := self.member(namespace, connection_id):
                 member.deliver(text)
-        else:
-            await self._link.publish_to_hub(hub_of(connection_id), Frame(text, connection_id=connection_id))
+        elif _HUB_ID.fullmatch(hub := hub_of(connection_id)):
+            await self._link.publish_to_hub(hub, Frame(text, connection_id=connection_id))
         await self._let_turn()
 
     def is_home_of(self, connection_id: str) -> bool:
@@ -313,13 +317,16 @@ class Hub:
             self._deliver(namespace, frame.rooms or [room], frame.text, frame.exclude)
 
     def deliver_foreign(self, message: Foreign) -> None:
-        """Give an event of other Channels code to local members."""
+        """Give an event of other Channels code to local members.
+
+        Raises:
+            Malformed: it is none that can be sent.
+        """
         try:
             text = to_frame(message.event, message.data)
         except EtpError as error:
-            logger.warning("An event that other code sent to a room's group was dropped: %s", error)
-        else:
-            self._deliver(message.namespace, [message.room], text, ())
+            raise Malformed(f"an event that other code sent to a room's group: {error}") from error
+        self._deliver(message.namespace, [message.room], text, ())
 
     def report_loss(self, loss: Loss) -> None:
         """Tell the log, and ``on_error``, of messages that the layer lost."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from .envelope import Malformed, Message, unpack
 
-__all__ = ["read_channel"]
+__all__ = ["complain", "read_channel"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ _SHORTEST_WAIT = 0.5
 # After this many messages that were there at once the loop turns, so that others have their share.
 _MESSAGES_PER_TURN = 32
 
+_MOST_COMPLAINTS = 100
 _complained_of: set[str] = set()
 
 
@@ -66,9 +67,14 @@ def _take(message: object, take: Callable[[Message], None]) -> None:
             raise Malformed(f"it is no dict but {type(message).__name__}")
         take(unpack(message))
     except Malformed as problem:
-        kind = str(problem)[:40]
-        if kind not in _complained_of and len(_complained_of) < 100:
-            _complained_of.add(kind)
-            logger.warning("A message on the channel layer was ignored (more of its kind are, in silence): %s", problem)
+        complain(problem)
     except Exception:
         logger.exception("A message on the channel layer could not be handled.")
+
+
+def complain(problem: Exception) -> None:
+    """Say in the log, once for each kind of problem, that a message was ignored."""
+    kind = str(problem)[:40]
+    if kind not in _complained_of and len(_complained_of) < _MOST_COMPLAINTS:
+        _complained_of.add(kind)
+        logger.warning("A message on the channel layer was ignored (more of its kind are, in silence): %s", problem)

@@ -150,9 +150,28 @@ def test_a_whole_stream_can_be_missing(gaps):
 
 def test_the_last_number_of_an_older_stream_never_seen_is_its_start(gaps):
     gaps.hear_last(GROUP, "hub.1", BEFORE, 3, 30, 0)
-    assert gaps.receive(message(4, before=30, born=BEFORE), 0)
-    assert not gaps.receive(message(3, before=20, born=BEFORE), 0)
+    assert losses(gaps, 2) == []
+    assert gaps.receive(message(5, before=37, born=BEFORE), 2)
+    assert losses(gaps, 4) == [(1, 7)]
+
+
+def test_a_message_of_an_older_stream_may_be_overtaken_by_its_last_number(gaps):
+    gaps.hear_last(GROUP, "hub.1", BEFORE, 3, 3, 0)
+    assert gaps.receive(message(2, born=BEFORE), 0.1)
+    assert gaps.receive(message(3, born=BEFORE), 0.1)
+    assert not gaps.receive(message(3, born=BEFORE), 0.1)
+    assert gaps.receive(message(4, born=BEFORE), 0.1)
     assert losses(gaps, 10) == []
+    assert not gaps.has_gaps
+
+
+def test_what_was_overtaken_comes_before_an_echo_does(gaps):
+    gaps.hear_last(GROUP, "hub.1", BEFORE, 3, 3, 5)
+    assert losses(gaps, 60, echoed_at=5) == []
+    assert gaps.receive(message(3, born=BEFORE), 60)
+    assert losses(gaps, 61, echoed_at=60) == []
+    assert not gaps.has_gaps
+    assert not gaps.receive(message(2, born=BEFORE), 62)
 
 
 def test_a_stream_goes_on_after_its_last_number(gaps):
@@ -240,4 +259,22 @@ def test_received_and_lost_add_up_to_what_was_sent(data):
     gaps.hear_last(GROUP, "hub.1", AFTER, len(stream), sum(sizes), now)
     lost += sum(loss.frames for loss in gaps.losses(now + 2, now + 1))
     assert received + lost == sum(sizes)
+    assert not gaps.has_gaps
+
+
+@given(st.data())
+def test_no_message_is_dropped_or_missed_where_last_numbers_overtake_them(data):
+    first = data.draw(st.integers(1, 5))
+    last = first + data.draw(st.integers(0, 5))
+    born = data.draw(st.sampled_from([BEFORE, AFTER] if first == 1 else [BEFORE]))
+    gaps = GapTracker()
+    gaps.join(GROUP, JOINED)
+    now = 0.0
+    for number in range(first, last + 1):
+        for told in data.draw(st.lists(st.integers(first, last), max_size=2)):
+            gaps.hear_last(GROUP, "hub.1", born, told, told, now)
+        now += 1
+        assert losses(gaps, now, echoed_at=0.0) == []
+        assert gaps.receive(message(number, born=born), now)
+    assert losses(gaps, now + 10) == []
     assert not gaps.has_gaps
