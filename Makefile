@@ -11,10 +11,13 @@ SUDO = $(if $(filter 0,$(shell id -u)),,sudo -n)
 PYENV_PYTHONS = $(wildcard $(shell pyenv root 2>/dev/null)/versions/*/bin/python3.??)
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint test-all chromium
+.PHONY: help demo-cluster test lint test-all chromium
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo-cluster: .venv/installed ## Start the example chat on two servers, with Valkey and a Celery worker
+	$(BIN)/python -m example_project.cluster
 
 test: .venv/installed chromium ## Run the tests
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)

@@ -8,7 +8,6 @@ A page is done from top to bottom, as a reader would do it. A block's language s
 - `etp`: a conversation with the finished project's server: `> ` goes to it, `< ` comes from it, and a word before the
   arrow tells several connections apart. A line that starts with `/` is the path to connect to.
 - `pycon`: a session of the Python prompt, which doctest runs in the finished project.
-- `js`: its syntax is checked by Node.
 - `text`: nothing to run.
 
 README and quickstart.md begin in an empty folder, the other pages with the README's project.
@@ -34,7 +33,7 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 FROM_SCRATCH = {"README.md", "quickstart.md"}
 
 FILES = {"python", "html", "ini"}
-LANGUAGES = FILES | {"console", "etp", "pycon", "js", "text"}
+LANGUAGES = FILES | {"console", "etp", "pycon", "text"}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE_NAME = re.compile(r"(?:#|<!--) ([\w./-]+\.\w+)(, at the end)?(?: -->)?")
@@ -193,4 +192,4 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    return {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "PYTEST_"))}

@@ -19,6 +19,7 @@ const announcementForm = announcement.querySelector("form");
 
 let room = document.body.dataset.room;
 let presence = {}; // room -> names, as the server said last
+let presenceAt = 0;
 let known = null; // who was in this room then; null right after coming in
 let lastTyped = 0;
 let wasLost = false;
@@ -36,7 +37,9 @@ client.on("message", (message) => {
   log.add(message);
 });
 
-client.on("presence", (rooms) => {
+client.on("presence", ({ looked_up_at: at, rooms }) => {
+  if (at < presenceAt) return; // a later one was faster
+  presenceAt = at;
   presence = rooms;
   updatePresence();
 });
