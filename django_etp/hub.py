@@ -19,7 +19,7 @@ from .envelope import Foreign, Frame
 from .exceptions import ConnectionClosed, EtpError, IncompleteAnswer, MessagesLost
 from .gaps import Loss
 from .groups import RESERVED_PREFIX, check_can_join, group_name, user_room
-from .links import Link, open_link
+from .links import Link, LocalLink, open_link
 from .members import ConnectionInfo, Member
 from .payload import to_frame
 
@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 _SENDS_PER_TURN = 64
 # Of so many sends to several rooms at once a hub remembers that it has had them.
 _REMEMBERED_EMISSIONS = 4096
+
+# Three heartbeats, after which a hub has heard of all that live, in seconds.
+_NEW_FOR = 6.0
 
 _T = TypeVar("_T")
 _Room = tuple[str, str | None]
@@ -57,6 +60,8 @@ class Hub:
         self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
         # Keyed hashes of sessions that log out, and until when on the loop's clock.
         self.revoked: dict[str, float] = {}
+        # Those who have changed, and whose connections are to be looked at.
+        self.users_to_check: set[str] = set()
         self._answer = answer
         self._members: dict[str, Member] = {}
         # The room None of a namespace holds all its connections.
@@ -66,8 +71,11 @@ class Hub:
         self._room_of_group: dict[str, _Room] = {}
         self._emissions: OrderedDict[str, None] = OrderedDict()
         self._sends_since_turn = 0
+        self._companions: list[asyncio.Task[None]] = []
+        self._namespaces: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: Link = open_link(self, is_serving=is_serving)
+        self._knows_others_at = loop.time() + (0.0 if isinstance(self._link, LocalLink) else _NEW_FOR)
 
     async def start(self) -> None:
         """Take its place among the other processes' hubs; returns at once where it has."""
@@ -75,6 +83,8 @@ class Hub:
 
     async def stop(self) -> None:
         """Leave it."""
+        for task in self._companions:
+            task.cancel()
         await self._link.stop()
 
     def new_connection_id(self) -> str:
@@ -88,6 +98,10 @@ class Hub:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def accompany(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine for as long as the loop runs; nothing waits for it at the end."""
+        self._companions.append(self.loop.create_task(coroutine))
+
     async def settle(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds until all that runs by run() is done."""
         if tasks := [task for task in self._tasks if task is not asyncio.current_task()]:
@@ -98,6 +112,7 @@ class Hub:
     def add(self, member: Member, user_id: object = None) -> Coroutine[Any, Any, None]:
         """Take in a connection that came; the rest, which may wait for the channel layer, is to be awaited."""
         self._members[member.id] = member
+        self._namespaces.add(member.namespace)
         fixed = self._fixed_rooms_of[member.id] = [None] if user_id is None else [None, user_room(user_id)]
         return self._enter(member, fixed)
 
@@ -159,9 +174,18 @@ class Hub:
             self._room_of_group.pop(group, None)
             await self._link.leave(group)
 
-    def living_hubs(self) -> frozenset[str]:
-        """Return the ids of this hub and of all others that live."""
-        return self._link.peers | {self.id}
+    def living(self) -> Callable[[str], bool]:
+        """Return a function that tells whether a connection may live, by its id, as far as is known now.
+
+        It may be called in any thread. While this hub is new it does not know the others, and takes all for living.
+        """
+        peers, members, is_new = self._link.peers, self._members, self.loop.time() < self._knows_others_at
+
+        def may_live(connection_id: str) -> bool:
+            hub = hub_of(connection_id)
+            return connection_id in members if hub == self.id else is_new or hub in peers
+
+        return may_live
 
     # Looking
 
@@ -173,6 +197,11 @@ class Hub:
     def all_members(self) -> list[Member]:
         """Return the local connections of all namespaces, accepted or not."""
         return list(self._members.values())
+
+    def user_members(self, user_id: object) -> list[Member]:
+        """Return the local connections of a user, of all namespaces, accepted or not."""
+        room = user_room(user_id)
+        return [member for name in self._namespaces for member in self._rooms.get((name, room), {}).values()]
 
     def members(self, namespace: str, room: str | None = None) -> list[Member]:
         """Return the accepted local members of a room, or of the whole namespace."""

@@ -413,6 +413,8 @@ def _data_question(
 def _data_changes(values: Mapping[str, Any], remove: Iterable[str]) -> tuple[str, list[str]]:
     data = ConnectionData()
     data.update(values)
+    if isinstance(remove, str):
+        raise TypeError(f"remove= takes keys, as a list, got the str {remove!r:.80}.")
     return data.to_json(), list(remove)
 
 
