@@ -16,14 +16,14 @@ from .acks import PendingAcks
 from .closing import Disconnect, check_close
 from .conf import get_settings
 from .data import ConnectionData, from_json
-from .exceptions import ConnectionClosed, EtpError
+from .exceptions import ConnectionClosed
 from .gate import Gate
 from .hub import Hub
 from .loops import arun_on, refuse_in_event_loop, run_on
 from .members import ConnectionInfo
 from .payload import to_frame
 from .protocol import PING, Event, encode
-from .sessions import ConnectionSession, session_hash, shares_of_others
+from .sessions import ConnectionSession, shares_of_others
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -44,6 +44,7 @@ class Connection:
         scope: the ASGI scope of the handshake.
         namespace: the namespace of its consumer.
         user_id: the primary key of the user who connected; ``None`` for an anonymous one.
+        session_key: the key of the stored session, as of the handshake or the last write; ``None`` without one.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class Connection:
         "id",
         "namespace",
         "scope",
+        "session_key",
         "user_id",
     )
 
@@ -78,6 +80,8 @@ class Connection:
         self.id = hub.new_connection_id()
         user = self.user
         self.user_id: Any = getattr(user, "pk", None) if getattr(user, "is_authenticated", True) else None
+        session = scope.get("session")
+        self.session_key = session.session_key if isinstance(session, SessionBase) else None
         # Most connections never touch their data: made on first use.
         self._session: ConnectionSession | None = None
         self._hub = hub
@@ -246,17 +250,13 @@ class Connection:
         """Whether a handler may have changed the data or the session."""
         return self._session is not None and self._session.is_touched
 
-    @property
-    def session_key(self) -> str | None:
-        """The key of the session, if there is one."""
-        session = self.scope.get("session")
-        return session.session_key if isinstance(session, SessionBase) else None
-
     async def save(self, *, can_create: bool = False) -> None:
         """Write what a handler changed in the data or the session; see ConnectionSession.save()."""
         if self._session is not None:
-            if not await self._session.save(can_create=can_create):
-                self._session_is_gone(self._session.ended_key)
+            lives = await self._session.save(can_create=can_create)
+            self.session_key = self._session.key
+            if not lives:
+                self._session_is_gone()
             self._session.look_after(self._look_after)
 
     def rest(self) -> None:
@@ -294,7 +294,8 @@ class Connection:
 
     def _own_session(self) -> ConnectionSession:
         if self._session is None:
-            self._session = ConnectionSession(self.id, self.scope.get("session"), self._hub.run, self._hub.living)
+            session = self.scope.get("session")
+            self._session = ConnectionSession(self.id, session, self.session_key, self._hub.run, self._hub.living)
         return self._session
 
     def _look_after(self) -> None:
@@ -306,25 +307,15 @@ class Connection:
         session = self._own_session()
         try:
             if not await session.restore():
-                self._session_is_gone(None)
+                self._session_is_gone()
         except Exception:
             logger.exception("Connection %s could not look after its data in the session.", self.id)
         session.look_after(self._look_after)
 
-    def _session_is_gone(self, ended_key: str | None) -> None:
+    def _session_is_gone(self) -> None:
         # An anonymous visitor's data lives on in memory; a user has logged out, or has a session of another key now.
-        if self.user_id is None or not get_settings().close_on_logout:
-            return
-        self.end(Disconnect(4401, "session ended"))
-        if ended_key is not None:
-            self._hub.run(self._tell_logout(session_hash(ended_key)))
-
-    async def _tell_logout(self, hashed_key: str) -> None:
-        timeout = get_settings().question_timeout
-        try:
-            await self._hub.ask(None, "close_session", "", str(self.user_id), hashed_key, timeout=timeout)
-        except EtpError as error:
-            logger.warning("A logout could not be told to all processes at once: %s", error)
+        if self.user_id is not None and get_settings().close_on_logout:
+            self.end(Disconnect(4401, "session ended"))
 
     def deliver(self, frame: str) -> None:
         """Send a ready-made frame; it never waits, and is dropped where the connection has ended."""

@@ -9,6 +9,7 @@ Rules kept here:
 """
 
 import asyncio
+import contextvars
 import logging
 import secrets
 from collections import ChainMap, OrderedDict
@@ -57,6 +58,8 @@ class Hub:
     ) -> None:
         self.id = secrets.token_hex(8)
         self.loop = loop
+        # Of the consumer that it was made for, and no request's or handler's: for what runs later, for nobody's sake.
+        self.context = contextvars.copy_context()
         self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
         # Keyed hashes of sessions that log out, and until when on the loop's clock.
         self.revoked: dict[str, float] = {}

@@ -69,7 +69,7 @@ async def check_user(hub: Hub, namespace: str, user_id: str) -> None:
     """
     if user_id not in hub.users_to_check and hub.user_members(user_id):
         hub.users_to_check.add(user_id)
-        hub.loop.call_later(_CHECK_AFTER, lambda: hub.run(_check_soon(hub, user_id)))
+        hub.loop.call_later(_CHECK_AFTER, lambda: hub.run(_check_soon(hub, user_id)), context=hub.context)
 
 
 async def _check_soon(hub: Hub, user_id: str) -> None:

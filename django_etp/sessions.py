@@ -42,6 +42,7 @@ class ConnectionSession:
     Args:
         connection_id: names the data in the session.
         session: the session of the handshake; anything else than a Django session keeps the data in memory.
+        key: the session's key at the handshake.
         run: runs a coroutine on the connection's loop, whatever becomes of the task that asks for it.
         living: gives a function that tells whether a connection may live, by its id; data of the others is removed
             with the next write. It is called on the loop, the function in a thread.
@@ -64,13 +65,13 @@ class ConnectionSession:
         "_writing",
         "_written",
         "_wrote_since",
-        "ended_key",
     )
 
     def __init__(
         self,
         connection_id: str,
         session: Any,
+        key: str | None,
         run: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
         living: Callable[[], MayLive],
     ) -> None:
@@ -78,7 +79,7 @@ class ConnectionSession:
         # Channels wraps the session in a lazy object.
         self._session: SessionBase | None = session if isinstance(session, SessionBase) else None
         self._is_in_memory = self._session is None or isinstance(session, CookieStore)
-        self._key = None if self._session is None else self._session.session_key
+        self._key = key
         self._run = run
         self._living = living
         self._data = ConnectionData()
@@ -91,8 +92,6 @@ class ConnectionSession:
         self._writing = asyncio.Lock()
         self._look_after: asyncio.TimerHandle | None = None
         self._wrote_since = False
-        # The key of a session that a handler ended itself, by a flush or a logout.
-        self.ended_key: str | None = None
 
     @property
     def data(self) -> ConnectionData:
@@ -107,6 +106,11 @@ class ConnectionSession:
         if self._session is not None and self._base is None:
             self._base = copy.deepcopy(dict(_content(self._session)))
         return self._session
+
+    @property
+    def key(self) -> str | None:
+        """The key of the stored session that was last written; ``None`` where there is none."""
+        return self._key
 
     @property
     def is_touched(self) -> bool:
@@ -199,7 +203,7 @@ class ConnectionSession:
             return True
         key = self._session.session_key
         if self._key is not None and key is None:
-            self.ended_key = self._key
+            # A handler has ended the session itself, by a flush or a logout.
             self._is_in_memory = True
             return False
         self._key = key  # another one, where a handler logged somebody in

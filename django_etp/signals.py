@@ -32,9 +32,11 @@ def connect_signals() -> None:
 
 
 def _close_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
-    # A logout in a socket's handler, through Channels, comes without a request: the handler's connection tells then.
-    key = getattr(getattr(request, "session", None), "session_key", None)
-    if key is not None and user is not None:
+    if user is None:
+        return
+    if request is None:  # through Channels, in a socket's handler, which ends the session next
+        _tell("check_user", str(user.pk))
+    elif key := getattr(getattr(request, "session", None), "session_key", None):
         _tell("close_session", str(user.pk), session_hash(key))
 
 
