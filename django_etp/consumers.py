@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 _CONNECT_LIMIT = 4.0
 # How long the client has to answer our close before the server is told that we are done, in seconds.
 _CLOSE_WAIT = 2.0
+# The close code that uvicorn gives its connections when it ends (RFC 6455's registry: service restart).
+_SERVER_ENDS = 1012
 # daphne kills an application 10 s after the disconnect; hooks at the end have this long.
 _DISCONNECT_LIMIT = 9.0
 
@@ -70,16 +72,14 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
                 await self._refuse(scope, send)
             return
         hub = serving_hub()
-        if hub.report is None:
-            hub.report = _report_to_hooks
-            hub.accompany(check_users_forever(hub))
-        await hub.start()
-        await load_session(scope.get("session"))
-        if is_revoked(hub, scope):
-            await receive()
-            await send({"type": "websocket.close", "code": 4401})
-            return
-        await _Served(hub, scope, receive, send, self.namespace).run()
+        hub.report, hub.accompany = _report_to_hooks, check_users_forever
+        async with hub.serving():
+            await load_session(scope.get("session"))
+            if is_revoked(hub, scope):
+                await receive()
+                await send({"type": "websocket.close", "code": 4401})
+            else:
+                await _Served(hub, scope, receive, send, self.namespace).run()
 
     async def _refuse(self, scope: dict[str, Any], send: _Send) -> None:
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
@@ -128,11 +128,14 @@ class _Served:
             finally:
                 self._is_reading = False
                 self._connection.lose(disconnect)
+            if disconnect.code == _SERVER_ENDS:
+                self._hub.expect_end()
             if self._ending is not None:
                 await asyncio.shield(self._ending)
         except asyncio.CancelledError:
             # A server that stops cancels all its connections' tasks, and may stop once the first of them is done: wait
             # for all, once those that were cancelled with this one have begun their ends.
+            self._hub.expect_end()
             await asyncio.sleep(0)
             await self._hub.settle(_DISCONNECT_LIMIT)
             raise

@@ -37,10 +37,18 @@ class Loss:
 
 @dataclass(slots=True)
 class _Gap:
-    numbers: set[int]
+    """The numbers from ``first`` to ``last`` but those that came after all; no set, since numbers may be forged."""
+
+    first: int
+    last: int
     frames: int
     noticed_at: float
     is_at_end: bool
+    came: set[int] = field(default_factory=set)
+
+    @property
+    def messages(self) -> int:
+        return self.last - self.first + 1 - len(self.came)
 
 
 @dataclass(slots=True)
@@ -100,8 +108,7 @@ class GapTracker:
             return
         stream = self._stream(group, name, born, last + 1, frames, now)
         if last >= stream.expected:
-            missing = set(range(stream.expected, last + 1))
-            stream.gaps.append(_Gap(missing, frames - stream.frames, now, is_at_end=True))
+            stream.gaps.append(_Gap(stream.expected, last, frames - stream.frames, now, is_at_end=True))
             stream.expected, stream.frames = last + 1, frames
             self._with_gaps.add((group_name, name))
 
@@ -112,11 +119,11 @@ class GapTracker:
             stream = self._groups[group].streams[name]
             for gap in tuple(stream.gaps):
                 is_due = echoed_at > gap.noticed_at if gap.is_at_end else True
-                if not gap.numbers:
+                if not gap.messages:
                     stream.gaps.remove(gap)
                 elif is_due and now - gap.noticed_at >= _PATIENCE:
                     stream.gaps.remove(gap)
-                    yield Loss(group, len(gap.numbers), gap.frames)
+                    yield Loss(group, gap.messages, max(gap.frames, 0))
             if not stream.gaps:
                 self._with_gaps.discard(key)
 
@@ -136,14 +143,14 @@ class GapTracker:
         return stream
 
     def _add_gap(self, message: RoomMessage, stream: _Stream, now: float) -> None:
-        missing = set(range(stream.expected, message.number))
-        stream.gaps.append(_Gap(missing, message.frames_before - stream.frames, now, is_at_end=False))
+        frames = message.frames_before - stream.frames
+        stream.gaps.append(_Gap(stream.expected, message.number - 1, frames, now, is_at_end=False))
         self._with_gaps.add((message.group, message.stream))
 
     def _fill(self, stream: _Stream, message: RoomMessage) -> bool:
         for gap in stream.gaps:
-            if message.number in gap.numbers:
-                gap.numbers.remove(message.number)
+            if gap.first <= message.number <= gap.last and message.number not in gap.came:
+                gap.came.add(message.number)
                 gap.frames -= len(message.frames)
                 return True
         return False

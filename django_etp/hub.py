@@ -13,7 +13,8 @@ import contextvars
 import logging
 import secrets
 from collections import ChainMap, OrderedDict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
 from .envelope import Foreign, Frame
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 _SENDS_PER_TURN = 64
 # Of so many sends to several rooms at once a hub remembers that it has had them.
 _REMEMBERED_EMISSIONS = 4096
+# What connections may take to end when the server ends, in seconds: their hooks at the end have 9 s.
+_END_LIMIT = 10.0
 
 # Three heartbeats, after which a hub has heard of all that live, in seconds.
 _NEW_FOR = 6.0
@@ -61,6 +64,8 @@ class Hub:
         # Of the consumer that it was made for, and no request's or handler's: for what runs later, for nobody's sake.
         self.context = contextvars.copy_context()
         self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
+        # Runs for as long as there are connections.
+        self.accompany: Callable[[Hub], Coroutine[Any, Any, None]] | None = None
         # Keyed hashes of sessions that log out, and until when on the loop's clock.
         self.revoked: dict[str, float] = {}
         # Those who have changed, and whose connections are to be looked at.
@@ -74,20 +79,64 @@ class Hub:
         self._room_of_group: dict[str, _Room] = {}
         self._emissions: OrderedDict[str, None] = OrderedDict()
         self._sends_since_turn = 0
-        self._companions: list[asyncio.Task[None]] = []
         self._namespaces: set[str] = set()
+        self._companion: asyncio.Task[None] | None = None
+        self._served: list[asyncio.Task[Any] | None] = []
+        self._is_ending = False
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: Link = open_link(self, is_serving=is_serving)
         self._knows_others_at = loop.time() + (0.0 if isinstance(self._link, LocalLink) else _NEW_FOR)
 
-    async def start(self) -> None:
-        """Take its place among the other processes' hubs; returns at once where it has."""
-        await self._link.start()
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Serve a connection inside the block.
+
+        With the first one the hub takes its place among the other processes' hubs. After the last one it rests; or
+        leaves, where the server ends, which waits for its connections' tasks and for nothing else.
+        """
+        task = asyncio.current_task()
+        self._served.append(task)
+        self._is_ending = False
+        self._is_empty.clear()
+        if self._companion is None and self.accompany is not None:
+            self._companion = self.loop.create_task(self.accompany(self), context=self.context.copy())
+        try:
+            await self._link.start()
+            yield
+        finally:
+            self._served.remove(task)
+            if not self._served:
+                await self._end_serving()
+
+    def expect_end(self) -> None:
+        """Take note that the server seems to end: it ended a connection by itself."""
+        self._is_ending = True
+
+    async def _end_serving(self) -> None:
+        self._is_empty.set()
+        if self._companion is not None:
+            self._companion.cancel()
+            self._companion = None
+        if self._is_ending:
+            await self.settle(_END_LIMIT)
+        if self._served:
+            return  # another came meanwhile
+        if self._is_ending:
+            await self._link.stop()
+        else:
+            self._link.rest()
 
     async def stop(self) -> None:
-        """Leave it."""
-        for task in self._companions:
-            task.cancel()
+        """End the connections, then leave the place among the others; within a bounded time."""
+        for task in self._served:
+            if task is not None and not task.cancelling():
+                task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_LIMIT):
+                await self._is_empty.wait()
+        await self.settle(_END_LIMIT)
         await self._link.stop()
 
     def new_connection_id(self) -> str:
@@ -100,10 +149,6 @@ class Hub:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def accompany(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine for as long as the loop runs; nothing waits for it at the end."""
-        self._companions.append(self.loop.create_task(coroutine))
 
     async def settle(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds until all that runs by run() is done."""
@@ -299,6 +344,10 @@ class Hub:
         except IncompleteAnswer as error:
             answers = [await task for task in own] + list(cast(dict[str, Any], error.answer).values())
             raise IncompleteAnswer(str(error), answer=answers) from None
+        except BaseException:
+            for task in own:
+                task.add_done_callback(_forget_outcome)
+            raise
         return [await task for task in own] + list(others.values())
 
     # What the link calls
@@ -345,6 +394,11 @@ class Hub:
 def hub_of(connection_id: str) -> str:
     """Return the id of the hub that a connection's id names."""
     return connection_id.partition(".")[0]
+
+
+def _forget_outcome(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # nobody is left to hear it
 
 
 _ABSENT = object()

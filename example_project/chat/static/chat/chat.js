@@ -60,7 +60,7 @@ client.onConnect(() => {
 
 client.onDisconnect(({ code, willReconnect }) => {
   wasLost = true;
-  if (willReconnect) showBanner("Connection lost. Reconnecting …", "Try now", () => client.connect());
+  if (willReconnect) showBanner("Connection lost. Reconnecting…", "Try now", () => client.connect());
   else if (FATAL_CODES.includes(code)) showBanner("You are not logged in any more.", "Log in", () => location.reload());
   else showBanner("The server closed the connection.", "Connect", () => client.connect());
 });
@@ -240,4 +240,4 @@ function showBanner(message, label, action) {
 
 for (const avatar of document.querySelectorAll("[data-avatar]")) showAvatar(avatar, avatar.dataset.avatar);
 client.connect();
-setTimeout(() => client.state === "connecting" && showBanner("Connecting …", "Try now", () => client.connect()), 2_000);
+setTimeout(() => client.state === "connecting" && showBanner("Connecting…", "Try now", () => client.connect()), 2_000);
