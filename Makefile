@@ -3,6 +3,8 @@
 # The Python that .venv is made with, and extra arguments for pytest: make test PYTEST_ARGS="-k rooms"
 PYTHON ?= python3
 PYTEST_ARGS ?=
+# Where make demo listens, on this machine only: make demo PORT=8001
+PORT ?= 8000
 
 BIN := .venv/bin
 # Empty for root; other users may do what sudo allows without a password.
@@ -11,10 +13,19 @@ SUDO = $(if $(filter 0,$(shell id -u)),,sudo -n)
 PYENV_PYTHONS = $(wildcard $(shell pyenv root 2>/dev/null)/versions/*/bin/python3.??)
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint test-all chromium
+.PHONY: help demo demo-cluster test lint test-all chromium
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo-cluster: .venv/installed ## Start the example chat on two servers, with Valkey and a Celery worker
+	$(BIN)/python -m example_project.cluster
+
+demo: .venv/installed ## Run the example chat on port 8000, or on another: make demo PORT=8001
+	@$(BIN)/python -c 'import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", $(PORT)))' 2>/dev/null || { echo "Port $(PORT) is taken, or not for you to take: choose another one, as in make demo PORT=8001" >&2; exit 1; }
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@echo "Open http://127.0.0.1:$(PORT)/ in two browser windows, one of them private, and chat. Ctrl+C ends it."
+	@exec $(BIN)/python -m daphne --verbosity 0 --bind 127.0.0.1 --port $(PORT) example_project.asgi:application
 
 test: .venv/installed chromium ## Run the tests
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)

@@ -5,26 +5,34 @@ means that the connection asked for is not one of this hub's.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from django.contrib.auth import get_user_model
 
+from .envelope import Malformed
 from .exceptions import AckTimeout, ConnectionClosed, EtpError
 from .hub import Hub
 from .members import ConnectionInfo, Member, RoomReply
 from .protocol import Event
 
-__all__ = ["add_action", "answer", "read_event", "read_info", "read_reply"]
+__all__ = ["add_action", "answer", "is_text", "read_event", "read_info", "read_reply"]
 
 
 async def answer(hub: Hub, action: str, arguments: list[Any]) -> Any:
-    """Do what an action asks of a hub, and return what it found."""
+    """Do what an action asks of a hub, and return what it found.
+
+    Raises:
+        Malformed: the action is unknown, or its arguments do not fit; nothing was done.
+    """
     if action not in _ACTIONS:
-        raise EtpError(f"The action {action!r:.80} is unknown here: does another process run another version?")
-    return await _ACTIONS[action](hub, *arguments)
+        raise Malformed(f"the action {action!r:.80} is unknown here: does another process run another version?")
+    function, checks = _ACTIONS[action]
+    if len(arguments) != len(checks) or not all(check(value) for check, value in zip(checks, arguments, strict=True)):
+        raise Malformed(f"the action {action!r} does not take the arguments {arguments!r:.80}")
+    return await function(hub, *arguments)
 
 
 async def _count(hub: Hub, namespace: str, room: str) -> int:
@@ -118,26 +126,46 @@ async def _change_data(hub: Hub, namespace: str, connection_id: str, values: str
     return None if member is None else await member.change_data(values, remove)
 
 
-def add_action(name: str, function: Callable[..., Awaitable[Any]]) -> None:
+# What arguments must be at least: those from other processes may be anything.
+
+
+def is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+def add_action(name: str, function: Callable[..., Awaitable[Any]], rules: Sequence[Callable[[object], bool]]) -> None:
     """Let hubs answer to another action; the function takes the hub, a namespace and plain arguments."""
-    _ACTIONS[name] = function
+    _ACTIONS[name] = (function, rules)
 
 
-_ACTIONS: dict[str, Callable[..., Awaitable[Any]]] = {
-    "read_data": _read_data,
-    "change_data": _change_data,
-    "ask_one": _ask_one,
-    "ask_rooms": _ask_rooms,
-    "clear": _clear,
-    "count": _count,
-    "disconnect": _disconnect,
-    "get": _get,
-    "ids": _ids,
-    "infos": _infos,
-    "join": _join,
-    "leave": _leave,
-    "names": _names,
-    "shutdown": _shutdown,
+_Action = tuple[Callable[..., Awaitable[Any]], Sequence[Callable[[object], bool]]]
+_ACTIONS: dict[str, _Action] = {
+    "ask_one": (_ask_one, [is_text, is_text, is_text, is_text, _is_number]),
+    "ask_rooms": (_ask_rooms, [is_text, _are_texts, is_text, is_text, _is_number]),
+    "change_data": (_change_data, [is_text, is_text, is_text, _are_texts]),
+    "clear": (_clear, [is_text, _are_texts]),
+    "count": (_count, [is_text, is_text]),
+    "disconnect": (_disconnect, [is_text, is_text, _is_number, is_text]),
+    "get": (_get, [is_text, is_text]),
+    "ids": (_ids, [is_text]),
+    "infos": (_infos, [is_text, _is_text_or_none]),
+    "join": (_join, [is_text, is_text, _are_texts]),
+    "leave": (_leave, [is_text, is_text, _are_texts]),
+    "names": (_names, [is_text]),
+    "read_data": (_read_data, [is_text, is_text]),
+    "shutdown": (_shutdown, [is_text, _is_number, is_text]),
 }
 
 

@@ -29,6 +29,7 @@ from .logouts import check_users_forever, is_revoked
 from .origins import is_origin_allowed
 from .protocol import HELLO, PING, SUBPROTOCOL, Event, decode, encode, encode_answer
 from .registry import registry
+from .sessions import load_session
 
 __all__ = ["EtpConsumer"]
 
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 _CONNECT_LIMIT = 4.0
 # How long the client has to answer our close before the server is told that we are done, in seconds.
 _CLOSE_WAIT = 2.0
+# The close code that uvicorn gives its connections when it ends (RFC 6455's registry: service restart).
+_SERVER_ENDS = 1012
 # daphne kills an application 10 s after the disconnect; hooks at the end have this long.
 _DISCONNECT_LIMIT = 9.0
 
@@ -78,17 +81,16 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
                 await self._refuse(scope, send)
             return
         hub = serving_hub()
-        if hub.report is None:
-            hub.report = _report_to_hooks
-            hub.run(check_users_forever(hub))
-        await hub.start()
-        if is_revoked(hub, scope):
-            await receive()
-            await send({"type": "websocket.close", "code": 4401})
-            return
         if self.trailing_delimiter:
             send = _with_trailing_delimiter(send)
-        await _Served(hub, scope, receive, send, self.namespace).run()
+        hub.report, hub.accompany = _report_to_hooks, check_users_forever
+        async with hub.serving():
+            await load_session(scope.get("session"))
+            if is_revoked(hub, scope):
+                await receive()
+                await send({"type": "websocket.close", "code": 4401})
+            else:
+                await _Served(hub, scope, receive, send, self.namespace).run()
 
     async def _refuse(self, scope: dict[str, Any], send: _Send) -> None:
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
@@ -123,8 +125,7 @@ class _Served:
         self._ending: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        user = self._connection.user
-        entering = self._hub.add(self._connection, user.pk if user.is_authenticated else None)
+        entering = self._hub.add(self._connection, self._connection.user_id)
         disconnect = Disconnect(1001, "the server ended the connection's task")
         try:
             try:
@@ -138,11 +139,14 @@ class _Served:
             finally:
                 self._is_reading = False
                 self._connection.lose(disconnect)
+            if disconnect.code == _SERVER_ENDS:
+                self._hub.expect_end()
             if self._ending is not None:
                 await asyncio.shield(self._ending)
         except asyncio.CancelledError:
             # A server that stops cancels all its connections' tasks, and may stop once the first of them is done: wait
             # for all, once those that were cancelled with this one have begun their ends.
+            self._hub.expect_end()
             await asyncio.sleep(0)
             await self._hub.settle(_DISCONNECT_LIMIT)
             raise
@@ -194,7 +198,10 @@ class _Served:
         try:
             async with deadline:
                 await self._dispatcher.connect()
-            await connection.aaccept()
+                await connection.aaccept()
+            # What changed after an early accept.
+            await self._dispatcher.save()
+            connection.tidy_session()
         except RejectConnection as rejection:
             self._was_rejected = True
             connection.end(Disconnect(4403, cut_reason(rejection.reason)))
@@ -214,16 +221,9 @@ class _Served:
         async with self._accepting:
             if self._gate.is_open or self._gate.is_closing:
                 return
-            try:
-                # A session that is made now has its cookie ride on the accept.
-                can_create = can_set_cookie(self._connection.scope)
-                had_session = self._connection.session_key is not None
-                await self._connection.save(can_create=can_create)
-                is_new = not had_session and self._connection.session_key is not None
-                headers = session_cookie(self._connection.scope["session"]) if is_new else []
-            except Exception as error:
-                await self._dispatcher.report(error, "saving its data")
-                headers = []
+            headers = await self._save_before_accept() if self._connection.has_unsaved else []
+            if self._gate.is_closing:
+                return  # meanwhile the client has gone, or the session
             try:
                 if self._connection.speaks_extensions:
                     greeting = encode(Event(HELLO, 0, json.dumps({"id": self._connection.id})))
@@ -235,6 +235,18 @@ class _Served:
                 self._connection.lose(Disconnect(1006, "gone before the accept"))
             else:
                 self._was_accepted = True
+
+    async def _save_before_accept(self) -> list[tuple[bytes, bytes]]:
+        """Write what changed; return the headers with the cookie of a session that was made for it."""
+        connection = self._connection
+        had_session = connection.session_key is not None
+        try:
+            await connection.save(can_create=can_set_cookie(connection.scope))
+        except Exception as error:
+            self._hub.run(self._dispatcher.report(error, "saving its data"))  # the client does not wait for on_error
+            return []
+        is_new = not had_session and connection.session_key is not None
+        return session_cookie(connection.scope["session"]) if is_new else []
 
     def _check_size(self, data: str | bytes) -> None:
         size = len(data)
@@ -275,18 +287,25 @@ class _Served:
             await self._hub.remove(self._connection)
         finally:
             await asyncio.gather(
-                self._stop_reading(), self._dispatcher.finish(get_settings().disconnect_grace), self._run_last_hooks()
+                self._stop_reading(),
+                self._forget_data(),
+                self._dispatcher.finish(get_settings().disconnect_grace),
+                self._run_last_hooks(),
             )
-            try:
-                await self._connection.forget_data()
-            except Exception as error:
-                await self._dispatcher.report(error, "removing its data from the session")
+            # What the last handlers and hooks changed in the session.
+            await self._dispatcher.save()
 
     async def _stop_reading(self) -> None:
         await self._gate.closed()
         if self._is_reading:
             wait = _CLOSE_WAIT if self._was_accepted else 0.0
             self._reading.reschedule(asyncio.get_running_loop().time() + wait)
+
+    async def _forget_data(self) -> None:
+        try:
+            await self._connection.forget_data()
+        except Exception as error:
+            await self._dispatcher.report(error, "removing its data from the session")
 
     async def _run_last_hooks(self) -> None:
         if self._connecting is not None:

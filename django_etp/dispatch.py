@@ -101,6 +101,16 @@ class Dispatcher:
         for hook in self._handlers.on_connect:
             await _call(hook, run_hook, self._connection)
 
+    async def save(self) -> None:
+        """Write what hooks changed in the data or the session; a failure is reported."""
+        if self._connection.has_unsaved:
+            try:
+                await self._connection.save()
+            except Exception as error:
+                await self.report(error, "saving its data")
+            if not self._running:
+                self._connection.rest()
+
     async def disconnect(self) -> None:
         """Run the ``on_disconnect`` hooks, each though another failed."""
         for hook in self._handlers.on_disconnect:
@@ -126,10 +136,11 @@ class Dispatcher:
 
     async def _handle(self, item: Event | ProtocolError) -> None:
         # One flat coroutine keeps its own books: a done callback per event costs more than it is worth.
-        has_returned = False
+        is_saving = has_returned = False
         try:
             if isinstance(item, ProtocolError):
                 await self.report(item, "a frame it sent")
+                await self.save()
                 return
             handler = self._handlers.events.get(item.name)
             if handler is None:
@@ -141,7 +152,9 @@ class Dispatcher:
                 result = await _call(handler, run_handler, self._connection, item)
             has_returned = True
             if self._connection.has_unsaved:
+                is_saving = True
                 await self._connection.save()
+                is_saving = False
             if item.ack_id:
                 await self._connection.answer(encode_answer(item, to_text(result)))
         except (Exception, asyncio.CancelledError) as error:
@@ -149,12 +162,16 @@ class Dispatcher:
                 raise
             name = item.name if isinstance(item, Event) else ""
             await self.report(error, f"event {name[:80]!r}")
-            await self._save_after_failure()
+            if not is_saving:
+                await self.save()
             if isinstance(item, Event):
                 await self._answer_failure(item, error, has_returned=has_returned)
         finally:
             self._tasks.discard(asyncio.current_task())
             self._running -= 1
+            # Another handler that runs may have the data in hand, and change a nested value in it.
+            if not self._running and self._connection.has_unsaved and self._connection.disconnect is None:
+                self._connection.rest()
             if self._queue and self._running < self._max_running:
                 self._start_task(self._handle(self._queue.popleft()))
 
@@ -168,13 +185,6 @@ class Dispatcher:
             # What a handler returned, and JSON cannot hold, is no fault of the event's payload.
             failure = failure_of(error, is_payload_of_event=not has_returned)
             await self._connection.answer(encode_failure(event, failure))
-
-    async def _save_after_failure(self) -> None:
-        if self._connection.has_unsaved:
-            try:
-                await self._connection.save()
-            except Exception as error:
-                await self.report(error, "saving its data")
 
     async def _handle_unknown(self, event: Event) -> object:
         if not self._handlers.on_unknown_event and self._connection.speaks_extensions:

@@ -7,13 +7,17 @@ Rules kept here:
 - Unknown keys are ignored, so that later versions can add some.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, get_args, get_origin
 
 __all__ = [
+    "ASK_PREFIX",
+    "MAX_INTERVAL",
     "Answer",
     "Beat",
+    "Buried",
     "Echo",
     "Foreign",
     "Frame",
@@ -27,6 +31,11 @@ __all__ = [
 ]
 
 VERSION = 1
+
+# The groups where hubs hear the answers to their questions: this and the hub's id.
+ASK_PREFIX = "etp.ask."
+# The longest time between two signs of life of a hub, in seconds.
+MAX_INTERVAL = 60.0
 
 
 class Malformed(ValueError):
@@ -91,6 +100,16 @@ class RoomMessage:
     frames_before: int
     frames: list[Any]
 
+    def __post_init__(self) -> None:
+        # No message is empty.
+        if not (self.number >= 1 and self.frames_before >= self.number - 1 and self.frames):
+            raise Malformed(
+                f"its numbers do not fit: message {self.number} with {len(self.frames)} frames, {self.frames_before} "
+                "before"
+            )
+        if not math.isfinite(self.born):
+            raise Malformed(f"'born' must be a time, got {self.born!r}")
+
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
@@ -106,20 +125,36 @@ class Beat:
 
     Attributes:
         hub: its id.
+        number: higher than that of each one before.
         interval: when it will say so again, in seconds.
-        channel: its channel for room traffic; empty where it has no connections, and only sends and asks.
+        channel: its channel for room traffic; empty where it only sends and asks.
         control_channel: its channel for messages between hubs.
+        is_serving: it has connections; one that has none need not be asked.
         is_new: it has just begun, and wants to hear from the others.
         is_last: it ends.
     """
 
     type: ClassVar[str] = "etp.beat"
     hub: str
+    number: int
     interval: float
     channel: str
     control_channel: str
+    is_serving: bool = True
     is_new: bool = False
     is_last: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.interval <= MAX_INTERVAL:
+            raise Malformed(f"'interval' must be up to {MAX_INTERVAL:g} s, got {self.interval!r:.80}")
+
+
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """A hub that was taken for dead, and removed from groups, is told so when it is heard of again."""
+
+    type: ClassVar[str] = "etp.buried"
+    hub: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +175,10 @@ class Question:
     answer_to: str
     action: str
     arguments: list[Any]
+
+    def __post_init__(self) -> None:
+        if not self.answer_to.startswith(ASK_PREFIX):
+            raise Malformed(f"'answer_to' must be a group for answers, got {self.answer_to!r:.80}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +204,7 @@ class Foreign:
     namespace: str = field(default="default")
 
 
-Message = RoomMessage | Numbers | Beat | Echo | Question | Answer | Foreign
+Message = RoomMessage | Numbers | Beat | Buried | Echo | Question | Answer | Foreign
 
 _TYPES: dict[str, type[Message]] = {kind.type: kind for kind in get_args(Message)}
 

@@ -5,8 +5,9 @@ Rules kept here:
 - A publisher numbers the messages it sends to one group: a stream. Numbers begin at 1 and leave none out.
 - A stream born after this hub joined the group must begin with 1; of any other, the first number seen is the start.
 - A lower number than expected is a duplicate, unless it fills a gap that was not reported yet.
-- A higher one leaves a gap, which is reported 1 s later. A publisher also tells its last numbers; a gap at the end of
-  a stream is reported once an echo, sent after it was noticed, has come back behind all that was under way.
+- A higher one leaves a gap, which is reported 1 s later. A publisher also tells its last numbers, which may overtake
+  messages: a gap at the end of a stream is one once an echo, sent after it was noticed, has come back behind all that
+  was under way.
 
 No clock and no layer: callers pass the time, monotonic where not said otherwise.
 """
@@ -37,10 +38,19 @@ class Loss:
 
 @dataclass(slots=True)
 class _Gap:
-    numbers: set[int]
+    """The numbers from ``first`` to ``last`` but those that came after all; no set, since numbers may be forged."""
+
+    first: int
+    last: int
     frames: int
     noticed_at: float
     is_at_end: bool
+    is_lost: bool = True
+    came: set[int] = field(default_factory=set)
+
+    @property
+    def messages(self) -> int:
+        return self.last - self.first + 1 - len(self.came)
 
 
 @dataclass(slots=True)
@@ -98,25 +108,30 @@ class GapTracker:
         group = self._groups.get(group_name)
         if group is None:
             return
+        is_new = name not in group.streams
         stream = self._stream(group, name, born, last + 1, frames, now)
-        if last >= stream.expected:
-            missing = set(range(stream.expected, last + 1))
-            stream.gaps.append(_Gap(missing, frames - stream.frames, now, is_at_end=True))
+        if is_new and last < stream.expected:
+            # What was sent before the join is not missing; what was sent after may have been overtaken by its number.
+            stream.gaps.append(_Gap(1, last, 0, now, is_at_end=True, is_lost=False))
+            self._with_gaps.add((group_name, name))
+        elif last >= stream.expected:
+            stream.gaps.append(_Gap(stream.expected, last, frames - stream.frames, now, is_at_end=True))
             stream.expected, stream.frames = last + 1, frames
             self._with_gaps.add((group_name, name))
 
     def losses(self, now: float, echoed_at: float) -> Iterator[Loss]:
         """Give each gap that is one for good, once; ``echoed_at`` is when the last echo that came back was sent."""
-        for key in tuple(self._with_gaps):
+        for key in sorted(self._with_gaps):
             group, name = key
             stream = self._groups[group].streams[name]
             for gap in tuple(stream.gaps):
                 is_due = echoed_at > gap.noticed_at if gap.is_at_end else True
-                if not gap.numbers:
+                if not gap.messages:
                     stream.gaps.remove(gap)
                 elif is_due and now - gap.noticed_at >= _PATIENCE:
                     stream.gaps.remove(gap)
-                    yield Loss(group, len(gap.numbers), gap.frames)
+                    if gap.is_lost:
+                        yield Loss(group, gap.messages, max(gap.frames, 0))
             if not stream.gaps:
                 self._with_gaps.discard(key)
 
@@ -136,14 +151,14 @@ class GapTracker:
         return stream
 
     def _add_gap(self, message: RoomMessage, stream: _Stream, now: float) -> None:
-        missing = set(range(stream.expected, message.number))
-        stream.gaps.append(_Gap(missing, message.frames_before - stream.frames, now, is_at_end=False))
+        frames = message.frames_before - stream.frames
+        stream.gaps.append(_Gap(stream.expected, message.number - 1, frames, now, is_at_end=False))
         self._with_gaps.add((message.group, message.stream))
 
     def _fill(self, stream: _Stream, message: RoomMessage) -> bool:
         for gap in stream.gaps:
-            if message.number in gap.numbers:
-                gap.numbers.remove(message.number)
+            if gap.first <= message.number <= gap.last and message.number not in gap.came:
+                gap.came.add(message.number)
                 gap.frames -= len(message.frames)
                 return True
         return False

@@ -9,17 +9,20 @@ Rules kept here:
 """
 
 import asyncio
+import contextvars
 import logging
+import re
 import secrets
 from collections import ChainMap, OrderedDict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
-from .envelope import Foreign, Frame
+from .envelope import Foreign, Frame, Malformed
 from .exceptions import ConnectionClosed, EtpError, IncompleteAnswer, MessagesLost
 from .gaps import Loss
 from .groups import RESERVED_PREFIX, check_can_join, group_name, user_room
-from .links import Link, open_link
+from .links import Link, LocalLink, open_link
 from .members import ConnectionInfo, Member
 from .payload import to_frame
 
@@ -31,6 +34,13 @@ logger = logging.getLogger(__name__)
 _SENDS_PER_TURN = 64
 # Of so many sends to several rooms at once a hub remembers that it has had them.
 _REMEMBERED_EMISSIONS = 4096
+# What connections may take to end when the server ends, in seconds: their hooks at the end have 9 s.
+_END_LIMIT = 10.0
+
+# What is no hub's id names no connection, and may be no group's name either.
+_HUB_ID = re.compile(r"[0-9a-f]{16}")
+# Three heartbeats, after which a hub has heard of all that live, in seconds.
+_NEW_FOR = 6.0
 
 _T = TypeVar("_T")
 _Room = tuple[str, str | None]
@@ -54,9 +64,15 @@ class Hub:
     ) -> None:
         self.id = secrets.token_hex(8)
         self.loop = loop
+        # Of the consumer that it was made for, and no request's or handler's: for what runs later, for nobody's sake.
+        self.context = contextvars.copy_context()
         self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
+        # Runs for as long as there are connections.
+        self.accompany: Callable[[Hub], Coroutine[Any, Any, None]] | None = None
         # Keyed hashes of sessions that log out, and until when on the loop's clock.
         self.revoked: dict[str, float] = {}
+        # Those who have changed, and whose connections are to be looked at.
+        self.users_to_check: set[str] = set()
         self._answer = answer
         self._members: dict[str, Member] = {}
         # The room None of a namespace holds all its connections.
@@ -66,15 +82,64 @@ class Hub:
         self._room_of_group: dict[str, _Room] = {}
         self._emissions: OrderedDict[str, None] = OrderedDict()
         self._sends_since_turn = 0
+        self._namespaces: set[str] = set()
+        self._companion: asyncio.Task[None] | None = None
+        self._served: list[asyncio.Task[Any] | None] = []
+        self._is_ending = False
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: Link = open_link(self, is_serving=is_serving)
+        self._knows_others_at = loop.time() + (0.0 if isinstance(self._link, LocalLink) else _NEW_FOR)
 
-    async def start(self) -> None:
-        """Take its place among the other processes' hubs; returns at once where it has."""
-        await self._link.start()
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Serve a connection inside the block.
+
+        With the first one the hub takes its place among the other processes' hubs. After the last one it rests; or
+        leaves, where the server ends, which waits for its connections' tasks and for nothing else.
+        """
+        task = asyncio.current_task()
+        self._served.append(task)
+        self._is_ending = False
+        self._is_empty.clear()
+        if self._companion is None and self.accompany is not None:
+            self._companion = self.loop.create_task(self.accompany(self), context=self.context.copy())
+        try:
+            await self._link.start()
+            yield
+        finally:
+            self._served.remove(task)
+            if not self._served:
+                await self._end_serving()
+
+    def expect_end(self) -> None:
+        """Take note that the server seems to end: it ended a connection by itself."""
+        self._is_ending = True
+
+    async def _end_serving(self) -> None:
+        self._is_empty.set()
+        if self._companion is not None:
+            self._companion.cancel()
+            self._companion = None
+        if self._is_ending:
+            await self.settle(_END_LIMIT)
+        if self._served:
+            return  # another came meanwhile
+        if self._is_ending:
+            await self._link.stop()
+        else:
+            self._link.rest()
 
     async def stop(self) -> None:
-        """Leave it."""
+        """End the connections, then leave the place among the others; within a bounded time."""
+        for task in self._served:
+            if task is not None and not task.cancelling():
+                task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_LIMIT):
+                await self._is_empty.wait()
+        await self.settle(_END_LIMIT)
         await self._link.stop()
 
     def new_connection_id(self) -> str:
@@ -98,6 +163,7 @@ class Hub:
     def add(self, member: Member, user_id: object = None) -> Coroutine[Any, Any, None]:
         """Take in a connection that came; the rest, which may wait for the channel layer, is to be awaited."""
         self._members[member.id] = member
+        self._namespaces.add(member.namespace)
         fixed = self._fixed_rooms_of[member.id] = [None] if user_id is None else [None, user_room(user_id)]
         return self._enter(member, fixed)
 
@@ -159,9 +225,18 @@ class Hub:
             self._room_of_group.pop(group, None)
             await self._link.leave(group)
 
-    def living_hubs(self) -> frozenset[str]:
-        """Return the ids of this hub and of all others that live."""
-        return self._link.peers | {self.id}
+    def living(self) -> Callable[[str], bool]:
+        """Return a function that tells whether a connection may live, by its id, as far as is known now.
+
+        It may be called in any thread. While this hub is new it does not know the others, and takes all for living.
+        """
+        peers, members, is_new = self._link.peers, self._members, self.loop.time() < self._knows_others_at
+
+        def may_live(connection_id: str) -> bool:
+            hub = hub_of(connection_id)
+            return connection_id in members if hub == self.id else is_new or hub in peers
+
+        return may_live
 
     # Looking
 
@@ -173,6 +248,11 @@ class Hub:
     def all_members(self) -> list[Member]:
         """Return the local connections of all namespaces, accepted or not."""
         return list(self._members.values())
+
+    def user_members(self, user_id: object) -> list[Member]:
+        """Return the local connections of a user, of all namespaces, accepted or not."""
+        room = user_room(user_id)
+        return [member for name in self._namespaces for member in self._rooms.get((name, room), {}).values()]
 
     def members(self, namespace: str, room: str | None = None) -> list[Member]:
         """Return the accepted local members of a room, or of the whole namespace."""
@@ -221,8 +301,8 @@ class Hub:
         if self.is_home_of(connection_id):
             if member := self.member(namespace, connection_id):
                 member.deliver(text)
-        else:
-            await self._link.publish_to_hub(hub_of(connection_id), Frame(text, connection_id=connection_id))
+        elif _HUB_ID.fullmatch(hub := hub_of(connection_id)):
+            await self._link.publish_to_hub(hub, Frame(text, connection_id=connection_id))
         await self._let_turn()
 
     def is_home_of(self, connection_id: str) -> bool:
@@ -267,6 +347,10 @@ class Hub:
         except IncompleteAnswer as error:
             answers = [await task for task in own] + list(cast(dict[str, Any], error.answer).values())
             raise IncompleteAnswer(str(error), answer=answers) from None
+        except BaseException:
+            for task in own:
+                task.add_done_callback(_forget_outcome)
+            raise
         return [await task for task in own] + list(others.values())
 
     # What the link calls
@@ -281,13 +365,16 @@ class Hub:
             self._deliver(namespace, frame.rooms or [room], frame.text, frame.exclude)
 
     def deliver_foreign(self, message: Foreign) -> None:
-        """Give an event of other Channels code to local members."""
+        """Give an event of other Channels code to local members.
+
+        Raises:
+            Malformed: it is none that can be sent.
+        """
         try:
             text = to_frame(message.event, message.data)
         except EtpError as error:
-            logger.warning("An event that other code sent to a room's group was dropped: %s", error)
-        else:
-            self._deliver(message.namespace, [message.room], text, ())
+            raise Malformed(f"an event that other code sent to a room's group: {error}") from error
+        self._deliver(message.namespace, [message.room], text, ())
 
     def report_loss(self, loss: Loss) -> None:
         """Tell the log, and ``on_error``, of messages that the layer lost."""
@@ -313,6 +400,11 @@ class Hub:
 def hub_of(connection_id: str) -> str:
     """Return the id of the hub that a connection's id names."""
     return connection_id.partition(".")[0]
+
+
+def _forget_outcome(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # nobody is left to hear it
 
 
 _ABSENT = object()

@@ -47,17 +47,16 @@ def run_on(
     deadline = time.monotonic() + timeout + _CALL_LIMIT
     while True:
         try:
-            return future.result(_LOOK_AFTER_LOOP)
-        except concurrent.futures.CancelledError:
-            raise _loop_ended() from None
+            return _result(future, _LOOK_AFTER_LOOP)
         except TimeoutError:
-            if future.done():  # the coroutine's own
-                raise
+            if future.done():
+                break
             if not loop.is_running():
                 raise _loop_ended() from None
             if time.monotonic() > deadline:
                 future.cancel()
                 raise _loop_busy(timeout + _CALL_LIMIT) from None
+    return _result(future)  # it came just now, or is a TimeoutError of its own
 
 
 async def arun_on(
@@ -87,6 +86,13 @@ def _submit(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, _T])
             return asyncio.run_coroutine_threadsafe(coroutine, loop)
     coroutine.close()
     raise _loop_ended()
+
+
+def _result(future: concurrent.futures.Future[_T], timeout: float | None = None) -> _T:
+    try:
+        return future.result(timeout)
+    except concurrent.futures.CancelledError:
+        raise _loop_ended() from None
 
 
 def _loop_ended() -> LayerUnavailable:

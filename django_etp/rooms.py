@@ -336,19 +336,28 @@ class Rooms:
 
 @dataclass(frozen=True, slots=True)
 class _Question(Generic[_T]):
-    """Something that hubs are asked, and how their answers become one."""
+    """Something that hubs are asked, and how their answers become one.
+
+    A question to one hub is about one of its connections; ``silence`` makes the error where that hub does not answer.
+    """
 
     action: str
     arguments: tuple[Any, ...]
     timeout: float
     merge: Callable[[list[Any]], _T]
     hub: str | None = None
+    silence: Callable[[str], EtpError] = lambda text: IncompleteAnswer(text, answer=None)
 
     async def ask(self, hub: Hub, namespace: str) -> _T:
         try:
             answers = await hub.ask(self.hub, self.action, namespace, *self.arguments, timeout=self.timeout)
         except IncompleteAnswer as error:
-            raise IncompleteAnswer(str(error), answer=self.merge(cast(list[Any], error.answer))) from None
+            answers = cast(list[Any], error.answer)
+            if self.hub is None:
+                raise IncompleteAnswer(str(error), answer=self.merge(answers)) from None
+            # It is about one connection: who has that has answered, or nobody has.
+            if all(answer is None for answer in answers):
+                raise self.silence(str(error)) from None
         return self.merge(answers)
 
 
@@ -379,6 +388,7 @@ def _room_question(
 
 def _connection_question(connection_id: str, event: str, data: object, timeout: float | None) -> _Question[Event]:
     seconds = get_settings().ack_timeout if timeout is None else timeout
+    late = AckTimeout(f"Connection {connection_id!r:.120} did not answer {event!r:.80} within {seconds:g} s.")
 
     def the_answer(answers: list[Any]) -> Event:
         found = next((answer for answer in answers if answer is not None), None)
@@ -386,16 +396,14 @@ def _connection_question(connection_id: str, event: str, data: object, timeout: 
             case [_, "answered", *_]:
                 return read_event(found)
             case [_, "timed_out"]:
-                raise AckTimeout(
-                    f"Connection {connection_id!r:.120} did not answer {event!r:.80} within {seconds:g} s."
-                )
+                raise late
             case [_, "failed"]:
                 raise EtpError(f"Connection {connection_id!r:.120} could not be asked {event!r:.80}; its log says why.")
         raise _gone(connection_id)
 
     arguments = connection_id, event, _checked(event, data), seconds
     limit = seconds + get_settings().question_timeout
-    return _question("ask_one", limit, the_answer, *arguments, hub=hub_of(connection_id))
+    return _Question("ask_one", arguments, limit, the_answer, hub_of(connection_id), lambda text: late)
 
 
 def _data_question(
@@ -413,6 +421,8 @@ def _data_question(
 def _data_changes(values: Mapping[str, Any], remove: Iterable[str]) -> tuple[str, list[str]]:
     data = ConnectionData()
     data.update(values)
+    if isinstance(remove, str):
+        raise TypeError(f"remove= takes keys, as a list, got the str {remove!r:.80}.")
     return data.to_json(), list(remove)
 
 

@@ -5,8 +5,9 @@ Rules kept here:
 - ``db`` and ``cached_db``: in one transaction, a no-op ``UPDATE`` takes the row's lock (on every database, SQLite
   included); the row is read behind it, patched, and written. No row, or an expired one: the session is gone, nothing
   is written. The cache entry is deleted after the commit and never set.
-- ``cache`` and ``file`` have no such lock: load, patch, save. What others write within that round trip is lost; within
-  this process one writer at a time keeps it short.
+- ``cache`` and ``file`` have no such lock: load, patch, save. What others write within that round trip is lost; in this
+  process a session has one writer at a time.
+- Whether a session or a user is still there is asked of the database that is written to: a replica may lag behind.
 
 All functions are synchronous, and touch the database or the cache.
 """
@@ -20,10 +21,11 @@ from typing import Any, cast
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase, UpdateError
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core.management.base import CommandError
 from django.core.signals import setting_changed
 from django.db import router, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -32,7 +34,6 @@ __all__ = [
     "create_session",
     "existing_sessions",
     "patch_session",
-    "read_session",
     "remove_data",
     "sessions_with_data",
 ]
@@ -42,7 +43,8 @@ DATA_KEY = "etp"
 
 Change = Callable[[dict[str, Any]], None]
 
-_lock = threading.Lock()
+# Sessions without a lock of their own share these, by their key.
+_locks = [threading.Lock() for _ in range(64)]
 
 
 def patch_session(session_key: str, change: Change) -> bool:
@@ -50,10 +52,11 @@ def patch_session(session_key: str, change: Change) -> bool:
     store = _engine()(session_key)
     if isinstance(store, DatabaseStore):
         return _patch_row(store, change)
-    with _lock:
-        if not store.exists(session_key):
+    with _locks[hash(session_key) % len(_locks)]:
+        content = _load(store)
+        if content is None:
             return False
-        change(cast(dict[str, Any], store._session))  # type: ignore[attr-defined]
+        change(content)
         try:
             store.save()
         except UpdateError:
@@ -61,36 +64,24 @@ def patch_session(session_key: str, change: Change) -> bool:
     return True
 
 
-def create_session(change: Change) -> SessionBase:
-    """Make a new session with what ``change`` puts in, and return it."""
+def create_session(change: Change) -> str | None:
+    """Make a new session with what ``change`` puts in, and return its key."""
     store = _engine()()
-    change(cast(dict[str, Any], store._session))  # type: ignore[attr-defined]
+    change(_content(store))
     store.create()
-    # create() saves an empty session on some engines.
-    store.save()
-    return store
-
-
-def read_session(session_key: str) -> dict[str, Any] | None:
-    """Return a session's content as it is now, past any cache; ``None`` where it is gone."""
-    store = _engine()(session_key)
-    if isinstance(store, DatabaseStore):
-        row = store.model.objects.filter(session_key=session_key, expire_date__gt=timezone.now()).first()
-        return None if row is None else store.decode(row.session_data)
-    return dict(store.load()) if store.exists(session_key) else None
+    return store.session_key
 
 
 def existing_sessions(session_keys: Iterable[str]) -> set[str]:
     """Return those of the keys whose session lives."""
-    store = _engine()()
     keys = list(session_keys)
-    if isinstance(store, DatabaseStore):
-        found: set[str] = set()
-        for start in range(0, len(keys), 500):
-            some = store.model.objects.filter(session_key__in=keys[start : start + 500], expire_date__gt=timezone.now())
-            found.update(some.values_list("session_key", flat=True))
-        return found
-    return {key for key in keys if store.exists(key)}
+    engine = _engine()
+    if not issubclass(engine, DatabaseStore):
+        return {key for key in keys if _load(engine(key)) is not None}
+    found: set[str] = set()
+    for start in range(0, len(keys), 500):
+        found.update(_living(engine(), session_key__in=keys[start : start + 500]).values_list("session_key", flat=True))
+    return found
 
 
 def sessions_with_data() -> Iterator[tuple[str, set[str]]]:
@@ -105,7 +96,7 @@ def sessions_with_data() -> Iterator[tuple[str, set[str]]]:
             "Sessions of this engine cannot be listed: only those of db and cached_db can. What is left behind in "
             "others goes with the next socket of the session, or when it expires."
         )
-    for row in store.model.objects.filter(expire_date__gt=timezone.now()).iterator():
+    for row in _living(store).iterator():
         shares = store.decode(row.session_data).get(DATA_KEY)
         if isinstance(shares, dict) and shares:
             yield row.session_key, set(shares)
@@ -113,9 +104,10 @@ def sessions_with_data() -> Iterator[tuple[str, set[str]]]:
 
 def remove_data(session_key: str, connection_ids: Iterable[str]) -> bool:
     """Remove the data of connections from a stored session; return whether the session lives."""
+    gone = frozenset(connection_ids)
 
     def remove(content: dict[str, Any]) -> None:
-        shares = {id: share for id, share in content.get(DATA_KEY, {}).items() if id not in set(connection_ids)}
+        shares = {id: share for id, share in content.get(DATA_KEY, {}).items() if id not in gone}
         if shares:
             content[DATA_KEY] = shares
         else:
@@ -127,16 +119,37 @@ def remove_data(session_key: str, connection_ids: Iterable[str]) -> bool:
 def _patch_row(store: DatabaseStore, change: Change) -> bool:
     key = store.session_key
     using = router.db_for_write(store.model)
-    rows = store.model.objects.using(using).filter(session_key=key)
     with transaction.atomic(using=using):
-        if not rows.filter(expire_date__gt=timezone.now()).update(expire_date=F("expire_date")):
+        if not _living(store, session_key=key).update(expire_date=F("expire_date")):
             return False
-        content = store.decode(rows.values_list("session_data", flat=True).get())
+        row = store.model.objects.using(using).filter(session_key=key)
+        content = store.decode(row.values_list("session_data", flat=True).get())
         change(content)
-        rows.update(session_data=store.encode(content))
+        row.update(session_data=store.encode(content))
     if (cache := getattr(store, "_cache", None)) is not None:
         cache.delete(f"{store.cache_key_prefix}{key}")  # type: ignore[attr-defined]
     return True
+
+
+def _living(store: DatabaseStore, **conditions: Any) -> QuerySet[AbstractBaseSession]:
+    rows = store.model.objects.using(router.db_for_write(store.model))
+    return rows.filter(expire_date__gt=timezone.now(), **conditions)
+
+
+def _load(store: SessionBase) -> dict[str, Any] | None:
+    """Return the content of a stored session of another engine than the database's; ``None`` where it is gone."""
+    key = store.session_key
+    content = _content(store)
+    if store.session_key == key:
+        return content
+    # Of a session that is gone, some engines make a new one.
+    if store.session_key is not None:
+        store.delete()
+    return None
+
+
+def _content(store: SessionBase) -> dict[str, Any]:
+    return cast(dict[str, Any], store._session)  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""Settings of the example chat: SQLite, the in-memory channel layer, one process; for your own machine only."""
+"""Settings of the example chat, for your own machine only: SQLite, and one process unless there is a broker."""
 
 import os
 from pathlib import Path
@@ -42,8 +42,21 @@ TEMPLATES = [
     }
 ]
 
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+# The address of a Valkey or Redis, such as redis://127.0.0.1:6379/0: with it the chat spans processes, and a Celery
+# worker sends the announcements. `make demo-cluster` starts all of that.
+BROKER = os.environ.get("ETP_DEMO_BROKER", "")
+
+CHANNEL_LAYERS: dict[str, object] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+if BROKER:
+    CHANNEL_LAYERS["default"] = {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [{"address": BROKER, "socket_timeout": 7, "socket_connect_timeout": 2}]},
+    }
 ETP: dict[str, object] = {}  # every key is optional
+
+CELERY_BROKER_URL = BROKER
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
 
 DATABASES = {
     "default": {

@@ -174,7 +174,7 @@ async def enter(client: EtpCommunicator, room: str) -> Any:
 
 async def presence(client: EtpCommunicator) -> Any:
     """Return who is in the rooms that anybody is in."""
-    rooms = (await client.expect_event("presence")).json()
+    rooms = (await client.expect_event("presence")).json()["rooms"]
     return {room: names for room, names in rooms.items() if names}
 
 

@@ -12,6 +12,11 @@ from django.core.checks import CheckMessage, run_checks
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture(autouse=True)
+def debug(settings: Any) -> None:
+    settings.DEBUG = True  # the suite's channel layer is in memory, which is worth a warning elsewhere
+
+
 def found() -> list[CheckMessage]:
     return [message for message in run_checks() if str(message.id).startswith("django_etp.")]
 

@@ -5,7 +5,6 @@ import dataclasses
 import http.cookiejar
 import re
 import shutil
-import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 import pytest
+from playwright.async_api import expect
 from websockets.asyncio.client import ClientConnection, connect
 
 import django_etp
@@ -21,12 +21,15 @@ from django_etp.conf import EtpSettings
 from django_etp.rooms import Rooms
 from django_etp.testing import EtpCommunicator
 from tests import documentation as docs
+from tests.browser import CHROMIUM, start_browser
 from tests.documentation import Block
 
 BuildPage = Callable[[Path], Path]
 ServePage = Callable[[Path], int]
 
-WAIT = 10.0  # seconds for what must come
+WAIT = 15.0  # seconds for what must come
+
+expect.set_options(timeout=WAIT * 1000)
 
 every_page = pytest.mark.parametrize("page", docs.PAGES, ids=lambda page: page.name)
 
@@ -130,12 +133,6 @@ def test_prompt_session_prints_what_is_shown(block: Block, build_page: BuildPage
     docs.python(build_page(block.page), "-m", "doctest", "-o", "ELLIPSIS", str(session))
 
 
-@every_block("js")
-@pytest.mark.skipif(not shutil.which("node"), reason="Node is missing")
-def test_javascript_has_valid_syntax(block: Block):
-    subprocess.run(["node", "--check", "--input-type=module", "-"], input=block.text, text=True, check=True, timeout=60)
-
-
 async def test_readme_view_sends_to_the_room(serve_page: ServePage):
     port = serve_page(docs.README)
     async with connect(f"ws://127.0.0.1:{port}/ws/", proxy=None) as peer:
@@ -153,6 +150,51 @@ def announce(url: str, text: str) -> None:
     form = urllib.parse.urlencode({"csrfmiddlewaretoken": token[1], "text": text}).encode()
     with browser.open(url, form, timeout=WAIT) as response:
         assert response.status == 204
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM, reason="chromium is missing")
+async def test_readmes_page_shows_what_the_readme_says(build_page: BuildPage):
+    with docs.serve(build_page(docs.README)) as port:
+        await say_hello_and_announce(f"http://127.0.0.1:{port}/")
+
+
+async def say_hello_and_announce(url: str) -> None:
+    async with start_browser() as browser:
+        first, second = await browser.new_page(), await browser.new_page()
+        await first.goto(url)
+        await expect(first.locator("#log")).to_have_text("My hello was delivered. ")
+        await second.goto(url)
+        await expect(second.locator("#log")).to_have_text("My hello was delivered. ")
+        await expect(first.locator("#log")).to_have_text("My hello was delivered. hello. ")
+        await second.locator("[name=text]").fill("lunch is ready")
+        await second.get_by_role("button").click()
+        for page in first, second:
+            await expect(page.locator("#log")).to_contain_text("lunch is ready. ")
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM, reason="chromium is missing")
+async def test_quickstarts_page_chats_and_ticks(build_page: BuildPage):
+    with docs.serve(build_page(docs.ROOT / "docs" / "quickstart.md")) as port:
+        await chat_and_announce(f"http://127.0.0.1:{port}/")
+
+
+async def chat_and_announce(url: str) -> None:
+    async with start_browser() as browser:
+        first, second = await browser.new_page(), await browser.new_page()
+        await first.goto(url)
+        await expect(first.get_by_role("listitem")).to_have_text(["1 here"])
+        await second.goto(url)
+        await expect(first.get_by_role("listitem")).to_have_text(["1 here", "somebody came"])
+        await expect(second.get_by_role("listitem")).to_have_text(["2 here"])
+        await first.get_by_label("Message").fill("hello")
+        await first.get_by_role("button", name="Send").click()
+        await expect(first.get_by_role("listitem").last).to_have_text("hello ✓")
+        await expect(second.get_by_role("listitem")).to_have_text(["2 here", "somebody: hello"])
+        await first.get_by_label("Announcement").fill("lunch is ready")
+        await first.get_by_role("button", name="Announce").click()
+        await expect(second.get_by_text("the gardener: lunch is ready")).to_be_visible()
 
 
 @every_page

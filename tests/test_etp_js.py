@@ -634,6 +634,7 @@ async def test_the_delay_is_drawn_below_a_limit_that_doubles(page: Page, random:
 
 async def test_a_connection_that_dies_young_does_not_reset_the_delay(page: Page, peer: Peer) -> None:
     await page.evaluate(_RECORD_DELAYS, 0.5)
+    await page.evaluate("() => { performance.now = () => 0; }")
     connection = await start(page, peer, minDelay=100)
     for _ in range(3):
         await connection.close(1011)
@@ -731,8 +732,8 @@ async def start_extended(page: Page, peer: Peer) -> ServerConnection:
 async def real_page(tab: Page, server: Server) -> AsyncIterator[Page]:
     """As `page`, with the client connected to the reference server's handlers."""
     # The page itself is the server's own 404: Chromium lets no page from elsewhere connect to the loopback.
-    await tab.route(server.url("/etp.js"), answer_http)
-    await _open(tab, server.url())
+    await tab.route(f"http://{server.host}/etp.js", answer_http)
+    await _open(tab, f"http://{server.host}/")
     await tab.evaluate("start()")
     yield tab
     await tab.goto("about:blank")

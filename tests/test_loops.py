@@ -1,18 +1,137 @@
-"""The way to an event loop from other threads and loops."""
+"""The way to an event loop from other threads and other loops."""
 
 import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from django_etp.exceptions import LayerUnavailable
-from django_etp.loops import arun_on, run_on
+from django_etp import loops
+from django_etp.exceptions import LayerUnavailable, SyncCallInEventLoop
+from django_etp.loops import arun_on, refuse_in_event_loop, run_on
 
 
 @pytest.fixture
 def other_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop that runs on a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield loop
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+    for task in asyncio.all_tasks(loop):  # what such an end leaves behind
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        task.get_coro().close()
+
+
+async def add(left: int, right: int) -> int:
+    await asyncio.sleep(0)
+    return left + right
+
+
+async def fail(error: BaseException) -> None:
+    raise error
+
+
+async def hang() -> None:
+    await asyncio.Event().wait()
+
+
+def test_a_thread_gets_what_the_coroutine_returns(other_loop: asyncio.AbstractEventLoop) -> None:
+    assert run_on(other_loop, add, 1, 2) == 3
+
+
+async def test_a_coroutine_gets_what_the_other_loops_returns(other_loop: asyncio.AbstractEventLoop) -> None:
+    assert await arun_on(other_loop, add, 1, 2) == 3
+
+
+async def test_on_its_own_loop_a_coroutine_is_simply_awaited() -> None:
+    assert await arun_on(asyncio.get_running_loop(), add, 1, 2) == 3
+
+
+@pytest.mark.parametrize("error", [ValueError("why"), TimeoutError("why")])
+def test_a_thread_gets_what_the_coroutine_raises(other_loop: asyncio.AbstractEventLoop, error: Exception) -> None:
+    with pytest.raises(type(error), match="why"):
+        run_on(other_loop, fail, error)
+
+
+@pytest.mark.parametrize("error", [ValueError("why"), TimeoutError("why")])
+async def test_a_coroutine_gets_what_the_other_loops_raises(
+    other_loop: asyncio.AbstractEventLoop, error: Exception
+) -> None:
+    with pytest.raises(type(error), match="why"):
+        await arun_on(other_loop, fail, error)
+
+
+def test_a_result_that_comes_as_the_thread_looks_after_the_loop_is_not_lost(
+    other_loop: asyncio.AbstractEventLoop, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(loops, "_LOOK_AFTER_LOOP", 0.0)
+    assert [run_on(other_loop, add, number, 1) for number in range(200)] == list(range(1, 201))
+
+
+def test_a_thread_does_not_wait_for_ever(other_loop: asyncio.AbstractEventLoop, monkeypatch: Any) -> None:
+    monkeypatch.setattr(loops, "_CALL_LIMIT", 0.05)
+    monkeypatch.setattr(loops, "_LOOK_AFTER_LOOP", 0.01)
+    with pytest.raises(LayerUnavailable, match=r"within 0\.05 s"):
+        run_on(other_loop, hang)
+
+
+async def test_a_coroutine_does_not_wait_for_ever(other_loop: asyncio.AbstractEventLoop, monkeypatch: Any) -> None:
+    monkeypatch.setattr(loops, "_CALL_LIMIT", 0.05)
+    monkeypatch.setattr(loops, "_LOOK_AFTER_LOOP", 0.01)
+    with pytest.raises(LayerUnavailable, match=r"within 0\.05 s"):
+        await arun_on(other_loop, hang)
+
+
+async def end_the_loop() -> None:
+    """End the loop as a server's is ended that cancels nothing: it stops, and is closed."""
+    loop = asyncio.get_running_loop()
+    loop.stop()
+    threading.Timer(0.05, loop.close).start()
+    await hang()
+
+
+def test_the_end_of_a_loop_ends_a_threads_wait(other_loop: asyncio.AbstractEventLoop) -> None:
+    with pytest.raises(LayerUnavailable, match="has ended"):
+        run_on(other_loop, end_the_loop)
+
+
+async def test_the_end_of_a_loop_ends_a_coroutines_wait(other_loop: asyncio.AbstractEventLoop) -> None:
+    with pytest.raises(LayerUnavailable, match="has ended"):
+        await arun_on(other_loop, end_the_loop)
+
+
+async def test_a_loop_that_has_ended_takes_nothing() -> None:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    with pytest.raises(LayerUnavailable, match="has ended"):
+        await arun_on(loop, add, 1, 2)
+    with pytest.raises(LayerUnavailable, match="has ended"):
+        await asyncio.to_thread(run_on, loop, add, 1, 2)
+
+
+async def test_a_cancelled_task_of_the_other_loop_is_an_ended_loop(other_loop: asyncio.AbstractEventLoop) -> None:
+    with pytest.raises(LayerUnavailable):
+        await arun_on(other_loop, fail, asyncio.CancelledError())
+
+
+def test_where_no_loop_runs_a_plain_call_passes() -> None:
+    refuse_in_event_loop("emit")
+
+
+async def test_where_a_loop_runs_a_plain_call_is_refused() -> None:
+    with pytest.raises(SyncCallInEventLoop, match=r"Write 'await aemit\(\.\.\.\)'"):
+        refuse_in_event_loop("emit")
+
+
+@pytest.fixture
+def stopping_loop() -> Iterator[asyncio.AbstractEventLoop]:
     """A loop that runs on a thread of its own until somebody stops it."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -33,15 +152,15 @@ async def stop_and_hang() -> None:
     await loop.create_future()
 
 
-def test_a_thread_does_not_wait_for_a_loop_that_stopped(other_loop: asyncio.AbstractEventLoop) -> None:
+def test_a_thread_does_not_wait_for_a_loop_that_stopped(stopping_loop: asyncio.AbstractEventLoop) -> None:
     with ThreadPoolExecutor(1) as pool, pytest.raises(LayerUnavailable, match="has ended"):
-        pool.submit(run_on, other_loop, stop_and_hang).result(5)
+        pool.submit(run_on, stopping_loop, stop_and_hang).result(5)
 
 
-async def test_another_loop_does_not_wait_for_a_loop_that_stopped(other_loop: asyncio.AbstractEventLoop) -> None:
+async def test_anstopping_loop_does_not_wait_for_a_loop_that_stopped(stopping_loop: asyncio.AbstractEventLoop) -> None:
     async with asyncio.timeout(5):
         with pytest.raises(LayerUnavailable, match="has ended"):
-            await arun_on(other_loop, stop_and_hang)
+            await arun_on(stopping_loop, stop_and_hang)
 
 
 def test_a_call_to_a_loop_that_has_stopped_is_refused_at_once() -> None:

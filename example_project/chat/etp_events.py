@@ -5,11 +5,22 @@ where the ORM is fine. What it returns answers the browser's `emitWithAck`: a st
 """
 
 import threading
+import time
 from typing import Any
 
 from django.contrib.auth.models import User
 
-from django_etp import Connection, Disconnect, Event, RejectConnection, etp_event, on_connect, on_disconnect, rooms
+from django_etp import (
+    Connection,
+    Disconnect,
+    Event,
+    IncompleteAnswer,
+    RejectConnection,
+    etp_event,
+    on_connect,
+    on_disconnect,
+    rooms,
+)
 
 from .forms import MessageForm, RoomForm, first_error
 from .models import Message, Room
@@ -41,7 +52,7 @@ def enter(connection: Connection, event: Event) -> dict[str, Any]:
         connection.leave(*(connection.rooms - {room}))
         connection.join(room)
         connection.data["room"] = room
-        _tell_who_is_where()
+    _tell_who_is_where()
     # Read after the join, so that nothing is missed in between; what comes both ways has the same key.
     latest = Message.objects.filter(room=room).select_related("author").order_by("-id")[:HISTORY_LENGTH]
     return {"name": connection.data["name"], "history": [message.as_payload() for message in reversed(latest)]}
@@ -72,21 +83,28 @@ async def typing(connection: Connection, event: Event) -> None:
 @on_disconnect
 def gone(connection: Connection, disconnect: Disconnect) -> None:
     """Runs once for each connection that was let in, however it ended; it is in no room any more."""
-    with _one_move_at_a_time:
-        _tell_who_is_where()
+    _tell_who_is_where()
 
 
-# A list is looked up and sent in one step, so that an older one never overtakes a newer one.
 _one_move_at_a_time = threading.Lock()
 
 
 def _tell_who_is_where() -> None:
-    """Send everyone the names in each room. A user with several windows has several connections, and is named once."""
-    everyone = rooms.connections()
+    """Send everyone the names in each room. A user with several windows has several connections, and is named once.
+
+    Another thread, or another process, may do the same just now. A list that was looked up later holds all that an
+    earlier one does, so each says when it was, and browsers pass over one that comes after a later one.
+    """
+    looked_up_at = time.time()
+    try:
+        everyone = rooms.connections()
+    except IncompleteAnswer as error:  # a process is just going, or busy: those of the others, then
+        everyone = error.answer
     names = dict(User.objects.filter(pk__in={other.user_id for other in everyone}).values_list("pk", "username"))
+    names_in = {room: {names[other.user_id] for other in everyone if room in other.rooms} for room in Room.values}
     rooms.broadcast(
         "presence",
-        {room: sorted({names[other.user_id] for other in everyone if room in other.rooms}) for room in Room.values},
+        {"looked_up_at": looked_up_at, "rooms": {room: sorted(names) for room, names in names_in.items()}},
     )
 
 

@@ -1,13 +1,13 @@
 """The chat's pages: plain Django, and one of them speaks to everybody in a room."""
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from django_etp import rooms
-
+from . import announcements
 from .forms import LogInForm, TextForm, first_error
 from .models import Message, Room
 
@@ -37,10 +37,12 @@ def announce(request: HttpRequest, room: Room) -> HttpResponse:
         if wants_json:
             return JsonResponse({"error": first_error(form)}, status=400)
         return _room_page(request, room, form, status=400)
-    message = Message.objects.create(
-        room=room, author=request.user, text=form.cleaned_data["text"], is_announcement=True
-    )
-    rooms.emit(room, "message", message.as_payload())
+    if settings.BROKER:
+        from .tasks import announce_later  # Celery is needed where there is a broker, and nowhere else
+
+        announce_later.delay(room, request.user.pk, form.cleaned_data["text"])
+    else:
+        announcements.announce(room, request.user, form.cleaned_data["text"])
     return JsonResponse({}) if wants_json else redirect("room", room)
 
 

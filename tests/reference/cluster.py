@@ -1,7 +1,9 @@
 """Handlers of the namespace "cluster": what rooms across processes are tested with."""
 
 import asyncio
+from dataclasses import fields, is_dataclass
 from typing import Any
+from uuid import UUID
 
 from django_etp import Connection, Event, MessagesLost, etp_event, on_connect, on_error, rooms
 
@@ -90,7 +92,9 @@ async def block(connection: Connection, event: Event) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Return what a rooms call returns as JSON can hold it."""
-    if isinstance(value, list):
+    """Return what a rooms call returns as JSON can hold it; a UUID as Python writes it, to tell it from text."""
+    if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    return {name: getattr(value, name) for name in value.__slots__} if hasattr(value, "__slots__") else value
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    return repr(value) if isinstance(value, UUID) else value

@@ -29,9 +29,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Ask all processes which connections live, and remove the data of the others."""
+        # First what is there, then who lives: whoever comes in between is not among what was there.
+        stored = list(sessions_with_data())
         living = set() if options["all"] else self._living()
         cleared = 0
-        for key, ids in sessions_with_data():
+        for key, ids in stored:
             if gone := ids - living:
                 cleared += len(gone) if remove_data(key, gone) else 0
         self.stdout.write(f"Removed the data of {cleared} connections that are gone.")

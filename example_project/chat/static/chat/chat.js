@@ -19,6 +19,7 @@ const announcementForm = announcement.querySelector("form");
 
 let room = document.body.dataset.room;
 let presence = {}; // room -> names, as the server said last
+let presenceAt = 0;
 let known = null; // who was in this room then; null right after coming in
 let lastTyped = 0;
 let wasLost = false;
@@ -36,7 +37,9 @@ client.on("message", (message) => {
   log.add(message);
 });
 
-client.on("presence", (rooms) => {
+client.on("presence", ({ looked_up_at: at, rooms }) => {
+  if (at < presenceAt) return; // a later one was faster
+  presenceAt = at;
   presence = rooms;
   updatePresence();
 });
@@ -57,7 +60,7 @@ client.onConnect(() => {
 
 client.onDisconnect(({ code, willReconnect }) => {
   wasLost = true;
-  if (willReconnect) showBanner("Connection lost. Reconnecting …", "Try now", () => client.connect());
+  if (willReconnect) showBanner("Connection lost. Reconnecting…", "Try now", () => client.connect());
   else if (FATAL_CODES.includes(code)) showBanner("You are not logged in any more.", "Log in", () => location.reload());
   else showBanner("The server closed the connection.", "Connect", () => client.connect());
 });
@@ -237,4 +240,4 @@ function showBanner(message, label, action) {
 
 for (const avatar of document.querySelectorAll("[data-avatar]")) showAvatar(avatar, avatar.dataset.avatar);
 client.connect();
-setTimeout(() => client.state === "connecting" && showBanner("Connecting …", "Try now", () => client.connect()), 2_000);
+setTimeout(() => client.state === "connecting" && showBanner("Connecting…", "Try now", () => client.connect()), 2_000);

@@ -11,25 +11,30 @@ export class MessageLog {
   #list;
   #latest;
   #me;
+  #follows = true; // the reader has not scrolled back
+  #scrolledTo = 0;
   #items = new Map(); // key -> { message, element }
 
   constructor(list, latest, me) {
     this.#list = list;
     this.#latest = latest;
     this.#me = me;
-    list.addEventListener("scroll", () => this.#isAtEnd() && (latest.hidden = true), { passive: true });
+    list.addEventListener("scroll", () => this.#onScroll(), { passive: true });
+    // A phone's keyboard takes half of the page: who was reading the end goes on reading it.
+    new ResizeObserver(() => this.#follows && this.showLatest()).observe(list);
     latest.addEventListener("click", () => this.showLatest());
   }
 
   clear() {
     this.#list.replaceChildren();
     this.#items.clear();
+    this.#follows = true;
     this.#latest.hidden = true;
   }
 
   /** Show a room's history around what came in meanwhile, silently for screen readers. */
   fill(messages) {
-    const follow = this.#isAtEnd();
+    const follow = this.#follows;
     this.#list.ariaBusy = "true";
     for (const message of messages) this.add(message);
     this.#list.ariaBusy = "false";
@@ -40,7 +45,7 @@ export class MessageLog {
   add(message) {
     const shown = this.#items.get(message.key);
     if (shown && !message.sent_at) return;
-    const follow = this.#isAtEnd() || message.name === this.#me;
+    const follow = this.#follows || message.name === this.#me;
     const element = shown?.element ?? this.#build(message);
     this.#items.set(message.key, { message, element });
     if (shown) {
@@ -74,12 +79,13 @@ export class MessageLog {
 
   /** Write a line between the messages. */
   note(line) {
-    const follow = this.#isAtEnd();
+    const follow = this.#follows;
     this.#list.append(make("li", "note", line));
     this.#follow(follow);
   }
 
   showLatest() {
+    this.#follows = true;
     this.#list.scrollTop = this.#list.scrollHeight;
     this.#latest.hidden = true;
   }
@@ -140,6 +146,16 @@ export class MessageLog {
   #isAtEnd() {
     const { scrollHeight, scrollTop, clientHeight } = this.#list;
     return scrollHeight - scrollTop - clientHeight < NEAR_THE_END;
+  }
+
+  #onScroll() {
+    if (this.#isAtEnd()) {
+      this.#follows = true;
+      this.#latest.hidden = true;
+    } else if (this.#list.scrollTop < this.#scrolledTo) {
+      this.#follows = false;
+    }
+    this.#scrolledTo = this.#list.scrollTop;
   }
 
   #follow(follow) {

@@ -1,0 +1,31 @@
+"""`manage.py announce lobby "Lunch is ready"` tells everyone in a room, while the servers run."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.management.base import BaseCommand, CommandError
+
+from django_etp import LayerUnavailable
+from example_project.chat.announcements import announce
+from example_project.chat.forms import TextForm, first_error
+from example_project.chat.models import Room
+
+
+class Command(BaseCommand):
+    help = "Tell everyone in a room of the chat something, from the command line."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("room", choices=Room.values)
+        parser.add_argument("text")
+
+    def handle(self, *, room: str, text: str, **options: Any) -> None:
+        form = TextForm({"text": text})
+        if not form.is_valid():
+            raise CommandError(first_error(form))
+        # Not active, so that nobody comes in under this name.
+        author, _ = User.objects.get_or_create(username="Housekeeping", defaults={"is_active": False})
+        try:
+            announce(room, author, form.cleaned_data["text"])
+        except LayerUnavailable as error:
+            raise CommandError(f"The announcement is kept, but not everyone may have heard it. {error}") from error

@@ -1,0 +1,12 @@
+"""What a Celery worker does for the chat. It is a process of its own: no browser is connected to it."""
+
+from django.contrib.auth.models import User
+
+from example_project.celery import app
+
+from .announcements import announce
+
+
+@app.task
+def announce_later(room: str, author_id: int, text: str) -> None:
+    announce(room, User.objects.get(pk=author_id), text)

