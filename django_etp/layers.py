@@ -48,7 +48,7 @@ class Layers:
     def group_expiry(self) -> float | None:
         """After how many seconds the layer forgets who is in a group; ``None`` where it does not, or does not tell."""
         expiry = getattr(self._sending, "group_expiry", None)
-        return expiry if isinstance(expiry, int | float) else None
+        return expiry if isinstance(expiry, int | float) and expiry > 0 else None
 
     # Hearing
 
