@@ -1,29 +1,32 @@
 """A hub's place in a channel layer that spans processes: hearing, sending, asking, and healing.
 
 Four kinds of messages pass, each with its own part: room traffic (publisher, gaps), joins and leaves (subscriptions),
-signs of life (peers), questions and answers (questions). This module wires them to one another and to the clock.
+signs of life (peers, pulse), questions and answers (questions). This module wires them to one another, to the layer and
+to the clock.
 
 Rules kept here:
 
-- Room traffic and control have a layer object each, so that an overflow of one does not starve the other; sends have
-  a third, so that they do not wait behind joins.
-- A hub sends itself an echo and hears its own heartbeat. Where one does not come back, the broker may have forgotten
-  its groups, and all are joined again; where that does not help either, it begins anew with fresh layer objects.
-- After a pause of its own loop a hub restarts its deadlines before it judges others.
+- A hub sends itself echoes and hears its own heartbeat. Where neither these nor anything else comes, the broker may
+  have forgotten its groups, and all are joined again; where that does not help either, it begins anew with fresh
+  layer objects.
+- A hub that does not hear itself, or was paused, does not judge others.
+- Who is taken for dead is removed from the groups, and told so when it is heard of again.
+- A hub without connections is heard of, but not asked: a server that ends with its connections is missed by nobody.
+- The end is told to the others, and leaves nothing behind, in this process or in the broker.
 """
 
 import asyncio
+import contextvars
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
-
-from channels.layers import channel_layers
 
 from .envelope import (
     ASK_PREFIX,
     Answer,
     Beat,
+    Buried,
     Echo,
     Foreign,
     Frame,
@@ -34,11 +37,13 @@ from .envelope import (
     RoomMessage,
     pack,
 )
-from .exceptions import EtpError, LayerUnavailable
+from .exceptions import EtpError
 from .gaps import GapTracker, Loss
-from .inbox import complain, read_channel
+from .inbox import complain
+from .layers import Layers
 from .peers import Peers, beat_interval
 from .publisher import Publisher
+from .pulse import Pulse
 from .questions import Questions
 from .subscriptions import Subscriptions
 
@@ -51,10 +56,16 @@ _TICK = 0.25
 # A tick that comes this much late means that the whole process stood still.
 _PAUSED = 1.5
 _READY_LIMIT = 1.0
+_HEAL_EVERY = 1.0
 # How long nothing may come back before all is made anew.
 _BEGIN_ANEW_AFTER = 15.0
 _SLOWEST_ROUND = 600.0
-_STOP_LIMIT = 1.0
+# Others answer to a new hub at once. Until then one that knows nobody does not know whether it is alone.
+_ALONE_AFTER = 1.0
+# What an end may take: what waits to be sent, the goodbye, the leaves.
+_FLUSH_LIMIT = 2.0
+_GOODBYE_LIMIT = 1.0
+_LEAVE_LIMIT = 1.0
 
 
 class Host(Protocol):
@@ -74,6 +85,9 @@ class Host(Protocol):
     async def answer(self, action: str, arguments: list[Any]) -> Any:
         """Answer a question of another hub."""
 
+    async def stop(self) -> None:
+        """End the connections, then stop the link."""
+
 
 class ClusterLink:
     """One hub's, or one lone publisher's, place in a channel layer.
@@ -81,62 +95,64 @@ class ClusterLink:
     Args:
         host: the hub.
         alias: the layer in ``CHANNEL_LAYERS``.
-        is_serving: whether the hub has connections; one that only sends and asks says no signs of life.
+        is_serving: whether the hub will have connections; one that only sends and asks hears no rooms.
     """
 
     def __init__(self, host: Host, alias: str, *, is_serving: bool) -> None:
         self._host = host
         self._alias = alias
-        self._is_serving = is_serving
+        self._hears_rooms = is_serving
         self._hub_group = f"etp.hub.{host.id}"
         self._ask_group = f"{ASK_PREFIX}{host.id}"
-        self._make_layers()
+        self._layers = Layers(alias)
         self._gaps = GapTracker()
         self._peers = Peers()
-        self._questions = Questions(host.id, self._send_question, self._ask_group)
-        self._publisher = Publisher(host.id, self._send_out, self._tell_hubs)
+        self._pulse = Pulse(hears_rooms=is_serving)
+        self._questions = Questions(host.id, self._send_question, self._ask_group, self._peers.is_gone)
+        self._publisher = Publisher(host.id, self._send, self._tell_hubs)
         self._traffic = Subscriptions(self._add_traffic, self._discard_traffic, self._joined)
         self._control = Subscriptions(self._add_control, self._discard_control, lambda group: None)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._readers: list[asyncio.Task[None]] = []
-        self._started: asyncio.Future[None] | None = None
-        self._heard_own_beat = asyncio.Event()
-        self._echo = 0
-        self._echo_sent_at: dict[int, float] = {}
-        self._echoed_at = 0.0
-        self._traffic_heard_at = 0.0
-        self._control_heard_at = 0.0
+        self._cleaning: dict[str, asyncio.Task[Any]] = {}
+        self._speaking = asyncio.Lock()
+        self._heard_itself = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._entering: asyncio.Task[None] | None = None
+        self._healing: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._has_connections = False
+        self._was_deaf = False
+        self._ticked_at = self._next_beat = self._next_round = self._next_heal = self._anew_at = 0.0
 
     # What the hub calls
 
     async def start(self) -> None:
-        """Take the place: hear the control groups, say hello; waits until the own hello came back, 1 s at most."""
-        if self._started is None:
-            self._started = asyncio.get_running_loop().create_future()
-            try:
-                await self._begin()
-            finally:
-                self._started.set_result(None)
-        else:
-            await asyncio.shield(self._started)
+        """Take the place of a hub with connections; waits until the others know of it, 1 s at most."""
+        if not self._has_connections:
+            self._has_connections = True
+            self._entering = None
+        await self._enter()
+
+    def rest(self) -> None:
+        """Have no connections any more, so that nobody needs to ask; all else stays as it is."""
+        self._has_connections = False
+        if self._keeper is not None:
+            self._run(self._say_alive())
 
     async def stop(self) -> None:
-        """Leave the place: tell the last numbers, say goodbye, stop hearing."""
-        await self._publisher.stop()
-        try:
-            async with asyncio.timeout(_STOP_LIMIT):
-                if self._started is not None:
-                    await self._tell_hubs(pack(self._beat(is_last=True)))
-                for group in self._control.wanted:
-                    await self._discard_control(group)
-                for group in self._traffic.wanted:
-                    await self._discard_traffic(group)
-        except Exception as error:
-            logger.debug("The goodbye to the other hubs failed: %r", error)
-        self._traffic.stop()
-        self._control.stop()
-        for task in (*self._tasks, *self._readers):
-            task.cancel()
+        """Leave the place, within a bounded time: tell the last numbers, say goodbye, close all. It may start again."""
+        if self._stopping is None:
+            is_known = self._entering is not None and not self._was_deaf
+            keeper, self._keeper = self._keeper, None
+            if keeper is not None:
+                keeper.cancel()
+            for task in tuple(self._tasks):
+                task.cancel()
+            self._cleaning.clear()
+            self._entering = None
+            self._has_connections = self._was_deaf = False
+            self._stopping = asyncio.get_running_loop().create_task(self._stop(is_known=is_known))
+        await asyncio.shield(self._stopping)
 
     async def join(self, group: str) -> None:
         """Hear a group."""
@@ -160,32 +176,40 @@ class ClusterLink:
 
         A hub that is not known any more, nor names itself, has no answer.
         """
-        await self.start()
-        known = self._peers.ids
+        await self._enter()
+        known = self._peers.serving
         if hub is not None and hub not in known:
             # Gone, or so new that only others have heard of it.
             hub = None
-        if hub is None and not known and self._is_serving:
+        if hub is None and not known and self._is_alone:
             return {}
         return await self._questions.ask(hub, known, action, arguments, timeout)
 
     # Beginning
 
-    def _make_layers(self) -> None:
-        self._out, self._traffic_layer, self._control_layer = (channel_layers.make_backend(self._alias) for _ in "123")
-        self._traffic_channel = self._control_channel = ""
+    async def _enter(self) -> None:
+        if self._entering is None:
+            # In a context of its own: what begins here outlives the connection that asks for it.
+            self._entering = asyncio.get_running_loop().create_task(self._begin(), context=contextvars.Context())
+        # Shielded: who asks for it may be gone before it is done, and others wait for it, too.
+        await asyncio.shield(self._entering)
 
     async def _begin(self) -> None:
-        self._restart_deadlines()
+        if self._stopping is not None:
+            await asyncio.shield(self._stopping)
+        if self._keeper is None:
+            self._restart_deadlines()
+            self._keeper = asyncio.get_running_loop().create_task(self._keep_alive())
+        elif self._was_deaf:
+            return  # healing says it as soon as it can
         try:
             async with asyncio.timeout(_READY_LIMIT):
-                await self._open()
+                await self._open(self._layers)
                 await self._control.join(self._ask_group)
                 await self._control.join(_CONTROL_GROUP)
-                if self._is_serving:
+                if self._hears_rooms:
                     await self._traffic.join(self._hub_group)
-                await self._say_alive(is_new=True)
-                await self._heard_own_beat.wait()
+                await self._say_alive(is_new=True, wait=True)
         except Exception as error:
             logger.warning(
                 "The channel layer %r did not answer within %g s; this process goes on alone, and joins the others as "
@@ -194,26 +218,18 @@ class ClusterLink:
                 _READY_LIMIT,
                 error,
             )
-        self._run(self._keep_alive())
 
-    async def _open(self) -> None:
-        if not self._control_channel:
-            self._control_channel = await self._control_layer.new_channel("etp")
-            self._read(self._control_layer, self._control_channel, self._take_control, self._control)
-        if not self._traffic_channel and self._is_serving:
-            self._traffic_channel = await self._traffic_layer.new_channel("etp")
-            self._read(self._traffic_layer, self._traffic_channel, self._take_traffic, self._traffic)
-
-    def _read(self, layer: Any, channel: str, take: Callable[[Message], None], groups: Subscriptions) -> None:
-        reading = read_channel(layer, channel, take, groups.join_again)
-        self._readers.append(asyncio.get_running_loop().create_task(reading))
+    async def _open(self, layers: Layers) -> None:
+        await layers.open_control(self._take_control, self._control.join_again)
+        if self._hears_rooms:
+            await layers.open_traffic(self._take_traffic, self._traffic.join_again)
 
     # Taking messages
 
     def _take_traffic(self, message: Message) -> None:
         now = asyncio.get_running_loop().time()
         # Whatever comes is a sign that the channel is heard: behind a flood an echo takes its time.
-        self._traffic_heard_at = now
+        self._pulse.hear_traffic(now)
         match message:
             case RoomMessage():
                 if self._publisher.owns(message.stream):
@@ -225,34 +241,42 @@ class ClusterLink:
             case Foreign():
                 self._host.deliver_foreign(message)
             case Echo() if message.hub == self._host.id:
-                self._echoed_at = self._echo_sent_at.pop(message.number, self._echoed_at)
+                self._pulse.hear_echo(message.number)
             case _:
                 raise Malformed(f"a message of type {message.type!r} does not belong on a room's group")
 
     def _take_control(self, message: Message) -> None:
         now = asyncio.get_running_loop().time()
         if isinstance(message, Beat | Numbers):  # others may come though the control group has forgotten this hub
-            self._control_heard_at = now
+            self._pulse.hear_control(now)
         match message:
             case Beat() if message.hub == self._host.id:
-                self._heard_own_beat.set()
+                self._pulse.hear_beat(message.number)
+                self._heard_itself.set()
             case Beat():
-                if message.channel:
-                    self._peers.hear(message, now)
-                if message.is_last:
-                    self._questions.forget(message.hub)
-                if message.is_new and self._is_serving:
-                    self._run(self._say_alive())
+                self._hear_beat(message, now)
+            case Buried():
+                if message.hub == self._host.id:
+                    self._join_all_again()
             case Numbers():
                 for stream in message.streams:
                     self._hear_last(stream, now)
             case Question():
-                if self._is_serving and message.answer_to != self._ask_group:
+                if self._hears_rooms and message.answer_to != self._ask_group:
                     self._run(self._give_answer(message))
             case Answer():
                 self._questions.hear(message)
             case _:
                 raise Malformed(f"a message of type {message.type!r} does not belong on a control group")
+
+    def _hear_beat(self, beat: Beat, now: float) -> None:
+        was_buried = self._peers.hear(beat, now)
+        if was_buried:
+            self._run(self._tell_of_burial(beat.hub))
+        if beat.is_last:
+            self._questions.forget(beat.hub)
+        if beat.is_new and self._hears_rooms:
+            self._run(self._say_alive())
 
     def _hear_last(self, stream: object, now: float) -> None:
         match stream:
@@ -263,7 +287,7 @@ class ClusterLink:
                 raise Malformed(f"a stream's last number must be a list of five that fit, got {stream!r:.80}")
 
     async def _give_answer(self, question: Question) -> None:
-        known = sorted(self._peers.ids | {self._host.id})
+        known = sorted(self._peers.serving | {self._host.id})
         try:
             result = await self._host.answer(question.action, question.arguments)
             answer = Answer(question.id, self._host.id, known, result)
@@ -273,95 +297,190 @@ class ClusterLink:
         except Exception as error:
             logger.exception("A question of another process could not be answered: %.80r", question.action)
             answer = Answer(question.id, self._host.id, known, error=f"{type(error).__name__}: {error}")
-        await self._control_layer.group_send(question.answer_to, pack(answer))
+        await self._layers.tell(question.answer_to, pack(answer))
 
     # Keeping alive
 
     async def _keep_alive(self) -> None:
         loop = asyncio.get_running_loop()
-        ticked_at = next_beat = next_round = loop.time()
-        while True:
-            await asyncio.sleep(_TICK)
-            now = loop.time()
-            if now - ticked_at > _PAUSED:
-                self._restart_deadlines()
-                self._join_all_again()
-            ticked_at = now
-            if self._gaps.has_gaps:
-                self._look_for_losses(now)
-            if now >= next_beat:
-                next_beat = now + self._interval
-                self._bury_the_dead(now)
-                self._heal(now)
-                self._run(self._say_alive())
-                if self._is_serving:
-                    self._run(self._send_echo())
-            if now >= next_round:
-                next_round = now + self._round
-                self._gaps.forget_old(now)
-                self._join_all_again()
+        self._ticked_at = self._next_round = loop.time()
+        self._next_beat = loop.time() + self._interval
+        try:
+            while True:
+                await asyncio.sleep(_TICK)
+                try:
+                    self._tick(loop.time())
+                except Exception:
+                    logger.exception("What keeps this process among the others failed, and goes on.")
+        except asyncio.CancelledError:
+            if self._keeper is not None:
+                # Not by stop(): the loop ends, and waits for its tasks.
+                self._keeper = None
+                await self._host.stop()
+            raise
+
+    def _tick(self, now: float) -> None:
+        if now - self._ticked_at > _PAUSED:
+            self._restart_deadlines()
+            self._join_all_again()
+        self._ticked_at = now
+        if self._gaps.has_gaps:
+            self._look_for_losses(now)
+        self._listen_to_itself(now)
+        if now >= self._next_beat:
+            self._next_beat = now + self._interval
+            self._control.join_again()
+            self._bury_the_dead(now)
+            self._say_all()
+        if now >= self._next_round:
+            self._next_round = now + self._round
+            self._gaps.forget_old(now)
+            self._join_all_again()
 
     def _restart_deadlines(self) -> None:
         now = asyncio.get_running_loop().time()
+        self._anew_at = now
+        self._pulse.restart(now)
         self._peers.restart(now)
-        self._traffic_heard_at = self._control_heard_at = now
 
-    def _bury_the_dead(self, now: float) -> None:
-        for id, channels in self._peers.expire(now):
-            logger.warning("Hub %s was not heard of for too long: its process is taken for dead.", id)
-            self._questions.forget(id)
-            self._run(self._clean_up_after(channels))
-
-    def _heal(self, now: float) -> None:
-        heard_at = min(self._traffic_heard_at, self._control_heard_at) if self._is_serving else self._control_heard_at
-        silent_for = now - heard_at
-        if silent_for > _BEGIN_ANEW_AFTER:
-            logger.warning("The channel layer brought nothing back for %.0f s: beginning anew with it.", silent_for)
-            self._restart_deadlines()
-            self._run(self._begin_anew())
-        elif silent_for > self._interval + 2 * _TICK:
-            self._run(self._open())
-            self._join_all_again()
-            self._publisher.tell_again()
-
-    def _look_for_losses(self, now: float) -> None:
-        for loss in self._gaps.losses(now, self._echoed_at):
-            self._host.report_loss(loss)
-        if self._gaps.has_gaps and now - max(self._echo_sent_at.values(), default=0.0) >= 2 * _TICK:
+    def _say_all(self) -> None:
+        if not self._speaking.locked():  # else the layer is slow, and has enough to do
+            self._run(self._say_alive())
+        if self._hears_rooms:
             self._run(self._send_echo())
 
-    async def _say_alive(self, *, is_new: bool = False) -> None:
-        # Whoever hears of nobody may have begun while the broker was away.
-        await self._tell_hubs(pack(self._beat(is_new=is_new or not len(self._peers))))
+    def _look_for_losses(self, now: float) -> None:
+        for loss in self._gaps.losses(now, self._pulse.echoed_at):
+            self._host.report_loss(loss)
+        if self._gaps.has_gaps and now - self._pulse.last_echo_at() >= 2 * _TICK:
+            self._run(self._send_echo())
+
+    async def _say_alive(self, *, is_new: bool = False, wait: bool = False) -> None:
+        # One after the other, and with what holds when it is said: so the last that is heard is true.
+        async with self._speaking:
+            # Whoever hears of nobody may have begun while the broker was away.
+            beat = self._beat(is_new=is_new or not len(self._peers))
+            await self._tell_hubs(pack(beat))
+        while wait and not self._pulse.has_heard(beat.number):
+            self._heard_itself.clear()
+            await self._heard_itself.wait()
 
     async def _send_echo(self) -> None:
-        self._echo += 1
-        self._echo_sent_at[self._echo] = asyncio.get_running_loop().time()
-        for old in [number for number in self._echo_sent_at if number < self._echo - 100]:
-            del self._echo_sent_at[old]
-        await self._send_out(self._hub_group, pack(Echo(self._host.id, self._echo)))
+        number = self._pulse.next_echo(asyncio.get_running_loop().time())
+        async with asyncio.timeout(self._interval):
+            await self._send(self._hub_group, pack(Echo(self._host.id, number)))
 
-    async def _clean_up_after(self, channels: tuple[str, str]) -> None:
-        traffic, control = channels
-        await self._control_layer.group_discard(_CONTROL_GROUP, control)
-        for group in self._traffic.wanted:
-            await self._traffic_layer.group_discard(group, traffic)
+    # Healing
+
+    def _listen_to_itself(self, now: float) -> None:
+        if not self._pulse.is_deaf(now, self._interval):
+            if self._was_deaf:
+                self._was_deaf = False
+                self._anew_at = now
+                logger.warning("The channel layer brings messages again.")
+                self._publisher.tell_again()
+            return
+        self._pulse.note_deafness()
+        self._peers.restart(now)
+        if not self._was_deaf:
+            self._was_deaf = True
+            logger.warning(
+                "The channel layer brings nothing, not even what this process sends to itself: all rooms are joined "
+                "again until it does."
+            )
+        if now >= self._next_heal and (self._healing is None or self._healing.done()):
+            self._next_heal = now + _HEAL_EVERY
+            self._healing = self._run(self._heal(now))
+
+    async def _heal(self, now: float) -> None:
+        if min(self._pulse.silent_for(now), now - self._anew_at) > _BEGIN_ANEW_AFTER:
+            self._anew_at = now
+            await self._begin_anew()
+        await self._open(self._layers)
+        self._join_all_again()
+        self._say_all()
 
     async def _begin_anew(self) -> None:
-        readers, self._readers = self._readers, []
-        for reader in readers:
-            reader.cancel()
-        old = self._out, self._traffic_layer, self._control_layer
-        self._make_layers()
-        await self._open()
+        layers = Layers(self._alias)
+        try:
+            await self._open(layers)
+        except BaseException:
+            await layers.close()
+            raise
+        old, self._layers = self._layers, layers
+        channel, control_channel = old.traffic_channel, old.control_channel
+        await old.close()
         self._join_all_again()
-        for layer in old:
-            if close := getattr(layer, "close_pools", None):
-                await close()
+        # The broker may have kept the groups, and would fill the old channels.
+        for group in self._control.wanted:
+            await layers.remove_control(group, control_channel)
+        for group in self._traffic.wanted:
+            await layers.remove_traffic(group, channel)
 
     def _join_all_again(self) -> None:
         self._control.join_again()
         self._traffic.join_again()
+
+    def _bury_the_dead(self, now: float) -> None:
+        for beat in self._peers.expire(now):
+            logger.log(
+                logging.WARNING if beat.is_serving else logging.INFO,
+                "Hub %s was not heard of for too long: its process is taken for dead.",
+                beat.hub,
+            )
+            self._questions.forget(beat.hub)
+            self._cleaning[beat.hub] = self._run(self._clean_up_after(beat))
+
+    async def _clean_up_after(self, beat: Beat) -> None:
+        try:
+            await self._remove_everywhere(beat)
+        finally:
+            self._cleaning.pop(beat.hub, None)
+
+    async def _remove_everywhere(self, beat: Beat) -> None:
+        layers = self._layers
+        for group in (_CONTROL_GROUP, f"etp.ask.{beat.hub}"):
+            await layers.remove_control(group, beat.control_channel)
+        for group in (f"etp.hub.{beat.hub}", *self._traffic.wanted):
+            if not self._peers.is_gone(beat.hub):
+                return
+            await layers.remove_traffic(group, beat.channel)
+
+    async def _tell_of_burial(self, hub: str) -> None:
+        if cleaning := self._cleaning.get(hub):
+            await asyncio.wait([cleaning])
+        await self._tell_hubs(pack(Buried(hub)))
+
+    # The end
+
+    async def _stop(self, *, is_known: bool) -> None:
+        try:
+            await _bounded(self._publisher.stop(), _FLUSH_LIMIT)
+            if is_known:
+                await _bounded(self._say_goodbye(), _GOODBYE_LIMIT)
+                await self._leave_all()
+            await self._layers.close()
+        finally:
+            self._control.stop()
+            self._traffic.stop()
+            self._layers = Layers(self._alias)
+            self._stopping = None
+
+    async def _say_goodbye(self) -> None:
+        async with self._speaking:
+            await self._tell_hubs(pack(self._beat(is_last=True)))
+
+    async def _leave_all(self) -> None:
+        await self.leave(self._hub_group)
+        for group in self._control.wanted:
+            self._control.leave(group)
+        await asyncio.gather(self._control.settle(_LEAVE_LIMIT), self._traffic.settle(_LEAVE_LIMIT))
+
+    # What is said
+
+    @property
+    def _is_alone(self) -> bool:
+        return self._hears_rooms and self._pulse.hears_for(asyncio.get_running_loop().time()) > _ALONE_AFTER
 
     @property
     def _interval(self) -> float:
@@ -369,54 +488,62 @@ class ClusterLink:
 
     @property
     def _round(self) -> float:
-        expiry = getattr(self._out, "group_expiry", None)
-        return min(expiry / 4, _SLOWEST_ROUND) if isinstance(expiry, int | float) else _SLOWEST_ROUND
+        expiry = self._layers.group_expiry
+        return _SLOWEST_ROUND if expiry is None else min(expiry / 4, _SLOWEST_ROUND)
 
     def _beat(self, *, is_new: bool = False, is_last: bool = False) -> Beat:
-        return Beat(self._host.id, self._interval, self._traffic_channel, self._control_channel, is_new, is_last)
+        return Beat(
+            hub=self._host.id,
+            number=self._pulse.next_beat(),
+            interval=self._interval,
+            channel=self._layers.traffic_channel,
+            control_channel=self._layers.control_channel,
+            is_serving=self._has_connections,
+            is_new=is_new,
+            is_last=is_last,
+        )
 
-    # The layer
+    # The layer, whichever objects stand for it now
 
-    async def _send_out(self, group: str, message: dict[str, Any]) -> None:
-        await self._out.group_send(group, message)
+    async def _send(self, group: str, message: dict[str, Any]) -> None:
+        await self._layers.send(group, message)
 
     async def _tell_hubs(self, message: dict[str, Any]) -> None:
-        await self._control_layer.group_send(_CONTROL_GROUP, message)
+        await self._layers.tell(_CONTROL_GROUP, message)
 
     async def _send_question(self, hub: str | None, question: Question) -> None:
-        group = _CONTROL_GROUP if hub is None else f"{ASK_PREFIX}{hub}"
-        try:
-            await self._control_layer.group_send(group, pack(question))
-        except Exception as error:
-            raise LayerUnavailable(f"A question could not be sent: {type(error).__name__}: {error}.") from error
+        await self._layers.tell(_CONTROL_GROUP if hub is None else f"{ASK_PREFIX}{hub}", pack(question))
 
     async def _add_traffic(self, group: str) -> None:
-        self._refuse_unopened(self._traffic_channel)
-        await self._traffic_layer.group_add(group, self._traffic_channel)
+        await self._layers.add_traffic(group)
 
     async def _discard_traffic(self, group: str) -> None:
-        await self._traffic_layer.group_discard(group, self._traffic_channel)
+        await self._layers.discard_traffic(group)
 
     async def _add_control(self, group: str) -> None:
-        self._refuse_unopened(self._control_channel)
-        await self._control_layer.group_add(group, self._control_channel)
+        await self._layers.add_control(group)
 
     async def _discard_control(self, group: str) -> None:
-        await self._control_layer.group_discard(group, self._control_channel)
-
-    def _refuse_unopened(self, channel: str) -> None:
-        if not channel:
-            raise LayerUnavailable(f"The channel layer {self._alias!r} could not be opened yet.")
+        await self._layers.discard_control(group)
 
     def _joined(self, group: str) -> None:
         self._gaps.join(group, time.time())
 
-    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             logger.debug("A call to the channel layer failed, which healing will notice: %r", error)
+
+
+async def _bounded(coroutine: Coroutine[Any, Any, None], seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await coroutine
+    except Exception as error:
+        logger.debug("The end of this process's place among the others was cut short: %r", error)

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 _CONNECT_LIMIT = 4.0
 # How long the client has to answer our close before the server is told that we are done, in seconds.
 _CLOSE_WAIT = 2.0
+# The close code that uvicorn gives its connections when it ends (RFC 6455's registry: service restart).
+_SERVER_ENDS = 1012
 # daphne kills an application 10 s after the disconnect; hooks at the end have this long.
 _DISCONNECT_LIMIT = 9.0
 
@@ -68,8 +70,8 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
             return
         hub = serving_hub()
         hub.report = _report_to_hooks
-        await hub.start()
-        await _Served(hub, scope, receive, send, self.namespace).run()
+        async with hub.serving():
+            await _Served(hub, scope, receive, send, self.namespace).run()
 
     async def _refuse(self, scope: dict[str, Any], send: _Send) -> None:
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
@@ -118,11 +120,14 @@ class _Served:
             finally:
                 self._is_reading = False
                 self._connection.lose(disconnect)
+            if disconnect.code == _SERVER_ENDS:
+                self._hub.expect_end()
             if self._ending is not None:
                 await asyncio.shield(self._ending)
         except asyncio.CancelledError:
             # A server that stops cancels all its connections' tasks, and may stop once the first of them is done: wait
             # for all, once those that were cancelled with this one have begun their ends.
+            self._hub.expect_end()
             await asyncio.sleep(0)
             await self._hub.settle(_DISCONNECT_LIMIT)
             raise

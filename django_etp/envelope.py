@@ -17,6 +17,7 @@ __all__ = [
     "MAX_INTERVAL",
     "Answer",
     "Beat",
+    "Buried",
     "Echo",
     "Foreign",
     "Frame",
@@ -124,24 +125,36 @@ class Beat:
 
     Attributes:
         hub: its id.
+        number: higher than that of each one before.
         interval: when it will say so again, in seconds.
-        channel: its channel for room traffic; empty where it has no connections, and only sends and asks.
+        channel: its channel for room traffic; empty where it only sends and asks.
         control_channel: its channel for messages between hubs.
+        is_serving: it has connections; one that has none need not be asked.
         is_new: it has just begun, and wants to hear from the others.
         is_last: it ends.
     """
 
     type: ClassVar[str] = "etp.beat"
     hub: str
+    number: int
     interval: float
     channel: str
     control_channel: str
+    is_serving: bool = True
     is_new: bool = False
     is_last: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.interval <= MAX_INTERVAL:
             raise Malformed(f"'interval' must be up to {MAX_INTERVAL:g} s, got {self.interval!r:.80}")
+
+
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """A hub that was taken for dead, and removed from groups, is told so when it is heard of again."""
+
+    type: ClassVar[str] = "etp.buried"
+    hub: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +204,7 @@ class Foreign:
     namespace: str = field(default="default")
 
 
-Message = RoomMessage | Numbers | Beat | Echo | Question | Answer | Foreign
+Message = RoomMessage | Numbers | Beat | Buried | Echo | Question | Answer | Foreign
 
 _TYPES: dict[str, type[Message]] = {kind.type: kind for kind in get_args(Message)}
 

@@ -6,14 +6,18 @@ Rules kept here:
 - Where no hub serves connections (WSGI, Celery, commands), one without members runs on a daemon thread's loop, made
   on first use; when a serving hub appears later, new calls go to that, and the other tells its last numbers and ends.
 - After a fork the child makes all anew, and never closes what it inherited.
+- When a server ends, its hub leaves the others: with its last connection (uvicorn), before the reactor stops (daphne),
+  or as the loop cancels its tasks (``asyncio.run``).
 """
 
 import asyncio
 import atexit
 import logging
 import os
+import sys
 import threading
 from contextlib import suppress
+from typing import Any
 
 from channels.layers import InMemoryChannelLayer, channel_layers
 
@@ -25,11 +29,13 @@ __all__ = ["home_hub", "serving_hub"]
 
 logger = logging.getLogger(__name__)
 
-_STOP_LIMIT = 5.0
+_STOP_LIMIT = 7.0
 
 _serving: dict[asyncio.AbstractEventLoop, Hub] = {}
 _lone: "_LonePublisher | None" = None
 _lock = threading.Lock()
+# What a child has from its parent. It is kept, since what is collected would be closed, the parent's sockets with it.
+_inherited: list[Any] = []
 
 
 def serving_hub() -> Hub:
@@ -40,6 +46,7 @@ def serving_hub() -> Hub:
         for ended in [loop for loop in _serving if loop.is_closed()]:
             del _serving[ended]
         hub = _serving[loop] = Hub(loop, answer, is_serving=True)
+        _stop_with_reactor(hub)
         _retire_lone()
     return hub
 
@@ -58,6 +65,21 @@ def home_hub() -> Hub | None:
     if not _layer_spans_processes():
         return None
     return _lone_publisher().hub
+
+
+def _stop_with_reactor(hub: Hub) -> None:
+    """Let a hub stop before Twisted's reactor does, which then waits for it.
+
+    daphne runs no lifespan. It cancels its connections' tasks, or not (a handshake of the last second keeps it from
+    doing so), and waits until the first of them has ended.
+    """
+    reactor: Any = getattr(sys.modules.get("twisted.internet"), "reactor", None)
+    if getattr(reactor, "running", False) and getattr(reactor, "_asyncioEventloop", None) is hub.loop:
+        from twisted.internet.defer import Deferred  # loaded already, and not needed elsewhere
+
+        reactor.addSystemEventTrigger(
+            "before", "shutdown", lambda: Deferred.fromFuture(asyncio.ensure_future(hub.stop()))
+        )
 
 
 class _LonePublisher:
@@ -130,6 +152,7 @@ def _layer_spans_processes() -> bool:
 def _forget_all() -> None:
     # The child must not touch the parent's loops, threads and sockets; locks may be held by threads it has not.
     global _lone, _lock
+    _inherited.append((dict(_serving), _lone))
     _serving.clear()
     _lone = None
     _lock = threading.Lock()

@@ -13,7 +13,8 @@ import logging
 import re
 import secrets
 from collections import ChainMap, OrderedDict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
 from .envelope import Foreign, Frame, Malformed
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 _SENDS_PER_TURN = 64
 # Of so many sends to several rooms at once a hub remembers that it has had them.
 _REMEMBERED_EMISSIONS = 4096
+# What connections may take to end when the server ends, in seconds: their hooks at the end have 9 s.
+_END_LIMIT = 10.0
 
 # What is no hub's id names no connection, and may be no group's name either.
 _HUB_ID = re.compile(r"[0-9a-f]{16}")
@@ -67,15 +70,56 @@ class Hub:
         self._room_of_group: dict[str, _Room] = {}
         self._emissions: OrderedDict[str, None] = OrderedDict()
         self._sends_since_turn = 0
+        self._served: list[asyncio.Task[Any] | None] = []
+        self._is_ending = False
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: Link = open_link(self, is_serving=is_serving)
 
-    async def start(self) -> None:
-        """Take its place among the other processes' hubs; returns at once where it has."""
-        await self._link.start()
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Serve a connection inside the block.
+
+        With the first one the hub takes its place among the other processes' hubs. After the last one it rests; or
+        leaves, where the server ends, which waits for its connections' tasks and for nothing else.
+        """
+        task = asyncio.current_task()
+        self._served.append(task)
+        self._is_ending = False
+        self._is_empty.clear()
+        try:
+            await self._link.start()
+            yield
+        finally:
+            self._served.remove(task)
+            if not self._served:
+                await self._end_serving()
+
+    def expect_end(self) -> None:
+        """Take note that the server seems to end: it ended a connection by itself."""
+        self._is_ending = True
+
+    async def _end_serving(self) -> None:
+        self._is_empty.set()
+        if self._is_ending:
+            await self.settle(_END_LIMIT)
+        if self._served:
+            return  # another came meanwhile
+        if self._is_ending:
+            await self._link.stop()
+        else:
+            self._link.rest()
 
     async def stop(self) -> None:
-        """Leave it."""
+        """End the connections, then leave the place among the others; within a bounded time."""
+        for task in self._served:
+            if task is not None and not task.cancelling():
+                task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_LIMIT):
+                await self._is_empty.wait()
+        await self.settle(_END_LIMIT)
         await self._link.stop()
 
     def new_connection_id(self) -> str:
@@ -255,6 +299,10 @@ class Hub:
         except IncompleteAnswer as error:
             answers = [await task for task in own] + list(cast(dict[str, Any], error.answer).values())
             raise IncompleteAnswer(str(error), answer=answers) from None
+        except BaseException:
+            for task in own:
+                task.add_done_callback(_forget_outcome)
+            raise
         return [await task for task in own] + list(others.values())
 
     # What the link calls
@@ -304,6 +352,11 @@ class Hub:
 def hub_of(connection_id: str) -> str:
     """Return the id of the hub that a connection's id names."""
     return connection_id.partition(".")[0]
+
+
+def _forget_outcome(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # nobody is left to hear it
 
 
 _ABSENT = object()

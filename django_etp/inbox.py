@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE = 0.05
 _LAST_PAUSE = 1.0
+_SHORTEST_WAIT = 0.5
 # After this many messages that were there at once the loop turns, so that others have their share.
 _MESSAGES_PER_TURN = 32
 
@@ -30,15 +31,18 @@ _complained_of: set[str] = set()
 
 async def read_channel(layer: Any, channel: str, take: Callable[[Message], None], failed: Callable[[], None]) -> None:
     """Give each message of a channel to ``take``, without end; call ``failed`` where the layer raised."""
+    loop = asyncio.get_running_loop()
     pause = _FIRST_PAUSE
     is_failing = False
     since_turn = 0
     while True:
+        began_at = loop.time()
         try:
             message = await layer.receive(channel)
         except Exception as error:
-            # redis-py gives up waiting after socket_timeout; there simply was no message.
-            if type(error).__name__ == "TimeoutError":
+            # redis-py gives up waiting after socket_timeout; there simply was no message. One that comes at once is an
+            # error like any other, and must not keep the loop from turning.
+            if type(error).__name__ == "TimeoutError" and loop.time() - began_at > _SHORTEST_WAIT:
                 continue
             if not is_failing:
                 logger.warning("Receiving from the channel layer failed, and is tried until it works: %r", error)

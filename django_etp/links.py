@@ -21,10 +21,13 @@ class Link(Protocol):
     """A hub's way to other processes."""
 
     async def start(self) -> None:
-        """Take a place among the other processes' hubs."""
+        """Take the place of a hub with connections among the other processes' hubs."""
+
+    def rest(self) -> None:
+        """Have no connections any more."""
 
     async def stop(self) -> None:
-        """Leave it."""
+        """Leave the place; it may be taken again."""
 
     async def join(self, group: str) -> None:
         """Hear what is sent to a group."""
@@ -47,6 +50,9 @@ class LocalLink:
 
     async def start(self) -> None:
         """There is nobody to meet."""
+
+    def rest(self) -> None:
+        """There is nobody to tell."""
 
     async def stop(self) -> None:
         """There is nothing to leave."""
@@ -83,8 +89,10 @@ class InMemoryLink(LocalLink):
 
     async def stop(self) -> None:
         """Stop reading."""
-        if self._reader is not None:
-            self._reader.cancel()
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.cancel()
+            await asyncio.wait([reader])
 
     async def join(self, group: str) -> None:
         """Hear what other Channels code sends to a group. Reading begins with the first one."""

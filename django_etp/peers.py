@@ -1,5 +1,11 @@
 """Which other hubs live: those heard of lately.
 
+Rules kept here:
+
+- A hub that missed three heartbeats is gone; one that said goodbye is gone at once.
+- Of those gone a memory is kept for a while, since others may still name them.
+- Only hubs that have connections are asked.
+
 No clock and no layer: callers pass the time.
 """
 
@@ -7,16 +13,10 @@ from dataclasses import dataclass
 
 from .envelope import MAX_INTERVAL, Beat
 
-__all__ = ["Peers", "beat_interval"]
+__all__ = ["Peer", "Peers", "beat_interval"]
 
 _MISSED_BEATS = 3
-
-
-@dataclass(slots=True)
-class _Peer:
-    channels: tuple[str, str]
-    interval: float
-    heard_at: float
+_REMEMBERED_FOR = 60.0
 
 
 def beat_interval(hubs: int) -> float:
@@ -24,39 +24,73 @@ def beat_interval(hubs: int) -> float:
     return min(max(2.0, 0.1 * hubs), MAX_INTERVAL)
 
 
+@dataclass(slots=True)
+class Peer:
+    """Another hub, as it told of itself last.
+
+    Attributes:
+        beat: its last sign of life.
+        heard_at: when that came.
+    """
+
+    beat: Beat
+    heard_at: float
+
+
+@dataclass(slots=True)
+class _Gone:
+    at: float
+    last_number: int
+    was_expired: bool
+
+
 class Peers:
     """The other hubs, as one hub knows them."""
 
     def __init__(self) -> None:
-        self._peers: dict[str, _Peer] = {}
+        self._peers: dict[str, Peer] = {}
+        self._gone: dict[str, _Gone] = {}
 
     def __len__(self) -> int:
         return len(self._peers)
 
     @property
-    def ids(self) -> frozenset[str]:
-        """Their ids."""
-        return frozenset(self._peers)
+    def serving(self) -> frozenset[str]:
+        """The ids of those that have connections."""
+        return frozenset(id for id, peer in self._peers.items() if peer.beat.is_serving)
 
-    def hear(self, beat: Beat, now: float) -> None:
-        """Take note of a sign of life, or of an end."""
+    def is_gone(self, id: str) -> bool:
+        """Whether a hub went lately, and was not heard of since."""
+        return id in self._gone
+
+    def hear(self, beat: Beat, now: float) -> bool:
+        """Take note of a sign of life, or of an end; return whether its sender was taken for dead.
+
+        What was overtaken by a later one counts for nothing.
+        """
+        peer, gone = self._peers.get(beat.hub), self._gone.get(beat.hub)
+        known = peer.beat.number if peer else gone.last_number if gone else -1
+        if beat.number <= known:
+            return False
         if beat.is_last:
             self._peers.pop(beat.hub, None)
-        else:
-            self._peers[beat.hub] = _Peer((beat.channel, beat.control_channel), beat.interval, now)
+            self._gone[beat.hub] = _Gone(now, beat.number, was_expired=False)
+            return False
+        self._peers[beat.hub] = Peer(beat, now)
+        self._gone.pop(beat.hub, None)
+        return gone is not None and gone.was_expired
 
     def restart(self, now: float) -> None:
-        """Give all of them their full time again: this process itself was paused, and heard nothing."""
+        """Give all of them their full time again: this process itself heard nothing for a while."""
         for peer in self._peers.values():
             peer.heard_at = now
 
-    def expire(self, now: float) -> list[tuple[str, tuple[str, str]]]:
-        """Forget those that missed three heartbeats; return their ids, and their channels for traffic and control."""
-        gone = [
-            (id, peer.channels)
-            for id, peer in self._peers.items()
-            if now - peer.heard_at > _MISSED_BEATS * peer.interval
-        ]
-        for id, _ in gone:
-            del self._peers[id]
-        return gone
+    def expire(self, now: float) -> list[Beat]:
+        """Forget those that missed three heartbeats, and return their last ones."""
+        dead = [peer.beat for peer in self._peers.values() if now - peer.heard_at > _MISSED_BEATS * peer.beat.interval]
+        for beat in dead:
+            del self._peers[beat.hub]
+            self._gone[beat.hub] = _Gone(now, beat.number, was_expired=True)
+        for id in [id for id, gone in self._gone.items() if now - gone.at > _REMEMBERED_FOR]:
+            del self._gone[id]
+        return dead

@@ -5,7 +5,8 @@ Rules kept here:
 - Per group one send is under way at a time; what comes meanwhile gathers and goes as one message. So the order of one
   sender stays, and a burst costs few round trips and little of the layer's capacity.
 - ``publish`` returns when the layer took the frame, and raises ``LayerUnavailable`` where it did not confirm.
-- A send has 3 s, and one retry under the same number: receivers drop duplicates.
+- A send has 3 s, and one retry under the same number: receivers drop duplicates. Few are under way at once, whatever
+  the number of groups: a broker's client has its limits, too.
 - What waits is bounded.
 - The last number of a stream that went quiet is told again and again for a while, so that receivers notice what they
   missed at its end.
@@ -29,6 +30,7 @@ _MAX_BATCH_FRAMES = 500
 _MAX_BATCH_BYTES = 256 * 1024
 _MAX_WAITING_FRAMES = 10_000
 _MAX_WAITING_BYTES = 16 * 1024 * 1024
+_SENDS_AT_ONCE = 32
 _SEND_LIMIT = 3.0
 _RETRY_AFTER = 0.2
 # When the last number of a quiet stream is told, in seconds after its last message.
@@ -37,6 +39,7 @@ _TELL_EVERY = 0.1
 _TELL_AT_ONCE = 500
 # A stream that was quiet this long is forgotten; the next message to its group begins a new one.
 _FORGET_AFTER = 600.0
+_FORGET_EVERY = 60.0
 
 _Send = Callable[[str, dict[str, Any]], Coroutine[Any, Any, None]]
 
@@ -89,8 +92,10 @@ class Publisher:
         self._untold: set[str] = set()
         self._waiting_frames = 0
         self._waiting_bytes = 0
+        self._slots = asyncio.Semaphore(_SENDS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._teller: asyncio.Task[None] | None = None
+        self._forgetting: asyncio.TimerHandle | None = None
 
     async def publish(self, groups: Iterable[str], frame: Frame) -> None:
         """Send a frame to groups, and return when the layer has taken it.
@@ -114,12 +119,16 @@ class Publisher:
             await asyncio.wait(self._tasks, timeout=_SEND_LIMIT)
         if self._teller is not None:
             self._teller.cancel()
+            self._teller = None
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+            self._forgetting = None
         if self._untold:
             await self._tell_numbers(sorted(self._untold))
 
     def tell_again(self) -> None:
         """Begin anew to tell the last numbers: the broker may have lost what was told."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         for group, lane in self._lanes.items():
             if lane.number and now - lane.sent_at < 120:
                 lane.sent_at, lane.tells = now, 0
@@ -155,13 +164,16 @@ class Publisher:
         try:
             while lane.batches:
                 await self._send_batch(group, lane, lane.batches.popleft())
+        except asyncio.CancelledError:  # the loop ends, and must not be given new tasks
+            while lane.batches:
+                self._let_go(lane.batches.popleft())
+            raise
         finally:
             lane.is_sending = False
-            for batch in lane.batches:  # the loop ends
-                batch.done.cancel()
-            lane.sent_at, lane.tells = time.monotonic(), 0
+            lane.sent_at, lane.tells = asyncio.get_running_loop().time(), 0
             self._untold.add(group)
-            self._start_teller()
+        self._start_teller()
+        self._forget_later()
 
     async def _send_batch(self, group: str, lane: _Lane, batch: _Batch) -> None:
         lane.number += 1
@@ -172,24 +184,25 @@ class Publisher:
         except LayerUnavailable as error:
             batch.done.set_exception(error)
             batch.done.exception()  # its senders may all be gone
-        except BaseException:
-            batch.done.cancel()
-            raise
         else:
             batch.done.set_result(None)
         finally:
-            self._waiting_frames -= len(batch.frames)
-            self._waiting_bytes -= batch.bytes
+            self._let_go(batch)
+
+    def _let_go(self, batch: _Batch) -> None:
+        batch.done.cancel()  # where it was neither confirmed nor refused
+        self._waiting_frames -= len(batch.frames)
+        self._waiting_bytes -= batch.bytes
 
     async def _confirm(self, group: str, message: dict[str, Any]) -> None:
         try:
-            async with asyncio.timeout(_SEND_LIMIT):
+            async with asyncio.timeout(_SEND_LIMIT), self._slots:
                 return await self._send(group, message)
         except Exception as error:
             logger.info("A send to the channel layer failed and is tried again: %r", error)
         await asyncio.sleep(_RETRY_AFTER)
         try:
-            async with asyncio.timeout(_SEND_LIMIT):
+            async with asyncio.timeout(_SEND_LIMIT), self._slots:
                 await self._send(group, message)
         except Exception as error:
             raise LayerUnavailable(
@@ -206,7 +219,7 @@ class Publisher:
     async def _tell_while_needed(self) -> None:
         while self._untold:
             await asyncio.sleep(_TELL_EVERY)
-            now = time.monotonic()
+            now = asyncio.get_running_loop().time()
             due = [
                 group
                 for group in self._untold
@@ -214,7 +227,6 @@ class Publisher:
             ]
             for start in range(0, len(due), _TELL_AT_ONCE):
                 await self._tell_numbers(due[start : start + _TELL_AT_ONCE])
-            self._forget_old(now)
 
     async def _tell_numbers(self, groups: list[str]) -> None:
         lanes = [(group, self._lanes[group]) for group in groups]
@@ -226,14 +238,23 @@ class Publisher:
             logger.debug("The last numbers could not be told: %r", error)
             for _, lane in lanes:
                 # Not confirmed: whoever heard nothing must hear it often enough once the layer is back.
-                lane.sent_at, lane.tells = time.monotonic(), 0
+                lane.sent_at, lane.tells = asyncio.get_running_loop().time(), 0
             return
         for group, lane in lanes:
             lane.tells += 1
             if lane.tells == len(_TELL_AFTER):
                 self._untold.discard(group)
 
-    def _forget_old(self, now: float) -> None:
+    # Forgetting
+
+    def _forget_later(self) -> None:
+        if self._forgetting is None and self._lanes:
+            self._forgetting = asyncio.get_running_loop().call_later(_FORGET_EVERY, self._forget_old)
+
+    def _forget_old(self) -> None:
+        now = asyncio.get_running_loop().time()
         for group, lane in tuple(self._lanes.items()):
             if not lane.is_sending and group not in self._untold and now - lane.sent_at > _FORGET_AFTER:
                 del self._lanes[group]
+        self._forgetting = None
+        self._forget_later()

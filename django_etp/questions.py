@@ -2,7 +2,8 @@
 
 Rules kept here:
 
-- A question is complete when every hub has answered that the asker knows, or that one of the answers names.
+- A question is complete when every hub has answered that the asker knows, or that one of the answers names; what the
+  asker knows to be gone counts for nothing.
 - An asker that knows no hub, and hears of none, waits half a second; then nobody is there.
 - What is not complete in time raises ``IncompleteAnswer`` with what did come.
 """
@@ -13,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from .envelope import Answer, Question
-from .exceptions import IncompleteAnswer
+from .exceptions import IncompleteAnswer, LayerUnavailable
 
 __all__ = ["Questions"]
 
@@ -45,14 +46,20 @@ class Questions:
         own_id: the asker itself, which others may name, and which need not answer.
         send: sends a question to one hub by its id, or to all (``None``).
         answer_to: the group where answers are heard.
+        is_gone: tells of a hub's id whether it went lately: others may still name it.
     """
 
     def __init__(
-        self, own_id: str, send: Callable[[str | None, Question], Coroutine[Any, Any, None]], answer_to: str
+        self,
+        own_id: str,
+        send: Callable[[str | None, Question], Coroutine[Any, Any, None]],
+        answer_to: str,
+        is_gone: Callable[[str], bool],
     ) -> None:
         self._own_id = own_id
         self._send = send
         self._answer_to = answer_to
+        self._is_gone = is_gone
         self._asked: dict[str, _Asked] = {}
 
     async def ask(
@@ -62,7 +69,7 @@ class Questions:
 
         Raises:
             IncompleteAnswer: some did not answer within ``timeout`` seconds, or failed; ``answer`` holds the others'.
-            LayerUnavailable: the question could not be sent.
+            LayerUnavailable: the question could not be sent within that time.
         """
         asked = _Asked(known if hub is None else frozenset([hub]), is_to_all=hub is None)
         question = Question(secrets.token_hex(8), self._answer_to, action, arguments)
@@ -70,7 +77,11 @@ class Questions:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            await self._send(hub, question)
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._send(hub, question)
+            except Exception as error:
+                raise LayerUnavailable(f"A question could not be sent: {type(error).__name__}: {error}.") from error
             while not asked.is_complete:
                 limit = timeout if asked.expected or asked.answers else min(timeout, _WAIT_FOR_NOBODY)
                 left = started + limit - loop.time()
@@ -100,7 +111,8 @@ class Questions:
         if asked is None:
             return
         if asked.is_to_all:
-            asked.expected.update(hub for hub in [answer.hub, *answer.known] if isinstance(hub, str))
+            named = (hub for hub in answer.known if isinstance(hub, str) and not self._is_gone(hub))
+            asked.expected.update([answer.hub, *named])
             asked.expected.discard(self._own_id)
         if answer.error:
             asked.failures[answer.hub] = answer.error

@@ -4,8 +4,10 @@ Rules kept here:
 
 - Only what is wanted in the end counts: a group joined and left again at once costs at most one call each.
 - Few calls are under way at once, so that a storm of joins does not exhaust the broker's connections.
-- A call that failed is tried again until it succeeds, or is no longer wanted.
+- A call that failed is tried again until it succeeds, or is no longer wanted; one that may have been half done is
+  undone.
 - A group can be joined again, on the same channel, to heal a broker that has forgotten it.
+- Of a group that was left nothing is kept.
 """
 
 import asyncio
@@ -33,15 +35,18 @@ class Subscriptions:
     Args:
         add: joins a group at the layer.
         discard: leaves one.
-        joined: is told of each group, each time the layer has confirmed a join.
+        joined: is told of each wanted group, each time the layer has confirmed a join.
     """
 
     def __init__(self, add: _Call, discard: _Call, joined: Callable[[str], None]) -> None:
         self._add = add
         self._discard = discard
         self._joined = joined
-        self._wanted: set[str] = set()
+        self._wanted: dict[str, None] = {}
         self._confirmed: set[str] = set()
+        # Where the layer may have us: from the begin of a join until a leave has succeeded.
+        self._held: set[str] = set()
+        self._half_left: set[str] = set()
         self._to_do: dict[str, None] = {}
         self._under_way: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
@@ -50,13 +55,13 @@ class Subscriptions:
         self.is_failing = False
 
     @property
-    def wanted(self) -> frozenset[str]:
-        """The groups that should be heard."""
-        return frozenset(self._wanted)
+    def wanted(self) -> tuple[str, ...]:
+        """The groups that should be heard, those first that were wanted first."""
+        return tuple(self._wanted)
 
     async def join(self, group: str) -> None:
         """Hear a group; waits until the layer confirms, or 2 s: a layer that is down is joined when it is back."""
-        self._wanted.add(group)
+        self._wanted[group] = None
         if group in self._confirmed and group not in self._to_do and group not in self._under_way:
             return
         self._do(group)
@@ -69,12 +74,12 @@ class Subscriptions:
 
     def leave(self, group: str) -> None:
         """Hear a group no more; does not wait."""
-        self._wanted.discard(group)
-        if group in self._confirmed or group in self._under_way:
+        self._wanted.pop(group, None)
+        self._release(group)
+        if group in self._held:
             self._do(group)
         else:
             self._to_do.pop(group, None)
-            self._release(group)
 
     def join_again(self) -> None:
         """Join all groups again: the broker may have forgotten them."""
@@ -82,15 +87,21 @@ class Subscriptions:
             self._do(group)
 
     async def settle(self, timeout: float) -> None:
-        """Wait up to ``timeout`` seconds until nothing is left to do."""
-        if self._workers:
-            await asyncio.wait(self._workers, timeout=timeout)
+        """Wait up to ``timeout`` seconds until nothing is left to do, or the layer fails."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while self._workers and not self.is_failing and (left := deadline - loop.time()) > 0:
+            await asyncio.wait(tuple(self._workers), timeout=left, return_when=asyncio.FIRST_COMPLETED)
 
     def stop(self) -> None:
-        """Do nothing more."""
-        self._to_do.clear()
+        """Do nothing more, and forget what the layer confirmed: the channel is given up."""
+        for group in tuple(self._waiting):
+            self._release(group)
         for worker in self._workers:
             worker.cancel()
+        for record in (self._to_do, self._confirmed, self._held, self._half_left):
+            record.clear()
+        self.is_failing = False
 
     def _do(self, group: str) -> None:
         self._to_do[group] = None
@@ -100,37 +111,58 @@ class Subscriptions:
             worker.add_done_callback(self._workers.discard)
 
     async def _work(self) -> None:
-        while group := next((group for group in self._to_do if group not in self._under_way), None):
-            del self._to_do[group]
-            self._under_way.add(group)
-            try:
-                await self._call(group)
-            finally:
-                self._under_way.discard(group)
+        try:
+            # What another worker is at, that one will find again when it is done.
+            while group := next((group for group in self._to_do if group not in self._under_way), None):
+                del self._to_do[group]
+                self._under_way.add(group)
+                try:
+                    await self._call(group)
+                finally:
+                    self._under_way.discard(group)
+        finally:
+            # At once, before the task's callback: _do() must not count on a worker that looks for nothing any more.
+            self._workers.discard(asyncio.current_task())
 
     async def _call(self, group: str) -> None:
         is_wanted = group in self._wanted
+        if not is_wanted and group not in self._held:
+            return
         try:
             async with asyncio.timeout(_CALL_LIMIT):
-                await (self._add(group) if is_wanted else self._discard(group))
+                await (self._join_at_layer(group) if is_wanted else self._leave_at_layer(group))
         except Exception as error:
             await self._failed(group, error)
             return
         if self.is_failing:
             logger.info("The channel layer takes joins and leaves again.")
         self.is_failing, self._retry_after = False, _FIRST_RETRY
-        if is_wanted:
+        if is_wanted and group in self._wanted:
             self._confirmed.add(group)
             self._joined(group)
             self._release(group)
-        else:
-            self._confirmed.discard(group)
+
+    async def _join_at_layer(self, group: str) -> None:
+        self._held.add(group)
+        await self._add(group)
+        self._half_left.discard(group)
+
+    async def _leave_at_layer(self, group: str) -> None:
+        self._confirmed.discard(group)
+        if group in self._half_left:
+            # On some layers a leave that failed half way does nothing when it is tried again.
+            await self._add(group)
+        self._half_left.add(group)
+        await self._discard(group)
+        self._half_left.discard(group)
+        self._held.discard(group)
 
     async def _failed(self, group: str, error: Exception) -> None:
         if not self.is_failing:
             logger.warning("The channel layer refused a join or leave, which is tried again until it works: %r", error)
         self.is_failing = True
-        self._to_do[group] = None
+        if group in self._wanted or group in self._held:
+            self._to_do[group] = None
         for waiting in tuple(self._waiting):
             self._release(waiting)
         await asyncio.sleep(self._retry_after)

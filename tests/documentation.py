@@ -2,8 +2,8 @@
 
 A page is done from top to bottom, as a reader would do it. A block's language says what becomes of it:
 
-- `python`, `html`, `ini`: a file of the project, named in a comment on the first line. `, at the end` there adds to
-  the file that exists; a file shown in several blocks of one page is these blocks in their order.
+- `python`, `html`, `ini`, `nginx`: a file of the project, named in a comment on the first line. `, at the end` there
+  adds to the file that exists; a file shown in several blocks of one page is these blocks in their order.
 - `console`: the lines after `$ ` are commands. Those of the project run; the others are checked for what they name.
 - `etp`: a conversation with the finished project's server: `> ` goes to it, `< ` comes from it, and a word before the
   arrow tells several connections apart. A line that starts with `/` is the path to connect to.
@@ -32,7 +32,7 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 FROM_SCRATCH = {"README.md", "quickstart.md"}
 
-FILES = {"python", "html", "ini"}
+FILES = {"python", "html", "ini", "nginx"}
 LANGUAGES = FILES | {"console", "etp", "pycon", "text"}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -136,6 +136,10 @@ def check(command: str) -> None:
             return
         case ["make", target]:
             assert f"\n{target}:" in (ROOT / "Makefile").read_text(), f"the Makefile has no target {target}"
+        case [("daphne" | "uvicorn" | "celery") as program, *arguments]:
+            known = python(ROOT, "-m", program, "--help").split()
+            for option in arguments:
+                assert not option.startswith("-") or option in known, f"{program} has no option {option}"
         case ["pip", "install", what]:
             project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
             wanted = Requirement(what.removeprefix("./"))

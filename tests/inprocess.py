@@ -9,7 +9,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from django_etp.consumers import EtpConsumer
 
-WAIT = 5.0  # seconds after which a test stops waiting for what must come
+WAIT = 20.0  # seconds after which a test stops waiting for what must come
 
 Message = dict[str, Any]
 

@@ -42,7 +42,7 @@ def room_messages(draw: st.DrawFn) -> RoomMessage:
 messages = st.one_of(
     room_messages(),
     st.builds(Numbers, st.lists(plain, max_size=3)),
-    st.builds(Beat, texts, st.floats(0.1, 60), texts, texts, st.booleans(), st.booleans()),
+    st.builds(Beat, texts, st.integers(0, 2**40), st.floats(0.1, 60), texts, texts, *[st.booleans()] * 3),
     st.builds(Echo, texts, numbers),
     st.builds(Question, texts, texts.map("etp.ask.{}".format), texts, st.lists(plain, max_size=3)),
     st.builds(Answer, texts, texts, st.lists(plain, max_size=3), plain, texts),
@@ -68,7 +68,7 @@ TYPES = ["etp.room", "etp.numbers", "etp.beat", "etp.echo", "etp.question", "etp
 VALID: dict[str, dict[str, Any]] = {
     "etp.room": {"group": "g", "stream": "h.1", "born": 1.5, "number": 2, "frames_before": 1, "frames": ["x||0"]},
     "etp.numbers": {"streams": [["g", "h.1", 1.5, 2, 3]]},
-    "etp.beat": {"hub": "h", "interval": 2.0, "channel": "c", "control_channel": "d", "is_new": True, "is_last": False},
+    "etp.beat": {"hub": "h", "number": 1, "interval": 2.0, "channel": "c", "control_channel": "d", "is_new": True},
     "etp.echo": {"hub": "h", "number": 1},
     "etp.question": {"id": "q", "answer_to": "etp.ask.h", "action": "count", "arguments": ["default", "r"]},
     "etp.answer": {"id": "q", "hub": "h", "known": ["h"], "result": 1, "error": ""},

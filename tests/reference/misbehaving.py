@@ -44,7 +44,7 @@ async def do_as_the_name_says(connection: Connection) -> None:
     if name.endswith("raise"):
         raise RuntimeError("on_connect raised")
     if name.startswith(("wait", "accept")):
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(3 if name.startswith("wait-long") else 0.3)
 
 
 on_disconnect(namespace=NAMESPACE)(note_disconnect)

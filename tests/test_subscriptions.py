@@ -1,0 +1,300 @@
+"""Joins and leaves, with plain async functions in the layer's place."""
+
+import asyncio
+import logging
+
+import pytest
+
+from django_etp.subscriptions import Subscriptions
+from tests.hurry import hurried, kept, seconds
+
+
+class Layer:
+    """What the layer was asked, and who is in its groups; it fails, or waits, where it is told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.members: set[str] = set()
+        self.joined: list[str] = []
+        self.at_once = self.most_at_once = 0
+        self.is_down = False
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+        self.subscriptions = Subscriptions(self._add, self._discard, self.joined.append)
+
+    async def _add(self, group: str) -> None:
+        await self._call(f"add {group}")
+        self.members.add(group)
+
+    async def _discard(self, group: str) -> None:
+        await self._call(f"discard {group}")
+        self.members.discard(group)
+
+    async def _call(self, name: str) -> None:
+        self.calls.append(name)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await self.is_open.wait()
+            if self.is_down:
+                raise ConnectionError("down")
+        finally:
+            self.at_once -= 1
+
+
+@hurried
+async def test_join_returns_once_the_layer_has_confirmed():
+    layer = Layer()
+    await layer.subscriptions.join("a")
+    assert layer.members == {"a"}
+    assert layer.joined == ["a"]
+
+
+@hurried
+async def test_joining_twice_asks_the_layer_once():
+    layer = Layer()
+    await asyncio.gather(*(layer.subscriptions.join("a") for _ in range(3)))
+    await layer.subscriptions.join("a")
+    assert layer.calls == ["add a"]
+
+
+@hurried
+async def test_leave_reaches_the_layer():
+    layer = Layer()
+    await layer.subscriptions.join("a")
+    layer.subscriptions.leave("a")
+    await layer.subscriptions.settle(5)
+    assert layer.members == set()
+
+
+@hurried
+async def test_joined_and_left_at_once_never_reaches_the_layer():
+    layer = Layer()
+    joining = asyncio.ensure_future(layer.subscriptions.join("a"))
+    await asyncio.sleep(0)
+    layer.subscriptions.leave("a")
+    await joining
+    await layer.subscriptions.settle(5)
+    assert layer.calls in ([], ["add a", "discard a"])
+    assert kept(layer.subscriptions) == {}
+
+
+@hurried
+async def test_left_while_a_join_is_under_way_is_left_and_not_told_as_joined():
+    layer = Layer()
+    layer.is_open.clear()
+    joining = asyncio.ensure_future(layer.subscriptions.join("a"))
+    await asyncio.sleep(0.1)
+    layer.subscriptions.leave("a")
+    layer.is_open.set()
+    await joining
+    await layer.subscriptions.settle(5)
+    assert layer.calls == ["add a", "discard a"]
+    assert layer.joined == []
+    assert kept(layer.subscriptions) == {}
+
+
+@hurried
+async def test_joined_again_while_a_leave_is_under_way_ends_up_joined():
+    layer = Layer()
+    await layer.subscriptions.join("a")
+    layer.is_open.clear()
+    layer.subscriptions.leave("a")
+    await asyncio.sleep(0.1)
+    joining = asyncio.ensure_future(layer.subscriptions.join("a"))
+    layer.is_open.set()
+    await joining
+    assert layer.members == {"a"}
+    assert layer.calls == ["add a", "discard a", "add a"]
+
+
+@hurried
+async def test_left_twice_is_left_once():
+    layer = Layer()
+    await layer.subscriptions.join("a")
+    layer.is_open.clear()
+    layer.subscriptions.leave("a")
+    await asyncio.sleep(0.1)
+    layer.subscriptions.leave("a")
+    layer.is_open.set()
+    await layer.subscriptions.settle(5)
+    assert layer.calls == ["add a", "discard a"]
+
+
+@hurried
+async def test_few_calls_are_under_way_at_once():
+    layer = Layer()
+    layer.is_open.clear()
+    asyncio.get_running_loop().call_later(1, layer.is_open.set)
+    await asyncio.gather(*(layer.subscriptions.join(str(number)) for number in range(500)))
+    assert len(layer.members) == 500
+    assert layer.most_at_once == 8
+
+
+@hurried
+async def test_asked_as_all_workers_end_is_done():
+    layer = Layer()
+    layer.is_open.clear()
+    joins = [asyncio.ensure_future(layer.subscriptions.join(str(number))) for number in range(8)]
+    await asyncio.sleep(0.1)
+    layer.is_open.set()
+    await asyncio.sleep(0)  # here their tasks are done, and nobody was told yet
+    assert await seconds(layer.subscriptions.join("late")) < 0.1
+    assert "late" in layer.members
+    await asyncio.gather(*joins)
+
+
+@hurried
+async def test_join_gives_up_waiting_after_2_s_and_comes_true_later():
+    layer = Layer()
+    layer.is_open.clear()
+    assert await seconds(layer.subscriptions.join("a")) == pytest.approx(2, abs=0.1)
+    layer.is_open.set()
+    await asyncio.sleep(0.1)
+    assert layer.members == {"a"}
+
+
+@hurried
+async def test_join_of_a_layer_that_fails_waits_for_nothing():
+    layer = Layer()
+    layer.is_down = True
+    await layer.subscriptions.join("a")
+    assert layer.subscriptions.is_failing
+    assert await seconds(layer.subscriptions.join("b")) < 0.01
+
+
+@hurried
+async def test_failed_joins_and_leaves_are_tried_until_they_work():
+    layer = Layer()
+    await layer.subscriptions.join("left")
+    layer.is_down = True
+    layer.subscriptions.leave("left")
+    await layer.subscriptions.join("joined")
+    await asyncio.sleep(60)
+    layer.is_down = False
+    await asyncio.sleep(2.5)
+    assert layer.members == {"joined"}
+    assert not layer.subscriptions.is_failing
+    assert layer.joined == ["left", "joined"]
+
+
+@hurried
+async def test_failed_join_that_is_not_wanted_any_more_is_undone():
+    """It may have been done all the same."""
+    layer = Layer()
+    layer.is_down = True
+    await layer.subscriptions.join("a")
+    layer.members.add("a")
+    layer.subscriptions.leave("a")
+    layer.is_down = False
+    await asyncio.sleep(5)
+    assert layer.members == set()
+    assert kept(layer.subscriptions) == {}
+
+
+@hurried
+async def test_leave_that_failed_half_way_joins_before_it_leaves():
+    """Pub/sub layers take one that failed for one that was done."""
+    layer = Layer()
+    await layer.subscriptions.join("a")
+    layer.is_down = True
+    layer.subscriptions.leave("a")
+    await asyncio.sleep(0.05)
+    layer.is_down = False
+    layer.calls.clear()
+    await asyncio.sleep(5)
+    assert layer.calls == ["add a", "discard a"]
+    assert kept(layer.subscriptions) == {}
+
+
+@hurried
+async def test_call_that_hangs_is_cut_off_after_3_s():
+    layer = Layer()
+    layer.is_open.clear()
+    await layer.subscriptions.join("a")
+    await asyncio.sleep(1.05)
+    assert layer.at_once == 0
+    assert layer.subscriptions.is_failing
+
+
+@hurried
+async def test_join_again_joins_all_that_is_wanted_and_tells_of_each():
+    layer = Layer()
+    for group in "abc":
+        await layer.subscriptions.join(group)
+    layer.subscriptions.leave("b")
+    await layer.subscriptions.settle(5)
+    layer.members.clear()
+    layer.subscriptions.join_again()
+    await layer.subscriptions.settle(5)
+    assert layer.members == {"a", "c"}
+    assert layer.joined == ["a", "b", "c", "a", "c"]
+
+
+@hurried
+async def test_thousand_groups_joined_and_left_leave_nothing_behind():
+    layer = Layer()
+    for number in range(1000):
+        await layer.subscriptions.join(str(number))
+        layer.subscriptions.leave(str(number))
+    await layer.subscriptions.settle(5)
+    await asyncio.sleep(0)
+    assert layer.members == set()
+    assert kept(layer.subscriptions) == {}
+
+
+@hurried
+async def test_settle_waits_until_all_is_done():
+    layer = Layer()
+    layer.is_open.clear()
+    asyncio.get_running_loop().call_later(1, layer.is_open.set)
+    joins = [asyncio.ensure_future(layer.subscriptions.join(str(number))) for number in range(20)]
+    await asyncio.sleep(0)
+    assert await seconds(layer.subscriptions.settle(30)) == pytest.approx(1, abs=0.1)
+    assert len(layer.members) == 20
+    await asyncio.gather(*joins)
+
+
+@hurried
+async def test_settle_waits_no_longer_than_it_may():
+    layer = Layer()
+    layer.is_open.clear()
+    joining = asyncio.ensure_future(layer.subscriptions.join("a"))
+    await asyncio.sleep(0)
+    assert await seconds(layer.subscriptions.settle(0.5)) == pytest.approx(0.5, abs=0.1)
+    await joining
+
+
+@hurried
+async def test_stopped_lets_go_of_those_who_wait_and_may_be_used_again():
+    layer = Layer()
+    layer.is_open.clear()
+    joining = asyncio.ensure_future(layer.subscriptions.join("a"))
+    await asyncio.sleep(0)
+    layer.subscriptions.stop()
+    assert await seconds(joining) < 0.01
+    layer.is_open.set()
+    await asyncio.sleep(1)
+    assert layer.members == set()
+    layer.subscriptions.join_again()
+    await layer.subscriptions.join("b")
+    assert layer.members == {"a", "b"}
+
+
+def test_failure_is_logged_once_and_its_end(caplog):
+    caplog.set_level(logging.INFO, "django_etp.subscriptions")
+
+    @hurried
+    async def fail_for_a_while() -> None:
+        layer = Layer()
+        layer.is_down = True
+        await layer.subscriptions.join("a")
+        await asyncio.sleep(30)
+        layer.is_down = False
+        await asyncio.sleep(3)
+
+    fail_for_a_while()
+    refused, taken_again = caplog.messages
+    assert "refused a join or leave" in refused
+    assert "ConnectionError('down')" in refused
+    assert taken_again == "The channel layer takes joins and leaves again."
