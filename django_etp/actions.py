@@ -18,7 +18,7 @@ from .hub import Hub
 from .members import ConnectionInfo, Member, RoomReply
 from .protocol import Event
 
-__all__ = ["answer", "read_event", "read_info", "read_reply"]
+__all__ = ["add_action", "answer", "is_text", "read_event", "read_info", "read_reply"]
 
 
 async def answer(hub: Hub, action: str, arguments: list[Any]) -> Any:
@@ -41,6 +41,10 @@ async def _count(hub: Hub, namespace: str, room: str) -> int:
 
 async def _names(hub: Hub, namespace: str) -> list[str]:
     return hub.names(namespace)
+
+
+async def _ids(hub: Hub, namespace: str) -> list[str]:
+    return [member.id for member in hub.all_members()]
 
 
 async def _infos(hub: Hub, namespace: str, room: str | None) -> list[Any]:
@@ -112,10 +116,20 @@ async def _ask(member: Member, event: str, data: str, timeout: float) -> list[An
     return [member.id, "answered", reply.name, str(reply.ack_id), reply.data]
 
 
+async def _read_data(hub: Hub, namespace: str, connection_id: str) -> str | None:
+    member = hub.member(namespace, connection_id)
+    return None if member is None else member.read_data()
+
+
+async def _change_data(hub: Hub, namespace: str, connection_id: str, values: str, remove: list[str]) -> str | None:
+    member = hub.member(namespace, connection_id)
+    return None if member is None else await member.change_data(values, remove)
+
+
 # What arguments must be at least: those from other processes may be anything.
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
@@ -131,19 +145,27 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
 
 
+def add_action(name: str, function: Callable[..., Awaitable[Any]], rules: Sequence[Callable[[object], bool]]) -> None:
+    """Let hubs answer to another action; the function takes the hub, a namespace and plain arguments."""
+    _ACTIONS[name] = (function, rules)
+
+
 _Action = tuple[Callable[..., Awaitable[Any]], Sequence[Callable[[object], bool]]]
 _ACTIONS: dict[str, _Action] = {
-    "ask_one": (_ask_one, [_is_text, _is_text, _is_text, _is_text, _is_number]),
-    "ask_rooms": (_ask_rooms, [_is_text, _are_texts, _is_text, _is_text, _is_number]),
-    "clear": (_clear, [_is_text, _are_texts]),
-    "count": (_count, [_is_text, _is_text]),
-    "disconnect": (_disconnect, [_is_text, _is_text, _is_number, _is_text]),
-    "get": (_get, [_is_text, _is_text]),
-    "infos": (_infos, [_is_text, _is_text_or_none]),
-    "join": (_join, [_is_text, _is_text, _are_texts]),
-    "leave": (_leave, [_is_text, _is_text, _are_texts]),
-    "names": (_names, [_is_text]),
-    "shutdown": (_shutdown, [_is_text, _is_number, _is_text]),
+    "ask_one": (_ask_one, [is_text, is_text, is_text, is_text, _is_number]),
+    "ask_rooms": (_ask_rooms, [is_text, _are_texts, is_text, is_text, _is_number]),
+    "change_data": (_change_data, [is_text, is_text, is_text, _are_texts]),
+    "clear": (_clear, [is_text, _are_texts]),
+    "count": (_count, [is_text, is_text]),
+    "disconnect": (_disconnect, [is_text, is_text, _is_number, is_text]),
+    "get": (_get, [is_text, is_text]),
+    "ids": (_ids, [is_text]),
+    "infos": (_infos, [is_text, _is_text_or_none]),
+    "join": (_join, [is_text, is_text, _are_texts]),
+    "leave": (_leave, [is_text, is_text, _are_texts]),
+    "names": (_names, [is_text]),
+    "read_data": (_read_data, [is_text, is_text]),
+    "shutdown": (_shutdown, [is_text, _is_number, is_text]),
 }
 
 

@@ -7,6 +7,7 @@ from django.core import checks
 from .checks import check_channel_layer, check_settings
 from .conf import find_problems
 from .registry import registry
+from .session_checks import check_session_engine
 
 __all__ = ["DjangoEtpConfig"]
 
@@ -18,8 +19,12 @@ class DjangoEtpConfig(AppConfig):
     verbose_name = "Event Transport Protocol"
 
     def ready(self) -> None:
-        """Register the checks, then import every app's event modules."""
+        """Register the checks and signals, then import every app's event modules."""
         checks.register(check_settings)
         checks.register(check_channel_layer)
+        checks.register(check_session_engine)
+        from .signals import connect_signals
+
+        connect_signals()
         if not find_problems(getattr(settings, "ETP", {})):
             registry.discover()

@@ -126,6 +126,11 @@ class ClusterLink:
 
     # What the hub calls
 
+    @property
+    def peers(self) -> frozenset[str]:
+        """The ids of the other hubs that live and have connections."""
+        return self._peers.serving
+
     async def start(self) -> None:
         """Take the place of a hub with connections; waits until the others know of it, 1 s at most."""
         if not self._has_connections:

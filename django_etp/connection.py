@@ -4,15 +4,18 @@ Each method has an ``a``-prefixed coroutine twin: ``await`` that in an ``async d
 plain ``def``. A bare call where an event loop runs raises ``SyncCallInEventLoop``.
 """
 
+import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.contrib.sessions.backends.base import SessionBase
 from django.utils import timezone
 
 from .acks import PendingAcks
 from .closing import Disconnect, check_close
 from .conf import get_settings
+from .data import ConnectionData, from_json
 from .exceptions import ConnectionClosed
 from .gate import Gate
 from .hub import Hub
@@ -20,15 +23,17 @@ from .loops import arun_on, refuse_in_event_loop, run_on
 from .members import ConnectionInfo
 from .payload import to_frame
 from .protocol import PING, Event, encode
+from .sessions import ConnectionSession, shares_of_others
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
-    from django.contrib.sessions.backends.base import SessionBase
 
 __all__ = ["Connection"]
 
 _T = TypeVar("_T")
+
+logger = logging.getLogger(__name__)
 
 
 class Connection:
@@ -37,8 +42,9 @@ class Connection:
     Attributes:
         id: names the connection in every process; ``<hub id>.<random>``.
         scope: the ASGI scope of the handshake.
-        data: a dict for what belongs to this connection.
         namespace: the namespace of its consumer.
+        user_id: the primary key of the user who connected; ``None`` for an anonymous one.
+        session_key: the key of the stored session, as of the handshake or the last write; ``None`` without one.
     """
 
     __slots__ = (
@@ -51,10 +57,12 @@ class Connection:
         "_hub",
         "_on_close",
         "_rooms",
-        "data",
+        "_session",
         "id",
         "namespace",
         "scope",
+        "session_key",
+        "user_id",
     )
 
     def __init__(
@@ -70,7 +78,12 @@ class Connection:
         self.scope = scope
         self.namespace = namespace
         self.id = hub.new_connection_id()
-        self.data: dict[str, Any] = {}
+        user = self.user
+        self.user_id: Any = getattr(user, "pk", None) if getattr(user, "is_authenticated", True) else None
+        session = scope.get("session")
+        self.session_key = session.session_key if isinstance(session, SessionBase) else None
+        # Most connections never touch their data: made on first use.
+        self._session: ConnectionSession | None = None
         self._hub = hub
         self._gate = gate
         self._acks = PendingAcks()
@@ -93,9 +106,32 @@ class Connection:
         return user
 
     @property
-    def session(self) -> "SessionBase | None":
-        """The user's Django session; ``None`` where no session middleware is around the consumer."""
-        return self.scope.get("session")
+    def data(self) -> ConnectionData:
+        """A dict for what belongs to this connection, with str keys and JSON values.
+
+        It is kept in the Django session and written after the hook or handler that changed it, before its answer goes
+        out; views see it at ``request.session["etp"][connection.id]``. It is removed when the connection ends.
+        """
+        return self._own_session().data
+
+    @data.setter
+    def data(self, values: Mapping[str, Any]) -> None:
+        data = self.data
+        if values is not data:  # as after |=
+            new = ConnectionData()
+            new.update(values)
+            data.clear()
+            data.update(new)
+
+    @property
+    def session(self) -> SessionBase | None:
+        """The user's Django session; ``None`` where no session middleware is around the consumer.
+
+        It is what the handshake loaded. Keys that a handler changes are written after it, into the session as it then
+        is; what others wrote stays.
+        """
+        session = self._own_session().session
+        return self.scope.get("session") if session is None else session
 
     @property
     def rooms(self) -> frozenset[str]:
@@ -110,7 +146,7 @@ class Connection:
     @property
     def info(self) -> ConnectionInfo:
         """What any process may know of this connection."""
-        return ConnectionInfo(self.id, getattr(self.user, "pk", None), tuple(sorted(self.rooms)), self._connected_at)
+        return ConnectionInfo(self.id, self.user_id, tuple(sorted(self.rooms)), self._connected_at)
 
     async def aaccept(self) -> None:
         """Accept the handshake now, inside ``on_connect``; otherwise it is accepted once the hooks have ended.
@@ -208,6 +244,78 @@ class Connection:
         self._from_thread("close", self._close, Disconnect(code, reason))
 
     # What the hub and the consumer call, on the connection's own loop
+
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether a handler may have changed the data or the session."""
+        return self._session is not None and self._session.is_touched
+
+    async def save(self, *, can_create: bool = False) -> None:
+        """Write what a handler changed in the data or the session; see ConnectionSession.save()."""
+        if self._session is not None:
+            lives = await self._session.save(can_create=can_create)
+            self.session_key = self._session.key
+            if not lives:
+                self._session_is_gone()
+            self._session.look_after(self._look_after)
+
+    def rest(self) -> None:
+        """Take note that no handler runs that could change what was saved."""
+        if self._session is not None:
+            self._session.rest()
+
+    def read_data(self) -> str:
+        """Return its data as JSON."""
+        return self._own_session().read()
+
+    async def change_data(self, values: str, remove: Iterable[str]) -> str:
+        """Set keys of its data to those in a JSON object, remove others, save it, and return it as JSON."""
+        data = self.data
+        data.update(from_json(values))
+        for key in remove:
+            data.pop(key, None)
+        if self._gate.is_open:  # else it is written before the accept
+            await self.save()
+        return data.to_json()
+
+    def tidy_session(self) -> None:
+        """Remove what connections left behind in its session that are gone; look again later for those just gone."""
+        if others := shares_of_others(self.scope.get("session")):
+            may_live = self._hub.living()
+            if all(may_live(id) for id in others):
+                self._own_session().look_after(self._look_after, anyhow=True)
+            else:
+                self._hub.run(self._restore())
+
+    async def forget_data(self) -> None:
+        """Remove the data from the session: the connection has ended."""
+        if self._session is not None:
+            await self._session.end()
+
+    def _own_session(self) -> ConnectionSession:
+        if self._session is None:
+            session = self.scope.get("session")
+            self._session = ConnectionSession(self.id, session, self.session_key, self._hub.run, self._hub.living)
+        return self._session
+
+    def _look_after(self) -> None:
+        self._hub.run(self._restore())
+
+    async def _restore(self) -> None:
+        if self._disconnect is not None:
+            return
+        session = self._own_session()
+        try:
+            if not await session.restore():
+                self._session_is_gone()
+        except Exception:
+            logger.exception("Connection %s could not look after its data in the session.", self.id)
+        session.look_after(self._look_after)
+
+    def _session_is_gone(self) -> None:
+        # An anonymous visitor's data lives on in memory; a user has logged out, or has a session of another key now.
+        if self.user_id is not None and get_settings().close_on_logout:
+            self.end(Disconnect(4401, "session ended"))
 
     def deliver(self, frame: str) -> None:
         """Send a ready-made frame; it never waits, and is dropped where the connection has ended."""

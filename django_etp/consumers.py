@@ -18,14 +18,17 @@ from channels.consumer import AsyncConsumer
 from .closing import Disconnect, cut_reason
 from .conf import get_settings
 from .connection import Connection
+from .cookies import can_set_cookie, session_cookie
 from .dispatch import Dispatcher, is_cancelled, report
 from .exceptions import InvalidFrame, MessageTooLarge, ProtocolError, RejectConnection, TooManyEvents
 from .gate import Gate
 from .home import serving_hub
 from .hub import Hub
+from .logouts import check_users_forever, is_revoked
 from .origins import is_origin_allowed
 from .protocol import PING, decode, encode_answer
 from .registry import registry
+from .sessions import load_session
 
 __all__ = ["EtpConsumer"]
 
@@ -69,9 +72,14 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
                 await self._refuse(scope, send)
             return
         hub = serving_hub()
-        hub.report = _report_to_hooks
+        hub.report, hub.accompany = _report_to_hooks, check_users_forever
         async with hub.serving():
-            await _Served(hub, scope, receive, send, self.namespace).run()
+            await load_session(scope.get("session"))
+            if is_revoked(hub, scope):
+                await receive()
+                await send({"type": "websocket.close", "code": 4401})
+            else:
+                await _Served(hub, scope, receive, send, self.namespace).run()
 
     async def _refuse(self, scope: dict[str, Any], send: _Send) -> None:
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
@@ -106,7 +114,7 @@ class _Served:
         self._ending: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        entering = self._hub.add(self._connection)
+        entering = self._hub.add(self._connection, self._connection.user_id)
         disconnect = Disconnect(1001, "the server ended the connection's task")
         try:
             try:
@@ -176,7 +184,10 @@ class _Served:
         try:
             async with deadline:
                 await self._dispatcher.connect()
-            await connection.aaccept()
+                await connection.aaccept()
+            # What changed after an early accept.
+            await self._dispatcher.save()
+            connection.tidy_session()
         except RejectConnection as rejection:
             self._was_rejected = True
             connection.end(Disconnect(4403, cut_reason(rejection.reason)))
@@ -196,13 +207,28 @@ class _Served:
         async with self._accepting:
             if self._gate.is_open or self._gate.is_closing:
                 return
+            headers = await self._save_before_accept() if self._connection.has_unsaved else []
+            if self._gate.is_closing:
+                return  # meanwhile the client has gone, or the session
             try:
-                await self._gate.accept()
+                await self._gate.accept(headers=headers)
             except Exception as error:  # servers raise what they like once the peer is gone
                 logger.debug("Connection %s was gone before its accept: %r", self._connection.id, error)
                 self._connection.lose(Disconnect(1006, "gone before the accept"))
             else:
                 self._was_accepted = True
+
+    async def _save_before_accept(self) -> list[tuple[bytes, bytes]]:
+        """Write what changed; return the headers with the cookie of a session that was made for it."""
+        connection = self._connection
+        had_session = connection.session_key is not None
+        try:
+            await connection.save(can_create=can_set_cookie(connection.scope))
+        except Exception as error:
+            self._hub.run(self._dispatcher.report(error, "saving its data"))  # the client does not wait for on_error
+            return []
+        is_new = not had_session and connection.session_key is not None
+        return session_cookie(connection.scope["session"]) if is_new else []
 
     def _check_size(self, data: str | bytes) -> None:
         size = len(data)
@@ -243,14 +269,25 @@ class _Served:
             await self._hub.remove(self._connection)
         finally:
             await asyncio.gather(
-                self._stop_reading(), self._dispatcher.finish(get_settings().disconnect_grace), self._run_last_hooks()
+                self._stop_reading(),
+                self._forget_data(),
+                self._dispatcher.finish(get_settings().disconnect_grace),
+                self._run_last_hooks(),
             )
+            # What the last handlers and hooks changed in the session.
+            await self._dispatcher.save()
 
     async def _stop_reading(self) -> None:
         await self._gate.closed()
         if self._is_reading:
             wait = _CLOSE_WAIT if self._was_accepted else 0.0
             self._reading.reschedule(asyncio.get_running_loop().time() + wait)
+
+    async def _forget_data(self) -> None:
+        try:
+            await self._connection.forget_data()
+        except Exception as error:
+            await self._dispatcher.report(error, "removing its data from the session")
 
     async def _run_last_hooks(self) -> None:
         if self._connecting is not None:

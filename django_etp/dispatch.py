@@ -92,6 +92,16 @@ class Dispatcher:
         for hook in self._handlers.on_connect:
             await _call(hook, run_hook, self._connection)
 
+    async def save(self) -> None:
+        """Write what hooks changed in the data or the session; a failure is reported."""
+        if self._connection.has_unsaved:
+            try:
+                await self._connection.save()
+            except Exception as error:
+                await self.report(error, "saving its data")
+            if not self._running:
+                self._connection.rest()
+
     async def disconnect(self) -> None:
         """Run the ``on_disconnect`` hooks, each though another failed."""
         for hook in self._handlers.on_disconnect:
@@ -117,9 +127,11 @@ class Dispatcher:
 
     async def _handle(self, item: Event | ProtocolError) -> None:
         # One flat coroutine keeps its own books: a done callback per event costs more than it is worth.
+        is_saving = False
         try:
             if isinstance(item, ProtocolError):
                 await self.report(item, "a frame it sent")
+                await self.save()
                 return
             handler = self._handlers.events.get(item.name)
             if handler is None:
@@ -129,6 +141,10 @@ class Dispatcher:
                 result = await handler.function(self._connection, item)
             else:
                 result = await _call(handler, run_handler, self._connection, item)
+            if self._connection.has_unsaved:
+                is_saving = True
+                await self._connection.save()
+                is_saving = False
             if item.ack_id:
                 await self._connection.answer(encode_answer(item, to_text(result)))
         except (Exception, asyncio.CancelledError) as error:
@@ -136,9 +152,14 @@ class Dispatcher:
                 raise
             name = item.name if isinstance(item, Event) else ""
             await self.report(error, f"event {name[:80]!r}")
+            if not is_saving:
+                await self.save()
         finally:
             self._tasks.discard(asyncio.current_task())
             self._running -= 1
+            # Another handler that runs may have the data in hand, and change a nested value in it.
+            if not self._running and self._connection.has_unsaved and self._connection.disconnect is None:
+                self._connection.rest()
             if self._queue and self._running < self._max_running:
                 self._start_task(self._handle(self._queue.popleft()))
 

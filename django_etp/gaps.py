@@ -121,7 +121,7 @@ class GapTracker:
 
     def losses(self, now: float, echoed_at: float) -> Iterator[Loss]:
         """Give each gap that is one for good, once; ``echoed_at`` is when the last echo that came back was sent."""
-        for key in tuple(self._with_gaps):
+        for key in sorted(self._with_gaps):
             group, name = key
             stream = self._groups[group].streams[name]
             for gap in tuple(stream.gaps):

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 __all__ = ["Gate"]
@@ -62,11 +62,14 @@ class Gate:
         self.is_open = False
         self.is_closing = False
 
-    async def accept(self, subprotocol: str | None = None) -> None:
+    async def accept(self, subprotocol: str | None = None, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Accept the handshake, then let go what waits."""
+        message: dict[str, Any] = {"type": "websocket.accept", "subprotocol": subprotocol}
+        if headers:
+            message["headers"] = list(headers)
         self._is_writing = True  # a close that is asked for meanwhile must go behind it
         try:
-            await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+            await self._send(message)
         finally:
             self._is_writing = False
         self.is_open = not self.is_closing

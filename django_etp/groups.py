@@ -9,9 +9,11 @@ from hashlib import blake2b
 
 from .exceptions import InvalidRoomName
 
-__all__ = ["MAX_ROOM_NAME", "group_name"]
+__all__ = ["MAX_ROOM_NAME", "RESERVED_PREFIX", "check_can_join", "check_room_name", "group_name", "user_room"]
 
 MAX_ROOM_NAME = 1000
+# Rooms that connections are put in by the library; nobody joins or leaves one by name.
+RESERVED_PREFIX = "__"
 
 
 @lru_cache(maxsize=16_384)
@@ -27,6 +29,20 @@ def group_name(namespace: str, room: str | None) -> str:
         text = f"{text}:{room}"
     digest = blake2b(text.encode(), digest_size=20).hexdigest()
     return f"etp.room.{digest}"
+
+
+def user_room(user_id: object) -> str:
+    """Return the room that all connections of a user are in."""
+    return f"{RESERVED_PREFIX}user.{user_id}"
+
+
+def check_can_join(room: object) -> None:
+    """Raise ``InvalidRoomName`` where ``room`` is no room name, or a reserved one."""
+    check_room_name(room)
+    if isinstance(room, str) and room.startswith(RESERVED_PREFIX):
+        raise InvalidRoomName(
+            f"Room names that start with {RESERVED_PREFIX!r} are reserved: nobody joins them by name; got {room!r:.80}."
+        )
 
 
 def check_room_name(room: object) -> None:

@@ -9,6 +9,7 @@ Rules kept here:
 """
 
 import asyncio
+import contextvars
 import logging
 import re
 import secrets
@@ -20,8 +21,8 @@ from typing import Any, TypeVar, cast
 from .envelope import Foreign, Frame, Malformed
 from .exceptions import ConnectionClosed, EtpError, IncompleteAnswer, MessagesLost
 from .gaps import Loss
-from .groups import group_name
-from .links import Link, open_link
+from .groups import RESERVED_PREFIX, check_can_join, group_name, user_room
+from .links import Link, LocalLink, open_link
 from .members import ConnectionInfo, Member
 from .payload import to_frame
 
@@ -38,6 +39,8 @@ _END_LIMIT = 10.0
 
 # What is no hub's id names no connection, and may be no group's name either.
 _HUB_ID = re.compile(r"[0-9a-f]{16}")
+# Three heartbeats, after which a hub has heard of all that live, in seconds.
+_NEW_FOR = 6.0
 
 _T = TypeVar("_T")
 _Room = tuple[str, str | None]
@@ -61,21 +64,33 @@ class Hub:
     ) -> None:
         self.id = secrets.token_hex(8)
         self.loop = loop
+        # Of the consumer that it was made for, and no request's or handler's: for what runs later, for nobody's sake.
+        self.context = contextvars.copy_context()
         self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
+        # Runs for as long as there are connections.
+        self.accompany: Callable[[Hub], Coroutine[Any, Any, None]] | None = None
+        # Keyed hashes of sessions that log out, and until when on the loop's clock.
+        self.revoked: dict[str, float] = {}
+        # Those who have changed, and whose connections are to be looked at.
+        self.users_to_check: set[str] = set()
         self._answer = answer
         self._members: dict[str, Member] = {}
         # The room None of a namespace holds all its connections.
         self._rooms: dict[_Room, dict[str, Member]] = {}
         self._rooms_of: dict[str, dict[str, None]] = {}
+        self._fixed_rooms_of: dict[str, list[str | None]] = {}
         self._room_of_group: dict[str, _Room] = {}
         self._emissions: OrderedDict[str, None] = OrderedDict()
         self._sends_since_turn = 0
+        self._namespaces: set[str] = set()
+        self._companion: asyncio.Task[None] | None = None
         self._served: list[asyncio.Task[Any] | None] = []
         self._is_ending = False
         self._is_empty = asyncio.Event()
         self._is_empty.set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: Link = open_link(self, is_serving=is_serving)
+        self._knows_others_at = loop.time() + (0.0 if isinstance(self._link, LocalLink) else _NEW_FOR)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -88,6 +103,8 @@ class Hub:
         self._served.append(task)
         self._is_ending = False
         self._is_empty.clear()
+        if self._companion is None and self.accompany is not None:
+            self._companion = self.loop.create_task(self.accompany(self), context=self.context.copy())
         try:
             await self._link.start()
             yield
@@ -102,6 +119,9 @@ class Hub:
 
     async def _end_serving(self) -> None:
         self._is_empty.set()
+        if self._companion is not None:
+            self._companion.cancel()
+            self._companion = None
         if self._is_ending:
             await self.settle(_END_LIMIT)
         if self._served:
@@ -140,15 +160,18 @@ class Hub:
 
     # Membership
 
-    def add(self, member: Member) -> Coroutine[Any, Any, None]:
+    def add(self, member: Member, user_id: object = None) -> Coroutine[Any, Any, None]:
         """Take in a connection that came; the rest, which may wait for the channel layer, is to be awaited."""
         self._members[member.id] = member
-        return self._enter(member, [None])
+        self._namespaces.add(member.namespace)
+        fixed = self._fixed_rooms_of[member.id] = [None] if user_id is None else [None, user_room(user_id)]
+        return self._enter(member, fixed)
 
     async def remove(self, member: Member) -> None:
         """Forget a connection that went; it leaves all its rooms."""
         self._members.pop(member.id, None)
-        await self._exit(member, [*self._rooms_of.pop(member.id, ()), None])
+        rooms = [*self._rooms_of.pop(member.id, ()), *self._fixed_rooms_of.pop(member.id, ())]
+        await self._exit(member, rooms)
 
     async def join(self, member: Member, rooms: Iterable[str]) -> None:
         """Let a connection join rooms; it may be in them already.
@@ -159,7 +182,7 @@ class Hub:
         """
         rooms = tuple(rooms)
         for room in rooms:
-            group_name(member.namespace, room)
+            check_can_join(room)
         if member.id not in self._members:
             raise ConnectionClosed(f"Connection {member.id} is closed and cannot join a room.")
         self._rooms_of.setdefault(member.id, {}).update(dict.fromkeys(rooms))
@@ -202,12 +225,34 @@ class Hub:
             self._room_of_group.pop(group, None)
             await self._link.leave(group)
 
+    def living(self) -> Callable[[str], bool]:
+        """Return a function that tells whether a connection may live, by its id, as far as is known now.
+
+        It may be called in any thread. While this hub is new it does not know the others, and takes all for living.
+        """
+        peers, members, is_new = self._link.peers, self._members, self.loop.time() < self._knows_others_at
+
+        def may_live(connection_id: str) -> bool:
+            hub = hub_of(connection_id)
+            return connection_id in members if hub == self.id else is_new or hub in peers
+
+        return may_live
+
     # Looking
 
     def member(self, namespace: str, connection_id: str) -> Member | None:
         """Return a local connection, accepted or not."""
         member = self._members.get(connection_id)
         return member if member is not None and member.namespace == namespace else None
+
+    def all_members(self) -> list[Member]:
+        """Return the local connections of all namespaces, accepted or not."""
+        return list(self._members.values())
+
+    def user_members(self, user_id: object) -> list[Member]:
+        """Return the local connections of a user, of all namespaces, accepted or not."""
+        room = user_room(user_id)
+        return [member for name in self._namespaces for member in self._rooms.get((name, room), {}).values()]
 
     def members(self, namespace: str, room: str | None = None) -> list[Member]:
         """Return the accepted local members of a room, or of the whole namespace."""
@@ -218,7 +263,10 @@ class Hub:
         return sorted(
             name
             for (of_namespace, name), members in self._rooms.items()
-            if name is not None and of_namespace == namespace and any(member.is_accepted for member in members.values())
+            if of_namespace == namespace
+            and name is not None
+            and not name.startswith(RESERVED_PREFIX)
+            and any(member.is_accepted for member in members.values())
         )
 
     def infos(self, namespace: str, room: str | None = None) -> list[ConnectionInfo]:

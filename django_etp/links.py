@@ -20,6 +20,10 @@ logger = logging.getLogger(__name__)
 class Link(Protocol):
     """A hub's way to other processes."""
 
+    @property
+    def peers(self) -> frozenset[str]:
+        """The ids of the other hubs that live and have connections."""
+
     async def start(self) -> None:
         """Take the place of a hub with connections among the other processes' hubs."""
 
@@ -47,6 +51,8 @@ class Link(Protocol):
 
 class LocalLink:
     """The way nowhere: rooms work within the process."""
+
+    peers: frozenset[str] = frozenset()
 
     async def start(self) -> None:
         """There is nobody to meet."""

@@ -74,6 +74,12 @@ class Member(Protocol):
     async def aleave(self, *rooms: str) -> None:
         """Let it leave rooms."""
 
+    def read_data(self) -> str:
+        """Return its data as JSON."""
+
+    async def change_data(self, values: str, remove: Iterable[str]) -> str:
+        """Set keys of its data to those in a JSON object, remove others, save it, and return it as JSON."""
+
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close it."""
 

@@ -7,7 +7,7 @@ runs, call the bare one from synchronous code. A bare call where an event loop r
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar, cast
@@ -15,8 +15,9 @@ from typing import Any, Generic, TypeVar, cast
 from .actions import read_event, read_info, read_reply
 from .closing import check_close
 from .conf import get_settings
+from .data import ConnectionData, from_json
 from .exceptions import AckTimeout, ConnectionClosed, EtpError, IncompleteAnswer
-from .groups import check_room_name
+from .groups import check_can_join, check_room_name, user_room
 from .groups import group_name as _group_name
 from .home import home_hub
 from .hub import Hub, hub_of
@@ -53,6 +54,13 @@ class Rooms:
             InvalidRoomName: the room name is not text of at most 1,000 characters.
         """
         return _group_name(self.namespace, room)
+
+    def user(self, user: Any) -> str:
+        """Return the room that all connections of a user are in, on all devices and in all processes.
+
+        ``user`` is a user of Django's, or its primary key. Nobody joins or leaves such a room by name.
+        """
+        return user_room(getattr(user, "pk", user))
 
     # Sending
 
@@ -144,19 +152,19 @@ class Rooms:
             InvalidRoomName: a name is no room name; nothing was joined.
             LayerUnavailable: its process could not be asked.
         """
-        await self._aask(_command("join", _id(connection_or_id), timeout, _room_names(rooms)))
+        await self._aask(_command("join", _id(connection_or_id), timeout, _joinable(rooms)))
 
     def join(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
         """See ajoin()."""
-        self._ask("join", _command("join", _id(connection_or_id), timeout, _room_names(rooms)))
+        self._ask("join", _command("join", _id(connection_or_id), timeout, _joinable(rooms)))
 
     async def aleave(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
         """Let a connection leave rooms; it need not be in them. See ajoin()."""
-        await self._aask(_command("leave", _id(connection_or_id), timeout, _room_names(rooms)))
+        await self._aask(_command("leave", _id(connection_or_id), timeout, _joinable(rooms)))
 
     def leave(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
         """See aleave()."""
-        self._ask("leave", _command("leave", _id(connection_or_id), timeout, _room_names(rooms)))
+        self._ask("leave", _command("leave", _id(connection_or_id), timeout, _joinable(rooms)))
 
     async def aclear(self, *rooms: str, timeout: float | None = None) -> None:
         """Let all members leave these rooms. See amembers() for ``timeout`` and what is raised."""
@@ -208,6 +216,14 @@ class Rooms:
         """See aconnections()."""
         return self._ask("connections", _question("infos", timeout, _infos, None))
 
+    async def aconnection_ids(self, *, timeout: float | None = None) -> list[str]:
+        """Return the ids of the connections of all namespaces. See amembers()."""
+        return await self._aask(_question("ids", timeout, _merged))
+
+    def connection_ids(self, *, timeout: float | None = None) -> list[str]:
+        """See aconnection_ids()."""
+        return self._ask("connection_ids", _question("ids", timeout, _merged))
+
     async def aget(self, connection_id: str, *, timeout: float | None = None) -> ConnectionInfo | None:
         """Return what is known of a connection; ``None`` where it is gone. See amembers()."""
         return await self._aask(_question("get", timeout, _info_or_none, connection_id, hub=hub_of(connection_id)))
@@ -215,6 +231,41 @@ class Rooms:
     def get(self, connection_id: str, *, timeout: float | None = None) -> ConnectionInfo | None:
         """See aget()."""
         return self._ask("get", _question("get", timeout, _info_or_none, connection_id, hub=hub_of(connection_id)))
+
+    # Data
+
+    async def adata(self, connection_id: str, *, timeout: float | None = None) -> dict[str, Any]:
+        """Return a copy of a connection's data, as its process has it.
+
+        Raises:
+            ConnectionClosed: the connection is gone.
+            IncompleteAnswer, LayerUnavailable: see ajoin().
+        """
+        return await self._aask(_data_question("read_data", connection_id, timeout))
+
+    def data(self, connection_id: str, *, timeout: float | None = None) -> dict[str, Any]:
+        """See adata()."""
+        return self._ask("data", _data_question("read_data", connection_id, timeout))
+
+    async def aupdate_data(
+        self, connection_id: str, values: Mapping[str, Any], *, remove: Iterable[str] = (), timeout: float | None = None
+    ) -> dict[str, Any]:
+        """Set keys of a connection's data and remove others, save it, and return a copy of it.
+
+        Raises:
+            ConnectionClosed: the connection is gone.
+            TypeError: a key is not str, or a value is not what JSON can hold; nothing was changed.
+            IncompleteAnswer, LayerUnavailable: see ajoin().
+        """
+        changes = _data_changes(values, remove)
+        return await self._aask(_data_question("change_data", connection_id, timeout, *changes))
+
+    def update_data(
+        self, connection_id: str, values: Mapping[str, Any], *, remove: Iterable[str] = (), timeout: float | None = None
+    ) -> dict[str, Any]:
+        """See aupdate_data()."""
+        changes = _data_changes(values, remove)
+        return self._ask("update_data", _data_question("change_data", connection_id, timeout, *changes))
 
     # Ending
 
@@ -355,6 +406,26 @@ def _connection_question(connection_id: str, event: str, data: object, timeout: 
     return _Question("ask_one", arguments, limit, the_answer, hub_of(connection_id), lambda text: late)
 
 
+def _data_question(
+    action: str, connection_id: str, timeout: float | None, *arguments: Any
+) -> _Question[dict[str, Any]]:
+    def the_data(answers: list[Any]) -> dict[str, Any]:
+        text = next((answer for answer in answers if answer is not None), None)
+        if text is None:
+            raise _gone(connection_id)
+        return from_json(text)
+
+    return _question(action, timeout, the_data, connection_id, *arguments, hub=hub_of(connection_id))
+
+
+def _data_changes(values: Mapping[str, Any], remove: Iterable[str]) -> tuple[str, list[str]]:
+    data = ConnectionData()
+    data.update(values)
+    if isinstance(remove, str):
+        raise TypeError(f"remove= takes keys, as a list, got the str {remove!r:.80}.")
+    return data.to_json(), list(remove)
+
+
 # How answers become one
 
 
@@ -397,6 +468,12 @@ def _room_names(room_or_rooms: _Rooms) -> list[str]:
     return rooms
 
 
+def _joinable(rooms: tuple[str, ...]) -> list[str]:
+    for room in rooms:
+        check_can_join(room)
+    return list(rooms)
+
+
 def _id(connection_or_id: str | Member) -> str:
     return connection_or_id if isinstance(connection_or_id, str) else connection_or_id.id
 
@@ -424,12 +501,14 @@ def of(namespace: str) -> Rooms:
 
 
 _default = of("default")
-group_name = _default.group_name
+group_name, user = _default.group_name, _default.user
 emit, aemit = _default.emit, _default.aemit
 broadcast, abroadcast = _default.broadcast, _default.abroadcast
 emit_to, aemit_to = _default.emit_to, _default.aemit_to
 emit_with_ack, aemit_with_ack = _default.emit_with_ack, _default.aemit_with_ack
 emit_to_with_ack, aemit_to_with_ack = _default.emit_to_with_ack, _default.aemit_to_with_ack
+data, adata = _default.data, _default.adata
+update_data, aupdate_data = _default.update_data, _default.aupdate_data
 join, ajoin = _default.join, _default.ajoin
 leave, aleave = _default.leave, _default.aleave
 clear, aclear = _default.clear, _default.aclear
@@ -437,6 +516,7 @@ count, acount = _default.count, _default.acount
 names, anames = _default.names, _default.anames
 members, amembers = _default.members, _default.amembers
 connections, aconnections = _default.connections, _default.aconnections
+connection_ids, aconnection_ids = _default.connection_ids, _default.aconnection_ids
 get, aget = _default.get, _default.aget
 disconnect, adisconnect = _default.disconnect, _default.adisconnect
 shutdown, ashutdown = _default.shutdown, _default.ashutdown

@@ -19,6 +19,7 @@ from django_etp.consumers import EtpConsumer  # noqa: E402
 reference = EtpConsumer.as_asgi()
 misbehaving = EtpConsumer.as_asgi(namespace="misbehaving")
 cluster = EtpConsumer.as_asgi(namespace="cluster")
+visits = EtpConsumer.as_asgi(namespace="visits")
 
 application = ProtocolTypeRouter(
     {
@@ -35,6 +36,7 @@ application = ProtocolTypeRouter(
                                 path("ws/", reference),
                                 path("misbehaving/", misbehaving),
                                 path("cluster/", cluster),
+                                path("visits/", visits),
                             ]
                         )
                     ),

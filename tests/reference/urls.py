@@ -1,10 +1,11 @@
 """What the tests ask the process about itself."""
 
-from django.urls import path
+from django.urls import include, path
 
 from tests.reference import views
 
 urlpatterns = [
+    path("visits/", include("tests.reference.visits_views")),
     path("process/", views.process),
     path("record/<str:name>/", views.peer_record),
 ]

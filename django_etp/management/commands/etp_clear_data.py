@@ -1,0 +1,52 @@
+"""``manage.py etp_clear_data``: removes connection data that dead processes left in the stored sessions."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from django_etp import rooms
+from django_etp.exceptions import EtpError
+from django_etp.home import home_hub
+from django_etp.stores import remove_data, sessions_with_data
+
+
+class Command(BaseCommand):
+    """Clear what connections of dead processes left behind."""
+
+    help = (
+        "Removes connection data from stored sessions where the connection is gone. A process that ends in order "
+        "removes its own, and the next socket of a session removes what is left there; this clears the rest."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add --all."""
+        parser.add_argument(
+            "--all",
+            action="store_true",
+            help="Remove the data of all connections. Only while no server runs: living connections lose theirs in "
+            "the stored session until they write it again.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Ask all processes which connections live, and remove the data of the others."""
+        # First what is there, then who lives: whoever comes in between is not among what was there.
+        stored = list(sessions_with_data())
+        living = set() if options["all"] else self._living()
+        cleared = 0
+        for key, ids in stored:
+            if gone := ids - living:
+                cleared += len(gone) if remove_data(key, gone) else 0
+        self.stdout.write(f"Removed the data of {cleared} connections that are gone.")
+
+    def _living(self) -> set[str]:
+        if home_hub() is None:
+            raise CommandError(
+                "The channel layer does not span processes, so nobody can tell which connections live. Stop the "
+                "server and pass --all."
+            )
+        try:
+            return set(rooms.connection_ids())
+        except EtpError as error:
+            raise CommandError(
+                f"Not every process said which connections live, so nothing was removed: {error}"
+            ) from error

@@ -1,0 +1,322 @@
+"""One connection's share of its user's Django session: ``connection.data``, and changes of ``connection.session``.
+
+Rules kept here:
+
+- The connection's copy of its data leads; it is kept in ``session["etp"][connection id]``, where views see it.
+- It is written after a hook or handler that changed it, once, by one writer at a time. Nothing is written, and no
+  thread entered, where nothing changed.
+- A change is a patch of the stored session as it is at that moment: what others wrote stays.
+- A write that has begun ends before the next one begins, also where the one who waited for it was cancelled.
+- At the connection's end its data is removed, and never written again.
+- A session that is gone is never brought back: the data lives on in memory.
+- A session can be made while its cookie can still ride on the accept; after that, data lives in memory.
+- A request that began before a write may save its old copy over it: the data is looked after 25 s later.
+"""
+
+import asyncio
+import copy
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
+from django.utils.crypto import salted_hmac
+
+from .data import ConnectionData, from_json
+from .stores import DATA_KEY, create_session, patch_session
+from .threads import run_hook
+
+__all__ = ["ConnectionSession", "load_session", "session_hash", "shares_of_others"]
+
+# Requests that take longer than this can put an old copy over what was written meanwhile, for good; in seconds.
+_LOOK_AFTER = 25.0
+_EMPTY = "{}"
+_MISSING = object()
+
+MayLive = Callable[[str], bool]
+
+
+class ConnectionSession:
+    """The session of one connection, and its data in there.
+
+    Args:
+        connection_id: names the data in the session.
+        session: the session of the handshake; anything else than a Django session keeps the data in memory.
+        key: the session's key at the handshake.
+        run: runs a coroutine on the connection's loop, whatever becomes of the task that asks for it.
+        living: gives a function that tells whether a connection may live, by its id; data of the others is removed
+            with the next write. It is called on the loop, the function in a thread.
+    """
+
+    __slots__ = (
+        "_base",
+        "_connection_id",
+        "_data",
+        "_has_failed",
+        "_is_ended",
+        "_is_in_memory",
+        "_is_touched",
+        "_key",
+        "_living",
+        "_look_after",
+        "_may_be_stored",
+        "_run",
+        "_session",
+        "_writing",
+        "_written",
+        "_wrote_since",
+    )
+
+    def __init__(
+        self,
+        connection_id: str,
+        session: Any,
+        key: str | None,
+        run: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
+        living: Callable[[], MayLive],
+    ) -> None:
+        self._connection_id = connection_id
+        # Channels wraps the session in a lazy object.
+        self._session: SessionBase | None = session if isinstance(session, SessionBase) else None
+        self._is_in_memory = self._session is None or isinstance(session, CookieStore)
+        self._key = key
+        self._run = run
+        self._living = living
+        self._data = ConnectionData()
+        self._base: dict[str, Any] | None = None
+        self._is_touched = False
+        self._has_failed = False
+        self._is_ended = False
+        self._written = _EMPTY
+        self._may_be_stored = False
+        self._writing = asyncio.Lock()
+        self._look_after: asyncio.TimerHandle | None = None
+        self._wrote_since = False
+
+    @property
+    def data(self) -> ConnectionData:
+        """The data, for somebody who may change it."""
+        self._is_touched = True
+        return self._data
+
+    @property
+    def session(self) -> SessionBase | None:
+        """The session, for somebody who may change it."""
+        self._is_touched = True
+        if self._session is not None and self._base is None:
+            self._base = copy.deepcopy(dict(_content(self._session)))
+        return self._session
+
+    @property
+    def key(self) -> str | None:
+        """The key of the stored session that was last written; ``None`` where there is none."""
+        return self._key
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether there may be something to save."""
+        return self._is_touched
+
+    def rest(self) -> None:
+        """Take note that nobody who had the data or the session in hand can change it any more; it was saved."""
+        if not self._has_failed:
+            self._is_touched = False
+            self._base = None
+
+    def read(self) -> str:
+        """Return the data as JSON.
+
+        Raises:
+            TypeError: a nested value was changed into something that JSON cannot hold.
+        """
+        return self._data.to_json()
+
+    async def save(self, *, can_create: bool = False) -> bool:
+        """Write what changed; return ``False`` where the session is gone.
+
+        ``can_create``: a visitor without a session gets one now, since its cookie can still be sent.
+
+        Raises:
+            TypeError: a nested value was changed into something that JSON cannot hold, or a key of the session into
+                something that its serializer cannot.
+        """
+        self._has_failed = True
+        if not self._writing.locked() and self._is_written():
+            self._has_failed = False
+            return True
+        lives: bool = await asyncio.shield(self._run(self._save(can_create=can_create)))
+        return lives
+
+    async def restore(self) -> bool:
+        """Write the data again as it was last written, and remove others' that is stale; see save()."""
+        lives: bool = await asyncio.shield(self._run(self._restore()))
+        return lives
+
+    async def end(self) -> None:
+        """Remove the data from the stored session, for good."""
+        self._is_ended = True
+        if self._look_after is not None:
+            self._look_after.cancel()
+            self._look_after = None
+        if self._may_be_stored or self._writing.locked():
+            await asyncio.shield(self._run(self._remove()))
+
+    def look_after(self, again: Callable[[], None], *, anyhow: bool = False) -> None:
+        """Call ``again`` once, 25 s after the last write; ``anyhow``: also where nothing of its own is written."""
+        if self._look_after is None and not self._is_ended and (anyhow or (self._may_be_stored and self._wrote_since)):
+            self._wrote_since = False
+            self._look_after = asyncio.get_running_loop().call_later(_LOOK_AFTER, self._due, again)
+
+    def _due(self, again: Callable[[], None]) -> None:
+        self._look_after = None
+        again()
+
+    # One at a time, and never cancelled
+
+    async def _save(self, *, can_create: bool) -> bool:
+        async with self._writing:
+            text, changes = self._changes()
+            lives = True
+            if text != self._written or changes or self._has_other_key:
+                lives = await self._write(text, changes, can_create=can_create)
+                self._written = text
+                self._wrote_since = True
+                self._rebase(changes)
+            self._has_failed = False
+            return lives
+
+    async def _restore(self) -> bool:
+        async with self._writing:
+            if self._is_in_memory or self._is_ended or self._key is None:
+                return True
+            return await self._patch(self._key, self._written, {})
+
+    async def _remove(self) -> None:
+        async with self._writing:
+            if self._may_be_stored and not self._is_in_memory and self._key is not None:
+                await self._patch(self._key, _EMPTY, {})
+            self._written = _EMPTY
+            self._may_be_stored = False
+
+    async def _write(self, text: str, changes: dict[str, Any], *, can_create: bool) -> bool:
+        if self._is_in_memory or self._session is None:
+            return True
+        key = self._session.session_key
+        if self._key is not None and key is None:
+            # A handler has ended the session itself, by a flush or a logout.
+            self._is_in_memory = True
+            return False
+        self._key = key  # another one, where a handler logged somebody in
+        if key is not None:
+            return await self._patch(key, text, changes)
+        if can_create:
+            self._may_be_stored = True
+            self._key = await run_hook(create_session, self._change(text, changes))
+            self._session._session_key = self._key
+        return True
+
+    async def _patch(self, key: str, text: str, changes: dict[str, Any]) -> bool:
+        if text != _EMPTY:
+            # Whatever becomes of the write: what may be there is to be removed at the end.
+            self._may_be_stored = True
+        lives: bool = await run_hook(patch_session, key, self._change(text, changes))
+        self._is_in_memory = not lives
+        return lives
+
+    # What has changed
+
+    def _is_written(self) -> bool:
+        text, changes = self._changes()
+        return text == self._written and not changes and not self._has_other_key
+
+    @property
+    def _has_other_key(self) -> bool:
+        return self._session is not None and not self._is_in_memory and self._session.session_key != self._key
+
+    def _changes(self) -> tuple[str, dict[str, Any]]:
+        text = _EMPTY if self._is_ended else self._data.to_json()
+        if self._session is None or self._base is None:
+            return text, {}
+        now, base = _content(self._session), self._base
+        changes: dict[str, Any] = {}
+        for key in {*now, *base} - {DATA_KEY}:
+            if key not in now:
+                changes[key] = _MISSING
+            elif key not in base or now[key] != base[key]:
+                changes[key] = copy.deepcopy(now[key])
+        self._refuse_unwritable(self._session, changes)
+        return text, changes
+
+    def _refuse_unwritable(self, session: SessionBase, changes: dict[str, Any]) -> None:
+        assert self._base is not None
+        for key, value in changes.items():
+            if value is _MISSING:
+                continue
+            try:
+                session.serializer().dumps({key: value})
+            except (TypeError, ValueError) as error:
+                # It would fail every later write, too.
+                if key in self._base:
+                    _content(session)[key] = copy.deepcopy(self._base[key])
+                else:
+                    del _content(session)[key]
+                raise TypeError(
+                    f"connection.session[{key!r:.80}] must be what SESSION_SERIALIZER can hold, "
+                    f"got {type(value).__name__}: {error}. The key is as it was before."
+                ) from error
+
+    def _rebase(self, written: dict[str, Any]) -> None:
+        if self._base is None:
+            return
+        for key, value in written.items():
+            if value is _MISSING:
+                self._base.pop(key, None)
+            else:
+                self._base[key] = value
+
+    def _change(self, text: str, changes: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+        may_live = self._living()
+
+        def change(content: dict[str, Any]) -> None:
+            for key, value in changes.items():
+                if value is _MISSING:
+                    content.pop(key, None)
+                else:
+                    content[key] = value
+            shares = {id: share for id, share in _shares(content, self._connection_id).items() if may_live(id)}
+            if text != _EMPTY:
+                shares[self._connection_id] = from_json(text)
+            if shares:
+                content[DATA_KEY] = shares
+            else:
+                content.pop(DATA_KEY, None)
+
+        return change
+
+
+def session_hash(session_key: str) -> str:
+    """Return what names a session between processes, where its key must not travel."""
+    return salted_hmac("django_etp.session", session_key, algorithm="sha256").hexdigest()
+
+
+async def load_session(session: Any) -> None:
+    """Load a session that no middleware has loaded, so that no handler does it on the event loop."""
+    is_stored = isinstance(session, SessionBase) and not isinstance(session, CookieStore)
+    if is_stored and not hasattr(session, "_session_cache"):
+        await run_hook(session._get_session)
+
+
+def shares_of_others(session: Any) -> frozenset[str]:
+    """Return the ids of the connections whose data a session had when the handshake loaded it."""
+    return frozenset(_shares(_content(session), "")) if isinstance(session, SessionBase) else frozenset()
+
+
+def _shares(content: dict[str, Any], connection_id: str) -> dict[str, Any]:
+    stored = content.get(DATA_KEY)
+    return {id: share for id, share in stored.items() if id != connection_id} if isinstance(stored, dict) else {}
+
+
+def _content(session: SessionBase) -> dict[str, Any]:
+    """Return what is loaded of a session, without loading it: that would touch the database on the event loop."""
+    content: dict[str, Any] = getattr(session, "_session_cache", {})
+    return content

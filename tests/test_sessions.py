@@ -1,0 +1,907 @@
+"""`connection.data` and `connection.session` of one connection, from the handshake to the end."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.auth import login, logout
+from channels.sessions import SessionMiddlewareStack
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.db import connection as database
+
+from django_etp import (
+    Connection,
+    Event,
+    InvalidFrame,
+    RejectConnection,
+    etp_event,
+    on_connect,
+    on_disconnect,
+    on_error,
+    on_unknown_event,
+    rooms,
+    sessions,
+)
+from django_etp.consumers import EtpConsumer
+from django_etp.testing import EtpCommunicator, HandshakeRejected
+from tests.inprocess import WAIT, until
+from tests.stored import (
+    WITH_LOCK,
+    WITHOUT_LOCK,
+    acontent_of,
+    amake_session,
+    apatch,
+    cookie,
+    store_class,
+    use_engine,
+)
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("etp_registry", "etp_communicator"),
+]
+
+both = pytest.mark.parametrize("is_async", [True, False], ids=["async", "plain"])
+
+
+def handler(name: str, is_async: bool, function: Callable[..., Any]) -> None:
+    """Register a function as an event handler, as an `async def` or as a plain `def`."""
+    hook(etp_event(name), is_async, function)
+
+
+def hook(register: Callable[..., Any], is_async: bool, function: Callable[..., Any]) -> None:
+    """Register a function as a hook, as an `async def` or as a plain `def`."""
+
+    async def coroutine_function(*args: Any) -> Any:
+        return function(*args)
+
+    def plain_function(*args: Any) -> Any:
+        return function(*args)
+
+    register(coroutine_function if is_async else plain_function)
+
+
+def errors() -> list[BaseException]:
+    """Return a list that will hold what on_error is told."""
+    told: list[BaseException] = []
+
+    @on_error
+    async def keep(connection: Connection | None, error: BaseException) -> None:
+        told.append(error)
+
+    return told
+
+
+def tell_ids() -> list[str]:
+    """Return a list that will hold the ids of the connections."""
+    ids: list[str] = []
+
+    @on_connect
+    async def tell(connection: Connection) -> None:
+        ids.append(connection.id)
+
+    return ids
+
+
+async def data_of(key: str | None, connection_id: str) -> Any:
+    """Return the data of a connection in the stored session."""
+    content = await acontent_of(key) or {}
+    return content.get("etp", {}).get(connection_id)
+
+
+async def auntil(look: Callable[[], Any], expected: object, *, timeout: float = WAIT) -> None:
+    """Return once a coroutine function finds what is expected; fail after `timeout` seconds."""
+    async with asyncio.timeout(timeout):
+        while True:
+            if await look() == expected:
+                return
+            await asyncio.sleep(0.01)
+
+
+class Writes:
+    """Counts the statements that change a row; while `fail` is set they fail."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.fail = False
+
+    def __call__(self, execute: Any, sql: str, *args: Any) -> Any:
+        if self.fail and sql.startswith("UPDATE"):
+            raise OSError("the database is away")
+        # The first of the two updates takes the lock.
+        self.count += sql.startswith("UPDATE") and "expire_date" not in sql.partition("WHERE")[0]
+        return execute(sql, *args)
+
+
+@pytest.fixture
+def writes() -> Any:
+    with database.execute_wrapper(counter := Writes()):
+        yield counter
+
+
+def put(connection: Connection, event: Event | None = None) -> None:
+    connection.data["name"] = event.data if event else "Ann"
+
+
+# Where it is kept
+
+
+@both
+@pytest.mark.parametrize("engine", [*WITH_LOCK, *WITHOUT_LOCK])
+async def test_data_of_a_handler_is_in_the_session_before_its_answer(
+    is_async: bool, engine: str, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    use_engine(engine, settings, monkeypatch, tmp_path)
+    ids = tell_ids()
+    handler("put", is_async, put)
+    key = await amake_session(cart=[1])
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("put", "Ann")
+        assert await acontent_of(key) == {"cart": [1], "etp": {ids[0]: {"name": "Ann"}}}
+    assert await acontent_of(key) == {"cart": [1]}
+
+
+@both
+async def test_data_of_on_connect_is_in_the_session_at_the_accept(is_async: bool) -> None:
+    ids = tell_ids()
+    hook(on_connect, is_async, put)
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)):
+        assert await data_of(key, ids[0]) == {"name": "Ann"}
+
+
+async def test_data_that_on_connect_changes_after_an_early_accept_is_written() -> None:
+    ids = tell_ids()
+
+    @on_connect
+    async def greet(connection: Connection) -> None:
+        connection.data["seats"] = seats = []
+        await connection.aemit("welcome")
+        seats.append(1)
+
+    @etp_event("ready")
+    async def ready(connection: Connection, event: Event) -> None:
+        pass
+
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("ready")
+        assert await data_of(key, ids[0]) == {"seats": [1]}
+
+
+@both
+async def test_data_that_on_unknown_event_changes_is_written(is_async: bool) -> None:
+    ids = tell_ids()
+    hook(on_unknown_event, is_async, put)
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("whatever", "Ann")
+        assert await data_of(key, ids[0]) == {"name": "Ann"}
+
+
+@both
+async def test_data_that_on_error_changes_is_written(is_async: bool) -> None:
+    ids = tell_ids()
+    hook(on_error, is_async, lambda connection, error: put(connection))
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.send_frame("no frame")
+        await auntil(lambda: data_of(key, ids[0]), {"name": "Ann"})
+
+
+@both
+async def test_data_is_written_though_the_handler_raised(is_async: bool) -> None:
+    ids, told = tell_ids(), errors()
+
+    def put_and_fail(connection: Connection, event: Event) -> None:
+        put(connection, event)
+        raise ZeroDivisionError
+
+    handler("fail", is_async, put_and_fail)
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit("fail", "Ann")
+        await until(lambda: told)
+        await auntil(lambda: data_of(key, ids[0]), {"name": "Ann"})
+
+
+async def test_a_change_inside_a_nested_value_is_written() -> None:
+    ids = tell_ids()
+
+    @etp_event("add")
+    async def add(connection: Connection, event: Event) -> None:
+        connection.data.setdefault("names", []).append(event.data)
+
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        for name in ("Ann", "Bob"):
+            await client.emit_with_ack("add", name)
+        assert await data_of(key, ids[0]) == {"names": ["Ann", "Bob"]}
+
+
+async def test_a_nested_change_through_what_a_slow_handler_held_is_written() -> None:
+    ids, inside, door = tell_ids(), asyncio.Event(), asyncio.Event()
+
+    @on_connect
+    async def begin(connection: Connection) -> None:
+        connection.data["names"] = []
+
+    @etp_event("slow")
+    async def slow(connection: Connection, event: Event) -> None:
+        names = connection.data["names"]
+        inside.set()
+        await door.wait()
+        names.append("Ann")
+
+    @etp_event("quick")
+    async def quick(connection: Connection, event: Event) -> None:
+        connection.data["quick"] = True
+
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        answer = asyncio.create_task(client.emit_with_ack("slow"))
+        await inside.wait()
+        await client.emit_with_ack("quick")
+        door.set()
+        await answer
+        assert await data_of(key, ids[0]) == {"names": ["Ann"], "quick": True}
+
+
+async def test_a_handler_that_writes_many_keys_writes_the_session_once(writes: Writes) -> None:
+    @etp_event("many")
+    async def many(connection: Connection, event: Event) -> None:
+        for number in range(20):
+            connection.data[str(number)] = number
+
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        writes.count = 0
+        await client.emit_with_ack("many")
+        assert writes.count == 1
+
+
+@both
+async def test_a_handler_that_only_reads_data_writes_nothing(is_async: bool, writes: Writes) -> None:
+    handler("put", is_async, put)
+    handler("get", is_async, lambda connection, event: connection.data["name"])
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("put", "Ann")
+        writes.count = 0
+        assert (await client.emit_with_ack("get")).data == "Ann"
+        assert writes.count == 0
+
+
+async def test_no_thread_is_entered_where_nothing_was_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler("put", True, put)
+    handler("nothing", True, lambda connection, event: None)
+    key = await amake_session()
+    hops = 0
+    loop = asyncio.get_running_loop()
+    run_in_executor = loop.run_in_executor
+
+    def count(*args: Any) -> Any:
+        nonlocal hops
+        hops += 1
+        return run_in_executor(*args)
+
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("put", "Ann")
+        monkeypatch.setattr(loop, "run_in_executor", count)
+        for _ in range(10):
+            await client.emit_with_ack("nothing")
+        assert hops == 0
+        await client.emit_with_ack("put", "Bob")
+        assert hops == 1
+
+
+async def test_clearing_the_data_takes_it_out_of_the_session() -> None:
+    handler("put", True, put)
+    handler("clear", True, lambda connection, event: connection.data.clear())
+    key = await amake_session(cart=[1])
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("put", "Ann")
+        await client.emit_with_ack("clear")
+        assert await acontent_of(key) == {"cart": [1]}
+
+
+async def test_data_may_be_assigned() -> None:
+    ids = tell_ids()
+
+    @etp_event("assign")
+    async def assign(connection: Connection, event: Event) -> None:
+        connection.data = {"name": "Ann"}
+        connection.data |= {"row": 1}
+
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("assign")
+        assert await data_of(key, ids[0]) == {"name": "Ann", "row": 1}
+
+
+async def test_a_value_that_is_no_json_is_the_handlers_error_and_names_the_key() -> None:
+    told = errors()
+
+    @etp_event("set")
+    async def set_it(connection: Connection, event: Event) -> None:
+        connection.data["seat"] = object()
+
+    async with EtpCommunicator() as client:
+        await client.emit("set")
+        await until(lambda: told)
+    assert isinstance(told[0], TypeError)
+    assert "connection.data['seat']" in str(told[0])
+    assert len(told) == 1
+
+
+async def test_a_nested_value_that_became_no_json_is_told_once_and_can_be_mended() -> None:
+    told, ids = errors(), tell_ids()
+
+    @etp_event("spoil")
+    async def spoil(connection: Connection, event: Event) -> None:
+        connection.data.setdefault("seats", []).append(object())
+
+    @etp_event("mend")
+    async def mend(connection: Connection, event: Event) -> None:
+        connection.data["seats"] = [1]
+
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit("spoil")
+        await until(lambda: told)
+        await client.emit_with_ack("mend")
+        assert await data_of(key, ids[0]) == {"seats": [1]}
+    assert [type(error) for error in told] == [TypeError]
+
+
+# Removed at the end
+
+
+async def test_data_that_a_handler_changes_in_its_grace_does_not_come_back() -> None:
+    inside, door = asyncio.Event(), asyncio.Event()
+
+    @on_connect
+    async def begin(connection: Connection) -> None:
+        connection.data["name"] = "Ann"
+
+    @etp_event("slow")
+    async def slow(connection: Connection, event: Event) -> None:
+        inside.set()
+        await door.wait()
+        connection.data["name"] = "Bob"
+
+    key = await amake_session(cart=[1])
+    client = EtpCommunicator(headers=cookie(key))
+    await client.connect()
+    await client.emit("slow")
+    await inside.wait()
+    leaving = asyncio.create_task(client.disconnect())
+    await auntil(lambda: acontent_of(key), {"cart": [1]})
+    door.set()
+    await leaving
+    assert await acontent_of(key) == {"cart": [1]}
+
+
+async def test_on_disconnect_still_reads_the_data_and_writes_none() -> None:
+    seen = []
+
+    @on_connect
+    async def begin(connection: Connection) -> None:
+        connection.data["name"] = "Ann"
+
+    @on_disconnect
+    async def gone(connection: Connection, disconnect: Any) -> None:
+        seen.append(connection.data["name"])
+        connection.data["name"] = "Bob"
+
+    key = await amake_session(cart=[1])
+    async with EtpCommunicator(headers=cookie(key)):
+        pass
+    assert seen == ["Ann"]
+    assert await acontent_of(key) == {"cart": [1]}
+
+
+async def test_data_of_a_refused_handshake_is_not_written() -> None:
+    @on_connect
+    async def refuse(connection: Connection) -> None:
+        connection.data["name"] = "Ann"
+        raise RejectConnection
+
+    key = await amake_session(cart=[1])
+    with pytest.raises(HandshakeRejected):
+        await EtpCommunicator(headers=cookie(key)).connect()
+    assert await acontent_of(key) == {"cart": [1]}
+
+
+async def test_what_connections_of_this_process_left_behind_goes_when_another_one_comes() -> None:
+    ids = tell_ids()
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)):
+        pass
+    hub_id = ids[0].partition(".")[0]
+    await apatch(key, lambda session: session.update({"etp": {ids[0]: {"old": 1}, f"{hub_id}.x": {}, "dead.1": {}}}))
+    async with EtpCommunicator(headers=cookie(key)):
+        await auntil(lambda: acontent_of(key), {})
+
+
+# Views, tasks and other code
+
+
+async def test_other_code_reads_and_changes_the_data() -> None:
+    ids = tell_ids()
+    handler("put", True, put)
+    handler("get", True, lambda connection, event: dict(connection.data))
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("put", "Ann")
+        assert await rooms.adata(ids[0]) == {"name": "Ann"}
+        changed = await rooms.aupdate_data(ids[0], {"role": "host", "seats": [1]}, remove=["name", "never"])
+        assert changed == {"role": "host", "seats": [1]}
+        assert await data_of(key, ids[0]) == changed
+        assert (await client.emit_with_ack("get")).json() == changed
+
+
+async def test_what_other_code_gets_is_a_copy() -> None:
+    ids = tell_ids()
+    async with EtpCommunicator():
+        (await rooms.aupdate_data(ids[0], {"seats": []}))["seats"].append(1)
+        assert await rooms.adata(ids[0]) == {"seats": []}
+
+
+async def test_data_of_a_connection_that_is_gone_is_an_error() -> None:
+    ids = tell_ids()
+    async with EtpCommunicator():
+        pass
+    with pytest.raises(Exception, match="is gone") as gone:
+        await rooms.adata(ids[0])
+    assert type(gone.value).__name__ == "ConnectionClosed"
+    with pytest.raises(type(gone.value)):
+        await rooms.aupdate_data(ids[0], {"name": "Ann"})
+
+
+async def test_other_code_cannot_put_in_what_is_no_json() -> None:
+    ids = tell_ids()
+    async with EtpCommunicator():
+        with pytest.raises(TypeError, match="'seat'"):
+            await rooms.aupdate_data(ids[0], {"seat": object()})
+        with pytest.raises(TypeError, match="remove="):
+            await rooms.aupdate_data(ids[0], {}, remove="seat")
+
+
+async def test_data_that_other_code_changes_before_the_accept_goes_with_the_accept() -> None:
+    @on_connect
+    async def begin(connection: Connection) -> None:
+        await rooms.aupdate_data(connection.id, {"name": "Ann"})
+        ids.append(connection.id)
+
+    ids: list[str] = []
+    client = EtpCommunicator()
+    async with client:
+        key = client.scope["session"].session_key if "session" in client.scope else None
+        session = await Session.objects.aget()
+        assert key in (None, session.session_key)
+        assert await data_of(session.session_key, ids[0]) == {"name": "Ann"}
+
+
+# Old copies that requests save
+
+
+async def test_an_old_copy_that_a_request_saved_is_mended_by_the_next_write() -> None:
+    ids = tell_ids()
+    handler("put", True, put)
+    key = await amake_session()
+    old = await sync_to_async(store_class())(key)
+    await sync_to_async(old.load)()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("put", "Ann")
+        await apatch(key, lambda session: session.clear())
+        assert await data_of(key, ids[0]) is None
+        await client.emit_with_ack("put", "Bob")
+        assert await data_of(key, ids[0]) == {"name": "Bob"}
+
+
+async def test_an_old_copy_that_a_request_saved_is_mended_without_a_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_LOOK_AFTER", 0.2)
+    ids = tell_ids()
+    handler("put", True, put)
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        for name in ("Ann", "Bob"):  # the second, too, is looked after
+            await client.emit_with_ack("put", name)
+            await apatch(key, lambda session: session.clear())
+            await auntil(lambda: data_of(key, ids[0]), {"name": name})
+
+
+async def test_the_data_is_looked_after_soon_enough() -> None:
+    assert sessions._LOOK_AFTER <= 25
+
+
+# A session that is gone
+
+
+@pytest.mark.parametrize("engine", [*WITH_LOCK, *WITHOUT_LOCK])
+async def test_data_of_an_anonymous_visitor_outlives_its_session_in_memory(
+    engine: str, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    use_engine(engine, settings, monkeypatch, tmp_path)
+    handler("put", True, put)
+    handler("get", True, lambda connection, event: connection.data["name"])
+    key = await amake_session(cart=[1])
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("put", "Ann")
+        await apatch(key, lambda session: session.flush())
+        for name in ("Bob", "Cid"):
+            await client.emit_with_ack("put", name)
+        assert (await client.emit_with_ack("get")).data == "Cid"
+        assert await acontent_of(key) is None
+    assert await acontent_of(key) is None
+
+
+@pytest.mark.parametrize("engine", [*WITH_LOCK, *WITHOUT_LOCK])
+async def test_a_users_connection_whose_session_is_gone_closes_at_its_next_write(
+    engine: str, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    use_engine(engine, settings, monkeypatch, tmp_path)
+    handler("put", True, put)
+    user = await User.objects.acreate(username="ann")
+    key = await amake_session(user)
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await sync_to_async(store_class()(key).flush)()
+        await client.emit("put", "Ann")
+        await client.expect_close(4401)
+    assert await acontent_of(key) is None
+
+
+async def test_a_users_connection_may_outlive_its_session_where_the_settings_say_so(settings: Any) -> None:
+    settings.ETP = {"CLOSE_ON_LOGOUT": False}
+    handler("put", True, put)
+    key = await amake_session(await User.objects.acreate(username="ann"))
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await sync_to_async(store_class()(key).flush)()
+        await client.emit_with_ack("put", "Ann")
+    assert await acontent_of(key) is None
+
+
+async def test_a_handshake_whose_session_ends_during_it_is_refused() -> None:
+    @on_connect
+    async def end_it(connection: Connection) -> None:
+        await sync_to_async(store_class()(connection.session_key).flush)()
+        connection.data["name"] = "Ann"
+
+    told = errors()
+    key = await amake_session(await User.objects.acreate(username="ann"))
+    with pytest.raises(HandshakeRejected):
+        await EtpCommunicator(headers=cookie(key)).connect()
+    assert told == []
+
+
+# A visitor without a session
+
+
+async def test_a_session_is_made_before_the_accept_and_its_cookie_rides_on_it() -> None:
+    accepts: list[Any] = []
+    hook(on_connect, True, put)
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        async def send_on(message: Any) -> None:
+            accepts.append(message)
+            await send(message)
+
+        await stack(scope, receive, send_on)
+
+    stack = EtpCommunicator()._application
+    async with EtpCommunicator(application):
+        [(name, value)] = accepts[0]["headers"]
+        session = await Session.objects.aget()
+        assert name == b"Set-Cookie"
+        assert value.startswith(f"sessionid={session.session_key};".encode())
+        assert b"HttpOnly" in value
+        assert b"SameSite=Lax" in value
+        assert b"Max-Age=1209600" in value
+    assert await acontent_of(session.session_key) == {}
+
+
+async def test_no_session_is_made_where_nothing_is_written() -> None:
+    async with EtpCommunicator():
+        assert not await Session.objects.aexists()
+
+
+async def test_no_session_is_made_after_the_accept() -> None:
+    handler("put", True, put)
+    handler("get", True, lambda connection, event: connection.data["name"])
+    async with EtpCommunicator() as client:
+        await client.emit_with_ack("put", "Ann")
+        assert (await client.emit_with_ack("get")).data == "Ann"
+        assert not await Session.objects.aexists()
+
+
+async def test_no_session_is_made_where_the_server_sends_no_headers() -> None:
+    hook(on_connect, True, put)
+    handler("get", True, lambda connection, event: connection.data["name"])
+    async with EtpCommunicator(scope={"asgi": {"version": "3.0"}}) as client:  # as daphne says it
+        assert (await client.emit_with_ack("get")).data == "Ann"
+        assert not await Session.objects.aexists()
+
+
+async def test_a_cookie_without_a_session_is_as_good_as_none() -> None:
+    hook(on_connect, True, put)
+    async with EtpCommunicator(headers=cookie("a" * 32)):
+        assert (await Session.objects.aget()).session_key != "a" * 32
+
+
+async def test_data_works_without_any_session_middleware() -> None:
+    @etp_event("put")
+    async def put_and_tell(connection: Connection, event: Event) -> Any:
+        connection.data["name"] = event.data
+        return [connection.session, dict(connection.data)]
+
+    async with EtpCommunicator(EtpConsumer.as_asgi()) as client:
+        assert (await client.emit_with_ack("put", "Ann")).json() == [None, {"name": "Ann"}]
+
+
+# connection.session
+
+
+@both
+async def test_a_key_of_the_session_that_a_handler_sets_is_written_alone(is_async: bool) -> None:
+    @etp_event("wait")
+    async def wait(connection: Connection, event: Event) -> None:
+        pass
+
+    def set_keys(connection: Connection, event: Event) -> None:
+        session = connection.session
+        assert session is not None
+        session["theme"] = "dark"
+        session["cart"]["a"] = 2
+        del session["old"]
+
+    handler("set", is_async, set_keys)
+    key = await amake_session(cart={"a": 1}, old=1, seen=1)
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await apatch(key, lambda session: session.update({"seen": 2, "messages": ["hi"]}))
+        await client.emit_with_ack("set")
+        assert await acontent_of(key) == {"cart": {"a": 2}, "theme": "dark", "seen": 2, "messages": ["hi"]}
+
+
+async def test_a_second_change_of_the_session_writes_only_what_changed_since() -> None:
+    @etp_event("set")
+    async def set_key(connection: Connection, event: Event) -> None:
+        assert connection.session is not None
+        connection.session[event.data] = event.data
+
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("set", "one")
+        await apatch(key, lambda session: session.update({"one": "changed"}))
+        await client.emit_with_ack("set", "two")
+        assert await acontent_of(key) == {"one": "changed", "two": "two"}
+
+
+async def test_a_session_that_was_only_read_is_not_written(writes: Writes) -> None:
+    handler("get", True, lambda connection, event: connection.session["cart"])
+    key = await amake_session(cart=[1])
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        writes.count = 0
+        assert (await client.emit_with_ack("get")).json() == [1]
+        assert writes.count == 0
+
+
+async def test_a_session_change_through_what_a_slow_handler_held_is_written() -> None:
+    inside, door = asyncio.Event(), asyncio.Event()
+
+    @etp_event("slow")
+    async def slow(connection: Connection, event: Event) -> None:
+        session = connection.session
+        assert session is not None
+        inside.set()
+        await door.wait()
+        session["slow"] = True
+
+    @etp_event("quick")
+    async def quick(connection: Connection, event: Event) -> None:
+        assert connection.session is not None
+        connection.session["quick"] = True
+
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        answer = asyncio.create_task(client.emit_with_ack("slow"))
+        await inside.wait()
+        await client.emit_with_ack("quick")
+        door.set()
+        await answer
+        assert await acontent_of(key) == {"quick": True, "slow": True}
+
+
+async def test_what_the_session_cannot_hold_is_refused_and_does_not_stop_later_writes() -> None:
+    told = errors()
+
+    @etp_event("spoil")
+    async def spoil(connection: Connection, event: Event) -> None:
+        assert connection.session is not None
+        connection.session["bad"] = object()
+
+    @etp_event("set")
+    async def set_key(connection: Connection, event: Event) -> None:
+        assert connection.session is not None
+        connection.session["good"] = 1
+
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit("spoil")
+        await until(lambda: told)
+        await client.emit_with_ack("set")
+        assert await acontent_of(key) == {"good": 1}
+    assert len(told) == 1
+    assert "connection.session['bad']" in str(told[0])
+
+
+@both
+async def test_changes_of_the_session_at_the_end_are_written(is_async: bool) -> None:
+    def say_goodbye(connection: Connection, disconnect: Any) -> None:
+        assert connection.session is not None
+        connection.session["left"] = disconnect.code
+
+    hook(on_disconnect, is_async, say_goodbye)
+    key = await amake_session(cart=[1])
+    async with EtpCommunicator(headers=cookie(key)):
+        pass
+    assert await acontent_of(key) == {"cart": [1], "left": 1000}
+
+
+@both
+async def test_changes_of_the_session_by_a_hook_that_refuses_are_written(is_async: bool) -> None:
+    def refuse(connection: Connection) -> None:
+        assert connection.session is not None
+        connection.session["refused"] = 1
+        raise RejectConnection
+
+    hook(on_connect, is_async, refuse)
+    key = await amake_session()
+    with pytest.raises(HandshakeRejected):
+        await EtpCommunicator(headers=cookie(key)).connect()
+    assert await acontent_of(key) == {"refused": 1}
+
+
+@both
+async def test_a_session_without_the_auth_middleware_is_loaded_and_saved_the_same_way(is_async: bool) -> None:
+    def set_key(connection: Connection, event: Event) -> None:
+        assert connection.session is not None
+        connection.session["theme"] = "dark"
+        connection.data["name"] = "Ann"
+
+    handler("set", is_async, set_key)
+    key = await amake_session(cart=[1])
+    application = SessionMiddlewareStack(EtpConsumer.as_asgi())
+    async with EtpCommunicator(application, headers=cookie(key)) as client:
+        await apatch(key, lambda session: session.update({"cart": [1, 2]}))
+        await client.emit_with_ack("set")
+        content = await acontent_of(key)
+        assert content is not None
+        assert content.pop("etp")
+        assert content == {"cart": [1, 2], "theme": "dark"}
+
+
+async def test_a_session_that_the_test_gives_is_the_connections() -> None:
+    @etp_event("set")
+    async def set_key(connection: Connection, event: Event) -> Any:
+        assert connection.session is not None
+        connection.session["theme"] = "dark"
+        return connection.session["cart"]
+
+    key = await amake_session(cart=[1])
+    async with EtpCommunicator(session=SessionStore(key)) as client:
+        assert (await client.emit_with_ack("set")).json() == [1]
+        assert await acontent_of(key) == {"cart": [1], "theme": "dark"}
+
+
+async def test_a_dict_that_the_test_gives_as_session_is_the_connections() -> None:
+    @etp_event("set")
+    async def set_key(connection: Connection, event: Event) -> Any:
+        assert connection.session is not None
+        connection.session["theme"] = "dark"
+        connection.data["name"] = "Ann"
+        return connection.session["cart"]
+
+    session: dict[str, Any] = {"cart": [1]}
+    async with EtpCommunicator(session=session) as client:
+        assert (await client.emit_with_ack("set")).json() == [1]
+    assert session == {"cart": [1], "theme": "dark"}
+
+
+async def test_a_handler_that_flushes_the_session_ends_its_users_connection() -> None:
+    @etp_event("flush")
+    def flush(connection: Connection, event: Event) -> None:
+        assert connection.session is not None
+        connection.session.flush()
+        connection.data["name"] = "Ann"
+
+    key = await amake_session(await User.objects.acreate(username="ann"))
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit("flush")
+        await client.expect_close(4401)
+    assert not await Session.objects.aexists()
+
+
+async def test_a_handler_that_logs_out_ends_the_users_sockets_of_the_session() -> None:
+    @etp_event("logout")
+    async def log_out(connection: Connection, event: Event) -> None:
+        await logout(connection.scope)
+
+    user = await User.objects.acreate(username="ann")
+    key, other_key = await amake_session(user), await amake_session(user)
+    async with (
+        EtpCommunicator(headers=cookie(key)) as client,
+        EtpCommunicator(headers=cookie(key)) as tab,
+        EtpCommunicator(headers=cookie(other_key)) as device,
+    ):
+        await client.emit("logout")
+        await client.expect_close(4401)
+        await tab.expect_close(4401)
+        await device.expect_nothing()
+        assert await acontent_of(key) is None
+
+
+async def test_a_handler_that_logs_somebody_in_writes_under_the_new_key() -> None:
+    ids = tell_ids()
+    user = await User.objects.acreate(username="ann", last_login=None)
+
+    @etp_event("login")
+    async def log_in(connection: Connection, event: Event) -> None:
+        await login(connection.scope, user, backend="django.contrib.auth.backends.ModelBackend")
+        assert connection.session is not None
+        connection.data["name"] = "Ann"
+
+    key = await amake_session(cart=[1])
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("login")
+        session = await Session.objects.aget()
+        assert session.session_key != key
+        content = await acontent_of(session.session_key)
+        assert content is not None
+        assert content["etp"] == {ids[0]: {"name": "Ann"}}
+        assert content["cart"] == [1]
+
+
+# Where writing fails
+
+
+async def test_a_failed_write_is_reported_once_and_tried_again_with_the_next_one(writes: Writes) -> None:
+    told, ids = errors(), tell_ids()
+    handler("put", True, put)
+    handler("read", True, lambda connection, event: connection.data["name"])
+    key = await amake_session()
+
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        writes.fail = True
+        await client.emit("put", "Ann")
+        await until(lambda: told)
+        writes.fail = False
+        await client.emit_with_ack("read")
+        assert await data_of(key, ids[0]) == {"name": "Ann"}
+    assert [type(error) for error in told] == [OSError]
+
+
+async def test_a_failed_write_before_the_accept_does_not_refuse_it(writes: Writes) -> None:
+    told = errors()
+    hook(on_connect, True, put)
+    key = await amake_session()
+
+    writes.fail = True
+    async with EtpCommunicator(headers=cookie(key)):
+        await until(lambda: told)
+        writes.fail = False
+
+
+async def test_a_malformed_frame_is_reported_without_a_write(writes: Writes) -> None:
+    told = errors()
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        writes.count = 0
+        await client.send_frame("no frame")
+        await until(lambda: told)
+        assert writes.count == 0
+    assert isinstance(told[0], InvalidFrame)
