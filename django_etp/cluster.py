@@ -61,7 +61,7 @@ _HEAL_EVERY = 1.0
 _BEGIN_ANEW_AFTER = 15.0
 _SLOWEST_ROUND = 600.0
 # Others answer to a new hub at once. Until then one that knows nobody does not know whether it is alone.
-_ALONE_AFTER = 1.0
+_KNOWS_ALL_AFTER = 1.0
 # What an end may take: what waits to be sent, the goodbye, the leaves.
 _FLUSH_LIMIT = 2.0
 _GOODBYE_LIMIT = 1.0
@@ -186,9 +186,7 @@ class ClusterLink:
         if hub is not None and hub not in known:
             # Gone, or so new that only others have heard of it.
             hub = None
-        if hub is None and not known and self._is_alone:
-            return {}
-        return await self._questions.ask(hub, known, action, arguments, timeout)
+        return await self._questions.ask(hub, known, action, arguments, timeout, knows_all=self._knows_all)
 
     # Beginning
 
@@ -266,8 +264,10 @@ class ClusterLink:
             case Numbers():
                 for stream in message.streams:
                     self._hear_last(stream, now)
+            case Question() if message.answer_to == self._ask_group:
+                self._questions.hear_own(message.id, self._peers.serving)
             case Question():
-                if self._hears_rooms and message.answer_to != self._ask_group:
+                if self._hears_rooms:
                     self._run(self._give_answer(message))
             case Answer():
                 self._questions.hear(message)
@@ -484,8 +484,8 @@ class ClusterLink:
     # What is said
 
     @property
-    def _is_alone(self) -> bool:
-        return self._hears_rooms and self._pulse.hears_for(asyncio.get_running_loop().time()) > _ALONE_AFTER
+    def _knows_all(self) -> bool:
+        return self._pulse.hears_for(asyncio.get_running_loop().time()) > _KNOWS_ALL_AFTER
 
     @property
     def _interval(self) -> float:

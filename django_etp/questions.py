@@ -2,9 +2,12 @@
 
 Rules kept here:
 
+- A question to all comes back to its asker. By then that has heard of every hub that announced itself before it was
+  asked: so a connection that was accepted then is not missed.
 - A question is complete when every hub has answered that the asker knows, or that one of the answers names; what the
   asker knows to be gone counts for nothing.
-- An asker that knows no hub, and hears of none, waits half a second; then nobody is there.
+- An asker so new that others may not have answered its announcement, and that knows no hub, waits half a second; then
+  nobody is there.
 - What is not complete in time raises ``IncompleteAnswer`` with what did come.
 """
 
@@ -24,11 +27,13 @@ _WAIT_FOR_NOBODY = 0.5
 class _Asked:
     """One question under way."""
 
-    __slots__ = ("answers", "changed", "expected", "failures", "is_to_all")
+    __slots__ = ("answers", "changed", "expected", "failures", "is_back", "is_to_all", "knows_all")
 
-    def __init__(self, expected: frozenset[str], *, is_to_all: bool) -> None:
+    def __init__(self, expected: frozenset[str], *, is_to_all: bool, knows_all: bool) -> None:
         self.expected = set(expected)
         self.is_to_all = is_to_all
+        self.is_back = not is_to_all
+        self.knows_all = knows_all
         self.answers: dict[str, Any] = {}
         self.failures: dict[str, str] = {}
         self.changed = asyncio.Event()
@@ -36,7 +41,7 @@ class _Asked:
     @property
     def is_complete(self) -> bool:
         heard = self.answers.keys() | self.failures.keys()
-        return bool(heard) and self.expected <= heard
+        return self.is_back and (bool(heard) or self.knows_all) and self.expected <= heard
 
 
 class Questions:
@@ -63,15 +68,25 @@ class Questions:
         self._asked: dict[str, _Asked] = {}
 
     async def ask(
-        self, hub: str | None, known: frozenset[str], action: str, arguments: list[Any], timeout: float
+        self,
+        hub: str | None,
+        known: frozenset[str],
+        action: str,
+        arguments: list[Any],
+        timeout: float,
+        *,
+        knows_all: bool = False,
     ) -> dict[str, Any]:
         """Ask one hub, or all, and return their answers by hub id; ``None`` is that of one that went meanwhile.
+
+        ``knows_all`` says that the asker has been among the others for long enough to know them.
 
         Raises:
             IncompleteAnswer: some did not answer within ``timeout`` seconds, or failed; ``answer`` holds the others'.
             LayerUnavailable: the question could not be sent within that time.
         """
-        asked = _Asked(known if hub is None else frozenset([hub]), is_to_all=hub is None)
+        expected = known if hub is None else frozenset([hub])
+        asked = _Asked(expected, is_to_all=hub is None, knows_all=knows_all)
         question = Question(secrets.token_hex(8), self._answer_to, action, arguments)
         self._asked[question.id] = asked
         loop = asyncio.get_running_loop()
@@ -83,7 +98,8 @@ class Questions:
             except Exception as error:
                 raise LayerUnavailable(f"A question could not be sent: {type(error).__name__}: {error}.") from error
             while not asked.is_complete:
-                limit = timeout if asked.expected or asked.answers else min(timeout, _WAIT_FOR_NOBODY)
+                is_anybody_there = asked.expected or asked.answers or not asked.is_back
+                limit = timeout if is_anybody_there else min(timeout, _WAIT_FOR_NOBODY)
                 left = started + limit - loop.time()
                 if left <= 0:
                     break
@@ -103,7 +119,20 @@ class Questions:
                 f"{': ' + reasons if reasons else ''}. What the others said is in .answer.",
                 answer=asked.answers,
             )
+        if not asked.is_back:
+            raise IncompleteAnswer(
+                f"The channel layer did not bring the question {action!r} back to its asker within {timeout:g} s: "
+                "others may not have heard it either. What was said is in .answer.",
+                answer=asked.answers,
+            )
         return asked.answers
+
+    def hear_own(self, id: str, known: frozenset[str]) -> None:
+        """Take note that a question came back; ``known`` is who is known now."""
+        if asked := self._asked.get(id):
+            asked.expected |= known
+            asked.is_back = True
+            asked.changed.set()
 
     def hear(self, answer: Answer) -> None:
         """Take an answer; one that nobody waits for is dropped."""

@@ -318,6 +318,17 @@ async def test_namespaces_are_apart(cluster, here):
         await expect_nothing(peer)
 
 
+async def test_a_connection_counts_in_every_process_from_its_accept_on(cluster, here, room):
+    for _ in range(20):
+        async with connect(cluster.there, f"/cluster/?{room}"):
+            assert await here.call("call", "count", room) == 2
+
+        async def count() -> Any:
+            return await here.call("call", "count", room)
+
+        await eventually(count, lambda found: found == 1, interval=0.01)
+
+
 async def test_a_question_is_answered_as_soon_as_all_have_answered(here, there, room):
     loop = asyncio.get_running_loop()
     started = loop.time()
