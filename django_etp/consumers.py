@@ -95,7 +95,7 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
     async def _refuse(self, scope: dict[str, Any], send: _Send) -> None:
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
         logger.warning(
-            "Refused a handshake for %s from origin %.200r: list it in ETP['ALLOWED_ORIGINS'] if it should pass.",
+            "Refused a handshake for %.200r from origin %.200r: list it in ETP['ALLOWED_ORIGINS'] if it should pass.",
             scope.get("path"),
             ", ".join(origins),
         )

@@ -758,16 +758,17 @@ async def test_a_client_that_vanishes_in_mid_ack_ends_the_wait_at_once() -> None
     assert types(wire) == ["accept", "send", "send"]
 
 
-async def test_a_server_whose_receive_fails_ends_the_connection() -> None:
+@pytest.mark.parametrize("error", [OSError("the server failed"), TimeoutError("the server failed")], ids=repr)
+async def test_a_server_whose_receive_fails_ends_the_connection(error: Exception) -> None:
     ended = ends()
 
     async def receive() -> Message:
         if not wire.sent:
             return {"type": "websocket.connect"}
-        raise OSError("the server failed")
+        raise error
 
     wire = Wire()
-    with pytest.raises(OSError, match="the server failed"):
+    with pytest.raises(type(error), match="the server failed"):
         await wire.application(wire.scope, receive, wire._send)
     await until(lambda: ended)
     assert await rooms.aconnections() == []
@@ -917,6 +918,12 @@ async def test_a_class_of_the_projects_own_works_like_ours() -> None:
 
     async with EtpCommunicator(GameConsumer.as_asgi(), user=AnonymousUser()) as client:
         assert (await client.emit_with_ack("unknown")).data == ""
+
+
+async def test_a_client_cannot_write_lines_of_its_own_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    headers = [(b"host", b"testserver"), (b"origin", b"http://evil.test\nforged")]
+    await Wire(headers=headers, path="/ws/\nforged").start().ended()
+    assert "\n" not in caplog.records[0].getMessage()
 
 
 async def test_nothing_of_a_handshake_reaches_the_log(caplog: pytest.LogCaptureFixture) -> None:
