@@ -61,11 +61,11 @@ def _handlers(etp_registry: Any, settings: Any) -> None:
 
     @on_disconnect
     def gone(connection: Connection, disconnect: object) -> None:
-        connection.data.clear()
+        connection.data["gone"] = True
 
     @etp_event("hello")
     async def hello(connection: Connection, event: Event) -> str:
-        connection.data["itself"] = connection
+        connection.scope["itself"] = connection
         return "hello"
 
     @etp_event("plain")

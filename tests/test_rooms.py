@@ -536,8 +536,10 @@ def test_the_api_is_whole() -> None:
     assert sorted([*TWINS, "group_name"]) == [
         "broadcast",
         "clear",
+        "connection_ids",
         "connections",
         "count",
+        "data",
         "disconnect",
         "emit",
         "emit_to",
@@ -550,6 +552,7 @@ def test_the_api_is_whole() -> None:
         "members",
         "names",
         "shutdown",
+        "update_data",
     ]
 
 
@@ -574,6 +577,8 @@ async def test_a_plain_twin_in_an_event_loop_raises_at_once_and_names_the_other(
         "members": ["lobby"],
         "get": ["id"],
         "disconnect": ["id"],
+        "data": ["id"],
+        "update_data": ["id", {}],
     }
     async with clients("lobby") as (client,):
         with pytest.raises(SyncCallInEventLoop, match=rf"await a{name}\("):
