@@ -1,7 +1,8 @@
 """Four sockets and a browser that write one session at once: what was lost?
 
-Also a program: `python -m tests.session_hammer ENGINE [ROUNDS]` says how many of the browser's writes a session engine
-lost to the sockets, on a uvicorn of its own.
+Also a program: `python -m tests.session_hammer ENGINE [ROUNDS [PAUSE]]` says how many of the browser's writes a session
+engine lost to the sockets, on a uvicorn of its own; each socket pauses for so many seconds between its writes. The
+cache is a Valkey server.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests.servers import start_server
+from tests.valkey import start_valkey
 from tests.visitors import Socket, Visitor, make_sqlite, settings_for, sqlite
 
 SOCKETS = 4
@@ -30,7 +32,7 @@ class Outcome:
     session: Mapping[str, Any]
 
 
-async def hammer(visitor: Visitor, rounds: int) -> Outcome:
+async def hammer(visitor: Visitor, rounds: int, *, pause: float = 0.0) -> Outcome:
     """Let sockets count, in their data and in keys of the session, while the browser fills its cart."""
     async with AsyncExitStack() as stack:
         sockets = [await stack.enter_async_context(visitor.socket()) for _ in range(SOCKETS)]
@@ -39,6 +41,7 @@ async def hammer(visitor: Visitor, rounds: int) -> Outcome:
         async def count(socket: Socket, number: int) -> None:
             while not is_done.is_set():
                 await socket.ask("count", f"socket{number}")
+                await asyncio.sleep(pause)
 
         async def buy() -> None:
             try:
@@ -67,12 +70,15 @@ async def logged_in(server: Any) -> Visitor:
     return visitor
 
 
-async def main(engine: str, rounds: str = "500") -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        make_sqlite(Path(folder) / "db.sqlite3")
-        settings = settings_for(sqlite(Path(folder) / "db.sqlite3"), engine, SESSION_FILE_PATH=folder)
+async def main(engine: str, rounds: str = "500", pause: str = "0") -> None:
+    with tempfile.TemporaryDirectory() as folder, start_valkey() as valkey:
+        database = Path(folder) / "db.sqlite3"
+        make_sqlite(database)
+        address = f"redis://127.0.0.1:{valkey.port}"
+        caches = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": address}}
+        settings = settings_for(sqlite(database), engine, SESSION_FILE_PATH=folder, CACHES=caches)
         with start_server("uvicorn", settings=settings) as server:
-            outcome = await hammer(await logged_in(server), int(rounds))
+            outcome = await hammer(await logged_in(server), int(rounds), pause=float(pause))
     print(f"{engine}: {outcome.lost_by_browser} of {outcome.wrote} writes of the browser were lost.")
 
 
