@@ -5,7 +5,6 @@ from itertools import count
 from django_etp.envelope import Beat
 from django_etp.peers import Peers, beat_interval
 
-
 NUMBERS = count(1)
 
 
