@@ -101,7 +101,7 @@ async def check_users_forever(hub: Hub) -> None:
             logger.exception("The users of the open connections could not be checked; it is tried again.")
 
 
-add_action("close_session", close_session, [is_text, is_text])
+add_action("close_session", close_session, [is_text, is_text, is_text])
 add_action("check_user", check_user, [is_text, is_text])
 
 
