@@ -1,10 +1,13 @@
 """Fixtures for the whole suite."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 from asgiref.sync import SyncToAsync
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from tests.servers import COMMANDS, Server, raised_limits, start_server
 
@@ -23,13 +26,30 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _no_database_connection_outlives_its_test() -> Iterator[None]:
-    """Close what a test left open in asgiref's shared thread; it would trouble the next that may use no database."""
+    """Close what a test left open in asgiref's shared thread, and in those of plain functions.
+
+    These threads live on, and the next test in them may be one that must not use a database.
+    """
+    opened: list[BaseDatabaseWrapper] = []
+
+    def note(*, connection: BaseDatabaseWrapper, **_: object) -> None:
+        if threading.current_thread().name.startswith("etp-"):
+            opened.append(connection)
+
+    connection_created.connect(note)
     yield
-    SyncToAsync.single_thread_executor.submit(_close_connections).result(10)
+    connection_created.disconnect(note)
+    for connection in opened:
+        _close(connection)
+    SyncToAsync.single_thread_executor.submit(_close_all_of_this_thread).result(10)
 
 
-def _close_connections() -> None:
+def _close_all_of_this_thread() -> None:
     for connection in connections.all(initialized_only=True):
-        if connection.connection is not None and not connection.in_atomic_block:
-            connection.connection.close()  # Django's own close() leaves SQLite in memory open
-            connection.connection = None
+        _close(connection)
+
+
+def _close(connection: BaseDatabaseWrapper) -> None:
+    if connection.connection is not None and not connection.in_atomic_block:
+        connection.connection.close()  # Django's own close() leaves SQLite in memory open
+        connection.connection = None
