@@ -5,11 +5,21 @@ from itertools import count
 from django_etp.envelope import Beat
 from django_etp.peers import Peers, beat_interval
 
-NUMBERS = count(1)
+_numbers = count(1)
 
 
-def beat(hub: str = "a", *, interval: float = 2.0, is_last: bool = False) -> Beat:
-    return Beat(hub, next(NUMBERS), interval, f"{hub}-traffic", f"{hub}-control", is_last=is_last)
+def beat(
+    hub: str = "a", *, number: int = 0, interval: float = 2.0, is_serving: bool = True, is_last: bool = False
+) -> Beat:
+    return Beat(
+        hub,
+        number or next(_numbers),
+        interval,
+        f"{hub}-traffic",
+        f"{hub}-control",
+        is_serving=is_serving,
+        is_last=is_last,
+    )
 
 
 def test_a_hub_heard_of_is_known():
@@ -20,14 +30,42 @@ def test_a_hub_heard_of_is_known():
     assert len(peers) == 2
 
 
+def test_a_hub_without_connections_is_known_but_not_asked():
+    peers = Peers()
+    peers.hear(beat(is_serving=False), 0)
+    assert peers.serving == frozenset()
+    assert len(peers) == 1
+    peers.hear(beat(is_serving=True), 0)
+    assert peers.serving == {"a"}
+    peers.hear(beat(is_serving=False), 0)
+    assert peers.serving == frozenset()
+
+
+def test_a_beat_that_was_overtaken_by_a_later_one_counts_for_nothing():
+    peers = Peers()
+    peers.hear(beat(number=8, is_serving=True), 0)
+    peers.hear(beat(number=7, is_serving=False), 5)
+    assert peers.serving == {"a"}
+    assert peers.expire(6.1)
+
+
+def test_a_beat_that_was_overtaken_by_the_goodbye_revives_nobody():
+    peers = Peers()
+    peers.hear(beat(number=8, is_last=True), 0)
+    peers.hear(beat(number=7), 0)
+    assert len(peers) == 0
+    assert peers.is_gone("a")
+
+
 def test_a_hub_that_says_goodbye_is_forgotten_at_once():
     peers = Peers()
     peers.hear(beat(), 0)
     peers.hear(beat(is_last=True), 0)
     assert len(peers) == 0
+    assert peers.is_gone("a")
 
 
-def test_a_goodbye_of_an_unknown_hub_does_nothing():
+def test_a_goodbye_of_an_unknown_hub_makes_it_no_peer():
     peers = Peers()
     peers.hear(beat(is_last=True), 0)
     assert peers.serving == frozenset()
@@ -40,21 +78,21 @@ def test_a_hub_lives_while_it_missed_three_beats_or_fewer():
     assert peers.serving == {"a"}
 
 
-def test_a_hub_that_missed_three_beats_is_gone_once_with_its_channels():
+def test_a_hub_that_missed_three_beats_is_gone_once_with_its_last_beat():
     peers = Peers()
-    peers.hear(beat(interval=2), 10)
-    (dead,) = peers.expire(16.1)
-    assert (dead.hub, dead.channel, dead.control_channel) == ("a", "a-traffic", "a-control")
-    assert peers.is_gone("a")
+    last = beat(interval=2)
+    peers.hear(last, 10)
+    assert peers.expire(16.1) == [last]
     assert peers.expire(16.1) == []
     assert peers.serving == frozenset()
+    assert peers.is_gone("a")
 
 
 def test_each_hub_is_judged_by_the_interval_it_told():
     peers = Peers()
     peers.hear(beat("a", interval=2), 0)
     peers.hear(beat("b", interval=5), 0)
-    assert [dead.hub for dead in peers.expire(7)] == ["a"]
+    assert [last.hub for last in peers.expire(7)] == ["a"]
 
 
 def test_each_beat_begins_a_hubs_time_anew():
@@ -72,25 +110,35 @@ def test_a_restart_gives_all_their_full_time_again():
     assert peers.expire(107)
 
 
+def test_only_who_was_taken_for_dead_is_told_so_when_it_comes_back():
+    peers = Peers()
+    assert not peers.hear(beat("a"), 0)
+    assert not peers.hear(beat("b"), 0)
+    peers.hear(beat("b", is_last=True), 0)
+    peers.expire(10)
+    assert peers.hear(beat("a"), 11)
+    assert not peers.hear(beat("b"), 11)
+    assert not peers.hear(beat("a"), 12)
+    assert peers.serving == {"a", "b"}
+    assert not peers.is_gone("a")
+
+
+def test_those_gone_are_remembered_for_a_minute():
+    peers = Peers()
+    peers.hear(beat("dead"), 0)
+    peers.hear(beat("ended", is_last=True), 0)
+    peers.expire(7)
+    peers.expire(60)
+    assert peers.is_gone("dead")
+    assert peers.is_gone("ended")
+    peers.expire(68)
+    assert not peers.is_gone("dead")
+    assert not peers.is_gone("ended")
+
+
 def test_the_more_hubs_the_rarer_their_beats():
     assert [beat_interval(hubs) for hubs in (1, 20, 50, 600)] == [2.0, 2.0, 5.0, 60.0]
 
 
 def test_beats_are_never_further_apart_than_a_minute():
     assert beat_interval(100_000) == 60.0
-
-
-def test_a_beat_that_a_later_one_overtook_counts_for_nothing():
-    peers = Peers()
-    early, late = beat(), beat(is_last=True)
-    peers.hear(late, 0)
-    peers.hear(early, 0)
-    assert len(peers) == 0
-
-
-def test_a_hub_taken_for_dead_is_known_again_when_it_is_heard_of():
-    peers = Peers()
-    peers.hear(beat(), 0)
-    peers.expire(100)
-    assert peers.hear(beat(), 101)
-    assert peers.serving == {"a"}
