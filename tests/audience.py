@@ -50,13 +50,17 @@ class Listener:
 
     async def hear(self, *expected: tuple[str, str], timeout: float = WAIT) -> None:
         """Wait for as many events as expected, and fail where they are others."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                while len(self.heard) < len(expected):
-                    self._has_news.clear()
-                    await self._has_news.wait()
+        await self.hear_all_of(len(expected), timeout=timeout)
         assert self.heard == list(expected)
         self.heard.clear()
+
+    async def hear_all_of(self, events: int, *, timeout: float = WAIT) -> None:
+        """Wait until it has heard so many events, but not longer than `timeout` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while len(self.heard) < events:
+                    self._has_news.clear()
+                    await self._has_news.wait()
 
     async def expect_close(self, *, timeout: float = WAIT) -> tuple[int, str]:
         """Return the code and reason with which the server closed: 1006 where it sent no close frame."""

@@ -6,8 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django_etp import Connection, Event, MessagesLost, etp_event, on_connect, on_error, rooms
-
-NAMESPACE = "cluster"
+from tests.reference.exercise import NAMESPACE, aexercise_all, exercise_all
 
 cluster = rooms.of(NAMESPACE)
 lost: list[list[Any]] = []
@@ -79,6 +78,16 @@ def call_sync(connection: Connection, event: Event) -> Any:
     except Exception as error:
         return {"error": type(error).__name__, "answer": plain(getattr(error, "answer", None))}
     return {"result": plain(result)}
+
+
+@etp_event("exercise", namespace=NAMESPACE)
+async def do_exercise(connection: Connection, event: Event) -> Any:
+    return await aexercise_all(**event.json())
+
+
+@etp_event("exercise_sync", namespace=NAMESPACE)
+def do_exercise_sync(connection: Connection, event: Event) -> Any:
+    return exercise_all(**event.json())
 
 
 @etp_event("lost", namespace=NAMESPACE)
