@@ -6,7 +6,7 @@ nobody waits for is dropped. Server and client share this module; it knows neith
 
 import asyncio
 
-from .exceptions import AckTimeout, ConnectionClosed
+from .exceptions import AckTimeout, ConnectionClosed, EtpError
 from .protocol import Event
 
 __all__ = ["PendingAcks"]
@@ -68,6 +68,16 @@ class PendingAcks:
         if future is None or future.done():
             return False
         future.set_result(answer)
+        return True
+
+    def fail(self, ack_id: int, error: EtpError) -> bool:
+        """Let whoever waits for this answer fail; return whether anyone did."""
+        future = self._futures.pop(ack_id, None)
+        if future is None or future.done():
+            return False
+        future.set_exception(error)
+        # Nobody may be waiting yet, between open() and wait().
+        future.exception()
         return True
 
     def close(self) -> None:

@@ -205,11 +205,14 @@ class ClusterLink:
             self._keeper = asyncio.get_running_loop().create_task(self._keep_alive())
         elif self._was_deaf:
             return  # healing says it as soon as it can
+        # Wanted at once: where the layer does not answer now, healing joins them.
+        self._control.want(self._ask_group, _CONTROL_GROUP)
+        if self._hears_rooms:
+            self._traffic.want(self._hub_group)
         try:
             async with asyncio.timeout(_READY_LIMIT):
                 await self._open(self._layers)
-                await self._control.join(self._ask_group)
-                await self._control.join(_CONTROL_GROUP)
+                await asyncio.gather(*(self._control.join(group) for group in self._control.wanted))
                 if self._hears_rooms:
                     await self._traffic.join(self._hub_group)
                 await self._say_alive(is_new=True, wait=True)

@@ -22,7 +22,7 @@ from .hub import Hub
 from .loops import arun_on, refuse_in_event_loop, run_on
 from .members import ConnectionInfo
 from .payload import to_frame
-from .protocol import PING, Event, encode
+from .protocol import PING, SUBPROTOCOL, Event, encode, read_failure
 from .sessions import ConnectionSession, shares_of_others
 
 if TYPE_CHECKING:
@@ -326,9 +326,18 @@ class Connection:
         if self._disconnect is None:
             await self._gate.send(frame)
 
+    @property
+    def speaks_extensions(self) -> bool:
+        """Whether the client offered ``etp.ext.v1``: it is greeted, and told why an event failed."""
+        return SUBPROTOCOL in self.scope.get("subprotocols", ())
+
     def resolve(self, answer: Event) -> None:
         """Take an answer of the client; one that nobody waits for is dropped."""
         self._acks.resolve(answer)
+
+    def fail(self, failure: Event) -> None:
+        """Take the client's word that an event of ours failed."""
+        self._acks.fail(failure.ack_id, read_failure(failure))
 
     async def ask(self, event: str, data: object, timeout: float) -> Event:
         """Send an event and return the answer to it; before the accept it waits. See aemit_with_ack()."""

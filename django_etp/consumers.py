@@ -9,6 +9,7 @@ Rules kept here:
 
 import asyncio
 import contextvars
+import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -26,7 +27,7 @@ from .home import serving_hub
 from .hub import Hub
 from .logouts import check_users_forever, is_revoked
 from .origins import is_origin_allowed
-from .protocol import PING, decode, encode_answer
+from .protocol import HELLO, PING, SUBPROTOCOL, Event, decode, encode, encode_answer
 from .registry import registry
 from .sessions import load_session
 
@@ -53,10 +54,18 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
     Args:
         namespace: whose handlers, hooks and rooms its connections have.
         allowed_origins: what the setting ``ALLOWED_ORIGINS`` may be, for this route alone.
+        trailing_delimiter: write the second delimiter of frames without data too, for browser clients of the
+            reference, which refuse frames of two parts.
     """
 
-    def __init__(self, namespace: str = "default", allowed_origins: str | Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        namespace: str = "default",
+        allowed_origins: str | Sequence[str] | None = None,
+        trailing_delimiter: bool = False,
+    ) -> None:
         self.namespace = namespace
+        self.trailing_delimiter = trailing_delimiter
         self.allowed_origins = allowed_origins
 
     async def __call__(self, scope: dict[str, Any], receive: _Receive, send: _Send) -> None:
@@ -72,6 +81,8 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
                 await self._refuse(scope, send)
             return
         hub = serving_hub()
+        if self.trailing_delimiter:
+            send = _with_trailing_delimiter(send)
         hub.report, hub.accompany = _report_to_hooks, check_users_forever
         async with hub.serving():
             await load_session(scope.get("session"))
@@ -165,6 +176,8 @@ class _Served:
                 event = decode(data)
                 if event.is_ack:
                     connection.resolve(event)
+                elif event.is_failure and connection.speaks_extensions:
+                    connection.fail(event)
                 elif event.name == PING and event.ack_id:
                     connection.deliver(encode_answer(event))
                 else:
@@ -175,6 +188,7 @@ class _Served:
                 # The reference's words: its limit reads one byte further, to tell too large from just fitting.
                 self._fail(1009, error, f"read limited at {self._max_size + 1} bytes")
             except TooManyEvents as error:
+                dispatcher.refuse(event, error)
                 self._fail(1008, error, "too many events")
 
     async def _connect(self) -> None:
@@ -211,7 +225,11 @@ class _Served:
             if self._gate.is_closing:
                 return  # meanwhile the client has gone, or the session
             try:
-                await self._gate.accept(headers=headers)
+                if self._connection.speaks_extensions:
+                    greeting = encode(Event(HELLO, 0, json.dumps({"id": self._connection.id})))
+                    await self._gate.accept(SUBPROTOCOL, headers, greeting)
+                else:
+                    await self._gate.accept(None, headers)
             except Exception as error:  # servers raise what they like once the peer is gone
                 logger.debug("Connection %s was gone before its accept: %r", self._connection.id, error)
                 self._connection.lose(Disconnect(1006, "gone before the accept"))
@@ -300,6 +318,16 @@ class _Served:
                 await self._dispatcher.disconnect()
         except TimeoutError as error:
             await self._dispatcher.report(error, f"its on_disconnect hooks, which have {_DISCONNECT_LIMIT:g} s")
+
+
+def _with_trailing_delimiter(send: _Send) -> _Send:
+    async def send_delimited(message: dict[str, Any]) -> None:
+        text = message.get("text")
+        if text is not None and text.count("||") == 1:
+            message = {**message, "text": f"{text}||"}
+        await send(message)
+
+    return send_delimited
 
 
 async def _report_to_hooks(namespace: str, error: Exception) -> None:

@@ -19,9 +19,18 @@ from typing import Any
 
 from .conf import get_settings
 from .connection import Connection
-from .exceptions import AckTimeout, ConnectionClosed, InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
+from .exceptions import (
+    AckTimeout,
+    ConnectionClosed,
+    EventFailed,
+    InvalidFrame,
+    MessageTooLarge,
+    ProtocolError,
+    TooManyEvents,
+)
+from .failures import failure_of
 from .payload import to_text
-from .protocol import Event, encode_answer
+from .protocol import Event, encode_answer, encode_failure
 from .registry import Handler, Namespace
 from .threads import keep_database_fresh, run_handler, run_hook
 
@@ -32,7 +41,7 @@ logger = logging.getLogger(__name__)
 # How long an on_error hook may take, in seconds: nothing else waits for it without a limit.
 _ERROR_LIMIT = 5.0
 # What a peer or the network did is no fault of the code here: no traceback.
-_EXPECTED = (AckTimeout, ConnectionClosed, InvalidFrame, MessageTooLarge, TooManyEvents)
+_EXPECTED = (AckTimeout, ConnectionClosed, EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents)
 
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
@@ -127,7 +136,7 @@ class Dispatcher:
 
     async def _handle(self, item: Event | ProtocolError) -> None:
         # One flat coroutine keeps its own books: a done callback per event costs more than it is worth.
-        is_saving = False
+        is_saving = has_returned = False
         try:
             if isinstance(item, ProtocolError):
                 await self.report(item, "a frame it sent")
@@ -141,6 +150,7 @@ class Dispatcher:
                 result = await handler.function(self._connection, item)
             else:
                 result = await _call(handler, run_handler, self._connection, item)
+            has_returned = True
             if self._connection.has_unsaved:
                 is_saving = True
                 await self._connection.save()
@@ -154,6 +164,8 @@ class Dispatcher:
             await self.report(error, f"event {name[:80]!r}")
             if not is_saving:
                 await self.save()
+            if isinstance(item, Event):
+                await self._answer_failure(item, error, has_returned=has_returned)
         finally:
             self._tasks.discard(asyncio.current_task())
             self._running -= 1
@@ -163,7 +175,20 @@ class Dispatcher:
             if self._queue and self._running < self._max_running:
                 self._start_task(self._handle(self._queue.popleft()))
 
+    def refuse(self, event: Event, error: TooManyEvents) -> None:
+        """Tell a client that speaks the extensions that its event is one too many."""
+        if event.ack_id and self._connection.speaks_extensions:
+            self._connection.deliver(encode_failure(event, failure_of(error)))
+
+    async def _answer_failure(self, event: Event, error: BaseException, *, has_returned: bool) -> None:
+        if event.ack_id and self._connection.speaks_extensions:
+            # What a handler returned, and JSON cannot hold, is no fault of the event's payload.
+            failure = failure_of(error, is_payload_of_event=not has_returned)
+            await self._connection.answer(encode_failure(event, failure))
+
     async def _handle_unknown(self, event: Event) -> object:
+        if not self._handlers.on_unknown_event and self._connection.speaks_extensions:
+            raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")
         answer: object = None
         for hook in self._handlers.on_unknown_event:
             # It may wait for acks as a handler may, so it takes a handler's thread.

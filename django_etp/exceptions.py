@@ -9,6 +9,7 @@
     │   └── TooManyEvents           a peer sent more events than MAX_QUEUED_EVENTS lets wait
     ├── InvalidPayload              data that is not JSON where JSON was expected, or cannot become JSON
     ├── InvalidRoomName             a room name that is not text, or too long
+    ├── EventFailed                 the peer says why an event has no answer; raise it in a handler to say so
     ├── AckTimeout                  no answer in time; also a TimeoutError
     ├── ConnectionClosed            the connection is gone, or was closed before the answer came
     ├── RejectConnection            raised by on_connect hooks to refuse a connection
@@ -26,6 +27,7 @@ __all__ = [
     "ConnectionClosed",
     "EtpError",
     "EventAlreadyRegistered",
+    "EventFailed",
     "IncompleteAnswer",
     "InvalidCloseCode",
     "InvalidEventName",
@@ -76,6 +78,24 @@ class InvalidPayload(EtpError):
 
 class InvalidRoomName(EtpError):
     """A room name that is not text of at most 1,000 characters."""
+
+
+class EventFailed(EtpError):
+    """An event failed at the peer; raise it in a handler to tell a peer that speaks ``etp.ext.v1``.
+
+    Attributes:
+        code: ``handler_error``, ``unknown_event``, ``invalid_payload``, ``permission_denied``, ``rate_limited``,
+            ``too_many_events``, or one of the application's own.
+        message: a sentence for people.
+    """
+
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}" if self.message else self.code
 
 
 class AckTimeout(EtpError, TimeoutError):

@@ -62,8 +62,10 @@ class Gate:
         self.is_open = False
         self.is_closing = False
 
-    async def accept(self, subprotocol: str | None = None, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        """Accept the handshake, then let go what waits."""
+    async def accept(
+        self, subprotocol: str | None = None, headers: Sequence[tuple[bytes, bytes]] = (), greeting: str = ""
+    ) -> None:
+        """Accept the handshake, then let go what waits, behind the greeting where there is one."""
         message: dict[str, Any] = {"type": "websocket.accept", "subprotocol": subprotocol}
         if headers:
             message["headers"] = list(headers)
@@ -73,6 +75,9 @@ class Gate:
         finally:
             self._is_writing = False
         self.is_open = not self.is_closing
+        if greeting and self.is_open:
+            self._outbox.appendleft(greeting)
+            self._bytes += len(greeting)
         self._start_writing()
 
     def write(self, frame: str) -> None:

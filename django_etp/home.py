@@ -24,12 +24,14 @@ from channels.layers import InMemoryChannelLayer, channel_layers
 from .actions import answer
 from .conf import get_settings
 from .hub import Hub
+from .loops import end_tasks
 
 __all__ = ["home_hub", "serving_hub"]
 
 logger = logging.getLogger(__name__)
 
 _STOP_LIMIT = 7.0
+_END_LIMIT = 1.0
 
 _serving: dict[asyncio.AbstractEventLoop, Hub] = {}
 _lone: "_LonePublisher | None" = None
@@ -116,10 +118,7 @@ class _LonePublisher:
 
     async def _stop(self) -> None:
         await self.hub.stop()
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(asyncio.all_tasks() - {asyncio.current_task()}, _END_LIMIT)
 
 
 def _lone_publisher() -> _LonePublisher:

@@ -18,6 +18,7 @@ from channels.layers import channel_layers
 from .envelope import Message
 from .exceptions import LayerUnavailable
 from .inbox import read_channel
+from .loops import end_tasks
 
 __all__ = ["Layers"]
 
@@ -48,7 +49,7 @@ class Layers:
     def group_expiry(self) -> float | None:
         """After how many seconds the layer forgets who is in a group; ``None`` where it does not, or does not tell."""
         expiry = getattr(self._sending, "group_expiry", None)
-        return expiry if isinstance(expiry, int | float) else None
+        return expiry if isinstance(expiry, int | float) and expiry > 0 else None
 
     # Hearing
 
@@ -110,10 +111,7 @@ class Layers:
     async def close(self) -> None:
         """Give all up, within a bounded time. What is sent nevertheless opens connections of its own."""
         readers, self._readers = self._readers, []
-        for reader in readers:
-            reader.cancel()
-        if readers:
-            await asyncio.wait(readers, timeout=_CLOSE_LIMIT)
+        await end_tasks(readers, _CLOSE_LIMIT)
         self.traffic_channel = self.control_channel = ""
         await asyncio.gather(*(_close(layer) for layer in (self._sending, self._traffic, self._control)))
 

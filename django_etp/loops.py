@@ -6,13 +6,13 @@ Every wait across threads has a limit, and ends when the loop it waits on ends.
 import asyncio
 import concurrent.futures
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from .exceptions import LayerUnavailable, SyncCallInEventLoop
 
-__all__ = ["arun_on", "refuse_in_event_loop", "run_on"]
+__all__ = ["arun_on", "end_tasks", "refuse_in_event_loop", "run_on"]
 
 _T = TypeVar("_T")
 
@@ -20,6 +20,22 @@ _T = TypeVar("_T")
 _CALL_LIMIT = 10.0
 # A loop can end without failing what was handed to it, so waiting threads look after it now and then.
 _LOOK_AFTER_LOOP = 0.25
+# How long a cancelled task may take to clean up before it is cancelled again, in seconds.
+_CANCEL_AGAIN = 0.4
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]], limit: float) -> None:
+    """Cancel tasks until they have ended, or ``limit`` seconds have passed.
+
+    Once is not enough: until Python 3.12 ``asyncio.wait_for()``, which redis-py uses, can swallow a cancellation.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + limit
+    pending = set(tasks)
+    while pending and (left := deadline - loop.time()) > 0:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=min(left, _CANCEL_AGAIN))
 
 
 def refuse_in_event_loop(name: str) -> None:

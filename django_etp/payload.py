@@ -11,8 +11,8 @@ from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 
 from .conf import get_settings
-from .exceptions import InvalidEventName, InvalidPayload
-from .protocol import RESERVED_PREFIX, Event, encode
+from .exceptions import InvalidPayload
+from .protocol import Event, check_event_name, encode
 
 __all__ = ["to_frame", "to_text"]
 
@@ -48,8 +48,7 @@ def to_frame(name: str, data: object = None, ack_id: int = 0) -> str:
         InvalidEventName: the name is no event name, or starts with ``__``, which ETP reserves.
         InvalidPayload: the data cannot become wire text.
     """
-    if isinstance(name, str) and name.startswith(RESERVED_PREFIX):
-        raise InvalidEventName(f"Event names that start with '__' are reserved, got {name[:60]!r}. Rename the event.")
+    check_event_name(name)
     return encode(Event(name, ack_id, to_text(data)))
 
 

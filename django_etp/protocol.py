@@ -6,6 +6,7 @@ Rules kept here:
 - Empty data and absent data are one and the same; encoding leaves the second delimiter out.
 - ``ackId`` is a signed 64-bit decimal number: an optional sign, then ASCII digits. 0 wants no answer.
 - A frame whose name starts with ``__ack_`` is an answer, matched by its number alone.
+- With a peer that speaks ``etp.ext.v1``, a name that starts with ``__err_`` is the failure of the event of that number.
 - ``decode`` raises nothing but ``InvalidFrame``; ``decode(encode(event)) == event`` for all that ``encode`` accepts.
 
 No Django, no asyncio, no clock: server and client share this module.
@@ -16,11 +17,29 @@ import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from .exceptions import InvalidEventName, InvalidFrame, InvalidPayload
+from .exceptions import EventFailed, InvalidEventName, InvalidFrame, InvalidPayload
 
-__all__ = ["ACK_PREFIX", "PING", "RESERVED_PREFIX", "Event", "decode", "encode", "encode_answer"]
+__all__ = [
+    "ACK_PREFIX",
+    "FAILURE_PREFIX",
+    "HELLO",
+    "PING",
+    "RESERVED_PREFIX",
+    "SUBPROTOCOL",
+    "Event",
+    "check_event_name",
+    "decode",
+    "encode",
+    "encode_answer",
+    "encode_failure",
+    "read_failure",
+]
 
+# The WebSocket subprotocol of the extensions: failures and the greeting.
+SUBPROTOCOL = "etp.ext.v1"
 ACK_PREFIX = "__ack_"
+FAILURE_PREFIX = "__err_"
+HELLO = "__hello"
 RESERVED_PREFIX = "__"
 PING = "__ping"
 
@@ -53,6 +72,11 @@ class Event:
     def is_ack(self) -> bool:
         """Whether this is an answer to an event rather than an event."""
         return self.name.startswith(ACK_PREFIX)
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether this is the failure of an event, between peers that speak the extensions."""
+        return self.name.startswith(FAILURE_PREFIX)
 
     def json(self) -> Any:
         """Return the data parsed as JSON (RFC 8259).
@@ -118,6 +142,37 @@ def encode_answer(event: Event, data: str = "") -> str:
     """
     _check_data(data)
     return f"{ACK_PREFIX}{event.name}||{event.ack_id}||{data}" if data else f"{ACK_PREFIX}{event.name}||{event.ack_id}"
+
+
+def encode_failure(event: Event, failure: EventFailed) -> str:
+    """Return the frame that says why ``event`` has no answer; only for a peer that speaks the extensions."""
+    # ASCII: what a message quotes need not be valid Unicode.
+    data = json.dumps({"code": failure.code, "message": failure.message}, separators=(",", ":"))
+    return f"{FAILURE_PREFIX}{event.name}||{event.ack_id}||{data}"
+
+
+def read_failure(event: Event) -> EventFailed:
+    """Return what a failure frame says; one that says nothing understandable has the code ``handler_error``."""
+    try:
+        content = event.json()
+    except InvalidPayload:
+        content = None
+    if not isinstance(content, dict):
+        content = {}
+    return EventFailed(str(content.get("code", "handler_error")), str(content.get("message", "")))
+
+
+def check_event_name(name: object) -> None:
+    """Check a name that an application gives to an event.
+
+    Raises:
+        InvalidEventName: ETP cannot carry it, or reserves it.
+    """
+    if not isinstance(name, str):
+        raise InvalidEventName(f"An event name must be str, got {type(name).__name__}.")
+    if name.startswith(RESERVED_PREFIX):
+        raise InvalidEventName(f"Event names that start with '__' are reserved, got {_cut(name)}. Rename the event.")
+    _check_name(name)
 
 
 def _text(message: bytes) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 
 from .envelope import Frame, Numbers, RoomMessage, pack
 from .exceptions import LayerUnavailable
+from .loops import end_tasks
 
 __all__ = ["Publisher"]
 
@@ -30,6 +31,7 @@ _MAX_BATCH_FRAMES = 500
 _MAX_BATCH_BYTES = 256 * 1024
 _MAX_WAITING_FRAMES = 10_000
 _MAX_WAITING_BYTES = 16 * 1024 * 1024
+_TELL_LIMIT = 1.0
 _SENDS_AT_ONCE = 32
 _SEND_LIMIT = 3.0
 _RETRY_AFTER = 0.2
@@ -118,8 +120,8 @@ class Publisher:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_SEND_LIMIT)
         if self._teller is not None:
-            self._teller.cancel()
-            self._teller = None
+            teller, self._teller = self._teller, None
+            await end_tasks([teller], _TELL_LIMIT)
         if self._forgetting is not None:
             self._forgetting.cancel()
             self._forgetting = None

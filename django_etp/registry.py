@@ -24,7 +24,7 @@ from django.utils.module_loading import autodiscover_modules
 
 from .conf import get_settings
 from .exceptions import EventAlreadyRegistered, InvalidEventName
-from .protocol import RESERVED_PREFIX, Event, encode
+from .protocol import check_event_name
 
 __all__ = [
     "Handler",
@@ -185,9 +185,7 @@ class Registry:
 def _check_event_name(name: object) -> None:
     if not isinstance(name, str):
         raise InvalidEventName(f'etp_event takes the name of the event, as in @etp_event("hello"); got {name!r:.80}.')
-    if name.startswith(RESERVED_PREFIX):
-        raise InvalidEventName(f"Event names that start with '__' are reserved, got {name!r:.80}. Rename the event.")
-    encode(Event(name))
+    check_event_name(name)
 
 
 def _handler(function: Callable[..., Any]) -> Handler:

@@ -16,18 +16,20 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from importlib import import_module
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase, UpdateError
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
-from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core.management.base import CommandError
 from django.core.signals import setting_changed
 from django.db import router, transaction
 from django.db.models import F, QuerySet
 from django.dispatch import receiver
 from django.utils import timezone
+
+if TYPE_CHECKING:
+    from django.contrib.sessions.base_session import AbstractBaseSession
 
 __all__ = [
     "DATA_KEY",
@@ -131,7 +133,7 @@ def _patch_row(store: DatabaseStore, change: Change) -> bool:
     return True
 
 
-def _living(store: DatabaseStore, **conditions: Any) -> QuerySet[AbstractBaseSession]:
+def _living(store: DatabaseStore, **conditions: Any) -> "QuerySet[AbstractBaseSession]":
     rows = store.model.objects.using(router.db_for_write(store.model))
     return rows.filter(expire_date__gt=timezone.now(), **conditions)
 

@@ -59,9 +59,13 @@ class Subscriptions:
         """The groups that should be heard, those first that were wanted first."""
         return tuple(self._wanted)
 
+    def want(self, *groups: str) -> None:
+        """Take note of groups to be heard; whatever joins groups next, or again, joins them."""
+        self._wanted.update(dict.fromkeys(groups))
+
     async def join(self, group: str) -> None:
         """Hear a group; waits until the layer confirms, or 2 s: a layer that is down is joined when it is back."""
-        self._wanted[group] = None
+        self.want(group)
         if group in self._confirmed and group not in self._to_do and group not in self._under_way:
             return
         self._do(group)

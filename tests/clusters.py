@@ -56,8 +56,8 @@ class Member:
         async with asyncio.timeout(timeout):
             await asyncio.wait([self._reading])
 
-    async def close(self) -> None:
-        await self._peer.close()
+    async def close(self, code: int = 1000) -> None:
+        await self._peer.close(code)
         await asyncio.wait([self._reading])
 
     async def _read(self) -> None:

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -52,7 +53,7 @@ def start_postgres() -> Iterator[dict[str, Any]]:
                 "PORT": port,
             }
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # not waiting for clients
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=5)
             process.kill()

@@ -17,6 +17,7 @@ PARENTS = {
     "TooManyEvents": "ProtocolError",
     "InvalidPayload": "EtpError",
     "InvalidRoomName": "EtpError",
+    "EventFailed": "EtpError",
     "AckTimeout": "EtpError",
     "ConnectionClosed": "EtpError",
     "RejectConnection": "EtpError",

@@ -232,6 +232,16 @@ async def test_join_again_joins_all_that_is_wanted_and_tells_of_each():
 
 
 @hurried
+async def test_wanted_is_joined_when_all_is_joined_again():
+    layer = Layer()
+    layer.subscriptions.want("a", "b")
+    assert layer.calls == []
+    layer.subscriptions.join_again()
+    await layer.subscriptions.settle(5)
+    assert layer.members == {"a", "b"}
+
+
+@hurried
 async def test_thousand_groups_joined_and_left_leave_nothing_behind():
     layer = Layer()
     for number in range(1000):

@@ -21,6 +21,9 @@ from tests.servers import ROOT, Server
 
 NAMESPACE_PATH = "/visits/"
 
+# Writers need not wait for the disk.
+_SQLITE_OPTIONS = {"timeout": 30, "init_command": "PRAGMA synchronous=OFF"}
+
 
 def settings_for(database: Mapping[str, Any], engine: str = "db", **more: Any) -> dict[str, Any]:
     """Return settings of the reference server with logins, on this database and session engine."""
@@ -40,7 +43,7 @@ def settings_for(database: Mapping[str, Any], engine: str = "db", **more: Any) -
 
 def sqlite(path: Path) -> dict[str, Any]:
     """Return Django's settings for a SQLite file."""
-    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path), "OPTIONS": {"timeout": 30}}
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path), "OPTIONS": _SQLITE_OPTIONS}
 
 
 def run_django(settings: Mapping[str, Any], *command: str) -> str:
@@ -61,7 +64,7 @@ def run_django(settings: Mapping[str, Any], *command: str) -> str:
 
 
 def make_sqlite(path: Path) -> None:
-    """Make a SQLite file with all tables, which writers need not wait for the disk for."""
+    """Make a SQLite file with all tables."""
     run_django(settings_for(sqlite(path)), "migrate", "-v0")
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA journal_mode=WAL")

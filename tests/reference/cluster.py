@@ -5,7 +5,17 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 from uuid import UUID
 
-from django_etp import Connection, Event, MessagesLost, etp_event, on_connect, on_error, rooms
+from django_etp import (
+    Connection,
+    Disconnect,
+    Event,
+    MessagesLost,
+    etp_event,
+    on_connect,
+    on_disconnect,
+    on_error,
+    rooms,
+)
 from tests.reference.exercise import NAMESPACE, aexercise_all, exercise_all
 
 cluster = rooms.of(NAMESPACE)
@@ -16,6 +26,13 @@ lost: list[list[Any]] = []
 async def join_what_the_query_names(connection: Connection) -> None:
     names = connection.scope["query_string"].decode()
     await connection.ajoin(*[name for name in names.split(",") if name])
+
+
+@on_disconnect(namespace=NAMESPACE)
+async def say_farewell(connection: Connection, disconnect: Disconnect) -> None:
+    """Tell the room "farewells" of its members that go."""
+    if "farewells" in connection.rooms:
+        await cluster.aemit("farewells", f"farewell-{connection.id}")
 
 
 @on_error(namespace=NAMESPACE)

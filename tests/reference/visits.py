@@ -10,6 +10,9 @@ NAMESPACE = "visits"
 
 visits = rooms.of(NAMESPACE)
 
+# The names of the users whose handshakes wait.
+in_handshakes: list[str] = []
+
 
 @on_connect(namespace=NAMESPACE)
 async def do_as_the_query_says(connection: Connection) -> None:
@@ -17,7 +20,11 @@ async def do_as_the_query_says(connection: Connection) -> None:
     query = {key: values[0] for key, values in parse_qs(connection.scope["query_string"].decode()).items()}
     if "name" in query:
         connection.data["name"] = query["name"]
-    await asyncio.sleep(float(query.get("wait", 0)))
+    in_handshakes.append(connection.user.get_username())
+    try:
+        await asyncio.sleep(float(query.get("wait", 0)))
+    finally:
+        in_handshakes.remove(connection.user.get_username())
 
 
 @etp_event("id", namespace=NAMESPACE)
