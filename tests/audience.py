@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any
@@ -50,15 +50,15 @@ class Listener:
 
     async def hear(self, *expected: tuple[str, str], timeout: float = WAIT) -> None:
         """Wait for as many events as expected, and fail where they are others."""
-        await self.hear_all_of(len(expected), timeout=timeout)
+        await self.hear_until(lambda: len(self.heard) >= len(expected), timeout=timeout)
         assert self.heard == list(expected)
         self.heard.clear()
 
-    async def hear_all_of(self, events: int, *, timeout: float = WAIT) -> None:
-        """Wait until it has heard so many events, but not longer than `timeout` seconds."""
+    async def hear_until(self, holds: Callable[[], bool], *, timeout: float = WAIT) -> None:
+        """Wait until something holds of what it has heard, but not longer than `timeout` seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while len(self.heard) < events:
+                while not holds():
                     self._has_news.clear()
                     await self._has_news.wait()
 

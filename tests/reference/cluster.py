@@ -75,6 +75,15 @@ async def burst(connection: Connection, event: Event) -> int:
     return int(count)
 
 
+@etp_event("heavy", namespace=NAMESPACE)
+async def heavy(connection: Connection, event: Event) -> int:
+    """Emit [room, size, count]: events with so many characters."""
+    room, size, count = event.json()
+    for number in range(count):
+        await cluster.aemit(room, "heavy", f"{number}:".ljust(size, "x"))
+    return int(count)
+
+
 @etp_event("call", namespace=NAMESPACE)
 async def call(connection: Connection, event: Event) -> Any:
     """Call [name, arguments, keywords] of the rooms API, and return what it returned or raised."""
