@@ -6,7 +6,7 @@ Rules kept here:
   sender stays, and a burst costs few round trips and little of the layer's capacity.
 - ``publish`` returns when the layer took the frame, and raises ``LayerUnavailable`` where it did not confirm.
 - A send has 3 s, and one retry under the same number: receivers drop duplicates. Few are under way at once, whatever
-  the number of groups: a broker's client has its limits, too.
+  the number of groups: a broker's client has its limits, too. What waits behind others is given up after 7 s in all.
 - What waits is bounded.
 - The last number of a stream that went quiet is told again and again for a while, so that receivers notice what they
   missed at its end.
@@ -35,6 +35,8 @@ _TELL_LIMIT = 1.0
 _SENDS_AT_ONCE = 32
 _SEND_LIMIT = 3.0
 _RETRY_AFTER = 0.2
+# How long a frame may take in all, with its waiting behind others, in seconds.
+_PUBLISH_LIMIT = 7.0
 # When the last number of a quiet stream is told, in seconds after its last message.
 _TELL_AFTER = (0.2, 1.0, 5.0, 10.0, 20.0, 30.0)
 _TELL_EVERY = 0.1
@@ -49,12 +51,14 @@ _Send = Callable[[str, dict[str, Any]], Coroutine[Any, Any, None]]
 class _Batch:
     """Frames that go to one group in one message."""
 
-    __slots__ = ("bytes", "done", "frames")
+    __slots__ = ("bytes", "done", "due_at", "frames")
 
     def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
         self.frames: list[str | list[Any]] = []
         self.bytes = 0
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.due_at = loop.time() + _PUBLISH_LIMIT
+        self.done: asyncio.Future[None] = loop.create_future()
 
     def has_room(self, size: int) -> bool:
         return not self.frames or (len(self.frames) < _MAX_BATCH_FRAMES and self.bytes + size <= _MAX_BATCH_BYTES)
@@ -178,11 +182,16 @@ class Publisher:
         self._forget_later()
 
     async def _send_batch(self, group: str, lane: _Lane, batch: _Batch) -> None:
-        lane.number += 1
-        message = pack(RoomMessage(group, lane.stream, lane.born, lane.number, lane.frames, batch.frames))
-        lane.frames += len(batch.frames)
         try:
-            await self._confirm(group, message)
+            if asyncio.get_running_loop().time() >= batch.due_at:
+                # It never leaves this process, and takes no number: nobody will miss it.
+                raise LayerUnavailable(
+                    f"An event waited {_PUBLISH_LIMIT:g} s for those before it, and was not sent to other processes."
+                )
+            lane.number += 1
+            message = pack(RoomMessage(group, lane.stream, lane.born, lane.number, lane.frames, batch.frames))
+            lane.frames += len(batch.frames)
+            await self._confirm(group, message, batch.due_at)
         except LayerUnavailable as error:
             batch.done.set_exception(error)
             batch.done.exception()  # its senders may all be gone
@@ -196,15 +205,16 @@ class Publisher:
         self._waiting_frames -= len(batch.frames)
         self._waiting_bytes -= batch.bytes
 
-    async def _confirm(self, group: str, message: dict[str, Any]) -> None:
+    async def _confirm(self, group: str, message: dict[str, Any], due_at: float) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(_SEND_LIMIT), self._slots:
+            async with asyncio.timeout_at(min(loop.time() + _SEND_LIMIT, due_at)), self._slots:
                 return await self._send(group, message)
         except Exception as error:
             logger.info("A send to the channel layer failed and is tried again: %r", error)
         await asyncio.sleep(_RETRY_AFTER)
         try:
-            async with asyncio.timeout(_SEND_LIMIT), self._slots:
+            async with asyncio.timeout_at(min(loop.time() + _SEND_LIMIT, due_at)), self._slots:
                 await self._send(group, message)
         except Exception as error:
             raise LayerUnavailable(

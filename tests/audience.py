@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any
@@ -50,13 +50,17 @@ class Listener:
 
     async def hear(self, *expected: tuple[str, str], timeout: float = WAIT) -> None:
         """Wait for as many events as expected, and fail where they are others."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                while len(self.heard) < len(expected):
-                    self._has_news.clear()
-                    await self._has_news.wait()
+        await self.hear_until(lambda: len(self.heard) >= len(expected), timeout=timeout)
         assert self.heard == list(expected)
         self.heard.clear()
+
+    async def hear_until(self, holds: Callable[[], bool], *, timeout: float = WAIT) -> None:
+        """Wait until something holds of what it has heard, but not longer than `timeout` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while not holds():
+                    self._has_news.clear()
+                    await self._has_news.wait()
 
     async def expect_close(self, *, timeout: float = WAIT) -> tuple[int, str]:
         """Return the code and reason with which the server closed: 1006 where it sent no close frame."""

@@ -9,7 +9,8 @@ import selectors
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from types import TracebackType
 
@@ -51,7 +52,7 @@ class Peer:
     @property
     def texts(self) -> list[str]:
         """The text messages received so far."""
-        return [payload.decode() for opcode, payload in frames(self.received) if opcode == _TEXT]
+        return texts(self.received)
 
     @property
     def close_code(self) -> int | None:
@@ -117,15 +118,25 @@ class Crowd:
         self.vanish()
         self._selector.close()
 
-    def connect(self, server: Server, paths: list[str], *, timeout: float = 60) -> list[Peer]:
-        """Open a connection to each path, all at once, and wait until all are accepted."""
+    def begin(self, server: Server, paths: Sequence[str]) -> list[Peer]:
+        """Begin to open a connection to each path, all at once."""
         peers = [Peer(server, path) for path in paths]
         self.peers += peers
         for peer in peers:
             self._selector.register(peer, selectors.EVENT_WRITE)
-        self.wait_for(lambda: all(peer.status for peer in peers), timeout=timeout)
-        assert {peer.status for peer in peers} <= {101}, {peer.status for peer in peers}
         return peers
+
+    def connect(self, server: Server, paths: Sequence[str], *, timeout: float = 60) -> list[Peer]:
+        """Open a connection to each path, all at once, and wait until all are accepted."""
+        peers = self.begin(server, paths)
+        self.wait_for(lambda: all(peer.status or peer.is_ended for peer in peers), timeout=timeout)
+        assert Counter(peer.status for peer in peers) == {101: len(peers)}
+        return peers
+
+    def read_for(self, seconds: float) -> None:
+        """Read for all peers for so many seconds."""
+        until = time.monotonic() + seconds
+        self.wait_for(lambda: time.monotonic() >= until, timeout=seconds + 60)
 
     def wait_for(self, holds: Callable[[], bool], *, timeout: float = 60, interval: float = 0.05) -> None:
         """Read for all peers until `holds` does; it is asked every `interval` seconds."""
@@ -177,6 +188,11 @@ def frames(data: bytes | bytearray) -> Iterator[tuple[int, bytes]]:
             return
         yield view[at] & 0x0F, bytes(view[start : start + size])
         at = start + size
+
+
+def texts(data: bytes | bytearray) -> list[str]:
+    """Return the text messages in what a server sent."""
+    return [payload.decode() for opcode, payload in frames(data) if opcode == _TEXT]
 
 
 def text_frame(text: str) -> bytes:

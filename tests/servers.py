@@ -172,14 +172,31 @@ def start_server(
     process; `options` are further arguments of the server's command line; `port` is one from `held_port`, for a server
     that is to come back under the same address. The process is ended in any case.
     """
+    command = [argument.format(port=port) for argument in COMMANDS[kind]]
+    with start_process(kind, [*command, *options, application], env=env, settings=settings) as server:
+        yield server
+
+
+@contextmanager
+def start_process(
+    kind: str,
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    ready: str | re.Pattern[str] = _READY,
+) -> Iterator[Server]:
+    """Run `python -m` with `command` until the block ends; it is there once its log says `ready`. See start_server().
+
+    A number that `ready` captures is its port.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     environment |= {"PYTHONUNBUFFERED": "1", "REFERENCE_SETTINGS": json.dumps(dict(settings or {}))} | dict(env or {})
-    command = [argument.format(port=port) for argument in COMMANDS[kind]]
     with tempfile.TemporaryDirectory(prefix="etp-server-") as directory:
         log_path = Path(directory) / "log"
         with log_path.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *command, *options, application],
+                [sys.executable, "-m", *command],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -189,7 +206,8 @@ def start_server(
             )
         server = Server(kind, process, log_path)
         try:
-            server.port = int(server.wait_for_log(_READY)[1])
+            if found := server.wait_for_log(ready).groups():
+                server.port = int(found[0])
             yield server
         except BaseException:
             process.kill()

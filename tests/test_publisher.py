@@ -154,6 +154,32 @@ async def test_layer_that_hangs_is_told_to_every_sender_within_7_s():
 
 
 @hurried
+async def test_layer_that_hangs_is_told_within_7_s_to_those_who_wait_behind_others():
+    layer = Layer()
+    layer.is_open.clear()
+    emits = []
+    for number in range(100):
+        emits.append(asyncio.ensure_future(seconds(layer.emit("room", str(number)))))
+        await asyncio.sleep(0.5)
+    assert max(await asyncio.gather(*emits)) < 7.5
+
+
+@hurried
+async def test_what_was_given_up_unsent_takes_no_number():
+    layer = Layer()
+    layer.is_open.clear()
+    emits = [asyncio.ensure_future(layer.emit("room", "sent"))]
+    await asyncio.sleep(0)
+    emits += [asyncio.ensure_future(layer.emit("room", "x" * 200_000)) for _ in range(3)]  # a message each
+    await asyncio.wait(emits)
+    assert {type(emit.exception()) for emit in emits} == {LayerUnavailable}
+    layer.is_open.set()
+    await layer.emit("room", "later")
+    # The second was sent, for a moment; the two behind it never were.
+    assert [(message["number"], message["frames_before"]) for message in layer.sent] == [(3, 2)]
+
+
+@hurried
 async def test_numbers_go_on_after_a_failure():
     layer = Layer()
     await layer.emit("room", "1")

@@ -16,8 +16,7 @@ from django_etp import (
     on_error,
     rooms,
 )
-
-NAMESPACE = "cluster"
+from tests.reference.exercise import NAMESPACE, aexercise_all, exercise_all
 
 cluster = rooms.of(NAMESPACE)
 lost: list[list[Any]] = []
@@ -76,6 +75,15 @@ async def burst(connection: Connection, event: Event) -> int:
     return int(count)
 
 
+@etp_event("heavy", namespace=NAMESPACE)
+async def heavy(connection: Connection, event: Event) -> int:
+    """Emit [room, size, count]: events with so many characters."""
+    room, size, count = event.json()
+    for number in range(count):
+        await cluster.aemit(room, "heavy", f"{number}:".ljust(size, "x"))
+    return int(count)
+
+
 @etp_event("call", namespace=NAMESPACE)
 async def call(connection: Connection, event: Event) -> Any:
     """Call [name, arguments, keywords] of the rooms API, and return what it returned or raised."""
@@ -96,6 +104,16 @@ def call_sync(connection: Connection, event: Event) -> Any:
     except Exception as error:
         return {"error": type(error).__name__, "answer": plain(getattr(error, "answer", None))}
     return {"result": plain(result)}
+
+
+@etp_event("exercise", namespace=NAMESPACE)
+async def do_exercise(connection: Connection, event: Event) -> Any:
+    return await aexercise_all(**event.json())
+
+
+@etp_event("exercise_sync", namespace=NAMESPACE)
+def do_exercise_sync(connection: Connection, event: Event) -> Any:
+    return exercise_all(**event.json())
 
 
 @etp_event("lost", namespace=NAMESPACE)

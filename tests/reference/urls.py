@@ -7,5 +7,7 @@ from tests.reference import views
 urlpatterns = [
     path("visits/", include("tests.reference.visits_views")),
     path("process/", views.process),
+    path("exercise/", views.exercise),
+    path("exercise-async/", views.exercise_async),
     path("record/<str:name>/", views.peer_record),
 ]

@@ -9,6 +9,7 @@ from django.http import HttpRequest, JsonResponse
 
 from django_etp import rooms
 from tests.reference import misbehaving
+from tests.reference.exercise import aexercise_all, exercise_all
 
 
 async def process(request: HttpRequest) -> JsonResponse:
@@ -42,3 +43,13 @@ async def process(request: HttpRequest) -> JsonResponse:
 async def peer_record(request: HttpRequest, name: str) -> JsonResponse:
     """Return what hooks were told about the peers of this name, in order."""
     return JsonResponse({"record": misbehaving.record.get(name, [])})
+
+
+def exercise(request: HttpRequest) -> JsonResponse:
+    """Do the exercise for the names in the query."""
+    return JsonResponse(exercise_all(**request.GET.dict()))
+
+
+async def exercise_async(request: HttpRequest) -> JsonResponse:
+    """Do the exercise for the names in the query."""
+    return JsonResponse(await aexercise_all(**request.GET.dict()))
