@@ -160,6 +160,18 @@ async def test_without_a_database(etp_communicator, etp_registry, turn):
         assert etp_registry.namespace("default").events == {}
 
 
+@pytest.mark.parametrize("turn", [1, 2])
+async def test_without_a_database_or_the_fixture(etp_registry, turn):
+    @etp_event("touch")
+    def touch(connection, event):
+        connection.data["seat"] = connection.session["seat"] = 1
+        return connection.user.is_anonymous
+
+    for user in (None, User(username="ann")):
+        async with EtpCommunicator(user=user) as client:
+            assert (await client.emit_with_ack("touch")).json() is (user is None)
+
+
 @pytest.mark.usefixtures("etp_registry")
 class DjangoTests:
     async def test_async(self):
@@ -188,7 +200,7 @@ def test_what_is_left(db):
         *OPTIONS,
         database=database,
     )
-    assert "13 passed" in output
+    assert "15 passed" in output
 
 
 def test_a_project_without_django_is_left_alone(tmp_path: Path) -> None:

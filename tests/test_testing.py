@@ -197,8 +197,14 @@ async def test_it_connects_as_an_anonymous_user() -> None:
 async def test_a_user_connects_through_the_projects_own_application() -> None:
     from tests.asgi import application
 
+    @etp_event("fill")
+    async def fill(connection: Connection, event: Event) -> Any:
+        connection.session["basket"] = ["apples"]
+        return dict(connection.session)
+
     async with EtpCommunicator(application, user=User(username="alice")) as client:
         assert (await client.emit_with_ack("who")).data == "alice"
+        assert (await client.emit_with_ack("fill")).json() == {"basket": ["apples"]}
 
 
 @pytest.fixture
@@ -237,6 +243,17 @@ async def test_a_session_is_the_connections_session(db: None) -> None:
     async with EtpCommunicator(session=session, user=User(username="alice")) as client:
         assert (await client.emit_with_ack("basket")).json() == ["apples"]
         assert (await client.emit_with_ack("who")).data == "alice"
+
+
+async def test_a_user_has_a_session_without_a_database() -> None:
+    @etp_event("fill")
+    async def fill(connection: Connection, event: Event) -> None:
+        connection.session["basket"] = ["apples"]
+        connection.data["basket"] = "full"
+
+    async with EtpCommunicator(user=User(username="alice")) as client:
+        await client.emit_with_ack("fill")
+    assert client.scope["session"] == {"basket": ["apples"]}
 
 
 async def test_headers_reach_the_application_in_lower_case() -> None:
