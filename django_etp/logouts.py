@@ -7,6 +7,7 @@ Rules kept here:
   refused for some seconds.
 - A session key never travels: a keyed hash of it does.
 - Whatever sends no signal, or whose signal was missed, is found by a check at regular intervals.
+- Where ``CLOSE_ON_LOGOUT`` is off, the end of a session closes nothing; a user who may be here no longer goes anyway.
 """
 
 import asyncio
@@ -93,8 +94,6 @@ async def check_users_forever(hub: Hub) -> None:
     """Check all users at the interval of the setting ``SESSION_CHECK_INTERVAL``."""
     while True:
         await asyncio.sleep(get_settings().session_check_interval)
-        if not get_settings().close_on_logout:
-            continue
         try:
             await check_connections(hub.all_members())
         except Exception:
@@ -135,16 +134,16 @@ def _connections(members: Iterable[Member]) -> list[Connection]:
 
 
 def _find_ended(visits: list[_Visit]) -> set[str]:
-    """Return the connections whose session or user is gone; touches the database."""
-    keys = {visit.session_key for visit in visits if visit.session_key is not None}
-    sessions = existing_sessions(keys) if keys else set()
+    """Return the connections whose user or session is gone; touches the database."""
     users = _users(visit.user_id for visit in visits)
-    return {
-        visit.connection_id
-        for visit in visits
-        if (visit.session_key is not None and visit.session_key not in sessions)
-        or not _may_stay(users.get(visit.user_id), visit)
-    }
+    ended = {visit.connection_id for visit in visits if not _may_stay(users.get(visit.user_id), visit)}
+    return ended | _without_session(visits) if get_settings().close_on_logout else ended
+
+
+def _without_session(visits: list[_Visit]) -> set[str]:
+    keys = {visit.session_key for visit in visits if visit.session_key is not None}
+    gone = keys - existing_sessions(keys) if keys else keys
+    return {visit.connection_id for visit in visits if visit.session_key in gone}
 
 
 def _users(ids: Iterable[Any]) -> dict[Any, Any]:

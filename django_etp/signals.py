@@ -32,7 +32,7 @@ def connect_signals() -> None:
 
 
 def _close_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
-    if user is None:
+    if user is None or not get_settings().close_on_logout:
         return
     if request is None:  # through Channels, in a socket's handler, which ends the session next
         _tell("check_user", str(user.pk))
@@ -62,8 +62,6 @@ def _check_user_later(user_id: str, using: str) -> None:
 
 
 def _tell(action: str, *arguments: str) -> None:
-    if not get_settings().close_on_logout:
-        return
     try:
         if hub := home_hub():
             _tell_hubs(hub, action, arguments)

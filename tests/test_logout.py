@@ -202,14 +202,16 @@ async def test_what_sends_no_signal_is_found_by_the_check(own_site: Site, how: s
 
 
 @pytest.mark.parametrize("own_site", [{"SESSION_CHECK_INTERVAL": 0.2, "CLOSE_ON_LOGOUT": False}], indirect=True)
-async def test_sockets_stay_where_the_settings_say_so(own_site: Site) -> None:
+async def test_sockets_outlive_their_session_and_not_their_user_where_the_settings_say_so(own_site: Site) -> None:
     name, _ = await own_site.user()
-    visitor = await own_site.visitor(name)
-    async with visitor.socket() as socket:
+    visitor, other = await own_site.visitor(name), await own_site.visitor((await own_site.user())[0])
+    async with visitor.socket() as socket, other.socket() as stays:
         await visitor.post("log_out")
         await expect_nothing(socket.peer, timeout=1)
         await socket.ask("put", {"name": "Ann"})
-        await lives(socket)
+        await other.post("change_user", username=name, how="deactivate in bulk")
+        assert await socket.closed() == 4401
+        await lives(stays)
 
 
 # A login

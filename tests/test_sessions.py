@@ -566,6 +566,15 @@ async def test_a_users_connection_may_outlive_its_session_where_the_settings_say
     assert await acontent_of(key) is None
 
 
+async def test_a_user_who_is_switched_off_goes_also_where_a_logout_closes_nothing(settings: Any) -> None:
+    settings.ETP = {"CLOSE_ON_LOGOUT": False}
+    user = await User.objects.acreate(username="ann")
+    async with EtpCommunicator(headers=cookie(await amake_session(user))) as client:
+        user.is_active = False
+        await user.asave()
+        await client.expect_close(4401)
+
+
 async def test_a_handshake_whose_session_ends_during_it_is_refused() -> None:
     @on_connect
     async def end_it(connection: Connection) -> None:
