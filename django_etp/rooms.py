@@ -53,7 +53,7 @@ class Rooms:
         Raises:
             InvalidRoomName: the room name is not text of at most 1,000 characters.
         """
-        return _group_name(self.namespace, room)
+        return _group_name(self.namespace, _room_name(room))
 
     def user(self, user: Any) -> str:
         """Return the room that all connections of a user are in, on all devices and in all processes.
