@@ -31,7 +31,11 @@ from .sessions import session_hash
 from .stores import existing_sessions
 from .threads import run_hook
 
-__all__ = ["check_connections", "check_user", "check_users_forever", "close_session", "is_revoked"]
+__all__ = ["CHECK_USER", "CLOSE_SESSION", "check_connections", "check_users_forever", "is_revoked"]
+
+# What hubs are asked to do.
+CHECK_USER = "check_user"
+CLOSE_SESSION = "close_session"
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +55,7 @@ def is_revoked(hub: Hub, scope: dict[str, Any]) -> bool:
     return key is not None and hub.revoked.get(session_hash(key), 0.0) > hub.loop.time()
 
 
-async def close_session(hub: Hub, namespace: str, user_id: str, hashed_key: str) -> None:
+async def _close_session(hub: Hub, namespace: str, user_id: str, hashed_key: str) -> None:
     """Close a user's local connections, of any namespace, of a session that logs out; refuse new ones of it."""
     now = hub.loop.time()
     hub.revoked = {key: until for key, until in hub.revoked.items() if until > now}
@@ -62,7 +66,7 @@ async def close_session(hub: Hub, namespace: str, user_id: str, hashed_key: str)
             connection.end(_LOGGED_OUT)
 
 
-async def check_user(hub: Hub, namespace: str, user_id: str) -> None:
+async def _check_user(hub: Hub, namespace: str, user_id: str) -> None:
     """Check a user's local connections soon, once for all that changes meanwhile.
 
     Not at once: a view that changes a password gives its own session the new hash, and a new key, after the user was
@@ -100,8 +104,8 @@ async def check_users_forever(hub: Hub) -> None:
             logger.exception("The users of the open connections could not be checked; it is tried again.")
 
 
-add_action("close_session", close_session, [is_text, is_text, is_text])
-add_action("check_user", check_user, [is_text, is_text])
+add_action(CLOSE_SESSION, _close_session, [is_text, is_text, is_text])
+add_action(CHECK_USER, _check_user, [is_text, is_text])
 
 
 @dataclass(frozen=True, slots=True)

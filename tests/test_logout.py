@@ -114,6 +114,7 @@ async def test_a_logout_in_a_process_without_sockets_closes_them_elsewhere(site:
         async with here.socket() as one, there.socket() as two:
             await at(here, wsgi).post("log_out")
             await closes_soon(one, two)
+        assert "could not be told" not in wsgi.log
 
 
 async def test_a_logout_works_while_the_broker_is_away(database: Path, tmp_path: Path) -> None:
