@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth import HASH_SESSION_KEY, get_user_model
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, get_user_model, load_backend
 from django.contrib.sessions.backends.base import SessionBase
 from django.db import router
 from django.utils.crypto import constant_time_compare
@@ -116,12 +117,14 @@ class _Visit:
     session_key: str | None
     user_id: Any
     auth_hash: str | None
+    backend: str | None
 
     @classmethod
     def of(cls, connection: Connection) -> "_Visit":
         session = connection.scope.get("session")
         loaded = getattr(session, "_session_cache", {}) if isinstance(session, SessionBase) else {}
-        return cls(connection.id, connection.session_key, connection.user_id, loaded.get(HASH_SESSION_KEY))
+        auth_hash, backend = loaded.get(HASH_SESSION_KEY), loaded.get(BACKEND_SESSION_KEY)
+        return cls(connection.id, connection.session_key, connection.user_id, auth_hash, backend)
 
 
 def _connections(members: Iterable[Member]) -> list[Connection]:
@@ -160,9 +163,18 @@ def _users(ids: Iterable[Any]) -> dict[Any, Any]:
 
 
 def _may_stay(user: Any, visit: _Visit) -> bool:
-    if user is None or not user.is_active:
+    if user is None or not _can_log_in(user, visit.backend):
         return False
     if visit.auth_hash is None or not hasattr(user, "get_session_auth_hash"):
         return True
     hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
     return any(constant_time_compare(visit.auth_hash, each) for each in hashes)
+
+
+def _can_log_in(user: Any, backend: str | None) -> bool:
+    """Return what the backend that logged a user in says of the user; some let in those who are not active."""
+    if backend is not None and backend in settings.AUTHENTICATION_BACKENDS:
+        ask = getattr(load_backend(backend), "user_can_authenticate", None)
+        if ask is not None:
+            return bool(ask(user))
+    return bool(user.is_active)
