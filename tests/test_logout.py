@@ -218,13 +218,15 @@ async def test_a_password_change_closes_the_users_sockets_and_the_one_who_change
     name, _ = await site.user()
     here, device = await site.visitor(name), await site.visitor(name, 1)
     old_key = here.cookies["sessionid"]
-    async with here.socket() as one, device.socket() as two:
+    async with here.socket("?name=Ann") as one, device.socket() as two:
         await here.post("change_password", password="new")
         assert await one.closed() == await two.closed() == 4401
     assert here.cookies["sessionid"] != old_key
     async with here.socket() as one, device.socket() as two:
         assert await one.ask("whoami") == name
         assert await two.ask("whoami") == ""
+        # What the old socket had written came along to the new key, and goes with it.
+        await eventually(lambda: here.post("session"), lambda session: "etp" not in session)
 
 
 @pytest.mark.parametrize("how", ["deactivate", "delete"])
