@@ -343,7 +343,7 @@ class Hub:
             IncompleteAnswer: some did not answer within ``timeout`` seconds; ``answer`` is the list of the others'.
             LayerUnavailable: the others could not be asked.
         """
-        own = [] if hub not in (None, self.id) else [self.run(self._answer(self, action, list(arguments)))]
+        own = [] if hub not in (None, self.id) else [self._answer_here(action, list(arguments))]
         try:
             others = {} if hub == self.id else await self._link.ask(hub, action, list(arguments), timeout)
         except IncompleteAnswer as error:
@@ -354,6 +354,10 @@ class Hub:
                 task.add_done_callback(_forget_outcome)
             raise
         return [await task for task in own] + list(others.values())
+
+    def _answer_here(self, action: str, arguments: list[Any]) -> asyncio.Task[Any]:
+        # In the hub's context, as for an asker from elsewhere, and not in that of the one who asks, maybe a request's.
+        return self.context.copy().run(self.run, self._answer(self, action, arguments))
 
     # What the link calls
 

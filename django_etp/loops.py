@@ -10,7 +10,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from .errands import do_errands_until
 from .exceptions import LayerUnavailable, SyncCallInEventLoop
+from .lending import is_borrowing
 
 __all__ = ["arun_on", "end_tasks", "refuse_in_event_loop", "run_on"]
 
@@ -61,6 +63,8 @@ def run_on(
     """
     future = _submit(loop, function(*args))
     deadline = time.monotonic() + timeout + _CALL_LIMIT
+    if is_borrowing():
+        do_errands_until(future, loop, deadline)
     while True:
         try:
             return _result(future, _LOOK_AFTER_LOOP)
