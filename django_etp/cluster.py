@@ -170,13 +170,13 @@ class ClusterLink:
         self._gaps.leave(group)
         self._traffic.leave(group)
 
-    async def publish(self, groups: Iterable[str], frame: Frame) -> None:
+    def publish(self, groups: Iterable[str], frame: Frame) -> list[asyncio.Future[None]]:
         """Send a frame to groups. See Publisher.publish()."""
-        await self._publisher.publish(groups, frame)
+        return self._publisher.publish(groups, frame)
 
-    async def publish_to_hub(self, hub: str, frame: Frame) -> None:
+    def publish_to_hub(self, hub: str, frame: Frame) -> list[asyncio.Future[None]]:
         """Send a frame to one hub. See Publisher.publish()."""
-        await self._publisher.publish([f"{HUB_PREFIX}{hub}"], frame)
+        return self._publisher.publish([f"{HUB_PREFIX}{hub}"], frame)
 
     async def ask(self, hub: str | None, action: str, arguments: list[Any], timeout: float) -> dict[str, Any]:
         """Ask one other hub, or all others, and return their answers by hub id. See Questions.ask().

@@ -438,8 +438,8 @@ async def test_a_page_comes_back_by_itself_after_the_server_did(enter: Enter, tm
             await expect(message(ada, "said meanwhile").locator(".tick")).to_have_text("On its way")
         with start_chat(tmp_path / "chat.sqlite3", port):
             for page in (ada, grace):
-                await expect(page.get_by_role("status")).to_be_empty(timeout=30_000)
-                await expect(people(page)).to_have_text(["Ada", "Grace"], timeout=30_000)
+                await expect(page.get_by_role("status")).to_be_empty(timeout=60_000)
+                await expect(people(page)).to_have_text(["Ada", "Grace"], timeout=60_000)
             await expect(message(ada, "said meanwhile").locator(".tick")).to_have_text(RECEIVED)
             await expect(message(grace, "said meanwhile")).to_have_count(1)
 
@@ -451,6 +451,6 @@ async def test_a_page_whose_user_logged_out_does_not_come_back(enter: Enter, tmp
             await ada.context.clear_cookies()
             server.kill()
         with start_chat(tmp_path / "chat.sqlite3", port):
-            await expect(ada.get_by_role("status")).to_contain_text("You are not logged in any more", timeout=30_000)
+            await expect(ada.get_by_role("status")).to_contain_text("You are not logged in any more", timeout=60_000)
             await ada.get_by_role("button", name="Log in").click()
             await expect(ada.get_by_label("Your name")).to_be_visible()
