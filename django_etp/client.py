@@ -55,7 +55,7 @@ class EtpClient:
         ack_timeout: how long an answer may take, in seconds.
         is_reconnecting: whether the connection is made again when it breaks.
         reconnect_delays: returns the delays before the attempts to connect again, in seconds; by default those of
-            ``websockets``: up to 5 s first, then from 3 s on to 90 s.
+            ``websockets``, which grow to a minute and more. Where they end, the client gives up.
         max_message_size: the largest message that is taken, in bytes; a larger one closes with 1009.
         max_concurrent_events: how many handlers run at a time, for each connection.
         max_queued_events: how many events wait beyond that, in order; more close the connection with 1008.
@@ -240,8 +240,10 @@ class EtpClient:
                     return
                 if time.monotonic() - opened_at >= _STABLE_AFTER:
                     delays = self._reconnect_delays()
+            if (delay := next(delays, None)) is None:
+                return
             self._is_waiting = True
-            await asyncio.sleep(next(delays))
+            await asyncio.sleep(delay)
 
     async def _connect(self) -> WebSocket | None:
         """Return a connection, or ``None`` where one more attempt makes sense; raise what is for good."""

@@ -470,6 +470,15 @@ async def test_a_server_that_is_busy_is_tried_again(peer: Peer) -> None:
         assert delays == [1, 2, 3]
 
 
+async def test_it_gives_up_where_the_delays_end(peer: Peer) -> None:
+    async with peer.connected(reconnect_delays=lambda: iter([0.0])) as (client, connection):
+        await connection.close(1012)
+        await (await peer.accept()).close(1012)
+        async with asyncio.timeout(WAIT):
+            await client.wait_closed()
+        assert not client.is_connected
+
+
 async def test_connections_that_die_young_come_back_with_growing_delays(peer: Peer) -> None:
     delays: list[int] = []
 

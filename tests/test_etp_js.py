@@ -10,7 +10,7 @@ from playwright.async_api import Page
 from websockets.asyncio.server import ServerConnection
 
 from tests.browser import CHROMIUM
-from tests.tab import Peer, expect_no_answer, receive, start, start_extended, wait_until
+from tests.tab import TIMEOUT, Peer, expect_no_answer, receive, start, start_extended, wait_until
 
 if CHROMIUM is None:
     pytest.skip(f"{Path(__file__).name}: chromium is not installed", allow_module_level=True)
@@ -18,7 +18,6 @@ if CHROMIUM is None:
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "wire-vectors.json").read_text())
-TIMEOUT = 10
 
 
 # The codec
