@@ -202,12 +202,14 @@ async def test_events_past_the_servers_queue_raise_their_code(server: Server) ->
         client.on("never")(lambda event: asyncio.Event().wait())
         ends: list[Disconnect] = []
         client.on_disconnect(ends.append)
-        asked = [asyncio.create_task(client.emit_with_ack("wait")) for _ in range(1200)]
+        # No more than one too many: a server that closes with input unread resets, and its last words may be lost.
+        asked = [asyncio.create_task(client.emit_with_ack("wait")) for _ in range(1101)]
         async with asyncio.timeout(WAIT):
             fates = await asyncio.gather(*asked, return_exceptions=True)
             await client.wait_closed()
-        assert {type(fate) for fate in fates} == {EventFailed, ConnectionClosed}
-        assert {fate.code for fate in fates if isinstance(fate, EventFailed)} == {"too_many_events"}
+        assert {type(fate) for fate in fates[:-1]} == {ConnectionClosed}
+        assert isinstance(fates[-1], EventFailed)
+        assert fates[-1].code == "too_many_events"
         assert [end.code for end in ends] == [server.close_code(1008)]
 
 

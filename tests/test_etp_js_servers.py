@@ -139,10 +139,11 @@ async def test_events_past_the_servers_queue_reject_with_its_code(tab: Page, ser
     fates = await tab.evaluate(
         """() => {
             client.on("never", () => new Promise(() => {}));
-            return Promise.all(Array.from({ length: 1200 }, () => fate(client.emitWithAck("wait"))));
+            return Promise.all(Array.from({ length: 1101 }, () => fate(client.emitWithAck("wait"))));
         }"""
     )
-    assert {code for _, code in fates} == {"too_many_events", "connection_lost"}
+    # No more than one too many: a server that closes with input unread resets, and its last words may be lost.
+    assert fates == [["ConnectionLost", "connection_lost"]] * 1100 + [["EtpError", "too_many_events"]]
     assert (await tab.evaluate("seen"))[-1][1] == server.close_code(1008)
 
 
