@@ -11,6 +11,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from tests.servers import COMMANDS, Server, raised_limits, start_server
+from tests.tab import page, peer, tab
+
+__all__ = ["page", "peer", "tab"]  # fixtures, one browser for all tests of a worker
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
