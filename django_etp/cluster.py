@@ -62,6 +62,8 @@ _HEAL_EVERY = 1.0
 # How long nothing may come back before all is made anew.
 _BEGIN_ANEW_AFTER = 15.0
 _SLOWEST_ROUND = 600.0
+# Signs of life go through one server of a layer: what another forgets is noticed by nobody.
+_SLOWEST_ROUND_WHERE_SPREAD = 30.0
 # Others answer to a new hub at once. Until then one that knows nobody does not know whether it is alone.
 _KNOWS_ALL_AFTER = 1.0
 # What an end may take: what waits to be sent, the goodbye, the leaves.
@@ -479,7 +481,8 @@ class ClusterLink:
     @property
     def _round(self) -> float:
         expiry = self._layers.group_expiry
-        return _SLOWEST_ROUND if expiry is None else min(expiry / 4, _SLOWEST_ROUND)
+        slowest = _SLOWEST_ROUND_WHERE_SPREAD if self._layers.is_spread else _SLOWEST_ROUND
+        return slowest if expiry is None else min(expiry / 4, slowest)
 
     def _beat(self, *, is_new: bool = False, is_last: bool = False) -> Beat:
         return Beat(

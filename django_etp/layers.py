@@ -51,6 +51,12 @@ class Layers:
         expiry = getattr(self._sending, "group_expiry", None)
         return expiry if isinstance(expiry, int | float) and expiry > 0 else None
 
+    @property
+    def is_spread(self) -> bool:
+        """Whether the layer keeps its groups on several servers, one of which may forget its share alone."""
+        hosts = getattr(self._sending, "hosts", None)
+        return isinstance(hosts, list) and len(hosts) > 1
+
     # Hearing
 
     async def open_control(self, take: _Take, failed: Callable[[], None]) -> None:
