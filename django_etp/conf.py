@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -17,7 +17,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
-__all__ = ["EtpSettings", "find_problems", "get_settings"]
+__all__ = ["EtpSettings", "find_problems", "get_settings", "is_origin_rule"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +89,11 @@ def _is_text_list(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(item, str) and item for item in value)
 
 
+def is_origin_rule(value: object) -> bool:
+    """Whether this can say which origins are allowed; in a list ``"*"`` would allow none."""
+    return value is None or value == "*" or (_is_text_list(value) and "*" not in cast(Sequence[str], value))
+
+
 def _is_encoder(value: object) -> bool:
     if isinstance(value, str):
         try:
@@ -111,8 +116,8 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "CLOSE_ON_LOGOUT": ("True or False", lambda value: isinstance(value, bool)),
     "SESSION_CHECK_INTERVAL": ("a number of seconds above 0", _is_seconds),
     "ALLOWED_ORIGINS": (
-        'None, "*", or a list of origins such as "https://example.com"',
-        lambda value: value is None or value == "*" or _is_text_list(value),
+        'None, "*" by itself, or a list of origins such as "https://example.com"',
+        is_origin_rule,
     ),
     "JSON_ENCODER": ("a subclass of json.JSONEncoder, or the dotted path of one", _is_encoder),
 }

@@ -12,12 +12,13 @@ import contextvars
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from channels.consumer import AsyncConsumer
+from django.core.exceptions import ImproperlyConfigured
 
 from .closing import Disconnect, cut_reason
-from .conf import get_settings
+from .conf import get_settings, is_origin_rule
 from .connection import Connection
 from .cookies import can_set_cookie, session_cookie
 from .dispatch import Dispatcher, is_cancelled, report
@@ -56,7 +57,16 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
         allowed_origins: what the setting ``ALLOWED_ORIGINS`` may be, for this route alone.
         trailing_delimiter: write the second delimiter of frames without data too, for browser clients of the
             reference, which refuse frames of two parts.
+
+    Raises:
+        ImproperlyConfigured: ``allowed_origins`` is not what the setting may be.
     """
+
+    @classmethod
+    def as_asgi(cls, **options: Any) -> Callable[..., Awaitable[None]]:
+        """Return the ASGI application; takes the arguments of the class."""
+        cls(**options)  # what does not fit is said when the project starts, not at each handshake
+        return cast(Callable[..., Awaitable[None]], super().as_asgi(**options))
 
     def __init__(
         self,
@@ -64,6 +74,11 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
         allowed_origins: str | Sequence[str] | None = None,
         trailing_delimiter: bool = False,
     ) -> None:
+        if not is_origin_rule(allowed_origins):
+            raise ImproperlyConfigured(
+                'allowed_origins must be None, "*" by itself, or a list of origins such as "https://example.com", '
+                f"got {allowed_origins!r:.80}."
+            )
         self.namespace = namespace
         self.trailing_delimiter = trailing_delimiter
         self.allowed_origins = allowed_origins
@@ -312,12 +327,7 @@ class _Served:
             await asyncio.wait([self._connecting])
         if not self._was_accepted or self._was_rejected:
             return
-        deadline = asyncio.timeout(_DISCONNECT_LIMIT)
-        try:
-            async with deadline:
-                await self._dispatcher.disconnect()
-        except TimeoutError as error:
-            await self._dispatcher.report(error, f"its on_disconnect hooks, which have {_DISCONNECT_LIMIT:g} s")
+        await self._dispatcher.disconnect(_DISCONNECT_LIMIT)
 
 
 def _with_trailing_delimiter(send: _Send) -> _Send:

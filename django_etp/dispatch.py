@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from django.db import Error as DatabaseError
+
 from .conf import get_settings
 from .connection import Connection
 from .exceptions import (
@@ -32,7 +34,7 @@ from .failures import failure_of
 from .payload import to_text
 from .protocol import Event, encode_answer, encode_failure
 from .registry import Handler, Namespace
-from .threads import keep_database_fresh, run_handler, run_hook
+from .threads import exited, expect_broken_database, keep_database_fresh, run_handler, run_hook
 
 __all__ = ["Dispatcher", "is_cancelled", "report"]
 
@@ -111,13 +113,20 @@ class Dispatcher:
             if not self._running:
                 self._connection.rest()
 
-    async def disconnect(self) -> None:
-        """Run the ``on_disconnect`` hooks, each though another failed."""
-        for hook in self._handlers.on_disconnect:
+    async def disconnect(self, limit: float) -> None:
+        """Run the ``on_disconnect`` hooks, each though another failed or hangs: they share ``limit`` seconds."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + limit
+        hooks = list(self._handlers.on_disconnect)
+        for index, hook in enumerate(hooks):
+            share = max(0.0, ends_at - loop.time()) / (len(hooks) - index)
+            deadline = asyncio.timeout(share)
             try:
-                await _call(hook, run_hook, self._connection, self._connection.disconnect)
+                async with deadline:
+                    await _call(hook, run_hook, self._connection, self._connection.disconnect)
             except Exception as error:
-                await self.report(error, "its on_disconnect hook")
+                within = f", which has {share:.1f} s" if deadline.expired() else ""
+                await self.report(error, f"its on_disconnect hook {hook.place}{within}")
 
     async def report(self, error: BaseException, doing: str) -> None:
         """Tell the log and the ``on_error`` hooks of an error; ``doing`` says what failed."""
@@ -157,9 +166,11 @@ class Dispatcher:
                 is_saving = False
             if item.ack_id:
                 await self._connection.answer(encode_answer(item, to_text(result)))
-        except (Exception, asyncio.CancelledError) as error:
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
             if is_cancelled(error):
                 raise
+            if isinstance(error, SystemExit):
+                error = exited(error)
             name = item.name if isinstance(item, Event) else ""
             await self.report(error, f"event {name[:80]!r}")
             if not is_saving:
@@ -200,6 +211,8 @@ class Dispatcher:
 async def report(handlers: Namespace, connection: Connection | None, error: BaseException, doing: str) -> None:
     """Tell the log and the ``on_error`` hooks of an error; ``connection`` is ``None`` where there is none yet."""
     expected = isinstance(error, _EXPECTED)
+    if isinstance(error, DatabaseError):
+        expect_broken_database()
     logger.log(
         logging.WARNING if expected else logging.ERROR,
         "Connection %s failed at %s: %s: %s",
@@ -220,7 +233,10 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
 async def _call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
     if handler.is_async:
         await keep_database_fresh()
-        return await handler.function(*args)
+        try:
+            return await handler.function(*args)
+        except SystemExit as error:
+            raise exited(error) from error
     result = await run_in_thread(handler.function, *args)
     return await result if inspect.isawaitable(result) else result
 

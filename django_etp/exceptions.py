@@ -53,7 +53,15 @@ class ProtocolError(EtpError):
 
 
 class InvalidFrame(ProtocolError):
-    """A message is not an ETP frame; the text says which part is wrong."""
+    """A message is not an ETP frame; the text says which part is wrong.
+
+    Attributes:
+        frame: the message as it came, text or bytes; ``None`` where there is none. The text holds nothing of it.
+    """
+
+    def __init__(self, text: str, *, frame: str | bytes | None = None) -> None:
+        super().__init__(text)
+        self.frame = frame
 
 
 class MessageTooLarge(ProtocolError):

@@ -4,12 +4,22 @@ A room name is any text of up to 1,000 characters; a group name is ASCII of unde
 the namespace and the room, and nobody can read a room out of it.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
 
 from .exceptions import InvalidRoomName
 
-__all__ = ["MAX_ROOM_NAME", "RESERVED_PREFIX", "check_can_join", "check_room_name", "group_name", "user_room"]
+__all__ = [
+    "MAX_ROOM_NAME",
+    "RESERVED_PREFIX",
+    "check_can_join",
+    "check_room_name",
+    "group_name",
+    "room_name",
+    "room_names",
+    "user_room",
+]
 
 MAX_ROOM_NAME = 1000
 # Rooms that connections are put in by the library; nobody joins or leaves one by name.
@@ -57,3 +67,17 @@ def check_room_name(room: object) -> None:
         room.encode()
     except UnicodeEncodeError:
         raise InvalidRoomName(f"A room name must be valid Unicode, got a lone surrogate in {room!a:.80}.") from None
+
+
+def room_name(room: str) -> str:
+    """Return ``room``, which must be a room name. See check_room_name()."""
+    check_room_name(room)
+    return room
+
+
+def room_names(room_or_rooms: str | Iterable[str]) -> list[str]:
+    """Return the names in what callers pass, one room or several. See check_room_name()."""
+    rooms = [room_or_rooms] if isinstance(room_or_rooms, str) else list(room_or_rooms)
+    for room in rooms:
+        check_room_name(room)
+    return rooms

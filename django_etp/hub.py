@@ -155,8 +155,10 @@ class Hub:
 
     async def settle(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds until all that runs by run() is done."""
-        if tasks := [task for task in self._tasks if task is not asyncio.current_task()]:
-            await asyncio.wait(tasks, timeout=timeout)
+        deadline = self.loop.time() + timeout
+        own = {asyncio.current_task()}
+        while (tasks := self._tasks - own) and (left := deadline - self.loop.time()) > 0:
+            await asyncio.wait(tasks, timeout=left)
 
     # Membership
 

@@ -83,13 +83,15 @@ async def arun_on(
         return await function(*args)
     future = asyncio.wrap_future(_submit(loop, function(*args)))
     deadline = time.monotonic() + timeout + _CALL_LIMIT
-    while not future.done():
-        await asyncio.wait([future], timeout=_LOOK_AFTER_LOOP)
-        if not future.done() and not loop.is_running():
-            raise _loop_ended()
-        if not future.done() and time.monotonic() > deadline:
-            future.cancel()
-            raise _loop_busy(timeout + _CALL_LIMIT)
+    try:
+        while not future.done():
+            await asyncio.wait([future], timeout=_LOOK_AFTER_LOOP)
+            if not future.done() and not loop.is_running():
+                raise _loop_ended()
+            if not future.done() and time.monotonic() > deadline:
+                raise _loop_busy(timeout + _CALL_LIMIT)
+    finally:
+        future.cancel()  # where the caller waits no longer
     if future.cancelled():
         raise _loop_ended()
     return future.result()

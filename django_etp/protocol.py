@@ -8,6 +8,7 @@ Rules kept here:
 - A frame whose name starts with ``__ack_`` is an answer, matched by its number alone.
 - With a peer that speaks ``etp.ext.v1``, a name that starts with ``__err_`` is the failure of the event of that number.
 - ``decode`` raises nothing but ``InvalidFrame``; ``decode(encode(event)) == event`` for all that ``encode`` accepts.
+- The text of an error tells the shape of what came, never what it holds: it goes to logs.
 
 No Django, no asyncio, no clock: server and client share this module.
 """
@@ -87,9 +88,7 @@ class Event:
         try:
             return json.loads(self.data, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
-            raise InvalidPayload(
-                f"The data of event {_cut(self.name)} is not JSON: {error}. It starts with {_cut(self.data)}."
-            ) from error
+            raise InvalidPayload(f"The data of event {_cut(self.name)} is not JSON: {error}.") from error
 
 
 def decode(message: str | bytes) -> Event:
@@ -109,7 +108,7 @@ def decode(message: str | bytes) -> Event:
     if ack_text.isdigit() and ack_text.isascii() and len(ack_text) <= _SAFE_DIGITS:
         ack_id = int(ack_text)
     else:
-        ack_id = _unusual_ack_id(ack_text)
+        ack_id = _unusual_ack_id(ack_text, message)
     return Event(name, ack_id, data[0] if data else "")
 
 
@@ -179,24 +178,27 @@ def _text(message: bytes) -> str:
     try:
         return message.decode()
     except UnicodeDecodeError as error:
-        raise InvalidFrame(f"A binary message must hold UTF-8 text: {error.reason} at byte {error.start}.") from error
+        text = f"A binary message must hold UTF-8 text: {error.reason} at byte {error.start}."
+        raise InvalidFrame(text, frame=message) from error
 
 
-def _unusual_ack_id(text: str) -> int:
+def _unusual_ack_id(text: str, frame: str) -> int:
     if _ACK_ID.fullmatch(text):
         sign = -1 if text[0] == "-" else 1
         digits = text.lstrip("+-").lstrip("0") or "0"
         # 20 digits are past 64 bits, and int() refuses thousands of them with an error of its own.
         if len(digits) < 20 and _ACK_ID_MIN <= (ack_id := sign * int(digits)) <= _ACK_ID_MAX:
             return ack_id
+    got = "a number past that" if _ACK_ID.fullmatch(text) else f"{len(text):,} characters that are none"
     raise InvalidFrame(
-        f"An ack id must be a signed 64-bit decimal number, got {_cut(text)}. Send 0 where no answer is wanted."
+        f"An ack id must be a signed 64-bit decimal number, got {got}. Send 0 where no answer is wanted.", frame=frame
     )
 
 
 def _not_a_frame(message: object) -> InvalidFrame:
     if isinstance(message, str):
-        return InvalidFrame(f"A frame must be 'name||ackId' or 'name||ackId||data', got {_cut(message)}.")
+        got = f"{len(message):,} characters without '||'"
+        return InvalidFrame(f"A frame must be 'name||ackId' or 'name||ackId||data', got {got}.", frame=message)
     return InvalidFrame(f"A frame must be str or bytes, got {type(message).__name__}.")
 
 
@@ -215,7 +217,7 @@ def _check_data(data: str) -> None:
     if not isinstance(data, str):
         raise InvalidPayload(f"The data of a frame must be str, got {type(data).__name__}. Turn it into text first.")
     if not _is_utf8(data):
-        raise InvalidPayload(f"The data of a frame must be valid Unicode, got a lone surrogate in {_cut(data)}.")
+        raise InvalidPayload("The data of a frame must be valid Unicode, got a lone surrogate.")
 
 
 def _is_utf8(text: str) -> bool:

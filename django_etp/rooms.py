@@ -8,23 +8,19 @@ runs, call the bare one from synchronous code. A bare call where an event loop r
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, TypeVar
 
-from .actions import read_event, read_info, read_reply
-from .closing import check_close
-from .conf import get_settings
-from .data import ConnectionData, from_json
-from .exceptions import AckTimeout, ConnectionClosed, EtpError, IncompleteAnswer
-from .groups import check_can_join, check_room_name, user_room
+from . import room_questions as questions
 from .groups import group_name as _group_name
+from .groups import room_name, room_names, user_room
 from .home import home_hub
-from .hub import Hub, hub_of
+from .hub import Hub
 from .loops import arun_on, refuse_in_event_loop, run_on
 from .members import ConnectionInfo, Member, RoomReply, ids
-from .payload import to_frame, to_text
+from .payload import to_frame
 from .protocol import Event
+from .room_questions import RoomQuestion
 
 __all__ = ["ConnectionInfo", "RoomReply", "Rooms"]
 
@@ -53,7 +49,7 @@ class Rooms:
         Raises:
             InvalidRoomName: the room name is not text of at most 1,000 characters.
         """
-        return _group_name(self.namespace, room)
+        return _group_name(self.namespace, room_name(room))
 
     def user(self, user: Any) -> str:
         """Return the room that all connections of a user are in, on all devices and in all processes.
@@ -76,11 +72,11 @@ class Rooms:
             InvalidRoomName: a name is no room name; nothing was sent.
             LayerUnavailable: the send was not confirmed; members of this process have had the event already.
         """
-        await self._asend(Hub.send, _room_names(room_or_rooms), to_frame(event, data), ids(exclude))
+        await self._asend(Hub.send, room_names(room_or_rooms), to_frame(event, data), ids(exclude))
 
     def emit(self, room_or_rooms: _Rooms, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
         """See aemit()."""
-        self._send("emit", Hub.send, _room_names(room_or_rooms), to_frame(event, data), ids(exclude))
+        self._send("emit", Hub.send, room_names(room_or_rooms), to_frame(event, data), ids(exclude))
 
     async def abroadcast(self, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
         """Send an event to all connections of the namespace. See aemit()."""
@@ -109,13 +105,13 @@ class Rooms:
             IncompleteAnswer: a process gave no answer; the replies from the others are in ``answer``.
             InvalidEventName, InvalidPayload, InvalidRoomName, LayerUnavailable: see aemit().
         """
-        return await self._aask(_room_question(room_or_rooms, event, data, timeout))
+        return await self._aask(questions.replies(room_or_rooms, event, data, timeout))
 
     def emit_with_ack(
         self, room_or_rooms: _Rooms, event: str, data: object = None, *, timeout: float | None = None
     ) -> list[RoomReply]:
         """See aemit_with_ack()."""
-        return self._ask("emit_with_ack", _room_question(room_or_rooms, event, data, timeout))
+        return self._ask("emit_with_ack", questions.replies(room_or_rooms, event, data, timeout))
 
     async def aemit_to_with_ack(
         self, connection_id: str, event: str, data: object = None, *, timeout: float | None = None
@@ -131,13 +127,13 @@ class Rooms:
             InvalidPayload: the data cannot become JSON.
             LayerUnavailable: the connection's process could not be asked.
         """
-        return await self._aask(_connection_question(connection_id, event, data, timeout))
+        return await self._aask(questions.reply(connection_id, event, data, timeout))
 
     def emit_to_with_ack(
         self, connection_id: str, event: str, data: object = None, *, timeout: float | None = None
     ) -> Event:
         """See aemit_to_with_ack()."""
-        return self._ask("emit_to_with_ack", _connection_question(connection_id, event, data, timeout))
+        return self._ask("emit_to_with_ack", questions.reply(connection_id, event, data, timeout))
 
     # Membership
 
@@ -152,45 +148,45 @@ class Rooms:
             InvalidRoomName: a name is no room name; nothing was joined.
             LayerUnavailable: its process could not be asked.
         """
-        await self._aask(_command("join", _id(connection_or_id), timeout, _joinable(rooms)))
+        await self._aask(questions.join(connection_or_id, rooms, timeout))
 
     def join(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
         """See ajoin()."""
-        self._ask("join", _command("join", _id(connection_or_id), timeout, _joinable(rooms)))
+        self._ask("join", questions.join(connection_or_id, rooms, timeout))
 
     async def aleave(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
         """Let a connection leave rooms; it need not be in them. See ajoin()."""
-        await self._aask(_command("leave", _id(connection_or_id), timeout, _joinable(rooms)))
+        await self._aask(questions.leave(connection_or_id, rooms, timeout))
 
     def leave(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
         """See aleave()."""
-        self._ask("leave", _command("leave", _id(connection_or_id), timeout, _joinable(rooms)))
+        self._ask("leave", questions.leave(connection_or_id, rooms, timeout))
 
     async def aclear(self, *rooms: str, timeout: float | None = None) -> None:
         """Let all members leave these rooms. See amembers() for ``timeout`` and what is raised."""
-        await self._aask(_question("clear", timeout, _nothing, _room_names(rooms)))
+        await self._aask(questions.clear(rooms, timeout))
 
     def clear(self, *rooms: str, timeout: float | None = None) -> None:
         """See aclear()."""
-        self._ask("clear", _question("clear", timeout, _nothing, _room_names(rooms)))
+        self._ask("clear", questions.clear(rooms, timeout))
 
     # Looking
 
     async def acount(self, room: str, *, timeout: float | None = None) -> int:
         """Return how many connections are in a room. See amembers() for ``timeout`` and what is raised."""
-        return await self._aask(_question("count", timeout, sum, _room_name(room)))
+        return await self._aask(questions.count(room, timeout))
 
     def count(self, room: str, *, timeout: float | None = None) -> int:
         """See acount()."""
-        return self._ask("count", _question("count", timeout, sum, _room_name(room)))
+        return self._ask("count", questions.count(room, timeout))
 
     async def anames(self, *, timeout: float | None = None) -> list[str]:
         """Return the names of all rooms that have a member, sorted. See amembers()."""
-        return await self._aask(_question("names", timeout, _merged))
+        return await self._aask(questions.names(timeout))
 
     def names(self, *, timeout: float | None = None) -> list[str]:
         """See anames()."""
-        return self._ask("names", _question("names", timeout, _merged))
+        return self._ask("names", questions.names(timeout))
 
     async def amembers(self, room: str, *, timeout: float | None = None) -> list[ConnectionInfo]:
         """Return the connections in a room.
@@ -202,35 +198,35 @@ class Rooms:
             InvalidRoomName: the name is no room name.
             LayerUnavailable: the other processes could not be asked.
         """
-        return await self._aask(_question("infos", timeout, _infos, _room_name(room)))
+        return await self._aask(questions.members(room, timeout))
 
     def members(self, room: str, *, timeout: float | None = None) -> list[ConnectionInfo]:
         """See amembers()."""
-        return self._ask("members", _question("infos", timeout, _infos, _room_name(room)))
+        return self._ask("members", questions.members(room, timeout))
 
     async def aconnections(self, *, timeout: float | None = None) -> list[ConnectionInfo]:
         """Return all connections of the namespace. See amembers()."""
-        return await self._aask(_question("infos", timeout, _infos, None))
+        return await self._aask(questions.connections(timeout))
 
     def connections(self, *, timeout: float | None = None) -> list[ConnectionInfo]:
         """See aconnections()."""
-        return self._ask("connections", _question("infos", timeout, _infos, None))
+        return self._ask("connections", questions.connections(timeout))
 
     async def aconnection_ids(self, *, timeout: float | None = None) -> list[str]:
         """Return the ids of the connections of all namespaces. See amembers()."""
-        return await self._aask(_question("ids", timeout, _merged))
+        return await self._aask(questions.connection_ids(timeout))
 
     def connection_ids(self, *, timeout: float | None = None) -> list[str]:
         """See aconnection_ids()."""
-        return self._ask("connection_ids", _question("ids", timeout, _merged))
+        return self._ask("connection_ids", questions.connection_ids(timeout))
 
     async def aget(self, connection_id: str, *, timeout: float | None = None) -> ConnectionInfo | None:
         """Return what is known of a connection; ``None`` where it is gone. See amembers()."""
-        return await self._aask(_question("get", timeout, _info_or_none, connection_id, hub=hub_of(connection_id)))
+        return await self._aask(questions.get(connection_id, timeout))
 
     def get(self, connection_id: str, *, timeout: float | None = None) -> ConnectionInfo | None:
         """See aget()."""
-        return self._ask("get", _question("get", timeout, _info_or_none, connection_id, hub=hub_of(connection_id)))
+        return self._ask("get", questions.get(connection_id, timeout))
 
     # Data
 
@@ -241,11 +237,11 @@ class Rooms:
             ConnectionClosed: the connection is gone.
             IncompleteAnswer, LayerUnavailable: see ajoin().
         """
-        return await self._aask(_data_question("read_data", connection_id, timeout))
+        return await self._aask(questions.data(connection_id, timeout))
 
     def data(self, connection_id: str, *, timeout: float | None = None) -> dict[str, Any]:
         """See adata()."""
-        return self._ask("data", _data_question("read_data", connection_id, timeout))
+        return self._ask("data", questions.data(connection_id, timeout))
 
     async def aupdate_data(
         self, connection_id: str, values: Mapping[str, Any], *, remove: Iterable[str] = (), timeout: float | None = None
@@ -257,15 +253,13 @@ class Rooms:
             TypeError: a key is not str, or a value is not what JSON can hold; nothing was changed.
             IncompleteAnswer, LayerUnavailable: see ajoin().
         """
-        changes = _data_changes(values, remove)
-        return await self._aask(_data_question("change_data", connection_id, timeout, *changes))
+        return await self._aask(questions.update_data(connection_id, values, remove, timeout))
 
     def update_data(
         self, connection_id: str, values: Mapping[str, Any], *, remove: Iterable[str] = (), timeout: float | None = None
     ) -> dict[str, Any]:
         """See aupdate_data()."""
-        changes = _data_changes(values, remove)
-        return self._ask("update_data", _data_question("change_data", connection_id, timeout, *changes))
+        return self._ask("update_data", questions.update_data(connection_id, values, remove, timeout))
 
     # Ending
 
@@ -279,25 +273,21 @@ class Rooms:
             InvalidCloseCode: RFC 6455 does not let an endpoint send this code, or the reason is over 123 bytes.
             IncompleteAnswer, LayerUnavailable: see ajoin().
         """
-        check_close(code, reason)
-        await self._aask(_command("disconnect", connection_id, timeout, code, reason))
+        await self._aask(questions.disconnect(connection_id, code, reason, timeout))
 
     def disconnect(
         self, connection_id: str, code: int = 1000, reason: str = "", *, timeout: float | None = None
     ) -> None:
         """See adisconnect()."""
-        check_close(code, reason)
-        self._ask("disconnect", _command("disconnect", connection_id, timeout, code, reason))
+        self._ask("disconnect", questions.disconnect(connection_id, code, reason, timeout))
 
     async def ashutdown(self, code: int = 1001, reason: str = "", *, timeout: float | None = None) -> None:
         """Close all connections of the namespace. See adisconnect() and amembers() for what is raised."""
-        check_close(code, reason)
-        await self._aask(_question("shutdown", timeout, _nothing, code, reason))
+        await self._aask(questions.shutdown(code, reason, timeout))
 
     def shutdown(self, code: int = 1001, reason: str = "", *, timeout: float | None = None) -> None:
         """See ashutdown()."""
-        check_close(code, reason)
-        self._ask("shutdown", _question("shutdown", timeout, _nothing, code, reason))
+        self._ask("shutdown", questions.shutdown(code, reason, timeout))
 
     # The way to the hub
 
@@ -318,171 +308,20 @@ class Rooms:
         else:
             run_on(hub.loop, function, hub, self.namespace, *args)
 
-    async def _aask(self, question: "_Question[_T]") -> _T:
+    async def _aask(self, question: RoomQuestion[_T]) -> _T:
         hub = home_hub()
         if hub is None:
             _say_nobody_is_here()
             return question.merge([])
         return await arun_on(hub.loop, question.ask, hub, self.namespace, timeout=question.timeout)
 
-    def _ask(self, name: str, question: "_Question[_T]") -> _T:
+    def _ask(self, name: str, question: RoomQuestion[_T]) -> _T:
         refuse_in_event_loop(name)
         hub = home_hub()
         if hub is None:
             _say_nobody_is_here()
             return question.merge([])
         return run_on(hub.loop, question.ask, hub, self.namespace, timeout=question.timeout)
-
-
-@dataclass(frozen=True, slots=True)
-class _Question(Generic[_T]):
-    """Something that hubs are asked, and how their answers become one.
-
-    A question to one hub is about one of its connections; ``silence`` makes the error where that hub does not answer.
-    """
-
-    action: str
-    arguments: tuple[Any, ...]
-    timeout: float
-    merge: Callable[[list[Any]], _T]
-    hub: str | None = None
-    silence: Callable[[str], EtpError] = lambda text: IncompleteAnswer(text, answer=None)
-
-    async def ask(self, hub: Hub, namespace: str) -> _T:
-        try:
-            answers = await hub.ask(self.hub, self.action, namespace, *self.arguments, timeout=self.timeout)
-        except IncompleteAnswer as error:
-            answers = cast(list[Any], error.answer)
-            if self.hub is None:
-                raise IncompleteAnswer(str(error), answer=self.merge(answers)) from None
-            # It is about one connection: who has that has answered, or nobody has.
-            if all(answer is None for answer in answers):
-                raise self.silence(str(error)) from None
-        return self.merge(answers)
-
-
-def _question(
-    action: str, timeout: float | None, merge: Callable[[list[Any]], _T], *arguments: Any, hub: str | None = None
-) -> _Question[_T]:
-    seconds = get_settings().question_timeout if timeout is None else timeout
-    return _Question(action, arguments, seconds, merge, hub)
-
-
-def _command(action: str, connection_id: str, timeout: float | None, *arguments: Any) -> _Question[None]:
-    """Return a question to the hub of one connection, which must be there."""
-
-    def must_be_done(answers: list[Any]) -> None:
-        if not any(answers):
-            raise _gone(connection_id)
-
-    return _question(action, timeout, must_be_done, connection_id, *arguments, hub=hub_of(connection_id))
-
-
-def _room_question(
-    room_or_rooms: _Rooms, event: str, data: object, timeout: float | None
-) -> _Question[list[RoomReply]]:
-    seconds = get_settings().ack_timeout if timeout is None else timeout
-    arguments = _room_names(room_or_rooms), event, _checked(event, data), seconds
-    return _question("ask_rooms", seconds + get_settings().question_timeout, _replies, *arguments)
-
-
-def _connection_question(connection_id: str, event: str, data: object, timeout: float | None) -> _Question[Event]:
-    seconds = get_settings().ack_timeout if timeout is None else timeout
-    late = AckTimeout(f"Connection {connection_id!r:.120} did not answer {event!r:.80} within {seconds:g} s.")
-
-    def the_answer(answers: list[Any]) -> Event:
-        found = next((answer for answer in answers if answer is not None), None)
-        match found:
-            case [_, "answered", *_]:
-                return read_event(found)
-            case [_, "timed_out"]:
-                raise late
-            case [_, "failed"]:
-                raise EtpError(f"Connection {connection_id!r:.120} could not be asked {event!r:.80}; its log says why.")
-        raise _gone(connection_id)
-
-    arguments = connection_id, event, _checked(event, data), seconds
-    limit = seconds + get_settings().question_timeout
-    return _Question("ask_one", arguments, limit, the_answer, hub_of(connection_id), lambda text: late)
-
-
-def _data_question(
-    action: str, connection_id: str, timeout: float | None, *arguments: Any
-) -> _Question[dict[str, Any]]:
-    def the_data(answers: list[Any]) -> dict[str, Any]:
-        text = next((answer for answer in answers if answer is not None), None)
-        if text is None:
-            raise _gone(connection_id)
-        return from_json(text)
-
-    return _question(action, timeout, the_data, connection_id, *arguments, hub=hub_of(connection_id))
-
-
-def _data_changes(values: Mapping[str, Any], remove: Iterable[str]) -> tuple[str, list[str]]:
-    data = ConnectionData()
-    data.update(values)
-    if isinstance(remove, str):
-        raise TypeError(f"remove= takes keys, as a list, got the str {remove!r:.80}.")
-    return data.to_json(), list(remove)
-
-
-# How answers become one
-
-
-def _nothing(answers: list[Any]) -> None:
-    return None
-
-
-def _merged(answers: list[Any]) -> list[str]:
-    return sorted({name for names in answers for name in names})
-
-
-def _infos(answers: list[Any]) -> list[ConnectionInfo]:
-    return [read_info(info) for infos in answers for info in infos]
-
-
-def _info_or_none(answers: list[Any]) -> ConnectionInfo | None:
-    return next((read_info(info) for info in answers if info is not None), None)
-
-
-def _replies(answers: list[Any]) -> list[RoomReply]:
-    return [read_reply(reply) for replies in answers for reply in replies]
-
-
-def _gone(connection_id: str) -> ConnectionClosed:
-    return ConnectionClosed(f"Connection {connection_id!r:.120} is gone, or never was.")
-
-
-# What callers pass
-
-
-def _room_name(room: str) -> str:
-    check_room_name(room)
-    return room
-
-
-def _room_names(room_or_rooms: _Rooms) -> list[str]:
-    rooms = [room_or_rooms] if isinstance(room_or_rooms, str) else list(room_or_rooms)
-    for room in rooms:
-        check_room_name(room)
-    return rooms
-
-
-def _joinable(rooms: tuple[str, ...]) -> list[str]:
-    for room in rooms:
-        check_can_join(room)
-    return list(rooms)
-
-
-def _id(connection_or_id: str | Member) -> str:
-    return connection_or_id if isinstance(connection_or_id, str) else connection_or_id.id
-
-
-def _checked(event: str, data: object) -> str:
-    """Return the wire text of the data, once the event is known to be one that can be sent."""
-    text = to_text(data)
-    to_frame(event, text)
-    return text
 
 
 @cache

@@ -9,6 +9,7 @@ Rules kept here:
 """
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -22,13 +23,13 @@ from django.db import close_old_connections
 
 from .conf import get_settings
 
-__all__ = ["keep_database_fresh", "run_handler", "run_hook", "thread_sensitive"]
+__all__ = ["exited", "expect_broken_database", "keep_database_fresh", "run_handler", "run_hook", "thread_sensitive"]
 
 # How often asgiref's shared thread, where the ORM's a-methods run, has its connections looked after, in seconds.
 _FRESH_FOR = 10.0
 
 _pools: dict[tuple[str, int], ThreadPoolExecutor] = {}
-_looked_after_at = 0.0
+_looked_after_at = -math.inf
 _calls: set[asyncio.Task[Any]] = set()
 _is_thread_sensitive: ContextVar[bool] = ContextVar("django_etp_is_thread_sensitive", default=False)
 
@@ -62,9 +63,15 @@ async def keep_database_fresh() -> None:
         await sync_to_async(close_old_connections)()
 
 
+def expect_broken_database() -> None:
+    """Let the next keep_database_fresh() look at once: a connection to the database may have broken."""
+    global _looked_after_at
+    _looked_after_at = -math.inf
+
+
 async def _run(kind: str, function: Callable[..., Any], *args: Any) -> Any:
     if _is_thread_sensitive.get():
-        call = sync_to_async(function, thread_sensitive=True)(*args)
+        call = sync_to_async(_guarded, thread_sensitive=True)(function, *args)
     else:
         call = sync_to_async(_call, thread_sensitive=False, executor=_pool(kind))(function, *args)
     # Cancelled, sync_to_async would wait for its thread: leave that behind instead, it ends when it ends.
@@ -83,9 +90,23 @@ def _forget_call(task: asyncio.Task[Any]) -> None:
 def _call(function: Callable[..., Any], *args: Any) -> Any:
     close_old_connections()
     try:
-        return function(*args)
+        return _guarded(function, *args)
     finally:
         close_old_connections()
+
+
+def _guarded(function: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return function(*args)
+    except SystemExit as error:
+        raise exited(error) from error
+
+
+def exited(error: SystemExit) -> RuntimeError:
+    """Return what stands for a ``sys.exit()`` in a handler or hook, which would end the server's event loop."""
+    stand_in = RuntimeError(f"sys.exit({error.code!r}) would have ended the server. Raise another exception.")
+    stand_in.__cause__ = error
+    return stand_in
 
 
 def _pool(kind: str) -> ThreadPoolExecutor:

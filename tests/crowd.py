@@ -138,7 +138,7 @@ class Crowd:
         until = time.monotonic() + seconds
         self.wait_for(lambda: time.monotonic() >= until, timeout=seconds + 60)
 
-    def wait_for(self, holds: Callable[[], bool], *, timeout: float = 60, interval: float = 0.05) -> None:
+    def wait_for(self, holds: Callable[[], object], *, timeout: float = 60, interval: float = 0.05) -> None:
         """Read for all peers until `holds` does; it is asked every `interval` seconds."""
         deadline = time.monotonic() + timeout
         asked_at = 0.0

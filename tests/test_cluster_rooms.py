@@ -591,6 +591,38 @@ def _about(message: dict[str, Any], *, group: str, room: str, id: str) -> dict[s
     return {key: fill(value) for key, value in message.items()}
 
 
+@pytest.mark.parametrize("result", [None, "rubbish", [[7]], {"a": 1}, [["x", None, 3, "never"]]])
+@pytest.mark.parametrize(("name", "expected"), [("count", 2), ("members", ["here", "there"])])
+async def test_an_answer_that_cannot_be_read_is_as_good_as_none(layer, here, there, room, name, expected, result):
+    forger = "f" * 16
+    channel = await layer.new_channel()
+    await layer.group_add("etp.control", channel)
+    beat = {**BEAT, "type": "etp.beat", "hub": forger, "channel": channel, "control_channel": channel}
+
+    async def answer_all() -> None:
+        while True:
+            message = await layer.receive(channel)
+            if message["type"] == "etp.question":
+                answer = {"type": "etp.answer", "id": message["id"], "hub": forger, "known": [], "result": result}
+                await layer.group_send(message["answer_to"], answer)
+
+    async def ask() -> Any:
+        return await here.call("call", name, room)
+
+    answering = asyncio.create_task(answer_all())
+    try:
+        await layer.group_send("etp.control", {**beat, "is_serving": True})
+        outcome = await eventually(ask, lambda outcome: isinstance(outcome, dict))
+        names = {here.id: "here", there.id: "there"}
+        answer = outcome["answer"] if name == "count" else sorted(names[info["id"]] for info in outcome["answer"])
+        assert (outcome["error"], answer) == ("IncompleteAnswer", expected)
+    finally:
+        answering.cancel()
+        await layer.group_discard("etp.control", channel)
+        await layer.group_send("etp.control", {**beat, "is_last": True})
+    await eventually(ask, lambda outcome: not isinstance(outcome, dict))
+
+
 async def test_bytes_that_no_serializer_wrote_do_no_harm(cluster, here, there, room):
     group = rooms.of(NAMESPACE).group_name(room)
     for garbage in (b"", b"\xff\xfe\xfd", b"x" * 100):

@@ -85,7 +85,7 @@ SECONDS = ["ACK_TIMEOUT", "QUESTION_TIMEOUT"]
         *(("DISCONNECT_GRACE", value) for value in (-0.1, "8", None, False, True, math.inf, math.nan)),
         *(("CHANNEL_LAYER", value) for value in ("", None, 1, ["default"])),
         *(("EVENT_MODULES", value) for value in ("etp_events", None, [1], [""], {"etp_events"})),
-        *(("ALLOWED_ORIGINS", value) for value in ("https://example.com", "", True, [1], [""], {"*"})),
+        *(("ALLOWED_ORIGINS", value) for value in ("https://example.com", "", True, [1], [""], {"*"}, ["*"])),
         *(("JSON_ENCODER", value) for value in ("nowhere.Encoder", "json", "json.dumps", dict, None, Encoder())),
     ],
 )

@@ -3,12 +3,14 @@
 import asyncio
 import contextvars
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ImproperlyConfigured
 
 from django_etp import (
     Connection,
@@ -597,6 +599,40 @@ async def test_on_disconnect_that_hangs_is_left_behind(monkeypatch: Any) -> None
     async with Wire():
         pass
     assert [type(error) for error in told] == [TimeoutError]
+
+
+async def test_an_on_disconnect_hook_that_hangs_leaves_the_others_their_time(monkeypatch: Any) -> None:
+    monkeypatch.setattr(consumers_module, "_DISCONNECT_LIMIT", 0.1)
+    told, ended = errors(), ends()
+
+    @on_disconnect
+    async def hang(connection: Connection, disconnect: Any) -> None:
+        await asyncio.Event().wait()
+
+    @on_disconnect
+    async def take_a_while(connection: Connection, disconnect: Any) -> None:
+        await asyncio.sleep(0.01)
+        ended.append(disconnect)
+
+    async with Wire():
+        pass
+    assert len(ended) == 2
+    assert [type(error) for error in told] == [TimeoutError]
+
+
+@both
+async def test_a_hook_that_exits_fails_and_the_server_goes_on(is_async: bool) -> None:
+    told = errors()
+    hook(on_disconnect, is_async, lambda connection, disconnect: sys.exit())
+    async with Wire():
+        pass
+    assert str(told[0]).startswith("sys.exit(None) would have ended the server")
+
+
+@pytest.mark.parametrize("value", [["*"], "https://shop.test", True])
+def test_a_rule_for_origins_that_would_not_do_what_it_says_is_refused_at_once(value: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r'allowed_origins must be None, "." by itself, or a list'):
+        EtpConsumer.as_asgi(allowed_origins=value)
 
 
 async def test_on_disconnect_waits_for_on_connect() -> None:

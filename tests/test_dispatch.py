@@ -5,6 +5,7 @@ import contextvars
 import functools
 import json
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import OperationalError
 from django.db import connection as database
 
 from django_etp import (
@@ -282,6 +284,45 @@ async def test_on_unknown_event_that_raises_is_reported_and_answers_nothing() ->
         await client.send_frame("unknown||1")
         await until(lambda: told)
         await client.expect_nothing(timeout=0.02)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_after_a_database_error_the_next_async_handler_has_a_fresh_connection(monkeypatch: Any) -> None:
+    monkeypatch.setattr(threads_module, "_FRESH_FOR", 3600.0)
+    told = errors()
+
+    def spoil() -> None:
+        database.ensure_connection()
+        database.errors_occurred = True
+
+    @etp_event("fail")
+    async def fail_at_the_database(connection: Connection, event: Event) -> None:
+        await sync_to_async(spoil)()
+        raise OperationalError("server closed the connection unexpectedly")
+
+    @etp_event("look")
+    async def look(connection: Connection, event: Event) -> bool:
+        return await sync_to_async(lambda: database.errors_occurred)()
+
+    async with Wire() as wire:
+        wire.put("fail||0")
+        await until(lambda: told)
+        wire.put("look||1")
+        assert await wire.text() == "__ack_look||1||false"
+
+
+@both
+async def test_a_handler_that_exits_fails_and_the_server_goes_on(is_async: bool) -> None:
+    told = errors()
+    handler("exit", is_async, lambda connection, event: sys.exit(3))
+    handler("hello", is_async, lambda connection, event: "hello")
+    async with Wire() as wire:
+        wire.put("exit||1")
+        await until(lambda: told)
+        wire.put("hello||2")
+        assert await wire.text() == "__ack_hello||2||hello"
+    assert str(told[0]).startswith("sys.exit(3) would have ended the server")
+    assert isinstance(told[0].__cause__, SystemExit)
 
 
 @pytest.mark.parametrize("frame", [v["wire"] for v in VECTORS["decode"] if "error" in v], ids=ascii)

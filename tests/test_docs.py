@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import http.cookiejar
 import re
 import shutil
 import urllib.parse
@@ -133,22 +132,20 @@ def test_prompt_session_prints_what_is_shown(block: Block, build_page: BuildPage
     docs.python(build_page(block.page), "-m", "doctest", "-o", "ELLIPSIS", str(session))
 
 
-async def test_readme_view_sends_to_the_room(serve_page: ServePage):
+async def test_readmes_view_sends_to_the_room(serve_page: ServePage):
     port = serve_page(docs.README)
     async with connect(f"ws://127.0.0.1:{port}/ws/", proxy=None) as peer:
-        await asyncio.to_thread(announce, f"http://127.0.0.1:{port}/", "lunch is ready")
+        await asyncio.to_thread(announce, f"http://127.0.0.1:{port}/announce/", "lunch is ready")
         assert await receive(peer) == "said||0||lunch is ready"
 
 
 def announce(url: str, text: str) -> None:
-    """Open the page of the quick start and send its form, as a browser would."""
-    cookies = http.cookiejar.CookieJar()
-    browser = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(cookies))
-    page = browser.open(url, timeout=WAIT).read().decode()
-    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
-    assert token
-    form = urllib.parse.urlencode({"csrfmiddlewaretoken": token[1], "text": text}).encode()
-    with browser.open(url, form, timeout=WAIT) as response:
+    """Send the view what a page's form would."""
+    token = "t" * 32
+    form = urllib.parse.urlencode({"csrfmiddlewaretoken": token, "text": text}).encode()
+    request = urllib.request.Request(url, form, {"Cookie": f"csrftoken={token}"})
+    browser = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with browser.open(request, timeout=WAIT) as response:
         assert response.status == 204
 
 
@@ -156,21 +153,17 @@ def announce(url: str, text: str) -> None:
 @pytest.mark.skipif(not CHROMIUM, reason="chromium is missing")
 async def test_readmes_page_shows_what_the_readme_says(build_page: BuildPage):
     with docs.serve(build_page(docs.README)) as port:
-        await say_hello_and_announce(f"http://127.0.0.1:{port}/")
+        await say_hello_twice(f"http://127.0.0.1:{port}/")
 
 
-async def say_hello_and_announce(url: str) -> None:
+async def say_hello_twice(url: str) -> None:
     async with start_browser() as browser:
         first, second = await browser.new_page(), await browser.new_page()
         await first.goto(url)
-        await expect(first.locator("#log")).to_have_text("My hello was delivered. ")
+        await expect(first.locator("body")).to_have_text("My hello was delivered. ")
         await second.goto(url)
-        await expect(second.locator("#log")).to_have_text("My hello was delivered. ")
-        await expect(first.locator("#log")).to_have_text("My hello was delivered. hello. ")
-        await second.locator("[name=text]").fill("lunch is ready")
-        await second.get_by_role("button").click()
-        for page in first, second:
-            await expect(page.locator("#log")).to_contain_text("lunch is ready. ")
+        await expect(second.locator("body")).to_have_text("My hello was delivered. ")
+        await expect(first.locator("body")).to_have_text("My hello was delivered. hello. ")
 
 
 @pytest.mark.browser

@@ -80,6 +80,7 @@ def test_an_incomplete_answer_holds_what_came() -> None:
         exceptions.RejectConnection("why"),
         exceptions.MessagesLost("why", group="g", messages=1, frames=2),
         exceptions.IncompleteAnswer("why", answer=[1]),
+        exceptions.InvalidFrame("why", frame="hello"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -89,6 +89,24 @@ async def test_a_coroutine_does_not_wait_for_ever(other_loop: asyncio.AbstractEv
         await arun_on(other_loop, hang)
 
 
+async def test_who_is_cancelled_leaves_no_call_behind(other_loop: asyncio.AbstractEventLoop) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    async def hang_until_cancelled() -> None:
+        begun.set()
+        try:
+            await hang()
+        finally:
+            ended.set()
+
+    caller = asyncio.create_task(arun_on(other_loop, hang_until_cancelled))
+    assert await asyncio.to_thread(begun.wait, 5)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert await asyncio.to_thread(ended.wait, 5)
+
+
 async def end_the_loop() -> None:
     """End the loop as a server's is ended that cancels nothing: it stops, and is closed."""
     loop = asyncio.get_running_loop()

@@ -35,6 +35,20 @@ def test_refuses_what_the_reference_refuses(vector: dict[str, str]) -> None:
         decode(vector["wire"])
 
 
+@pytest.mark.parametrize("message", ["secret", "secret||1x", "hello||secret||", b"secret", b"secret\xff"])
+def test_an_error_tells_of_the_frame_only_its_shape_and_holds_it(message: str | bytes) -> None:
+    with pytest.raises(InvalidFrame) as raised:
+        decode(message)
+    assert "secret" not in str(raised.value)
+    assert raised.value.frame in (message, message.decode(errors="replace") if isinstance(message, bytes) else None)
+
+
+def test_an_error_about_json_holds_nothing_of_the_data() -> None:
+    with pytest.raises(InvalidPayload) as raised:
+        Event("hello", 0, "secret").json()
+    assert "secret" not in str(raised.value)
+
+
 @pytest.mark.parametrize("vector", VECTORS["encode"], ids=lambda vector: ascii(vector["wire"]))
 def test_encodes_as_the_reference_does(vector: dict[str, object]) -> None:
     event = Event(str(vector["name"]), int(str(vector["ack_id"])), str(vector["data"]))

@@ -103,6 +103,12 @@ async def got(*clients: Client_) -> list[list[str]]:
 # Sending
 
 
+@pytest.mark.parametrize("name", [None, 7, "x" * 1001])
+def test_only_rooms_have_the_group_of_a_room(name: Any) -> None:
+    with pytest.raises(InvalidRoomName):
+        rooms.group_name(name)
+
+
 async def test_an_event_reaches_all_members_of_a_room_and_nobody_else(call: Call) -> None:
     async with clients("lobby", "lobby game", "game", "") as connected:
         await call("emit", "lobby", "news", {"id": 7})

@@ -32,7 +32,7 @@ def main(room: str, sender: str, threads: str = "1", pause: str = "0") -> None:
             try:
                 api.emit(room, "burst", f"{name}:{number}")
             except LayerUnavailable:
-                print(json.dumps([f"{name}:{number}", time.monotonic() - began_at]), flush=True)
+                say([f"{name}:{number}", time.monotonic() - began_at])
             number += 1
         sent[name] = number
 
@@ -43,7 +43,13 @@ def main(room: str, sender: str, threads: str = "1", pause: str = "0") -> None:
     is_over.set()
     for worker in workers:
         worker.join()
-    print(json.dumps(sent), flush=True)
+    say(sent)
+
+
+def say(value: object) -> None:
+    """Print a line of JSON in one write: print() makes two, and other threads' lines come between."""
+    sys.stdout.write(f"{json.dumps(value)}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
