@@ -35,12 +35,12 @@ class Handshakes:
         (server,) = site.servers
 
         async def burst() -> Figure:
-            watch = Stopwatch()
+            watch = Stopwatch(site.processes)
             with watch.running():
                 peers = await connect(server.port, site.contender.dialect, self.connections, origin=self.origin)
             await disconnect(peers)
             await _until_at_rest(site)
-            return Figure(self.connections / watch.seconds, 0, watch.share)
+            return Figure(self.connections / watch.seconds, 0, watch.client, watch.servers)
 
         yield burst
 
@@ -75,7 +75,7 @@ class Memory:
                 await _until_at_rest(site)
             growth = server.process.resident - before
             # Memory grows in steps, so that all rounds up to this one tell more than this one.
-            return Figure(growth / (len(peers) - self.connections), 0, watch.share)
+            return Figure(growth / (len(peers) - self.connections), 0, watch.client)
 
         try:
             yield burst
@@ -86,7 +86,8 @@ class Memory:
 async def _until_at_rest(site: Site) -> None:
     """Wait until the servers compute no more, for 5 s at most."""
     for _ in range(50):
-        before = sum(server.process.seconds for server in site.servers)
-        await asyncio.sleep(0.1)
-        if sum(server.process.seconds for server in site.servers) - before <= 0.01:
+        watch = Stopwatch(site.processes)
+        with watch.running():
+            await asyncio.sleep(0.1)
+        if watch.servers < 0.05:
             return

@@ -48,7 +48,7 @@ class Room:
         crowd = _Crowd(peers)
 
         async def burst() -> Figure:
-            return await crowd.receive(Burst("room", self.messages, self.size))
+            return await crowd.receive(Burst("room", self.messages, self.size), Stopwatch(site.processes))
 
         try:
             yield burst
@@ -66,20 +66,20 @@ class _Crowd:
         self._is_answered = False
         self._all_here: asyncio.Future[None]
 
-    async def receive(self, burst: Burst) -> Figure:
+    async def receive(self, burst: Burst, watch: Stopwatch) -> Figure:
         """Let the first member ask for a burst; return how fast it came."""
         self._all_here = asyncio.get_running_loop().create_future()
         self._missing = burst.messages * len(self._peers)
         self._is_answered = False
         self._counters = [_Counter(peer, self) for peer in self._peers]
-        watch = Stopwatch()
         with watch.running():
             self._peers[0].send("burst", str(burst), 1)
             quiet = await self._wait()
         received = sum(counter.received for counter in self._counters)
         disordered = sum(counter.disordered for counter in self._counters)
-        rate = received / max(watch.seconds - quiet, 1e-9)
-        return Figure(rate, max(self._missing, 0) + disordered, watch.share)
+        busy = max(watch.seconds - quiet, 1e-9)
+        share = watch.seconds / busy
+        return Figure(received / busy, max(self._missing, 0) + disordered, watch.client * share, watch.servers * share)
 
     def count(self) -> None:
         self._missing -= 1

@@ -54,7 +54,7 @@ class Echo:
         askers = [_Asker(peer, self.event, "e" * self.size) for peer in peers]
 
         async def burst() -> Figure:
-            watch = Stopwatch()
+            watch = Stopwatch(site.processes)
             with watch.running():
                 for asker in askers:
                     asker.begin(self.in_flight)
@@ -66,7 +66,7 @@ class Echo:
             rate = answers / watch.seconds
             if self.unit == "MiB per s":
                 rate *= self.size / 2**20
-            return Figure(rate, wrong, watch.share)
+            return Figure(rate, wrong, watch.client, watch.servers)
 
         try:
             yield burst
@@ -160,7 +160,7 @@ class Latency:
                     times = await timer.run_during(_storm(crowd[0], max(self.questions // 10, 1)))
                 else:
                     times = await timer.run(self.questions)
-            return Figure(_percentile(times, self.percentile) * 1e6, 0, watch.share)
+            return Figure(_percentile(times, self.percentile) * 1e6, 0, watch.client)
 
         try:
             yield burst

@@ -10,10 +10,12 @@ Rules kept here:
 import math
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from .processes import Process
 
 __all__ = ["Comparison", "Figure", "Stopwatch", "Work", "compare"]
 
@@ -25,12 +27,19 @@ class Figure:
     Attributes:
         value: in the unit of the work.
         wrong: how many messages were lost, or came out of order.
-        client: the share of its core that the load client computed on.
+        client: the share of the time that the load client computed in.
+        servers: the same of all the server's processes together; 0 where it does not matter.
     """
 
     value: float
     wrong: int = 0
     client: float = 0.0
+    servers: float = 0.0
+
+    @property
+    def value_per_core(self) -> float:
+        """What it would be if the servers had computed all the time, on one core."""
+        return self.value / self.servers if self.servers else math.nan
 
 
 Round = Callable[[], Awaitable[Figure]]
@@ -72,8 +81,16 @@ class Comparison:
     @property
     def ratio(self) -> float:
         """The median of the rounds' ratios."""
-        pairs = zip(self.figures, self.other_figures, strict=True)
-        return statistics.median(one.value / other.value if other.value else math.nan for one, other in pairs)
+        return self._ratio(lambda figure: figure.value)
+
+    @property
+    def ratio_per_core(self) -> float:
+        """The same of what the servers computed for it, whatever else took the machine's time meanwhile."""
+        return self._ratio(lambda figure: figure.value_per_core)
+
+    def _ratio(self, value: Callable[[Figure], float]) -> float:
+        pairs = [(value(one), value(other)) for one, other in zip(self.figures, self.other_figures, strict=True)]
+        return statistics.median(one / other if other else math.nan for one, other in pairs)
 
     @property
     def wrong(self) -> int:
@@ -104,15 +121,21 @@ async def compare(one: Round, other: Round, rounds: int) -> Comparison:
 
 
 class Stopwatch:
-    """How long something took, and how much of that this process computed."""
+    """How long something took, and how much of that time this process and others computed."""
 
-    def __init__(self) -> None:
+    def __init__(self, processes: Sequence[Process] = ()) -> None:
+        self._processes = processes
         self.seconds = 0.0
-        self.share = 0.0
+        self.client = 0.0
+        self.servers = 0.0
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        start, computed = time.perf_counter(), time.process_time()
+        start, client, servers = time.perf_counter(), time.process_time(), self._computed()
         yield
         self.seconds = time.perf_counter() - start
-        self.share = (time.process_time() - computed) / self.seconds
+        self.client = (time.process_time() - client) / self.seconds
+        self.servers = (self._computed() - servers) / self.seconds
+
+    def _computed(self) -> float:
+        return sum(process.seconds for process in self._processes)

@@ -1,5 +1,6 @@
 """What is printed: one table, and what it takes to run it again."""
 
+import math
 import os
 import platform
 import sys
@@ -19,7 +20,7 @@ _PACKAGES = (
 
 def heading() -> str:
     """Return the head of the table."""
-    titles = ("work", "where", "unit", "one", "figure", "other", "figure", "ratio", "load client")
+    titles = ("work", "where", "unit", "one", "figure", "other", "figure", "ratio", "ratio per core", "load client")
     return f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}"
 
 
@@ -34,6 +35,7 @@ def line(match: Match, comparison: Comparison) -> str:
         match.other.name,
         _figure(comparison.other_figure, comparison.other_wrong),
         f"**{comparison.ratio:.2f}**",
+        "-" if math.isnan(comparison.ratio_per_core) else f"{comparison.ratio_per_core:.2f}",
         f"{comparison.client:.0%}",
     )
     return f"| {' | '.join(cells)} |"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .contenders import Contender
-from .processes import Server, server_core, start_broker, start_server
+from .processes import Process, Server, server_core, start_broker, start_server
 
 __all__ = ["LAYERS", "Site", "Stage"]
 
@@ -23,6 +23,11 @@ class Site:
 
     contender: Contender
     servers: list[Server] = field(default_factory=list)
+
+    @property
+    def processes(self) -> list[Process]:
+        """The servers' processes."""
+        return [server.process for server in self.servers]
 
 
 class Stage:

@@ -107,7 +107,7 @@ def test_ratio_is_the_median_of_the_rounds_ratios():
 def test_line_says_what_was_lost():
     match = Match("room", "uvicorn", Side("one", Room(), ETP_ALONE), Side("other", Room(), CHANNELS))
     written = line(match, Comparison([Figure(12_345, 0, 0.5)], [Figure(50, 7, 0.25)]))
-    assert written == "| room | uvicorn | deliveries per s | one | 12,345 | other | 50 LOST 7 | **246.90** | 50% |"
+    assert written == "| room | uvicorn | deliveries per s | one | 12,345 | other | 50 LOST 7 | **246.90** | - | 50% |"
     assert heading().count("|") == 2 * written.count("|")
 
 
