@@ -30,6 +30,7 @@ from .logouts import check_users_forever, is_revoked
 from .origins import is_origin_allowed
 from .protocol import HELLO, PING, SUBPROTOCOL, Event, decode, encode, encode_answer
 from .registry import registry
+from .sending import Send, past_session_middleware, with_trailing_delimiter
 from .sessions import load_session
 
 __all__ = ["EtpConsumer"]
@@ -46,7 +47,6 @@ _SERVER_ENDS = 1012
 _DISCONNECT_LIMIT = 9.0
 
 _Receive = Callable[[], Awaitable[dict[str, Any]]]
-_Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
@@ -83,7 +83,7 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
         self.trailing_delimiter = trailing_delimiter
         self.allowed_origins = allowed_origins
 
-    async def __call__(self, scope: dict[str, Any], receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: _Receive, send: Send) -> None:
         """Serve one connection from its handshake to its end."""
         if scope["type"] != "websocket":
             raise ValueError(
@@ -96,8 +96,9 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
                 await self._refuse(scope, send)
             return
         hub = serving_hub()
+        send = past_session_middleware(send)
         if self.trailing_delimiter:
-            send = _with_trailing_delimiter(send)
+            send = with_trailing_delimiter(send)
         hub.report, hub.accompany = _report_to_hooks, check_users_forever
         async with hub.serving():
             await load_session(scope.get("session"))
@@ -107,7 +108,7 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
             else:
                 await _Served(hub, scope, receive, send, self.namespace).run()
 
-    async def _refuse(self, scope: dict[str, Any], send: _Send) -> None:
+    async def _refuse(self, scope: dict[str, Any], send: Send) -> None:
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
         logger.warning(
             "Refused a handshake for %.200r from origin %.200r: list it in ETP['ALLOWED_ORIGINS'] if it should pass.",
@@ -120,7 +121,7 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
 class _Served:
     """One connection while it is served: the handshake, reading, and the end."""
 
-    def __init__(self, hub: Hub, scope: dict[str, Any], receive: _Receive, send: _Send, namespace: str) -> None:
+    def __init__(self, hub: Hub, scope: dict[str, Any], receive: _Receive, send: Send, namespace: str) -> None:
         self._receive = receive
         self._context = contextvars.copy_context()
         self._hub = hub
@@ -328,16 +329,6 @@ class _Served:
         if not self._was_accepted or self._was_rejected:
             return
         await self._dispatcher.disconnect(_DISCONNECT_LIMIT)
-
-
-def _with_trailing_delimiter(send: _Send) -> _Send:
-    async def send_delimited(message: dict[str, Any]) -> None:
-        text = message.get("text")
-        if text is not None and text.count("||") == 1:
-            message = {**message, "text": f"{text}||"}
-        await send(message)
-
-    return send_delimited
 
 
 async def _report_to_hooks(namespace: str, error: Exception) -> None:

@@ -12,8 +12,10 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from .sending import Send
 
 __all__ = ["Gate"]
 
@@ -26,8 +28,6 @@ _MAX_BYTES = 16 * 1024 * 1024
 _FULL_ENOUGH = 256
 # How long a reader that takes nothing may hold up its close, in seconds.
 _CLOSE_LIMIT = 5.0
-
-_Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
@@ -49,7 +49,7 @@ class Gate:
         "is_open",
     )
 
-    def __init__(self, send: _Send, on_full: Callable[[], None]) -> None:
+    def __init__(self, send: Send, on_full: Callable[[], None]) -> None:
         self._send = send
         self._on_full = on_full
         self._outbox: deque[str] = deque()
