@@ -28,7 +28,7 @@ from .home import serving_hub
 from .hub import Hub
 from .logouts import check_users_forever, is_revoked
 from .origins import is_origin_allowed
-from .protocol import HELLO, PING, SUBPROTOCOL, Event, decode, encode, encode_answer
+from .protocol import HELLO, PING, RESERVED_PREFIX, SUBPROTOCOL, Event, decode, encode, encode_answer
 from .registry import registry
 from .sending import Send, past_session_middleware, with_trailing_delimiter
 from .sessions import load_session
@@ -178,7 +178,7 @@ class _Served:
         return await self._read()
 
     async def _read(self) -> Disconnect:
-        connection, dispatcher, receive = self._connection, self._dispatcher, self._receive
+        connection, receive, submit, max_size = self._connection, self._receive, self._dispatcher.submit, self._max_size
         while True:
             message = await receive()
             if message["type"] != "websocket.receive":
@@ -188,24 +188,32 @@ class _Served:
             text = message.get("text")
             data: str | bytes = message.get("bytes") or b"" if text is None else text
             try:
-                self._check_size(data)
+                # A character is up to 4 bytes: only what may be too large is worth counting.
+                if len(data) * 4 > max_size:
+                    self._check_size(data)
                 event = decode(data)
-                if event.is_ack:
-                    connection.resolve(event)
-                elif event.is_failure and connection.speaks_extensions:
-                    connection.fail(event)
-                elif event.name == PING and event.ack_id:
-                    connection.deliver(encode_answer(event))
-                else:
-                    dispatcher.submit(event)
+                if not event.name.startswith(RESERVED_PREFIX) or not self._take_reserved(event):
+                    submit(event)
             except InvalidFrame as error:
                 self._submit_error(error)
             except MessageTooLarge as error:
                 # The reference's words: its limit reads one byte further, to tell too large from just fitting.
                 self._fail(1009, error, f"read limited at {self._max_size + 1} bytes")
             except TooManyEvents as error:
-                dispatcher.refuse(event, error)
+                self._dispatcher.refuse(event, error)
                 self._fail(1008, error, "too many events")
+
+    def _take_reserved(self, event: Event) -> bool:
+        """Take an answer or a ping; return whether it was one."""
+        if event.is_ack:
+            self._connection.resolve(event)
+        elif event.is_failure and self._connection.speaks_extensions:
+            self._connection.fail(event)
+        elif event.name == PING and event.ack_id:
+            self._connection.deliver(encode_answer(event))
+        else:
+            return False
+        return True
 
     async def _connect(self) -> None:
         """Run the hooks, then accept; where one fails, refuse (HTTP 403), or close if it has accepted already."""
@@ -266,8 +274,7 @@ class _Served:
 
     def _check_size(self, data: str | bytes) -> None:
         size = len(data)
-        # A character is up to 4 bytes: only what may be too large is worth counting.
-        if size * 4 > self._max_size and isinstance(data, str) and not data.isascii():
+        if isinstance(data, str) and not data.isascii():
             size = len(data.encode(errors="surrogatepass"))
         if size > self._max_size:
             raise MessageTooLarge(
