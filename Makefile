@@ -6,14 +6,19 @@ PYTEST_ARGS ?=
 # Where make demo listens, on this machine only: make demo PORT=8001
 PORT ?= 8000
 
+# What to measure, of what make bench does: make bench BENCH_ARGS="--servers uvicorn --only room"
+BENCH_ARGS ?=
+
 BIN := .venv/bin
+# uvloop and httptools would change the servers under test, so what is measured lives in an environment of its own.
+BENCH_BIN := .venv-bench/bin
 # Empty for root; other users may do what sudo allows without a password.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo -n)
 # Interpreters that pyenv has installed but not switched on; tox finds those on PATH by itself.
 PYENV_PYTHONS = $(wildcard $(shell pyenv root 2>/dev/null)/versions/*/bin/python3.??)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster test lint test-all chromium
+.PHONY: help demo demo-cluster test lint test-all bench bench-full chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +43,19 @@ lint: .venv/installed ## Check style, types and the layers of the package
 
 test-all: .venv/installed chromium ## Run the tests on every supported Python and Django
 	$(BIN)/tox run $(if $(PYENV_PYTHONS),--discover $(PYENV_PYTHONS)) $(if $(PYTEST_ARGS),-- $(PYTEST_ARGS))
+
+bench: .venv-bench/installed ## Measure speed beside others, in 5 minutes
+	$(BENCH_BIN)/python -m benchmarks $(BENCH_ARGS)
+
+bench-full: .venv-bench/installed ## Measure everything, in about an hour
+	$(BENCH_BIN)/python -m benchmarks --full $(BENCH_ARGS)
+
+.venv-bench/installed: pyproject.toml
+	@rm -f $@
+	$(PYTHON) -m venv --clear .venv-bench
+	$(BENCH_BIN)/python -m pip install -qq --upgrade pip
+	$(BENCH_BIN)/python -m pip install -qq --editable '.[daphne,redis]' --group bench
+	@touch $@
 
 # The stamp goes first and comes last, so that an interrupted install leaves none and the next run starts afresh.
 .venv/installed: pyproject.toml

@@ -321,10 +321,9 @@ class Connection:
         """Send a ready-made frame; it never waits, and is dropped where the connection has ended."""
         self._gate.write(frame)
 
-    async def answer(self, frame: str) -> None:
-        """Send a ready-made answer; dropped where the connection has ended."""
-        if self._disconnect is None:
-            await self._gate.send(frame)
+    def answer(self, frame: str) -> Coroutine[Any, Any, None]:
+        """Send a ready-made answer, to be awaited; dropped where the connection has ended."""
+        return self._gate.send(frame)
 
     @property
     def speaks_extensions(self) -> bool:

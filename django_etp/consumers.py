@@ -28,8 +28,9 @@ from .home import serving_hub
 from .hub import Hub
 from .logouts import check_users_forever, is_revoked
 from .origins import is_origin_allowed
-from .protocol import HELLO, PING, SUBPROTOCOL, Event, decode, encode, encode_answer
+from .protocol import HELLO, PING, RESERVED_PREFIX, SUBPROTOCOL, Event, decode, encode, encode_answer
 from .registry import registry
+from .sending import Send, past_session_middleware, with_trailing_delimiter
 from .sessions import load_session
 
 __all__ = ["EtpConsumer"]
@@ -46,7 +47,6 @@ _SERVER_ENDS = 1012
 _DISCONNECT_LIMIT = 9.0
 
 _Receive = Callable[[], Awaitable[dict[str, Any]]]
-_Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
@@ -83,7 +83,7 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
         self.trailing_delimiter = trailing_delimiter
         self.allowed_origins = allowed_origins
 
-    async def __call__(self, scope: dict[str, Any], receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: _Receive, send: Send) -> None:
         """Serve one connection from its handshake to its end."""
         if scope["type"] != "websocket":
             raise ValueError(
@@ -96,8 +96,9 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
                 await self._refuse(scope, send)
             return
         hub = serving_hub()
+        send = past_session_middleware(send)
         if self.trailing_delimiter:
-            send = _with_trailing_delimiter(send)
+            send = with_trailing_delimiter(send)
         hub.report, hub.accompany = _report_to_hooks, check_users_forever
         async with hub.serving():
             await load_session(scope.get("session"))
@@ -107,7 +108,7 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
             else:
                 await _Served(hub, scope, receive, send, self.namespace).run()
 
-    async def _refuse(self, scope: dict[str, Any], send: _Send) -> None:
+    async def _refuse(self, scope: dict[str, Any], send: Send) -> None:
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
         logger.warning(
             "Refused a handshake for %.200r from origin %.200r: list it in ETP['ALLOWED_ORIGINS'] if it should pass.",
@@ -120,7 +121,7 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
 class _Served:
     """One connection while it is served: the handshake, reading, and the end."""
 
-    def __init__(self, hub: Hub, scope: dict[str, Any], receive: _Receive, send: _Send, namespace: str) -> None:
+    def __init__(self, hub: Hub, scope: dict[str, Any], receive: _Receive, send: Send, namespace: str) -> None:
         self._receive = receive
         self._context = contextvars.copy_context()
         self._hub = hub
@@ -177,7 +178,7 @@ class _Served:
         return await self._read()
 
     async def _read(self) -> Disconnect:
-        connection, dispatcher, receive = self._connection, self._dispatcher, self._receive
+        connection, receive, submit, max_size = self._connection, self._receive, self._dispatcher.submit, self._max_size
         while True:
             message = await receive()
             if message["type"] != "websocket.receive":
@@ -187,24 +188,32 @@ class _Served:
             text = message.get("text")
             data: str | bytes = message.get("bytes") or b"" if text is None else text
             try:
-                self._check_size(data)
+                # A character is up to 4 bytes: only what may be too large is worth counting.
+                if len(data) * 4 > max_size:
+                    self._check_size(data)
                 event = decode(data)
-                if event.is_ack:
-                    connection.resolve(event)
-                elif event.is_failure and connection.speaks_extensions:
-                    connection.fail(event)
-                elif event.name == PING and event.ack_id:
-                    connection.deliver(encode_answer(event))
-                else:
-                    dispatcher.submit(event)
+                if not event.name.startswith(RESERVED_PREFIX) or not self._take_reserved(event):
+                    submit(event)
             except InvalidFrame as error:
                 self._submit_error(error)
             except MessageTooLarge as error:
                 # The reference's words: its limit reads one byte further, to tell too large from just fitting.
                 self._fail(1009, error, f"read limited at {self._max_size + 1} bytes")
             except TooManyEvents as error:
-                dispatcher.refuse(event, error)
+                self._dispatcher.refuse(event, error)
                 self._fail(1008, error, "too many events")
+
+    def _take_reserved(self, event: Event) -> bool:
+        """Take an answer or a ping; return whether it was one."""
+        if event.is_ack:
+            self._connection.resolve(event)
+        elif event.is_failure and self._connection.speaks_extensions:
+            self._connection.fail(event)
+        elif event.name == PING and event.ack_id:
+            self._connection.deliver(encode_answer(event))
+        else:
+            return False
+        return True
 
     async def _connect(self) -> None:
         """Run the hooks, then accept; where one fails, refuse (HTTP 403), or close if it has accepted already."""
@@ -265,8 +274,7 @@ class _Served:
 
     def _check_size(self, data: str | bytes) -> None:
         size = len(data)
-        # A character is up to 4 bytes: only what may be too large is worth counting.
-        if size * 4 > self._max_size and isinstance(data, str) and not data.isascii():
+        if isinstance(data, str) and not data.isascii():
             size = len(data.encode(errors="surrogatepass"))
         if size > self._max_size:
             raise MessageTooLarge(
@@ -328,16 +336,6 @@ class _Served:
         if not self._was_accepted or self._was_rejected:
             return
         await self._dispatcher.disconnect(_DISCONNECT_LIMIT)
-
-
-def _with_trailing_delimiter(send: _Send) -> _Send:
-    async def send_delimited(message: dict[str, Any]) -> None:
-        text = message.get("text")
-        if text is not None and text.count("||") == 1:
-            message = {**message, "text": f"{text}||"}
-        await send(message)
-
-    return send_delimited
 
 
 async def _report_to_hooks(namespace: str, error: Exception) -> None:

@@ -34,7 +34,7 @@ from .failures import failure_of
 from .payload import to_text
 from .protocol import Event, encode_answer, encode_failure
 from .registry import Handler, Namespace
-from .threads import exited, expect_broken_database, keep_database_fresh, run_handler, run_hook
+from .threads import exited, expect_broken_database, is_database_due, keep_database_fresh, run_handler, run_hook
 
 __all__ = ["Dispatcher", "is_cancelled", "report"]
 
@@ -51,13 +51,24 @@ _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 class Dispatcher:
     """Runs the handlers and hooks of one connection."""
 
-    __slots__ = ("_connection", "_context", "_handlers", "_max_queued", "_max_running", "_queue", "_running", "_tasks")
+    __slots__ = (
+        "_connection",
+        "_context",
+        "_handlers",
+        "_loop",
+        "_max_queued",
+        "_max_running",
+        "_queue",
+        "_running",
+        "_tasks",
+    )
 
     def __init__(self, connection: Connection, handlers: Namespace) -> None:
         self._connection = connection
         # An event that waited must not see what the handler before it, or a hook, left in its context variables.
         self._context = contextvars.copy_context()
         self._handlers = handlers
+        self._loop = asyncio.get_running_loop()
         self._max_queued = get_settings().max_queued_events
         self._max_running = 0  # until start()
         self._queue: deque[Event | ProtocolError] = deque()
@@ -68,7 +79,7 @@ class Dispatcher:
         """Let events run, those first that came before."""
         self._max_running = get_settings().max_concurrent_events
         while self._queue and self._running < self._max_running:
-            self._start_task(self._handle(self._queue.popleft()))
+            self._start(self._queue.popleft())
 
     def submit(self, item: Event | ProtocolError) -> None:
         """Handle an event, or report a malformed frame, now or once others are done.
@@ -77,7 +88,7 @@ class Dispatcher:
             TooManyEvents: more wait than may wait.
         """
         if self._running < self._max_running:
-            self._start_task(self._handle(item), eager=True)
+            self._start(item, eager=True)
         elif len(self._queue) < self._max_queued:
             self._queue.append(item)
         else:
@@ -132,19 +143,19 @@ class Dispatcher:
         """Tell the log and the ``on_error`` hooks of an error; ``doing`` says what failed."""
         await report(self._handlers, self._connection, error, doing)
 
-    def _start_task(self, coroutine: Coroutine[Any, Any, None], *, eager: bool = False) -> None:
+    def _start(self, item: Event | ProtocolError, *, eager: bool = False) -> None:
         self._running += 1
         if eager and _HAS_EAGER_TASKS:
-            loop = asyncio.get_running_loop()
-            task = asyncio.Task(coroutine, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+            task = asyncio.Task(self._handle(item), loop=self._loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
             if task.done():
                 return
         else:
-            task = asyncio.get_running_loop().create_task(coroutine, context=self._context.copy())
+            task = self._loop.create_task(self._handle(item), context=self._context.copy())
         self._tasks.add(task)
 
     async def _handle(self, item: Event | ProtocolError) -> None:
         # One flat coroutine keeps its own books: a done callback per event costs more than it is worth.
+        connection = self._connection
         is_saving = has_returned = False
         try:
             if isinstance(item, ProtocolError):
@@ -155,17 +166,18 @@ class Dispatcher:
             if handler is None:
                 result = await self._handle_unknown(item)
             elif handler.is_async:
-                await keep_database_fresh()
-                result = await handler.function(self._connection, item)
+                if is_database_due():
+                    await keep_database_fresh()
+                result = await handler.function(connection, item)
             else:
-                result = await _call(handler, run_handler, self._connection, item)
+                result = await _call(handler, run_handler, connection, item)
             has_returned = True
-            if self._connection.has_unsaved:
+            if connection.has_unsaved:
                 is_saving = True
-                await self._connection.save()
+                await connection.save()
                 is_saving = False
             if item.ack_id:
-                await self._connection.answer(encode_answer(item, to_text(result)))
+                await connection.answer(encode_answer(item, to_text(result)))
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if is_cancelled(error):
                 raise
@@ -178,13 +190,14 @@ class Dispatcher:
             if isinstance(item, Event):
                 await self._answer_failure(item, error, has_returned=has_returned)
         finally:
-            self._tasks.discard(asyncio.current_task())
+            if self._tasks:  # an eager task that never waited is not in there
+                self._tasks.discard(asyncio.current_task(self._loop))
             self._running -= 1
             # Another handler that runs may have the data in hand, and change a nested value in it.
-            if not self._running and self._connection.has_unsaved and self._connection.disconnect is None:
-                self._connection.rest()
+            if not self._running and connection.has_unsaved and connection.disconnect is None:
+                connection.rest()
             if self._queue and self._running < self._max_running:
-                self._start_task(self._handle(self._queue.popleft()))
+                self._start(self._queue.popleft())
 
     def refuse(self, event: Event, error: TooManyEvents) -> None:
         """Tell a client that speaks the extensions that its event is one too many."""

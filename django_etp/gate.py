@@ -12,8 +12,10 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from .sending import Send
 
 __all__ = ["Gate"]
 
@@ -26,8 +28,6 @@ _MAX_BYTES = 16 * 1024 * 1024
 _FULL_ENOUGH = 256
 # How long a reader that takes nothing may hold up its close, in seconds.
 _CLOSE_LIMIT = 5.0
-
-_Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
@@ -49,7 +49,7 @@ class Gate:
         "is_open",
     )
 
-    def __init__(self, send: _Send, on_full: Callable[[], None]) -> None:
+    def __init__(self, send: Send, on_full: Callable[[], None]) -> None:
         self._send = send
         self._on_full = on_full
         self._outbox: deque[str] = deque()
@@ -93,12 +93,22 @@ class Gate:
 
     async def send(self, frame: str) -> None:
         """Write a frame behind all others, waiting while many are before it. See write()."""
-        if self.is_open and not self._is_writing and not self._outbox:
-            await self._send_directly(frame)
+        if not self.is_open or self._is_writing or self._outbox or self.is_closing:
+            self.write(frame)
+            while self.is_open and len(self._outbox) > _FULL_ENOUGH and not self.is_closing:
+                await self._until_drained()
             return
-        self.write(frame)
-        while self.is_open and len(self._outbox) > _FULL_ENOUGH and not self.is_closing:
-            await self._until_drained()
+        # The caller is a task already: no need for another. It writes its own frame alone, so that cancelling
+        # it loses nobody else's.
+        self._is_writing = True
+        try:
+            await self._send({"type": "websocket.send", "text": frame})
+        except Exception as error:
+            self._peer_is_gone(error)
+        finally:
+            self._is_writing = False
+            if self._outbox or self._close_message:
+                self._start_writing()
 
     def close(self, code: int, reason: str, *, drop: bool = False) -> None:
         """Send a close behind what waits, or in its place (``drop``); before the accept: refuse with HTTP 403."""
@@ -128,20 +138,6 @@ class Gate:
             # uvicorn's send waits for as long as the peer keeps its socket open, and its writer with it.
             if self._writer is not None:
                 self._writer.cancel()
-
-    async def _send_directly(self, frame: str) -> None:
-        # The caller is a task already: no need for another. It writes its own frame alone, so that cancelling
-        # it loses nobody else's.
-        if self.is_closing:
-            return
-        self._is_writing = True
-        try:
-            await self._send({"type": "websocket.send", "text": frame})
-        except Exception as error:
-            self._peer_is_gone(error)
-        finally:
-            self._is_writing = False
-            self._start_writing()
 
     def _start_writing(self) -> None:
         if self._is_writing or not (self._outbox or self._close_message):

@@ -102,14 +102,17 @@ def decode(message: str | bytes) -> Event:
     if isinstance(message, bytes):
         message = _text(message)
     try:
-        name, ack_text, *data = message.split(_DELIMITER, 2)
-    except (AttributeError, ValueError, TypeError):
+        name, delimiter, rest = message.partition(_DELIMITER)
+    except (AttributeError, TypeError):
         raise _not_a_frame(message) from None
-    if ack_text.isdigit() and ack_text.isascii() and len(ack_text) <= _SAFE_DIGITS:
+    if not delimiter:
+        raise _not_a_frame(message)
+    ack_text, _, data = rest.partition(_DELIMITER)
+    if len(ack_text) <= _SAFE_DIGITS and ack_text.isdigit() and ack_text.isascii():
         ack_id = int(ack_text)
     else:
         ack_id = _unusual_ack_id(ack_text, message)
-    return Event(name, ack_id, data[0] if data else "")
+    return Event(name, ack_id, data)
 
 
 def encode(event: Event) -> str:
@@ -139,7 +142,8 @@ def encode_answer(event: Event, data: str = "") -> str:
     Raises:
         InvalidPayload: the data is not text, or cannot be UTF-8.
     """
-    _check_data(data)
+    if type(data) is not str or not data.isascii():
+        _check_data(data)
     return f"{ACK_PREFIX}{event.name}||{event.ack_id}||{data}" if data else f"{ACK_PREFIX}{event.name}||{event.ack_id}"
 
 

@@ -24,7 +24,15 @@ from django.db import close_old_connections
 from .conf import get_settings
 from .errands import run_errand
 
-__all__ = ["exited", "expect_broken_database", "keep_database_fresh", "run_handler", "run_hook", "thread_sensitive"]
+__all__ = [
+    "exited",
+    "expect_broken_database",
+    "is_database_due",
+    "keep_database_fresh",
+    "run_handler",
+    "run_hook",
+    "thread_sensitive",
+]
 
 # How often asgiref's shared thread, where the ORM's a-methods run, has its connections looked after, in seconds.
 _FRESH_FOR = 10.0
@@ -55,12 +63,16 @@ async def run_hook(function: Callable[..., Any], *args: Any) -> Any:
     return await _run("etp-hook", function, *args)
 
 
+def is_database_due() -> bool:
+    """Return whether keep_database_fresh() would do anything: asking costs less than awaiting."""
+    return time.monotonic() - _looked_after_at > _FRESH_FOR and not _is_thread_sensitive.get()
+
+
 async def keep_database_fresh() -> None:
-    """Close too old or broken connections of asgiref's shared thread; cheap to call before each async handler."""
+    """Close too old or broken connections of asgiref's shared thread; to be called before each async handler."""
     global _looked_after_at
-    now = time.monotonic()
-    if now - _looked_after_at > _FRESH_FOR and not _is_thread_sensitive.get():
-        _looked_after_at = now
+    if is_database_due():
+        _looked_after_at = time.monotonic()
         await sync_to_async(close_old_connections)()
 
 

@@ -1,0 +1,68 @@
+"""Measure, and print the table: ``python -m benchmarks``; see --help."""
+
+import argparse
+import asyncio
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+from .matches import Match
+from .plans import full, short
+from .processes import CLIENT_CORE, SERVERS, pin
+from .report import footing, heading, line
+from .sessions import make_database
+from .sites import Stage
+
+try:
+    from uvloop import run
+except ImportError:
+    from asyncio import run
+
+
+def main() -> None:
+    """Run what the command line says."""
+    arguments = _parser().parse_args()
+    matches = [
+        match
+        for match in (full if arguments.full else short)(arguments.servers)
+        if arguments.only in f"{match.where}: {match.title}: {match.one.name} / {match.other.name}"
+    ]
+    _allow_many_sockets()
+    pin(CLIENT_CORE)
+    run(_measure(matches, arguments.rounds))
+
+
+async def _measure(matches: list[Match], rounds: int | None) -> None:
+    start = time.monotonic()
+    print(heading(), flush=True)
+    with tempfile.TemporaryDirectory(prefix="etp-bench-") as directory:
+        database = Path(directory) / "db.sqlite3"
+        await asyncio.to_thread(make_database, database)
+        with Stage(str(database)) as stage:
+            where = ""
+            for match in matches:
+                if match.where != where:
+                    stage.clear()
+                    where = match.where
+                if match.can_run:
+                    print(line(match, await match.run(stage, rounds)), flush=True)
+    print(f"\n{footing(matches)} It took {(time.monotonic() - start) / 60:.1f} minutes.")
+
+
+def _allow_many_sockets() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="measure everything; otherwise what fits into five minutes")
+    parser.add_argument("--servers", nargs="+", choices=SERVERS, default=["daphne", "uvicorn"], metavar="SERVER")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only what has this in 'where: work: one / other'")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how many rounds each match has")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Who is measured."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from .dialects import ENGINE_IO, ETP, JSON, Dialect
+
+__all__ = ["BARE", "CHANNELS", "CHANNELS_JSON", "ETP_ALONE", "ETP_IN_STACK", "SOCKET_IO", "Contender"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A server application.
+
+    Attributes:
+        name: its name in the table.
+        application: where servers import it from.
+        dialect: what its clients speak.
+        needs: the package without which it is left out.
+    """
+
+    name: str
+    application: str
+    dialect: Dialect = ETP
+    needs: str = "asyncio"
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether it can run here."""
+        return find_spec(self.needs) is not None
+
+
+BARE = Contender("bare ASGI", "benchmarks.bare:application")
+ETP_IN_STACK = Contender("django_etp", "benchmarks.asgi:etp")
+ETP_ALONE = Contender("django_etp without AuthMiddlewareStack", "benchmarks.asgi:etp_alone")
+CHANNELS = Contender("Channels AsyncWebsocketConsumer", "benchmarks.asgi:channels_text")
+CHANNELS_JSON = Contender("Channels AsyncJsonWebsocketConsumer", "benchmarks.asgi:channels_json", JSON)
+SOCKET_IO = Contender("python-socketio", "benchmarks.socket_io:application", ENGINE_IO, needs="socketio")

@@ -1,0 +1,150 @@
+"""What a run measures: the short one of five minutes, and the full one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from .arrivals import Handshakes, Memory
+from .calls import Calls
+from .contenders import BARE, CHANNELS, CHANNELS_JSON, ETP_ALONE, ETP_IN_STACK, SOCKET_IO, Contender
+from .deliveries import Room
+from .echoes import Echo, Latency
+from .matches import Match, Side
+from .measuring import Work
+from .processes import SERVERS
+from .questions import JoinsAndLeaves, MembersQuestion
+from .sessions import COOKIE
+
+__all__ = ["full", "short"]
+
+_PUBSUB, _REDIS = "RedisPubSubChannelLayer", "RedisChannelLayer"
+_OTHERS = (CHANNELS, CHANNELS_JSON, SOCKET_IO)
+
+
+def short(servers: Sequence[str]) -> Iterator[Match]:
+    """Give the matches of five minutes."""
+    for server in servers:
+        yield from _versus(server, Echo(), (BARE, *_OTHERS))
+        yield from _versus(server, Echo(in_flight=1), (BARE,))
+        yield from _versus(server, Latency(), (BARE,))
+        yield from _versus(server, Room(200), (BARE,))
+        yield from _versus(server, Room(200, 15), (CHANNELS, SOCKET_IO))
+        yield from _versus(server, Room(1000, 30), (BARE,))
+        yield from _versus(server, Handshakes(), (BARE,))
+        yield from _versus(server, Memory(200), (BARE, CHANNELS), rounds=5, is_fresh=True)
+    yield from _two_processes(Room(1000, 15), _PUBSUB)
+    yield from _calls(_PUBSUB, (1, 8), rounds=5)
+    yield from _members_question(rounds=5)
+
+
+def full(servers: Sequence[str]) -> Iterator[Match]:
+    """Give all matches."""
+    for server in servers:
+        yield from _versus(server, Echo(), (BARE, *_OTHERS), rounds=15)
+        yield from _versus(server, Echo(in_flight=1), (BARE, *_OTHERS), rounds=15)
+        yield from _versus(server, Latency(), (BARE, *_OTHERS), rounds=15)
+        yield from _versus(server, Latency(99), (BARE, *_OTHERS), rounds=15)
+        for members in (200, 1000):
+            yield from _versus(server, Room(members), (BARE,), rounds=15)
+            # More than fits into the queues of those who drop what overflows.
+            yield from _versus(server, Room(members, 150), _OTHERS, rounds=5)
+        yield from _versus(server, Handshakes(), (BARE, *_OTHERS), rounds=9)
+        yield from _versus(server, Memory(1000), (BARE, *_OTHERS), rounds=5, is_fresh=True)
+        for percentile in (50, 99):
+            yield from _versus(server, Latency(percentile, storm=200), (BARE,), rounds=5)
+        yield from _prices(server)
+        yield from _growth(server)
+    for server in sorted(SERVERS.keys() - set(servers)):
+        yield from _versus(server, Echo(), (BARE,))
+        yield from _versus(server, Room(200), (BARE,))
+    for layer in (_PUBSUB, _REDIS):
+        yield from _two_processes(Room(1000, 150), layer)
+        yield from _calls(layer, (1, 8), rounds=9)
+        yield from _growth_of_processes(layer)
+    yield from _members_question(rounds=9)
+
+
+def _versus(
+    server: str, work: Work, others: Sequence[Contender], *, rounds: int = 7, is_fresh: bool = False
+) -> Iterator[Match]:
+    """Compare django_etp with others on one server; with the limit also outside of the middleware.
+
+    ``is_fresh``: in processes that nothing else was measured in.
+    """
+    pairs = [(ETP_IN_STACK, other) for other in others]
+    if BARE in others:
+        pairs.insert(1, (ETP_ALONE, BARE))
+    for number, pair in enumerate(pairs, start=100):
+        sides = (Side(who.name, work, who, server, twin=number if is_fresh else 0) for who in pair)
+        yield Match(work.title, server, *sides, rounds)
+
+
+def _two_processes(work: Work, layer: str) -> Iterator[Match]:
+    for other in (CHANNELS, SOCKET_IO):
+        sides = (Side(who.name, work, who, layer=layer, processes=2) for who in (ETP_IN_STACK, other))
+        yield Match(f"{work.title}, two processes", f"uvicorn, {layer}", *sides, rounds=5)
+
+
+def _calls(layer: str, threads: Sequence[int], rounds: int) -> Iterator[Match]:
+    few, *more = (_call("rooms.emit()", number, ETP_ALONE, layer, "emit") for number in threads)
+    for number, emit in zip(threads, (few, *more), strict=True):
+        group_send = _call("async_to_sync(group_send)", number, CHANNELS, layer, "group_send")
+        publish = _call("plain PUBLISH", number, BARE, layer, "publish")
+        for other in (group_send, publish):
+            yield Match(emit.work.title, layer, emit, other, rounds)
+    for many in more:
+        yield Match(f"{many.work.title}, against 1", layer, many, few, rounds)
+
+
+def _call(name: str, threads: int, contender: Contender, layer: str, caller: str) -> Side:
+    return Side(name, Calls(threads), contender, layer=layer, caller=caller)
+
+
+def _members_question(rounds: int) -> Iterator[Match]:
+    question, round_trip = MembersQuestion(), MembersQuestion(2, is_round_trip=True)
+    sides = (
+        Side(name, work, ETP_IN_STACK, layer=_PUBSUB, processes=2)
+        for name, work in (("rooms.amembers()", question), ("one round trip to the broker", round_trip))
+    )
+    yield Match(f"{question.title}, two processes", f"uvicorn, {_PUBSUB}", *sides, rounds)
+
+
+def _prices(server: str) -> Iterator[Match]:
+    few, with_data = Echo(10, 1), Echo(10, 1, event="echo_and_count", headers=COOKIE)
+    for title, dear, cheap in (
+        ("a plain def handler", Echo(event="echo_in_thread"), Echo()),
+        ("session data that every event changes, in a SQLite database", with_data, few),
+        ("the origin check", Handshakes(), Handshakes(origin=False)),
+    ):
+        sides = (Side(name, work, ETP_IN_STACK, server) for name, work in (("with", dear), ("without", cheap)))
+        yield Match(f"price of {title}", server, *sides)
+
+
+def _growth(server: str) -> Iterator[Match]:
+    largest = 2**20 - 64  # with its frame around it, one message of 1 MiB at most
+    yield from _grow(
+        server, "joins and leaves beside so many rooms", {n: JoinsAndLeaves(n) for n in (10, 1000, 10_000)}
+    )
+    yield from _grow(server, "members of a room", {n: Room(n, 100_000 // n) for n in (10, 100, 1000, 5000)})
+    yield from _grow(
+        server, "open connections, 50 of which ask", {n: Echo(in_flight=1, idle=n - 50) for n in (100, 1000, 5000)}
+    )
+    yield from _grow(
+        server,
+        "bytes of each question",
+        {n: Echo(10, 1, size=n, unit="MiB per s") for n in (16, 1024, 65_536, largest)},
+    )
+
+
+def _grow(server: str, title: str, works: Mapping[int, Work]) -> Iterator[Match]:
+    """Compare larger ones of a kind with the smallest."""
+    smallest, *larger = (Side(f"{size:,}", work, ETP_IN_STACK, server) for size, work in works.items())
+    for side in larger:
+        yield Match(title, server, replace(side, twin=2), smallest, rounds=5)
+
+
+def _growth_of_processes(layer: str) -> Iterator[Match]:
+    one, *more = (
+        Side(f"{count}", Room(1000, 1000), ETP_IN_STACK, layer=layer, processes=count, twin=2) for count in (1, 2, 4)
+    )
+    for side in more:
+        yield Match("processes of a room of 1,000", f"uvicorn, {layer}", side, one, rounds=5)

@@ -1,0 +1,83 @@
+"""Where contenders run: their server processes, started on first use and kept for the works that follow."""
+
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from .contenders import Contender
+from .processes import Process, Server, server_core, start_broker, start_server
+
+__all__ = ["LAYERS", "Site", "Stage"]
+
+LAYERS = {
+    "in memory": "channels.layers.InMemoryChannelLayer",
+    "RedisPubSubChannelLayer": "channels_redis.pubsub.RedisPubSubChannelLayer",
+    "RedisChannelLayer": "channels_redis.core.RedisChannelLayer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One contender's servers."""
+
+    contender: Contender
+    servers: list[Server] = field(default_factory=list)
+
+    @property
+    def processes(self) -> list[Process]:
+        """The servers' processes."""
+        return [server.process for server in self.servers]
+
+
+class Stage:
+    """All sites of a run; ``with`` it, they end."""
+
+    def __init__(self, database: str = ":memory:") -> None:
+        self._stack = ExitStack()
+        self._sites: dict[Any, Site] = {}
+        self._database = database
+        self._broker = ""
+
+    def __enter__(self) -> "Stage":
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.clear()
+
+    def site(
+        self, contender: Contender, kind: str, *, layer: str = "in memory", processes: int = 1, twin: int = 0
+    ) -> Site:
+        """Return a contender's servers; another ``twin`` is another site."""
+        key = contender, kind, layer, processes, twin
+        if key not in self._sites:
+            env = self.environment(layer)
+            self._sites[key] = Site(
+                contender,
+                [
+                    self._stack.enter_context(start_server(kind, contender.application, server_core(number), env))
+                    for number in range(processes)
+                ],
+            )
+        return self._sites[key]
+
+    def environment(self, layer: str) -> dict[str, str]:
+        """Return what tells a process of its layer."""
+        env = {"BENCHMARK_DATABASE": self._database}
+        if layer == "in memory":
+            return env
+        broker = self._start_broker()
+        host = {"address": broker, "socket_timeout": 8, "socket_connect_timeout": 2}
+        backend = {"BACKEND": LAYERS[layer], "CONFIG": {"hosts": [host]}}
+        return {**env, "BENCHMARK_LAYER": json.dumps(backend), "BENCHMARK_BROKER": broker}
+
+    def _start_broker(self) -> str:
+        if not self._broker:
+            self._broker = self._stack.enter_context(start_broker())
+        return self._broker
+
+    def clear(self) -> None:
+        """End all sites."""
+        self._sites.clear()
+        self._broker = ""
+        self._stack.close()
