@@ -187,10 +187,11 @@ class ClusterLink:
         """
         await self._enter()
         known = self._peers.serving
-        if hub is not None and hub not in known:
-            # Gone, or so new that only others have heard of it.
-            hub = None
-        return await self._questions.ask(hub, known, action, arguments, timeout, knows_all=self._knows_all)
+        # Not known: gone, or so new that only others have heard of it, or this one has heard of nobody yet.
+        target = hub if hub in known else None
+        return await self._questions.ask(
+            target, known, action, arguments, timeout, knows_all=self._knows_all, expects_one=hub is not None
+        )
 
     # Beginning
 

@@ -7,7 +7,7 @@ Rules kept here:
 - A question is complete when every hub has answered that the asker knows, or that one of the answers names; what the
   asker knows to be gone counts for nothing.
 - An asker so new that others may not have answered its announcement, and that knows no hub, waits half a second; then
-  nobody is there.
+  nobody is there. Where it asks for a connection, whose id names a hub, it waits two.
 - What is not complete in time raises ``IncompleteAnswer`` with what did come.
 """
 
@@ -22,6 +22,7 @@ from .exceptions import IncompleteAnswer, LayerUnavailable
 __all__ = ["Questions"]
 
 _WAIT_FOR_NOBODY = 0.5
+_WAIT_FOR_ONE = 2.0
 
 
 class _Asked:
@@ -76,10 +77,12 @@ class Questions:
         timeout: float,
         *,
         knows_all: bool = False,
+        expects_one: bool = False,
     ) -> dict[str, Any]:
         """Ask one hub, or all, and return their answers by hub id; ``None`` is that of one that went meanwhile.
 
-        ``knows_all`` says that the asker has been among the others for long enough to know them.
+        ``knows_all`` says that the asker has been among the others for long enough to know them, ``expects_one`` that
+        some hub, unknown as yet, should have an answer.
 
         Raises:
             IncompleteAnswer: some did not answer within ``timeout`` seconds, or failed; ``answer`` holds the others'.
@@ -99,7 +102,8 @@ class Questions:
                 raise LayerUnavailable(f"A question could not be sent: {type(error).__name__}: {error}.") from error
             while not asked.is_complete:
                 is_anybody_there = asked.expected or asked.answers or not asked.is_back
-                limit = timeout if is_anybody_there else min(timeout, _WAIT_FOR_NOBODY)
+                patience = _WAIT_FOR_ONE if expects_one else _WAIT_FOR_NOBODY
+                limit = timeout if is_anybody_there else min(timeout, patience)
                 left = started + limit - loop.time()
                 if left <= 0:
                     break

@@ -20,7 +20,8 @@ __all__ = ["Subscriptions"]
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 8
-_CALL_LIMIT = 3.0
+# In a storm of handshakes the answer may be here for seconds before anybody looks. Whoever joins waits less, see below.
+_CALL_LIMIT = 8.0
 # How long a join waits for the layer before it goes on without; healing completes it.
 _JOIN_LIMIT = 2.0
 _FIRST_RETRY = 0.1

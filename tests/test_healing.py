@@ -176,7 +176,7 @@ async def test_lone_sender_outlives_the_broker(layer):
         await until_heard(script, "room", member, timeout=HEALED_WITHIN)
         await until_answered(script, "count", "room", expected=1, timeout=HEALED_WITHIN)
         code, log = script.end()
-        assert (code, COMPLAINTS.findall(log)) == (0, [])
+        assert (code, COMPLAINTS.findall(log)) == (0, []), log
 
 
 async def test_groups_that_expire_are_joined_again_in_time():

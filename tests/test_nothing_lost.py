@@ -162,6 +162,7 @@ FEWER = int(os.environ.get("FLOOD_MEMBERS", "40"))
 
 
 @PATIENT
+@pytest.mark.strain
 @pytest.mark.parametrize(
     ("flood", "count"), [(flood_from_script, FEWER), (flood_from_handler, FEWER), (flood_from_threads, 200)]
 )

@@ -104,6 +104,17 @@ async def test_a_new_asker_waits_half_a_second_for_somebody():
         assert await task == {}
 
 
+async def test_a_new_asker_that_asks_for_one_connection_waits_longer_for_its_hub():
+    asker = Asker()
+    loop = asyncio.get_running_loop()
+    began_at = loop.time()
+    task, id = await asker.begin(expects_one=True)
+    asker.questions.hear_own(id, frozenset())
+    loop.call_later(0.8, asker.answer, id, "a")
+    assert await task == {"a": 1}
+    assert loop.time() - began_at < PATIENCE
+
+
 async def test_a_new_asker_hears_somebody_it_did_not_know():
     asker = Asker()
     task, id = await asker.begin()

@@ -16,6 +16,8 @@ CLIENTS = 2000
 EACH_LAYER = pytest.mark.parametrize("layer", LAYERS)
 PATIENT = pytest.mark.timeout(400)
 
+pytestmark = pytest.mark.strain
+
 
 @pytest.fixture(autouse=True)
 def _many_files() -> Iterator[None]:

@@ -208,11 +208,11 @@ async def test_leave_that_failed_half_way_joins_before_it_leaves():
 
 
 @hurried
-async def test_call_that_hangs_is_cut_off_after_3_s():
+async def test_call_that_hangs_is_cut_off_after_8_s():
     layer = Layer()
     layer.is_open.clear()
     await layer.subscriptions.join("a")
-    await asyncio.sleep(1.05)
+    await asyncio.sleep(6.05)
     assert layer.at_once == 0
     assert layer.subscriptions.is_failing
 
