@@ -33,8 +33,8 @@ class RoomReply:
 
     Attributes:
         connection_id: the member.
-        status: ``"answered"``; ``"timed_out"``: it did not answer in time; ``"failed"``: its connection failed;
-            ``"gone"``: it disconnected before it answered.
+        status: ``"answered"``; ``"timed_out"``: it did not answer in time; ``"failed"``: it speaks the
+            extensions, and says that the event failed there; ``"gone"``: it disconnected before it answered.
         event: the answer; ``None`` where there is none.
     """
 

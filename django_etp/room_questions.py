@@ -16,7 +16,7 @@ from .closing import check_close
 from .conf import ack_timeout, get_settings, question_timeout
 from .data import ConnectionData, from_json
 from .envelope import Malformed
-from .exceptions import AckTimeout, ConnectionClosed, EtpError, IncompleteAnswer
+from .exceptions import AckTimeout, ConnectionClosed, EtpError, EventFailed, IncompleteAnswer
 from .groups import check_can_join, room_name, room_names
 from .hub import Hub, hub_of
 from .inbox import complain
@@ -111,8 +111,8 @@ def reply(connection_id: str, event: str, data: object, timeout: float | None) -
                 return read_event(found)
             case [_, "timed_out"]:
                 raise late
-            case [_, "failed"]:
-                raise EtpError(f"Connection {connection_id!r:.120} could not be asked {event!r:.80}; its log says why.")
+            case [_, "failed", code, message]:
+                raise EventFailed(str(code), str(message))
         raise _gone(connection_id)
 
     arguments = connection_id, event, _text(event, data), seconds

@@ -124,6 +124,7 @@ class Rooms:
         Raises:
             AckTimeout: no answer came in time.
             ConnectionClosed: the connection is gone, or closed before the answer came.
+            EventFailed: a peer that speaks the extensions says that the event failed there.
             InvalidEventName: the name is not for events.
             InvalidPayload: the data cannot become JSON.
             LayerUnavailable: the connection's process could not be asked.

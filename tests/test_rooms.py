@@ -26,6 +26,7 @@ from django_etp import (
     Connection,
     ConnectionClosed,
     Event,
+    EventFailed,
     InvalidCloseCode,
     InvalidEventName,
     InvalidPayload,
@@ -333,6 +334,22 @@ async def test_the_time_to_answer_is_a_setting(call: Call, settings: Any) -> Non
         with pytest.raises(AckTimeout):
             await call("emit_to_with_ack", client.id, "question")
         assert [reply.status for reply in await call("emit_with_ack", "lobby", "question")] == ["timed_out"]
+
+
+async def test_a_client_that_says_that_the_event_failed_has_no_answer(call: Call) -> None:
+    async with clients("lobby", subprotocols=["etp.ext.v1"]) as (client,):
+        await client.expect_event("__hello")
+        asking = asyncio.ensure_future(call("emit_to_with_ack", client.id, "question"))
+        await client.expect_event("question")
+        await client.send_frame('__err_question||1||{"code": "busy", "message": "later"}')
+        with pytest.raises(EventFailed) as failed:
+            await asking
+        assert (failed.value.code, failed.value.message) == ("busy", "later")
+
+        asking = asyncio.ensure_future(call("emit_with_ack", "lobby", "question"))
+        await client.expect_event("question")
+        await client.send_frame('__err_question||2||{"code": "busy", "message": "later"}')
+        assert [(reply.status, reply.event) for reply in await asking] == [("failed", None)]
 
 
 async def test_one_connection_that_goes_before_it_answers_is_gone(call: Call) -> None:
