@@ -13,7 +13,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 
 from .envelope import Malformed
-from .exceptions import AckTimeout, ConnectionClosed, EtpError
+from .exceptions import AckTimeout, ConnectionClosed, EtpError, EventFailed
 from .hub import Hub
 from .members import ConnectionInfo, Member, RoomReply
 from .protocol import Event
@@ -110,8 +110,10 @@ async def _ask(member: Member, event: str, data: str, timeout: float) -> list[An
         return [member.id, "timed_out"]
     except ConnectionClosed:
         return [member.id, "gone"]
-    except EtpError:
-        return [member.id, "failed"]
+    except EventFailed as failure:
+        return [member.id, "failed", failure.code, failure.message]
+    except EtpError as error:
+        return [member.id, "failed", "handler_error", str(error)]
     # Numbers go as text: not every serializer of a layer takes 64 bits.
     return [member.id, "answered", reply.name, str(reply.ack_id), reply.data]
 

@@ -50,6 +50,8 @@ def check_channel_layer(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
     if not isinstance(alias, str):
         return []  # what is no alias at all is check_settings' to report
     layers = getattr(settings, "CHANNEL_LAYERS", {})
+    if not isinstance(layers, Mapping):
+        return [_malformed(f"CHANNEL_LAYERS must be a dict of layers by alias, got {layers!r:.80}.")]
     if alias in layers:
         return _check_layer(alias, layers[alias])
     if alias != "default":
@@ -70,15 +72,14 @@ def check_channel_layer(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
 
 
 def _check_layer(alias: str, entry: Any) -> list[CheckMessage]:
+    if not isinstance(entry, Mapping) or "BACKEND" not in entry:
+        return [_malformed(f"The channel layer {alias!r} must be a dict with a 'BACKEND', got {entry!r:.80}.")]
     try:
         kind = import_string(entry["BACKEND"])
-    except (ImportError, KeyError, TypeError, AttributeError) as error:
+    except (ImportError, TypeError, AttributeError) as error:
         return [
-            Error(
-                f"The BACKEND of the channel layer {alias!r} cannot be imported: {type(error).__name__}: {error}.",
-                hint="Name the class of a channel layer, and install its package: channels-redis comes with "
-                "django-etp[redis].",
-                id="django_etp.E003",
+            _malformed(
+                f"The BACKEND of the channel layer {alias!r} cannot be imported: {type(error).__name__}: {error}."
             )
         ]
     if not isinstance(kind, type):
@@ -88,6 +89,14 @@ def _check_layer(alias: str, entry: Any) -> list[CheckMessage]:
     if any(f"{base.__module__}.{base.__qualname__}" == _REDIS_LAYER for base in inspect.getmro(kind)):
         messages += _check_redis_layer(alias, kind, config if isinstance(config, Mapping) else {})
     return [message for message in messages if message is not None]
+
+
+def _malformed(problem: str) -> CheckMessage:
+    return Error(
+        problem,
+        hint="Name the class of a channel layer, and install its package: channels-redis comes with django-etp[redis].",
+        id="django_etp.E003",
+    )
 
 
 def _check_groups(alias: str, kind: Any) -> CheckMessage | None:

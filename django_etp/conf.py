@@ -17,7 +17,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
-__all__ = ["EtpSettings", "find_problems", "get_settings", "is_origin_rule"]
+__all__ = ["EtpSettings", "ack_timeout", "find_problems", "get_settings", "is_origin_rule", "question_timeout"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,26 @@ def get_settings() -> EtpSettings:
     if problems := find_problems(values):
         raise ImproperlyConfigured(" ".join(problems))
     return EtpSettings(**{key.lower(): value for key, value in values.items()})
+
+
+def ack_timeout(timeout: float | None) -> float:
+    """Return how long a caller waits for a peer's answer, in seconds: ``timeout``, or the setting where it is ``None``.
+
+    Raises:
+        TypeError: ``timeout`` is no number of seconds.
+    """
+    return get_settings().ack_timeout if timeout is None else _checked_timeout(timeout)
+
+
+def question_timeout(timeout: float | None) -> float:
+    """Return how long a caller waits for other processes, in seconds. See ack_timeout()."""
+    return get_settings().question_timeout if timeout is None else _checked_timeout(timeout)
+
+
+def _checked_timeout(timeout: float) -> float:
+    if not isinstance(timeout, int | float) or math.isnan(timeout):
+        raise TypeError(f"timeout= must be a number of seconds, or None for the setting's; got {timeout!r:.80}.")
+    return timeout
 
 
 def find_problems(values: object) -> list[str]:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from .acks import PendingAcks
 from .closing import Disconnect, check_close
-from .conf import get_settings
+from .conf import ack_timeout, get_settings
 from .data import ConnectionData, from_json
 from .exceptions import ConnectionClosed
 from .gate import Gate
@@ -185,25 +185,27 @@ class Connection:
         Raises:
             AckTimeout: no answer came in time.
             ConnectionClosed: the connection is closed, or closed before the answer came.
+            EventFailed: a peer that speaks the extensions says that the event failed there.
             InvalidEventName: the name is not for events.
             InvalidPayload: the data cannot become JSON.
+            TypeError: ``timeout`` is no number.
         """
-        seconds = _seconds(timeout)
+        seconds = ack_timeout(timeout)
         return await self._here(self._accept_and_ask, event, data, seconds, timeout=seconds)
 
     def emit_with_ack(self, event: str, data: object = None, *, timeout: float | None = None) -> Event:
         """See aemit_with_ack()."""
-        seconds = _seconds(timeout)
+        seconds = ack_timeout(timeout)
         return self._from_thread("emit_with_ack", self._accept_and_ask, event, data, seconds, timeout=seconds)
 
     async def aping(self, *, timeout: float | None = None) -> float:
         """Return how long the client took to answer a ping, in seconds. See aemit_with_ack() for what is raised."""
-        seconds = _seconds(timeout)
+        seconds = ack_timeout(timeout)
         return await self._here(self._ping, seconds, timeout=seconds)
 
     def ping(self, *, timeout: float | None = None) -> float:
         """See aping()."""
-        seconds = _seconds(timeout)
+        seconds = ack_timeout(timeout)
         return self._from_thread("ping", self._ping, seconds, timeout=seconds)
 
     async def ajoin(self, *rooms: str) -> None:
@@ -415,7 +417,3 @@ class Connection:
     ) -> _T:
         refuse_in_event_loop(name)
         return run_on(self._hub.loop, function, *args, timeout=timeout)
-
-
-def _seconds(timeout: float | None) -> float:
-    return get_settings().ack_timeout if timeout is None else timeout

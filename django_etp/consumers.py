@@ -60,6 +60,7 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
 
     Raises:
         ImproperlyConfigured: ``allowed_origins`` is not what the setting may be.
+        TypeError: ``namespace`` is not str.
     """
 
     @classmethod
@@ -79,6 +80,7 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
                 'allowed_origins must be None, "*" by itself, or a list of origins such as "https://example.com", '
                 f"got {allowed_origins!r:.80}."
             )
+        registry.namespace(namespace)  # refuses what cannot be one
         self.namespace = namespace
         self.trailing_delimiter = trailing_delimiter
         self.allowed_origins = allowed_origins

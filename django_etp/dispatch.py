@@ -15,6 +15,7 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import cache
 from typing import Any
 
 from django.db import Error as DatabaseError
@@ -33,7 +34,7 @@ from .exceptions import (
 from .failures import failure_of
 from .payload import to_text
 from .protocol import Event, encode_answer, encode_failure
-from .registry import Handler, Namespace
+from .registry import Handler, Namespace, registry
 from .threads import exited, expect_broken_database, is_database_due, keep_database_fresh, run_handler, run_hook
 
 __all__ = ["Dispatcher", "is_cancelled", "report"]
@@ -211,6 +212,8 @@ class Dispatcher:
             await self._connection.answer(encode_failure(event, failure))
 
     async def _handle_unknown(self, event: Event) -> object:
+        if not self._handlers.events and not self._handlers.on_unknown_event:
+            _say_nothing_is_handled(self._connection.namespace)
         if not self._handlers.on_unknown_event and self._connection.speaks_extensions:
             raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")
         answer: object = None
@@ -219,6 +222,17 @@ class Dispatcher:
             result = await _call(hook, run_handler, self._connection, event)
             answer = answer if result is None else result
         return answer
+
+
+@cache
+def _say_nothing_is_handled(namespace: str) -> None:
+    """Say in the log, once per namespace and process, that events come where none has a handler."""
+    logger.warning(
+        "Events come to the namespace %r, which has no handler; namespaces with handlers: %s. Look for a typo in "
+        "namespace=…, in ETP['EVENT_MODULES'], or in the name of an app's module.",
+        namespace,
+        ", ".join(map(repr, registry.handled)) or "none",
+    )
 
 
 async def report(handlers: Namespace, connection: Connection | None, error: BaseException, doing: str) -> None:

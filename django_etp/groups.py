@@ -7,6 +7,7 @@ the namespace and the room, and nobody can read a room out of it.
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
+from typing import cast
 
 from .exceptions import InvalidRoomName
 
@@ -77,7 +78,8 @@ def room_name(room: str) -> str:
 
 def room_names(room_or_rooms: str | Iterable[str]) -> list[str]:
     """Return the names in what callers pass, one room or several. See check_room_name()."""
-    rooms = [room_or_rooms] if isinstance(room_or_rooms, str) else list(room_or_rooms)
+    is_one = isinstance(room_or_rooms, str | bytes) or not isinstance(room_or_rooms, Iterable)
+    rooms = cast(list[str], [room_or_rooms] if is_one else list(room_or_rooms))
     for room in rooms:
         check_room_name(room)
     return rooms

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from .protocol import Event
 
-__all__ = ["ConnectionInfo", "Member", "RoomReply"]
+__all__ = ["ConnectionInfo", "Member", "RoomReply", "check_id", "id_of", "ids"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class RoomReply:
 
     Attributes:
         connection_id: the member.
-        status: ``"answered"``; ``"timed_out"``: it did not answer in time; ``"failed"``: its connection failed;
-            ``"gone"``: it disconnected before it answered.
+        status: ``"answered"``; ``"timed_out"``: it did not answer in time; ``"failed"``: it speaks the
+            extensions, and says that the event failed there; ``"gone"``: it disconnected before it answered.
         event: the answer; ``None`` where there is none.
     """
 
@@ -84,10 +84,27 @@ class Member(Protocol):
         """Close it."""
 
 
+def check_id(connection_id: object) -> str:
+    """Return a connection's id, which is text.
+
+    Raises:
+        TypeError: it is something else, such as the connection itself.
+    """
+    if not isinstance(connection_id, str):
+        raise TypeError(
+            f"A connection's id must be str, got {type(connection_id).__name__}: {connection_id!r:.80}. "
+            "Pass the connection's .id."
+        )
+    return connection_id
+
+
+def id_of(connection_or_id: "str | Member") -> str:
+    """Return the id of a connection that callers pass as such, or by its id. See check_id()."""
+    return check_id(getattr(connection_or_id, "id", connection_or_id))
+
+
 def ids(exclude: "Iterable[str | Member] | str | Member") -> frozenset[str]:
     """Return the connection ids of what callers pass as ``exclude``: ids or connections, one or several."""
-    if isinstance(exclude, str):
-        return frozenset([exclude])
-    if isinstance(exclude, Iterable):
-        return frozenset(item if isinstance(item, str) else item.id for item in exclude)
-    return frozenset([exclude.id])
+    if isinstance(exclude, Iterable) and not isinstance(exclude, str):
+        return frozenset(map(id_of, exclude))
+    return frozenset([id_of(exclude)])

@@ -54,7 +54,6 @@ def _parse(text: str) -> _Origin | None:
 
 def _matches(pattern: str, origin: _Origin) -> bool:
     scheme, host, port = origin
-    pattern = pattern.lower().rstrip("/")
     has_scheme = "://" in pattern
     try:
         parts = urlsplit(pattern if has_scheme else f"//{pattern}")

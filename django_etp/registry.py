@@ -108,8 +108,19 @@ class Registry:
         self._namespaces: defaultdict[str, Namespace] = defaultdict(Namespace)
 
     def namespace(self, name: str) -> Namespace:
-        """Return the handlers and hooks of a namespace."""
+        """Return the handlers and hooks of a namespace.
+
+        Raises:
+            TypeError: the name is not str.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"The name of a namespace must be str, got {type(name).__name__}: {name!r:.80}.")
         return self._namespaces[name]
+
+    @property
+    def handled(self) -> list[str]:
+        """The names of the namespaces with handlers, sorted."""
+        return sorted(name for name, namespace in self._namespaces.items() if namespace.events)
 
     def etp_event(self, name: str, *, namespace: str = "default") -> Callable[[_Function], _Function]:
         """Register the decorated function as the handler of the event ``name``.
@@ -121,12 +132,13 @@ class Registry:
         Raises:
             InvalidEventName: ETP cannot carry the name, or reserves it.
             EventAlreadyRegistered: the event has a handler already.
+            TypeError: what is decorated is no function, or the namespace not str.
         """
         _check_event_name(name)
 
         def register(function: _Function) -> _Function:
             handler = _handler(function)
-            events = self._namespaces[namespace].events
+            events = self.namespace(namespace).events
             if name in events:
                 raise EventAlreadyRegistered(
                     f"Event {name!r} (namespace {namespace!r}) has a handler already: {events[name].place}. "
@@ -174,8 +186,11 @@ class Registry:
             self._namespaces.update(kept)
 
     def _add_hook(self, kind: str, function: Any, namespace: str) -> Any:
+        if isinstance(function, str):
+            raise TypeError(f"{kind} decorates a function, got {function!r:.40}. Write @{kind}(namespace=…).")
+
         def register(function: _Function) -> _Function:
-            hooks: Hooks = getattr(self._namespaces[namespace], kind)
+            hooks: Hooks = getattr(self.namespace(namespace), kind)
             hooks.add(_handler(function))
             return function
 
@@ -189,7 +204,7 @@ def _check_event_name(name: object) -> None:
 
 
 def _handler(function: Callable[..., Any]) -> Handler:
-    if not callable(function):
+    if not callable(function) or isinstance(function, type):
         raise TypeError(f"A handler must be a function, got {function!r:.80}.")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"A handler must not be a generator: {function!r:.80}. Return the answer instead of yielding.")

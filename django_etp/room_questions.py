@@ -13,14 +13,14 @@ from typing import Any, Generic, TypeVar, cast
 
 from .actions import read_event, read_info, read_reply
 from .closing import check_close
-from .conf import get_settings
+from .conf import ack_timeout, get_settings, question_timeout
 from .data import ConnectionData, from_json
 from .envelope import Malformed
-from .exceptions import AckTimeout, ConnectionClosed, EtpError, IncompleteAnswer
+from .exceptions import AckTimeout, ConnectionClosed, EtpError, EventFailed, IncompleteAnswer
 from .groups import check_can_join, room_name, room_names
 from .hub import Hub, hub_of
 from .inbox import complain
-from .members import ConnectionInfo, Member, RoomReply
+from .members import ConnectionInfo, Member, RoomReply, check_id, id_of
 from .payload import to_frame, to_text
 from .protocol import Event
 
@@ -90,7 +90,7 @@ def replies(
     room_or_rooms: str | Iterable[str], event: str, data: object, timeout: float | None
 ) -> RoomQuestion[list[RoomReply]]:
     """Ask all members of rooms for an answer to an event."""
-    seconds = _ack_timeout(timeout)
+    seconds = ack_timeout(timeout)
     limit = seconds + get_settings().question_timeout
 
     def the_replies(answers: list[Any]) -> list[RoomReply]:
@@ -101,7 +101,7 @@ def replies(
 
 def reply(connection_id: str, event: str, data: object, timeout: float | None) -> RoomQuestion[Event]:
     """Ask one connection for an answer to an event."""
-    seconds = _ack_timeout(timeout)
+    seconds = ack_timeout(timeout)
     late = AckTimeout(f"Connection {connection_id!r:.120} did not answer {event!r:.80} within {seconds:g} s.")
 
     def the_answer(answers: list[Any]) -> Event:
@@ -111,13 +111,13 @@ def reply(connection_id: str, event: str, data: object, timeout: float | None) -
                 return read_event(found)
             case [_, "timed_out"]:
                 raise late
-            case [_, "failed"]:
-                raise EtpError(f"Connection {connection_id!r:.120} could not be asked {event!r:.80}; its log says why.")
+            case [_, "failed", code, message]:
+                raise EventFailed(str(code), str(message))
         raise _gone(connection_id)
 
     arguments = connection_id, event, _text(event, data), seconds
     limit = seconds + get_settings().question_timeout
-    return RoomQuestion("ask_one", arguments, limit, the_answer, hub_of(connection_id), lambda text: late)
+    return RoomQuestion("ask_one", arguments, limit, the_answer, hub_of(check_id(connection_id)), lambda text: late)
 
 
 # To the hub of one connection
@@ -125,12 +125,12 @@ def reply(connection_id: str, event: str, data: object, timeout: float | None) -
 
 def join(connection: str | Member, rooms: Iterable[str], timeout: float | None) -> RoomQuestion[None]:
     """Ask that a connection joins rooms."""
-    return _command("join", _id(connection), timeout, _joinable(rooms))
+    return _command("join", id_of(connection), timeout, _joinable(rooms))
 
 
 def leave(connection: str | Member, rooms: Iterable[str], timeout: float | None) -> RoomQuestion[None]:
     """Ask that a connection leaves rooms."""
-    return _command("leave", _id(connection), timeout, _joinable(rooms))
+    return _command("leave", id_of(connection), timeout, _joinable(rooms))
 
 
 def disconnect(connection_id: str, code: int, reason: str, timeout: float | None) -> RoomQuestion[None]:
@@ -145,7 +145,7 @@ def get(connection_id: str, timeout: float | None) -> RoomQuestion[ConnectionInf
     def the_info(answers: list[Any]) -> ConnectionInfo | None:
         return next((read_info(info) for info in answers if info is not None), None)
 
-    return _question("get", timeout, the_info, connection_id, hub=hub_of(connection_id))
+    return _question("get", timeout, the_info, connection_id, hub=hub_of(check_id(connection_id)))
 
 
 def data(connection_id: str, timeout: float | None) -> RoomQuestion[dict[str, Any]]:
@@ -206,8 +206,7 @@ def shutdown(code: int, reason: str, timeout: float | None) -> RoomQuestion[None
 def _question(
     action: str, timeout: float | None, merge: Callable[[list[Any]], _T], *arguments: Any, hub: str | None = None
 ) -> RoomQuestion[_T]:
-    seconds = get_settings().question_timeout if timeout is None else timeout
-    return RoomQuestion(action, arguments, seconds, merge, hub)
+    return RoomQuestion(action, arguments, question_timeout(timeout), merge, hub)
 
 
 def _command(action: str, connection_id: str, timeout: float | None, *arguments: Any) -> RoomQuestion[None]:
@@ -217,7 +216,7 @@ def _command(action: str, connection_id: str, timeout: float | None, *arguments:
         if not any(answers):
             raise _gone(connection_id)
 
-    return _question(action, timeout, must_be_done, connection_id, *arguments, hub=hub_of(connection_id))
+    return _question(action, timeout, must_be_done, connection_id, *arguments, hub=hub_of(check_id(connection_id)))
 
 
 def _data_question(
@@ -229,7 +228,7 @@ def _data_question(
             raise _gone(connection_id)
         return from_json(text)
 
-    return _question(action, timeout, the_data, connection_id, *arguments, hub=hub_of(connection_id))
+    return _question(action, timeout, the_data, connection_id, *arguments, hub=hub_of(check_id(connection_id)))
 
 
 def _nothing(answers: list[Any]) -> None:
@@ -248,19 +247,11 @@ def _gone(connection_id: str) -> ConnectionClosed:
     return ConnectionClosed(f"Connection {connection_id!r:.120} is gone, or never was.")
 
 
-def _ack_timeout(timeout: float | None) -> float:
-    return get_settings().ack_timeout if timeout is None else timeout
-
-
 def _joinable(rooms: Iterable[str]) -> list[str]:
     names = list(rooms)
     for room in names:
         check_can_join(room)
     return names
-
-
-def _id(connection: str | Member) -> str:
-    return connection if isinstance(connection, str) else connection.id
 
 
 def _text(event: str, data: object) -> str:

@@ -17,7 +17,7 @@ from .groups import room_name, room_names, user_room
 from .home import home_hub
 from .hub import Hub
 from .loops import arun_on, call_on, refuse_in_event_loop, run_on
-from .members import ConnectionInfo, Member, RoomReply, ids
+from .members import ConnectionInfo, Member, RoomReply, check_id, ids
 from .payload import to_frame
 from .protocol import Event
 from .room_questions import RoomQuestion
@@ -89,11 +89,11 @@ class Rooms:
 
     async def aemit_to(self, connection_id: str, event: str, data: object = None) -> None:
         """Send an event to one connection; silent where it is gone. See aemit()."""
-        await self._asend(Hub.send_to, connection_id, to_frame(event, data))
+        await self._asend(Hub.send_to, check_id(connection_id), to_frame(event, data))
 
     def emit_to(self, connection_id: str, event: str, data: object = None) -> None:
         """See aemit_to()."""
-        self._send("emit_to", Hub.send_to, connection_id, to_frame(event, data))
+        self._send("emit_to", Hub.send_to, check_id(connection_id), to_frame(event, data))
 
     async def aemit_with_ack(
         self, room_or_rooms: _Rooms, event: str, data: object = None, *, timeout: float | None = None
@@ -124,6 +124,7 @@ class Rooms:
         Raises:
             AckTimeout: no answer came in time.
             ConnectionClosed: the connection is gone, or closed before the answer came.
+            EventFailed: a peer that speaks the extensions says that the event failed there.
             InvalidEventName: the name is not for events.
             InvalidPayload: the data cannot become JSON.
             LayerUnavailable: the connection's process could not be asked.
@@ -333,8 +334,9 @@ async def _send_and_wait(send: _Send, hub: Hub, *args: Any) -> None:
 def _say_nobody_is_here() -> None:
     """Say so in the log, once per process."""
     logger.warning(
-        "A room send or question came to nobody: this process serves no connection, and the channel layer is in "
-        "memory, so that no other process hears it. Use a layer that spans processes, such as channels-redis."
+        "A room send or question came to nobody: this process serves no connection, and no other process hears it, "
+        "since the channel layer is in memory, or there is none. Use a layer that spans processes, such as "
+        "channels-redis."
     )
 
 

@@ -105,7 +105,17 @@ def test_backend_that_cannot_be_imported_is_an_error(found: Any, backend: object
 @pytest.mark.parametrize("entry", [{}, None, "channels.layers.InMemoryChannelLayer"])
 def test_layer_without_a_backend_is_an_error(settings: Any, entry: object) -> None:
     settings.CHANNEL_LAYERS = {"default": entry}
-    assert [message.id for message in run_checks() if str(message.id).startswith("django_etp.")] == ["django_etp.E003"]
+    (message,) = (message for message in run_checks() if str(message.id).startswith("django_etp."))
+    assert message.id == "django_etp.E003"
+    assert message.msg == f"The channel layer 'default' must be a dict with a 'BACKEND', got {entry!r}."
+
+
+@pytest.mark.parametrize("layers", [None, "channels.layers.InMemoryChannelLayer", ["default"]])
+def test_layers_that_are_no_dict_are_an_error(settings: Any, layers: object) -> None:
+    settings.CHANNEL_LAYERS = layers
+    (message,) = (message for message in run_checks() if str(message.id).startswith("django_etp."))
+    assert message.id == "django_etp.E003"
+    assert message.msg == f"CHANNEL_LAYERS must be a dict of layers by alias, got {layers!r}."
 
 
 def test_layer_without_groups_is_an_error(found: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ DEFAULTS = {
     "SYNC_WORKERS": 32,
     "DISCONNECT_GRACE": 8.0,
     "QUESTION_TIMEOUT": 2.0,
+    "CLOSE_ON_LOGOUT": True,
+    "SESSION_CHECK_INTERVAL": 60.0,
     "ALLOWED_ORIGINS": None,
     "JSON_ENCODER": "django.core.serializers.json.DjangoJSONEncoder",
 }
@@ -38,6 +41,10 @@ def test_defaults(key: str) -> None:
 @pytest.mark.parametrize("key", DEFAULTS)
 def test_each_default_may_be_written_down(key: str) -> None:
     assert find_problems({key: DEFAULTS[key]}) == []
+
+
+def test_no_setting_is_left_out_here() -> None:
+    assert DEFAULTS.keys() == {field.name.upper() for field in fields(EtpSettings)}
 
 
 def test_a_setting_is_taken_from_the_django_settings(settings: Any) -> None:

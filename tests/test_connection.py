@@ -141,6 +141,43 @@ async def test_what_is_emitted_arrives_in_order(is_async: bool) -> None:
         ]
 
 
+async def test_an_emit_waits_while_its_client_is_far_behind_in_reading() -> None:
+    connections, reads, count = kept(), asyncio.Event(), 0
+    reads.set()
+
+    async def take(message: Any) -> None:
+        await reads.wait()
+
+    async def emit() -> None:
+        nonlocal count
+        for number in range(1000):
+            await connections[0].aemit("news", number)
+            count = number + 1
+
+    async with Wire(on_send=take) as wire:
+        reads.clear()
+        await rooms.aemit_to(connections[0].id, "stuck")
+        emitting = asyncio.create_task(emit())
+        await until(lambda: count > 0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert count < 300
+        reads.set()
+        await emitting
+        await until(lambda: len(wire.sent) == 1002)
+
+
+@pytest.mark.parametrize("timeout", ["5", float("nan"), datetime.timedelta(seconds=5), [5]], ids=repr)
+async def test_a_time_that_is_no_number_of_seconds_is_refused(timeout: Any) -> None:
+    connections = kept()
+    async with EtpCommunicator() as client:
+        for name, args in [("emit_with_ack", ["question"]), ("ping", [])]:
+            for is_async in (True, False):
+                with pytest.raises(TypeError, match="timeout= must be a number of seconds"):
+                    await calling(connections[0], is_async)(name, *args, timeout=timeout)
+        await client.expect_nothing(timeout=0.01)
+
+
 @both
 async def test_a_question_gets_its_answer(is_async: bool) -> None:
     connections = kept()

@@ -200,7 +200,7 @@ async def test_on_connect_that_hangs_is_refused_after_4_seconds() -> None:
     started = asyncio.get_running_loop().time()
     wire = Wire().start()
     assert (await wire.next())["type"] == "websocket.close"
-    assert asyncio.get_running_loop().time() - started > 3.9
+    assert 3.9 < asyncio.get_running_loop().time() - started < 8
     await wire.ended()
     assert [type(error) for error in told] == [TimeoutError]
 

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,10 +191,40 @@ async def test_of_several_on_unknown_event_hooks_all_run_and_the_last_that_is_no
     assert ran == ["first", "second", None]
 
 
-async def test_a_reserved_name_is_unknown() -> None:
+@pytest.mark.parametrize("name", ["__something", "__err_question", "__hello"])
+async def test_a_reserved_name_is_unknown(name: str) -> None:
     async with EtpCommunicator() as client:
-        await client.send_frame("__something||3")
-        assert await client.receive_frame() == "__ack___something||3"
+        await client.send_frame(f"{name}||3")
+        assert await client.receive_frame() == f"__ack_{name}||3"
+
+
+async def test_on_unknown_event_answers_a_client_that_speaks_the_extensions_too() -> None:
+    @on_unknown_event
+    async def other(connection: Connection, event: Event) -> str:
+        return f"no {event.name}"
+
+    async with EtpCommunicator(subprotocols=["etp.ext.v1"]) as client:
+        assert (await client.emit_with_ack("what")).data == "no what"
+
+
+async def test_events_for_a_namespace_without_handlers_are_told_to_the_log_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    namespace = f"without {uuid.uuid4()}"
+    etp_event("hello", namespace="staff")(lambda connection, event: None)
+    for _ in range(2):
+        async with EtpCommunicator(namespace=namespace) as client:
+            await client.emit_with_ack("hello")
+    [told] = [message for message in caplog.messages if namespace in message]
+    assert "'staff'" in told
+
+
+async def test_an_unknown_event_beside_known_ones_is_not_told_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    namespace = f"with {uuid.uuid4()}"
+    etp_event("hello", namespace=namespace)(lambda connection, event: None)
+    async with EtpCommunicator(namespace=namespace) as client:
+        await client.emit_with_ack("what")
+    assert caplog.messages == []
 
 
 # Answers of the client

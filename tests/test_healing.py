@@ -159,6 +159,7 @@ async def test_broker_down_for_20_s_while_members_and_a_server_come(layer):
             # The new one and the others know nothing of each other until it could announce itself.
             assert set(results(early)) <= {known}
         assert not [server for server in [*servers, new_server] if "taken for dead" in server.log]
+        assert [server.log.count("goes on alone") for server in (*servers, new_server)] == [0, 0, 1]
 
 
 @EACH_LAYER

@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from django_etp import inbox
-from django_etp.envelope import Malformed, Message, RoomMessage
-from django_etp.inbox import Backlog
+from django_etp.envelope import Malformed, Message, RoomMessage, pack
+from django_etp.inbox import Backlog, read_channel
 from tests.inprocess import until
 
 
@@ -24,6 +24,75 @@ async def giving(take: Callable[[Message], None]) -> AsyncIterator[Backlog]:
     task = asyncio.create_task(backlog.give())
     yield backlog
     task.cancel()
+
+
+class Layer:
+    """A layer of which each receive is the next of these calls; the last lasts for ever."""
+
+    def __init__(self, *receives: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        self.receives = [*receives, asyncio.Event().wait]
+
+    async def receive(self, channel: str) -> Any:
+        return await self.receives.pop(0)()
+
+
+async def come() -> dict[str, Any]:
+    return pack(message(1))
+
+
+async def wait_in_vain() -> dict[str, Any]:
+    await asyncio.sleep(0.6)
+    raise TimeoutError
+
+
+async def fail() -> dict[str, Any]:
+    raise OSError("the broker is away")
+
+
+async def time_out_at_once() -> dict[str, Any]:
+    raise TimeoutError
+
+
+@asynccontextmanager
+async def reading(
+    *receives: Callable[[], Awaitable[dict[str, Any]]],
+) -> AsyncIterator[tuple[list[Message], list[None]]]:
+    """Read a layer; give the list of what was taken, and one with an entry for each failure."""
+    taken: list[Message] = []
+    failures: list[None] = []
+    task = asyncio.create_task(read_channel(Layer(*receives), "c", taken.append, lambda: failures.append(None)))
+    yield taken, failures
+    task.cancel()
+
+
+async def test_a_receive_that_waited_in_vain_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """So redis-py ends each receive that takes as long as its socket_timeout."""
+    async with reading(wait_in_vain, come) as (taken, failures):
+        await until(lambda: taken)
+    assert (failures, caplog.messages) == ([], [])
+
+
+@pytest.mark.parametrize("failing", [fail, time_out_at_once])
+async def test_a_layer_that_fails_is_read_again_and_the_log_tells_of_it_once(
+    failing: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    started = time.monotonic()
+    async with reading(failing, failing, failing, come) as (taken, failures):
+        await until(lambda: taken)
+    assert len(failures) == 3
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert time.monotonic() - started > 0.3  # the pauses grow
+
+
+async def test_complaints_without_end_do_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "_complained_of", set())
+    for number in range(1000):
+        inbox.complain(Malformed(f"{number} is odd"))
+        inbox.complain(Malformed(f"{number} is odd"))
+    assert len(caplog.messages) == len(set(caplog.messages)) == 100
 
 
 async def test_messages_are_given_in_the_order_in_which_they_came() -> None:

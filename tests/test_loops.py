@@ -1,6 +1,7 @@
 """The way to an event loop from other threads and other loops."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import pytest
 
 from django_etp import loops
 from django_etp.exceptions import LayerUnavailable, SyncCallInEventLoop
-from django_etp.loops import arun_on, call_on, refuse_in_event_loop, run_on
+from django_etp.loops import arun_on, call_on, end_tasks, refuse_in_event_loop, run_on
 
 
 @pytest.fixture
@@ -80,6 +81,19 @@ def test_a_thread_does_not_wait_for_ever(other_loop: asyncio.AbstractEventLoop, 
     monkeypatch.setattr(loops, "_LOOK_AFTER_LOOP", 0.01)
     with pytest.raises(LayerUnavailable, match=r"within 0\.05 s"):
         run_on(other_loop, hang)
+
+
+def test_what_a_thread_gave_up_is_not_called_later(other_loop: asyncio.AbstractEventLoop, monkeypatch: Any) -> None:
+    monkeypatch.setattr(loops, "_CALL_LIMIT", 0.05)
+    monkeypatch.setattr(loops, "_LOOK_AFTER_LOOP", 0.01)
+    called: list[int] = []
+    goes_on = threading.Event()
+    other_loop.call_soon_threadsafe(goes_on.wait)
+    with pytest.raises(LayerUnavailable, match="Look for code that blocks it"):
+        call_on(other_loop, lambda: called.append(1) or [])  # type: ignore[func-returns-value]
+    goes_on.set()
+    assert run_on(other_loop, add, 1, 1) == 2
+    assert called == []
 
 
 async def test_a_coroutine_does_not_wait_for_ever(other_loop: asyncio.AbstractEventLoop, monkeypatch: Any) -> None:
@@ -262,3 +276,40 @@ def test_a_call_to_a_loop_that_has_stopped_is_refused_at_once() -> None:
             pool.submit(run_on, loop, asyncio.sleep, 0).result(0.2)
     finally:
         loop.close()
+
+
+# Ending tasks
+
+
+async def test_a_task_that_swallows_its_cancellation_is_cancelled_again() -> None:
+    begun, cancelled = asyncio.Event(), 0
+
+    async def work() -> None:
+        nonlocal cancelled
+        try:
+            begun.set()
+            await hang()
+        except asyncio.CancelledError:  # as asyncio.wait_for() can, until Python 3.12
+            cancelled += 1
+            await hang()
+
+    task = asyncio.create_task(work())
+    await begun.wait()
+    await end_tasks([task], 20.0)
+    assert (task.cancelled(), cancelled) == (True, 1)
+
+
+async def test_a_task_that_does_not_end_is_left_behind() -> None:
+    goes_on = False
+
+    async def work() -> None:
+        while not goes_on:
+            with contextlib.suppress(asyncio.CancelledError):
+                await hang()
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    await end_tasks([task], 0.05)
+    assert not task.done()
+    goes_on = True
+    await end_tasks([task], 20.0)

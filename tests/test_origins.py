@@ -157,6 +157,7 @@ def test_pages_of_this_machine_do_not_pass_in_debug_mode_with_allowed_hosts(sett
         ("https://shop.test:8443", "https://shop.test:8443", True),
         ("https://shop.test:8443", "https://shop.test", False),
         ("https://shop.test", "https://sub.shop.test", False),
+        ("https://SHOP.test/", "https://shop.test", True),
         ("https://*.shop.test", "https://sub.shop.test", True),
         ("https://*.shop.test", "http://sub.shop.test", False),
         ("https://*.shop.test", "https://evilshop.test", False),

@@ -229,6 +229,19 @@ async def test_cancelled_sender_takes_nothing_back():
 
 
 @hurried
+async def test_cancelled_sender_leaves_those_alone_whose_frames_go_with_its_own():
+    layer = Layer()
+    layer.is_open.clear()
+    first, cancelled, other = (asyncio.ensure_future(layer.emit("room", frame)) for frame in "123")
+    await asyncio.sleep(0.1)
+    cancelled.cancel()
+    await asyncio.sleep(0.1)
+    layer.is_open.set()
+    await asyncio.gather(first, other)
+    assert layer.texts("room") == ["1", "2", "3"]
+
+
+@hurried
 async def test_last_number_is_told_again_and_again_for_half_a_minute():
     layer = Layer()
     await layer.emit("room", "1")

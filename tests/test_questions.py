@@ -66,6 +66,14 @@ async def test_whom_an_answer_names_must_answer_too():
     assert await task == {"a": 1, "b": 1}
 
 
+async def test_what_an_answer_names_and_is_no_hub_need_not_answer():
+    asker = Asker()
+    task, id = await asker.begin("a")
+    asker.questions.hear_own(id, frozenset("a"))
+    asker.answer(id, "a", known=(7, ["b"], None))
+    assert await task == {"a": 1}
+
+
 async def test_whom_the_asker_knows_to_be_gone_need_not_answer():
     asker = Asker()
     asker.gone.add("b")

@@ -22,6 +22,7 @@ from django_etp import (
     on_error,
     on_unknown_event,
 )
+from django_etp.consumers import EtpConsumer
 from django_etp.registry import Namespace, Registry
 from tests import settings as tests_settings
 
@@ -176,6 +177,36 @@ def test_hooks_of_several_apps_run_in_app_order_however_they_were_imported(insta
     assert names(handlers.on_connect) == ["first", "second", "second_too"]
 
 
+def test_a_hook_registered_before_django_knows_its_apps_has_the_place_of_its_app(tmp_path: Path) -> None:
+    hook = "from django_etp import on_connect\n\n@on_connect\ndef {}(connection): ...\n"
+    for app, module, name in [("early", "etp_events", "first"), ("late", "__init__", "second")]:
+        (tmp_path / app).mkdir()
+        (tmp_path / app / "__init__.py").touch()
+        (tmp_path / app / f"{module}.py").write_text(hook.format(name))
+    program = """
+        import django
+        from django.conf import settings
+
+        apps = ["django.contrib.auth", "django.contrib.contenttypes", "django_etp", "early", "late"]
+        settings.configure(INSTALLED_APPS=apps)
+        django.setup()
+        from django_etp.registry import registry
+
+        print(*[hook.function.__name__ for hook in registry.namespace("default").on_connect])
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    del environment["DJANGO_SETTINGS_MODULE"]
+    result = subprocess.run(
+        [sys.executable, "-c", dedent(program)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.split() == ["first", "second"]
+
+
 def test_an_event_of_two_apps_is_refused_with_both_places(install: Install) -> None:
     module = 'from django_etp import etp_event\n\n@etp_event("buy")\ndef {}(connection, event): ...\n'
     with pytest.raises(EventAlreadyRegistered) as raised:
@@ -254,10 +285,31 @@ async def async_generator(connection: Any, event: Any) -> Any:
     yield 1
 
 
-@pytest.mark.parametrize("function", [None, "handler", 1, generator, async_generator])
+class NoFunction:
+    """What a decorator above the wrong line gets; calling it would make one more."""
+
+
+@pytest.mark.parametrize("function", [None, "handler", 1, NoFunction, generator, async_generator])
 def test_what_cannot_handle_anything_is_refused(etp_registry: Registry, function: Any) -> None:
     with pytest.raises(TypeError, match="A handler must"):
         etp_event("event")(function)
+
+
+@pytest.mark.parametrize("hook", [on_connect, on_disconnect, on_error, on_unknown_event])
+def test_a_hook_given_a_namespace_by_position_says_what_to_write(hook: Any) -> None:
+    with pytest.raises(TypeError, match=rf"got 'staff'\. Write @{hook.__name__}\(namespace=…\)"):
+        hook("staff")
+
+
+@pytest.mark.parametrize("namespace", [None, 7, ["staff"]])
+def test_what_is_no_name_is_no_namespace(etp_registry: Registry, namespace: Any) -> None:
+    message = "The name of a namespace must be str"
+    with pytest.raises(TypeError, match=message):
+        etp_event("event", namespace=namespace)(print)
+    with pytest.raises(TypeError, match=message):
+        on_connect(namespace=namespace)(print)
+    with pytest.raises(TypeError, match=message):
+        EtpConsumer.as_asgi(namespace=namespace)
 
 
 class Callable_:

@@ -2,16 +2,21 @@
 
 import asyncio
 import contextlib
+import gc
 import inspect
+import subprocess
+import sys
 import threading
 import uuid
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
+from textwrap import dedent
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from channels.layers import get_channel_layer
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest, JsonResponse
 from django.test import AsyncClient, Client
 from django.urls import path
@@ -21,6 +26,7 @@ from django_etp import (
     Connection,
     ConnectionClosed,
     Event,
+    EventFailed,
     InvalidCloseCode,
     InvalidEventName,
     InvalidPayload,
@@ -220,6 +226,9 @@ async def test_what_is_no_room_name_is_refused(call: Call, room: Any) -> None:
         ]:
             with pytest.raises(InvalidRoomName):
                 await call(name, *args)
+        for name in ("emit", "emit_with_ack"):
+            with pytest.raises(InvalidRoomName, match=f"got {type(room).__name__}|must have|lone surrogate"):
+                await call(name, room, "news")
         assert await got(*connected) == [[]]
         assert connected[0].connection.rooms == {"lobby"}
 
@@ -237,6 +246,7 @@ async def test_a_users_room_is_not_joined_left_or_cleared_by_name(call: Call) ->
         await call("clear", room)
         await call("emit", [room, "kitchen"], "news")
         assert await got(device, other) == [["news"], []]
+        assert await call("names") == []
 
 
 @pytest.mark.parametrize("room", ["", " ", "ünï €🎈", "with||delimiter", "x" * 1000, "a.b/c\n", "None"])
@@ -326,6 +336,22 @@ async def test_the_time_to_answer_is_a_setting(call: Call, settings: Any) -> Non
         assert [reply.status for reply in await call("emit_with_ack", "lobby", "question")] == ["timed_out"]
 
 
+async def test_a_client_that_says_that_the_event_failed_has_no_answer(call: Call) -> None:
+    async with clients("lobby", subprotocols=["etp.ext.v1"]) as (client,):
+        await client.expect_event("__hello")
+        asking = asyncio.ensure_future(call("emit_to_with_ack", client.id, "question"))
+        await client.expect_event("question")
+        await client.send_frame('__err_question||1||{"code": "busy", "message": "later"}')
+        with pytest.raises(EventFailed) as failed:
+            await asking
+        assert (failed.value.code, failed.value.message) == ("busy", "later")
+
+        asking = asyncio.ensure_future(call("emit_with_ack", "lobby", "question"))
+        await client.expect_event("question")
+        await client.send_frame('__err_question||2||{"code": "busy", "message": "later"}')
+        assert [(reply.status, reply.event) for reply in await asking] == [("failed", None)]
+
+
 async def test_one_connection_that_goes_before_it_answers_is_gone(call: Call) -> None:
     async with clients("") as (client,):
         asking = asyncio.ensure_future(call("emit_to_with_ack", client.id, "question"))
@@ -347,6 +373,47 @@ async def test_what_needs_a_connection_says_when_it_is_gone(call: Call, id: str)
             with pytest.raises(ConnectionClosed):
                 await call(name, id, *args)
         assert await call("get", id) is None
+
+
+@pytest.mark.parametrize("no_id", [None, 7, b"id"], ids=repr)
+async def test_what_is_no_connection_nor_its_id_is_refused(call: Call, no_id: Any) -> None:
+    async with clients("lobby") as (client,):
+        for name, args, options in [
+            ("emit", ["lobby", "news"], {"exclude": [no_id]}),
+            ("broadcast", ["news"], {"exclude": [client.id, no_id]}),
+            ("emit_to", [no_id, "news"], {}),
+            ("emit_to_with_ack", [no_id, "question"], {}),
+            ("join", [no_id, "lobby"], {}),
+            ("leave", [no_id, "lobby"], {}),
+            ("get", [no_id], {}),
+            ("data", [no_id], {}),
+            ("update_data", [no_id, {}], {}),
+            ("disconnect", [no_id], {}),
+        ]:
+            with pytest.raises(TypeError, match=f"A connection's id must be str, got {type(no_id).__name__}"):
+                await call(name, *args, **options)
+        assert await got(client) == [[]]
+
+
+async def test_a_connection_in_place_of_its_id_is_refused(call: Call) -> None:
+    async with clients("") as (client,):
+        with pytest.raises(TypeError, match=r"got Connection: <Connection .* Pass the connection's \.id"):
+            await call("emit_to", client.connection, "news")
+
+
+@pytest.mark.parametrize("timeout", ["5", float("nan")])
+async def test_a_time_that_is_no_number_of_seconds_is_refused(call: Call, timeout: Any) -> None:
+    async with clients("lobby") as (client,):
+        for name, args in [
+            ("emit_with_ack", ["lobby", "question"]),
+            ("emit_to_with_ack", [client.id, "question"]),
+            ("join", [client.id, "lobby"]),
+            ("names", []),
+            ("shutdown", []),
+        ]:
+            with pytest.raises(TypeError, match="timeout= must be a number of seconds"):
+                await call(name, *args, timeout=timeout)
+        assert await got(client) == [[]]
 
 
 async def test_a_handler_may_ask_its_own_room() -> None:
@@ -625,6 +692,26 @@ async def test_where_nobody_is_coroutines_find_nobody_either() -> None:
     await rooms.aemit("lobby", "news")
 
 
+def test_where_nobody_is_the_log_says_so_once() -> None:
+    program = """
+        import django
+        from django.conf import settings
+
+        apps = ["django.contrib.auth", "django.contrib.contenttypes", "django_etp"]
+        settings.configure(INSTALLED_APPS=apps, CHANNEL_LAYERS={layers})
+        django.setup()
+        from django_etp import rooms
+
+        for _ in range(2):
+            rooms.emit("lobby", "news")
+            rooms.count("lobby")
+    """
+    for layers in ({}, {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}):
+        code = dedent(program).replace("{layers}", repr(layers))
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert result.stderr.count("came to nobody") == len(result.stderr.splitlines()) == 1
+
+
 # From handlers
 
 
@@ -702,7 +789,35 @@ async def test_a_burst_reaches_a_client_on_a_server_that_takes_its_time() -> Non
     assert [message["text"] for message in wire.sent[1:]] == [f"news||0||{number}" for number in range(10_000)]
 
 
+async def test_a_sender_without_a_pause_lets_others_run() -> None:
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with clients("lobby"):
+        turning = asyncio.create_task(turn())
+        for _ in range(1000):
+            await rooms.aemit("elsewhere", "news")
+        turning.cancel()
+    assert turns > 10
+
+
 # From threads and other loops
+
+
+def test_a_loop_that_has_ended_is_forgotten_with_the_next() -> None:
+    async def connect() -> weakref.ref[asyncio.AbstractEventLoop]:
+        async with EtpCommunicator(user=AnonymousUser()):
+            return weakref.ref(asyncio.get_running_loop())
+
+    first = asyncio.run(connect())
+    asyncio.run(connect())
+    gc.collect()
+    assert first() is None
 
 
 async def test_threads_send_side_by_side_each_in_order() -> None:
