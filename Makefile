@@ -33,7 +33,7 @@ demo: .venv/installed ## Run the example chat on port 8000, or on another: make 
 	@exec $(BIN)/python -m daphne --verbosity 0 --bind 127.0.0.1 --port $(PORT) example_project.asgi:application
 
 test: .venv/installed chromium ## Run the tests
-	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 lint: .venv/installed ## Check style, types and the layers of the package
 	$(BIN)/ruff check .

@@ -22,8 +22,11 @@ import time
 from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
 
+from .burials import Burials
 from .envelope import (
     ASK_PREFIX,
+    CONTROL_GROUP,
+    HUB_PREFIX,
     Answer,
     Beat,
     Buried,
@@ -51,7 +54,6 @@ __all__ = ["ClusterLink", "Host"]
 
 logger = logging.getLogger(__name__)
 
-_CONTROL_GROUP = "etp.control"
 _TICK = 0.25
 # A tick that comes this much late means that the whole process stood still.
 _PAUSED = 1.5
@@ -60,6 +62,8 @@ _HEAL_EVERY = 1.0
 # How long nothing may come back before all is made anew.
 _BEGIN_ANEW_AFTER = 15.0
 _SLOWEST_ROUND = 600.0
+# Signs of life go through one server of a layer: what another forgets is noticed by nobody.
+_SLOWEST_ROUND_WHERE_SPREAD = 30.0
 # Others answer to a new hub at once. Until then one that knows nobody does not know whether it is alone.
 _KNOWS_ALL_AFTER = 1.0
 # What an end may take: what waits to be sent, the goodbye, the leaves.
@@ -102,7 +106,7 @@ class ClusterLink:
         self._host = host
         self._alias = alias
         self._hears_rooms = is_serving
-        self._hub_group = f"etp.hub.{host.id}"
+        self._hub_group = f"{HUB_PREFIX}{host.id}"
         self._ask_group = f"{ASK_PREFIX}{host.id}"
         self._layers = Layers(alias)
         self._gaps = GapTracker()
@@ -113,7 +117,7 @@ class ClusterLink:
         self._traffic = Subscriptions(self._add_traffic, self._discard_traffic, self._joined)
         self._control = Subscriptions(self._add_control, self._discard_control, lambda group: None)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._cleaning: dict[str, asyncio.Task[Any]] = {}
+        self._burials = Burials(lambda: self._layers, lambda: self._traffic.wanted, self._peers.is_gone, self._run)
         self._speaking = asyncio.Lock()
         self._heard_itself = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -153,7 +157,7 @@ class ClusterLink:
                 keeper.cancel()
             for task in tuple(self._tasks):
                 task.cancel()
-            self._cleaning.clear()
+            self._burials.stop()
             self._entering = None
             self._has_connections = self._was_deaf = False
             self._stopping = asyncio.get_running_loop().create_task(self._stop(is_known=is_known))
@@ -168,13 +172,13 @@ class ClusterLink:
         self._gaps.leave(group)
         self._traffic.leave(group)
 
-    async def publish(self, groups: Iterable[str], frame: Frame) -> None:
+    def publish(self, groups: Iterable[str], frame: Frame) -> list[asyncio.Future[None]]:
         """Send a frame to groups. See Publisher.publish()."""
-        await self._publisher.publish(groups, frame)
+        return self._publisher.publish(groups, frame)
 
-    async def publish_to_hub(self, hub: str, frame: Frame) -> None:
+    def publish_to_hub(self, hub: str, frame: Frame) -> list[asyncio.Future[None]]:
         """Send a frame to one hub. See Publisher.publish()."""
-        await self._publisher.publish([f"etp.hub.{hub}"], frame)
+        return self._publisher.publish([f"{HUB_PREFIX}{hub}"], frame)
 
     async def ask(self, hub: str | None, action: str, arguments: list[Any], timeout: float) -> dict[str, Any]:
         """Ask one other hub, or all others, and return their answers by hub id. See Questions.ask().
@@ -206,7 +210,7 @@ class ClusterLink:
         elif self._was_deaf:
             return  # healing says it as soon as it can
         # Wanted at once: where the layer does not answer now, healing joins them.
-        self._control.want(self._ask_group, _CONTROL_GROUP)
+        self._control.want(self._ask_group, CONTROL_GROUP)
         if self._hears_rooms:
             self._traffic.want(self._hub_group)
         try:
@@ -280,7 +284,7 @@ class ClusterLink:
     def _hear_beat(self, beat: Beat, now: float) -> None:
         was_buried = self._peers.hear(beat, now)
         if was_buried:
-            self._run(self._tell_of_burial(beat.hub))
+            self._run(self._burials.tell(beat.hub))
         if beat.is_last:
             self._questions.forget(beat.hub)
         if beat.is_new and self._hears_rooms:
@@ -437,27 +441,7 @@ class ClusterLink:
                 beat.hub,
             )
             self._questions.forget(beat.hub)
-            self._cleaning[beat.hub] = self._run(self._clean_up_after(beat))
-
-    async def _clean_up_after(self, beat: Beat) -> None:
-        try:
-            await self._remove_everywhere(beat)
-        finally:
-            self._cleaning.pop(beat.hub, None)
-
-    async def _remove_everywhere(self, beat: Beat) -> None:
-        layers = self._layers
-        for group in (_CONTROL_GROUP, f"etp.ask.{beat.hub}"):
-            await layers.remove_control(group, beat.control_channel)
-        for group in (f"etp.hub.{beat.hub}", *self._traffic.wanted):
-            if not self._peers.is_gone(beat.hub):
-                return
-            await layers.remove_traffic(group, beat.channel)
-
-    async def _tell_of_burial(self, hub: str) -> None:
-        if cleaning := self._cleaning.get(hub):
-            await asyncio.wait([cleaning])
-        await self._tell_hubs(pack(Buried(hub)))
+            self._burials.bury(beat)
 
     # The end
 
@@ -497,7 +481,8 @@ class ClusterLink:
     @property
     def _round(self) -> float:
         expiry = self._layers.group_expiry
-        return _SLOWEST_ROUND if expiry is None else min(expiry / 4, _SLOWEST_ROUND)
+        slowest = _SLOWEST_ROUND_WHERE_SPREAD if self._layers.is_spread else _SLOWEST_ROUND
+        return slowest if expiry is None else min(expiry / 4, slowest)
 
     def _beat(self, *, is_new: bool = False, is_last: bool = False) -> Beat:
         return Beat(
@@ -517,10 +502,10 @@ class ClusterLink:
         await self._layers.send(group, message)
 
     async def _tell_hubs(self, message: dict[str, Any]) -> None:
-        await self._layers.tell(_CONTROL_GROUP, message)
+        await self._layers.tell(CONTROL_GROUP, message)
 
     async def _send_question(self, hub: str | None, question: Question) -> None:
-        await self._layers.tell(_CONTROL_GROUP if hub is None else f"{ASK_PREFIX}{hub}", pack(question))
+        await self._layers.tell(CONTROL_GROUP if hub is None else f"{ASK_PREFIX}{hub}", pack(question))
 
     async def _add_traffic(self, group: str) -> None:
         await self._layers.add_traffic(group)

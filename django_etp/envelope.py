@@ -14,6 +14,8 @@ from typing import Any, ClassVar, get_args, get_origin
 
 __all__ = [
     "ASK_PREFIX",
+    "CONTROL_GROUP",
+    "HUB_PREFIX",
     "MAX_INTERVAL",
     "Answer",
     "Beat",
@@ -32,8 +34,10 @@ __all__ = [
 
 VERSION = 1
 
-# The groups where hubs hear the answers to their questions: this and the hub's id.
+# The group where all hubs are; with a hub's id, the groups where it hears answers, and what is for its connections.
+CONTROL_GROUP = "etp.control"
 ASK_PREFIX = "etp.ask."
+HUB_PREFIX = "etp.hub."
 # The longest time between two signs of life of a hub, in seconds.
 MAX_INTERVAL = 60.0
 

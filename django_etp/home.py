@@ -64,6 +64,8 @@ def home_hub() -> Hub | None:
     for loop, hub in reversed(list(_serving.items())):
         if not loop.is_closed():
             return hub
+    if _lone is not None:  # the layer spans processes, then; and the settings take their time
+        return _lone.hub
     if not _layer_spans_processes():
         return None
     return _lone_publisher().hub

@@ -25,6 +25,7 @@ from .groups import RESERVED_PREFIX, check_can_join, group_name, user_room
 from .links import Link, LocalLink, open_link
 from .members import ConnectionInfo, Member
 from .payload import to_frame
+from .publisher import taken
 
 __all__ = ["Hub"]
 
@@ -277,11 +278,15 @@ class Hub:
 
     # Sending
 
-    async def send(self, namespace: str, rooms: list[str] | None, text: str, exclude: frozenset[str]) -> None:
+    def send(
+        self, namespace: str, rooms: list[str] | None, text: str, exclude: frozenset[str]
+    ) -> list[asyncio.Future[None]]:
         """Send a frame to the members of rooms (``None``: to all of the namespace) in all processes, one copy each.
 
+        Local members have it at once; what is returned is for sent().
+
         Raises:
-            LayerUnavailable: other processes may not have got it.
+            LayerUnavailable: it was not sent to other processes.
         """
         targets: list[str | None] = [None] if rooms is None else [*rooms]
         self._deliver(namespace, targets, text, exclude)
@@ -291,20 +296,24 @@ class Hub:
             emission = secrets.token_hex(8)
             self._is_first(emission)
             frame = Frame(text, tuple(exclude), tuple(rooms), emission)
-        await self._link.publish([group_name(namespace, target) for target in targets], frame)
-        await self._let_turn()
+        return self._link.publish([group_name(namespace, target) for target in targets], frame)
 
-    async def send_to(self, namespace: str, connection_id: str, text: str) -> None:
-        """Send a frame to one connection, in whichever process it is.
-
-        Raises:
-            LayerUnavailable: the other process may not have got it.
-        """
+    def send_to(self, namespace: str, connection_id: str, text: str) -> list[asyncio.Future[None]]:
+        """Send a frame to one connection, in whichever process it is. See send()."""
         if self.is_home_of(connection_id):
             if member := self.member(namespace, connection_id):
                 member.deliver(text)
         elif _HUB_ID.fullmatch(hub := hub_of(connection_id)):
-            await self._link.publish_to_hub(hub, Frame(text, connection_id=connection_id))
+            return self._link.publish_to_hub(hub, Frame(text, connection_id=connection_id))
+        return []
+
+    async def sent(self, sends: list[asyncio.Future[None]]) -> None:
+        """Wait until what was sent is on its way to the other processes.
+
+        Raises:
+            LayerUnavailable: others may not have got it.
+        """
+        await taken(sends)
         await self._let_turn()
 
     def is_home_of(self, connection_id: str) -> bool:
@@ -343,7 +352,7 @@ class Hub:
             IncompleteAnswer: some did not answer within ``timeout`` seconds; ``answer`` is the list of the others'.
             LayerUnavailable: the others could not be asked.
         """
-        own = [] if hub not in (None, self.id) else [self.run(self._answer(self, action, list(arguments)))]
+        own = [] if hub not in (None, self.id) else [self._answer_here(action, list(arguments))]
         try:
             others = {} if hub == self.id else await self._link.ask(hub, action, list(arguments), timeout)
         except IncompleteAnswer as error:
@@ -354,6 +363,10 @@ class Hub:
                 task.add_done_callback(_forget_outcome)
             raise
         return [await task for task in own] + list(others.values())
+
+    def _answer_here(self, action: str, arguments: list[Any]) -> asyncio.Task[Any]:
+        # In the hub's context, as for an asker from elsewhere, and not in that of the one who asks, maybe a request's.
+        return self.context.copy().run(self.run, self._answer(self, action, arguments))
 
     # What the link calls
 

@@ -3,19 +3,21 @@
 Rules kept here:
 
 - A ``receive`` is never cancelled or timed out but at the end: on some layers that loses messages.
-- Reading never waits for what is done with a message.
+- Reading waits for nothing that is done with a message, nor for its share of the time: what stays in the layer may be
+  dropped there, for its age or for want of room.
 - An error of the layer is logged once, reported, and reading goes on, with growing pauses while it lasts.
 - A message that is malformed does no harm.
 """
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from .envelope import Malformed, Message, unpack
+from .envelope import Malformed, Message, RoomMessage, unpack
 
-__all__ = ["complain", "read_channel"]
+__all__ = ["Backlog", "complain", "read_channel"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,19 @@ _LAST_PAUSE = 1.0
 _SHORTEST_WAIT = 0.5
 # After this many messages that were there at once the loop turns, so that others have their share.
 _MESSAGES_PER_TURN = 32
+
+# Giving may take this share of the time. What is beyond it adds up, and then reading has a turn, which ends where
+# nothing comes for a while, and comes less often then. In seconds. A receive of RedisChannelLayer takes many turns of
+# the loop: where each is full of deliveries the layer would be emptied only as fast as they go.
+_GIVING_SHARE = 0.5
+_GIVING_TURN = 0.1
+_LONGEST_GIVING_TURN = 1.0
+_READING_TURN = 0.2
+_NOTHING_CAME = 0.05
+# How long others wait for their turn of the loop while messages are given, in seconds.
+_LONGEST_STEP = 0.005
+# What may wait here, in characters of frames; past that reading keeps the pace of giving.
+_MAX_WAITING = 128 * 1024 * 1024
 
 _MOST_COMPLAINTS = 100
 _complained_of: set[str] = set()
@@ -54,18 +69,96 @@ async def read_channel(layer: Any, channel: str, take: Callable[[Message], None]
         if is_failing:
             logger.info("Receiving from the channel layer works again.")
         is_failing, pause = False, _FIRST_PAUSE
-        _take(message, take)
+        _unpack(message, take)
         since_turn += 1
         if since_turn >= _MESSAGES_PER_TURN:
             since_turn = 0
             await asyncio.sleep(0)
 
 
-def _take(message: object, take: Callable[[Message], None]) -> None:
+class Backlog:
+    """Messages that were read and wait to be given to ``take``, in order.
+
+    A process that is busy delivering empties its channel nevertheless.
+    """
+
+    def __init__(self, take: Callable[[Message], None]) -> None:
+        self._take = take
+        self._messages: deque[tuple[Message, int]] = deque()
+        self._size = 0
+        self._reads = 0
+        self._came = asyncio.Event()
+
+    def put(self, message: Message) -> None:
+        """Take in a message that was read."""
+        size = _size(message)
+        self._reads += 1
+        self._size += size
+        self._messages.append((message, size))
+        self._came.set()
+        while self._size > _MAX_WAITING:
+            self._give_one()
+
+    async def give(self) -> None:
+        """Give what comes, without end."""
+        clock = asyncio.get_running_loop().time
+        limit, spent, looked_at = _GIVING_TURN, 0.0, clock()
+        while True:
+            await self._came.wait()
+            began_at = clock()
+            self._give_until(began_at + _LONGEST_STEP)
+            await asyncio.sleep(0)  # in which what was given is written
+            now = clock()
+            spent = max(0.0, spent + now - began_at - (now - looked_at) * _GIVING_SHARE)
+            if spent > limit:
+                limit = _GIVING_TURN if await self._let_reading_go_on() else min(limit * 2, _LONGEST_GIVING_TURN)
+                spent, now = 0.0, clock()
+            looked_at = now
+
+    def _give_until(self, ends_at: float) -> None:
+        clock = asyncio.get_running_loop().time
+        while self._messages and clock() < ends_at:
+            self._give_one()
+        if not self._messages:
+            self._came.clear()
+
+    def _give_one(self) -> None:
+        message, size = self._messages.popleft()
+        self._size -= size
+        _hand_over(message, self._take)
+
+    async def _let_reading_go_on(self) -> bool:
+        """Return whether anything came."""
+        clock = asyncio.get_running_loop().time
+        ends_at = clock() + _READING_TURN
+        first, reads = self._reads, -1
+        while self._reads != reads and clock() < ends_at:
+            reads = self._reads
+            await asyncio.sleep(_NOTHING_CAME)
+        return self._reads != first
+
+
+def _size(message: Message) -> int:
+    frames = message.frames if isinstance(message, RoomMessage) else ()
+    # What is no text, but a list with one in it, counts little: few frames are, and forged ones may be anything.
+    return sum(len(frame) if isinstance(frame, str) else 1 for frame in frames)
+
+
+def _unpack(message: object, take: Callable[[Message], None]) -> None:
     try:
         if not isinstance(message, dict):
             raise Malformed(f"it is no dict but {type(message).__name__}")
-        take(unpack(message))
+        unpacked = unpack(message)
+    except Malformed as problem:
+        complain(problem)
+    else:
+        _hand_over(unpacked, take)
+
+
+def _hand_over(message: Message, take: Callable[[Message], None]) -> None:
+    """Give a message to ``take``; one that it refuses, or fails at, does no harm."""
+    try:
+        take(message)
     except Malformed as problem:
         complain(problem)
     except Exception:

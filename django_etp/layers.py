@@ -17,7 +17,7 @@ from channels.layers import channel_layers
 
 from .envelope import Message
 from .exceptions import LayerUnavailable
-from .inbox import read_channel
+from .inbox import Backlog, read_channel
 from .loops import end_tasks
 
 __all__ = ["Layers"]
@@ -51,6 +51,12 @@ class Layers:
         expiry = getattr(self._sending, "group_expiry", None)
         return expiry if isinstance(expiry, int | float) and expiry > 0 else None
 
+    @property
+    def is_spread(self) -> bool:
+        """Whether the layer keeps its groups on several servers, one of which may forget its share alone."""
+        hosts = getattr(self._sending, "hosts", None)
+        return isinstance(hosts, list) and len(hosts) > 1
+
     # Hearing
 
     async def open_control(self, take: _Take, failed: Callable[[], None]) -> None:
@@ -65,7 +71,9 @@ class Layers:
         async with asyncio.timeout(_CALL_LIMIT), self._opening:
             if not self.traffic_channel:
                 self.traffic_channel = await self._traffic.new_channel("etp")
-                self._read(self._traffic, self.traffic_channel, take, failed)
+                backlog = Backlog(take)
+                self._read(self._traffic, self.traffic_channel, backlog.put, failed)
+                self._readers.append(asyncio.get_running_loop().create_task(backlog.give()))
 
     async def add_traffic(self, group: str) -> None:
         """Hear a group's room traffic."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["connections_to_lend", "lend", "take_back"]
+__all__ = ["connections_to_lend", "is_borrowing", "lend", "take_back"]
 
 
 class _Borrower(threading.local):
@@ -38,6 +38,11 @@ def connections_to_lend() -> dict[str, BaseDatabaseWrapper]:
         return _connections_to_lend()
     finally:
         asyncio._set_running_loop(loop)
+
+
+def is_borrowing() -> bool:
+    """Return whether this thread is the one where a test runs what is synchronous."""
+    return _borrower.loans > 0
 
 
 def lend(lent: dict[str, BaseDatabaseWrapper]) -> None:

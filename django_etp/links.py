@@ -39,10 +39,10 @@ class Link(Protocol):
     async def leave(self, group: str) -> None:
         """Hear a group no more."""
 
-    async def publish(self, groups: Iterable[str], frame: Frame) -> None:
+    def publish(self, groups: Iterable[str], frame: Frame) -> list[asyncio.Future[None]]:
         """Send a frame to groups."""
 
-    async def publish_to_hub(self, hub: str, frame: Frame) -> None:
+    def publish_to_hub(self, hub: str, frame: Frame) -> list[asyncio.Future[None]]:
         """Send a frame to one other hub."""
 
     async def ask(self, hub: str | None, action: str, arguments: list[Any], timeout: float) -> dict[str, Any]:
@@ -69,11 +69,13 @@ class LocalLink:
     async def leave(self, group: str) -> None:
         """There was nothing to hear."""
 
-    async def publish(self, groups: Iterable[str], frame: Frame) -> None:
+    def publish(self, groups: Iterable[str], frame: Frame) -> list[asyncio.Future[None]]:
         """There is nobody to send to: local members have it."""
+        return []
 
-    async def publish_to_hub(self, hub: str, frame: Frame) -> None:
+    def publish_to_hub(self, hub: str, frame: Frame) -> list[asyncio.Future[None]]:
         """There is no other hub."""
+        return []
 
     async def ask(self, hub: str | None, action: str, arguments: list[Any], timeout: float) -> dict[str, Any]:
         """There is nobody to ask."""

@@ -7,6 +7,7 @@ Rules kept here:
   refused for some seconds.
 - A session key never travels: a keyed hash of it does.
 - Whatever sends no signal, or whose signal was missed, is found by a check at regular intervals.
+- Where ``CLOSE_ON_LOGOUT`` is off, the end of a session closes nothing; a user who may be here no longer goes anyway.
 """
 
 import asyncio
@@ -15,7 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth import HASH_SESSION_KEY, get_user_model
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, get_user_model, load_backend
 from django.contrib.sessions.backends.base import SessionBase
 from django.db import router
 from django.utils.crypto import constant_time_compare
@@ -30,7 +32,11 @@ from .sessions import session_hash
 from .stores import existing_sessions
 from .threads import run_hook
 
-__all__ = ["check_connections", "check_user", "check_users_forever", "close_session", "is_revoked"]
+__all__ = ["CHECK_USER", "CLOSE_SESSION", "check_connections", "check_users_forever", "is_revoked"]
+
+# What hubs are asked to do.
+CHECK_USER = "check_user"
+CLOSE_SESSION = "close_session"
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +56,7 @@ def is_revoked(hub: Hub, scope: dict[str, Any]) -> bool:
     return key is not None and hub.revoked.get(session_hash(key), 0.0) > hub.loop.time()
 
 
-async def close_session(hub: Hub, namespace: str, user_id: str, hashed_key: str) -> None:
+async def _close_session(hub: Hub, namespace: str, user_id: str, hashed_key: str) -> None:
     """Close a user's local connections, of any namespace, of a session that logs out; refuse new ones of it."""
     now = hub.loop.time()
     hub.revoked = {key: until for key, until in hub.revoked.items() if until > now}
@@ -61,7 +67,7 @@ async def close_session(hub: Hub, namespace: str, user_id: str, hashed_key: str)
             connection.end(_LOGGED_OUT)
 
 
-async def check_user(hub: Hub, namespace: str, user_id: str) -> None:
+async def _check_user(hub: Hub, namespace: str, user_id: str) -> None:
     """Check a user's local connections soon, once for all that changes meanwhile.
 
     Not at once: a view that changes a password gives its own session the new hash, and a new key, after the user was
@@ -93,16 +99,14 @@ async def check_users_forever(hub: Hub) -> None:
     """Check all users at the interval of the setting ``SESSION_CHECK_INTERVAL``."""
     while True:
         await asyncio.sleep(get_settings().session_check_interval)
-        if not get_settings().close_on_logout:
-            continue
         try:
             await check_connections(hub.all_members())
         except Exception:
             logger.exception("The users of the open connections could not be checked; it is tried again.")
 
 
-add_action("close_session", close_session, [is_text, is_text, is_text])
-add_action("check_user", check_user, [is_text, is_text])
+add_action(CLOSE_SESSION, _close_session, [is_text, is_text, is_text])
+add_action(CHECK_USER, _check_user, [is_text, is_text])
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +117,14 @@ class _Visit:
     session_key: str | None
     user_id: Any
     auth_hash: str | None
+    backend: str | None
 
     @classmethod
     def of(cls, connection: Connection) -> "_Visit":
         session = connection.scope.get("session")
         loaded = getattr(session, "_session_cache", {}) if isinstance(session, SessionBase) else {}
-        return cls(connection.id, connection.session_key, connection.user_id, loaded.get(HASH_SESSION_KEY))
+        auth_hash, backend = loaded.get(HASH_SESSION_KEY), loaded.get(BACKEND_SESSION_KEY)
+        return cls(connection.id, connection.session_key, connection.user_id, auth_hash, backend)
 
 
 def _connections(members: Iterable[Member]) -> list[Connection]:
@@ -135,16 +141,16 @@ def _connections(members: Iterable[Member]) -> list[Connection]:
 
 
 def _find_ended(visits: list[_Visit]) -> set[str]:
-    """Return the connections whose session or user is gone; touches the database."""
-    keys = {visit.session_key for visit in visits if visit.session_key is not None}
-    sessions = existing_sessions(keys) if keys else set()
+    """Return the connections whose user or session is gone; touches the database."""
     users = _users(visit.user_id for visit in visits)
-    return {
-        visit.connection_id
-        for visit in visits
-        if (visit.session_key is not None and visit.session_key not in sessions)
-        or not _may_stay(users.get(visit.user_id), visit)
-    }
+    ended = {visit.connection_id for visit in visits if not _may_stay(users.get(visit.user_id), visit)}
+    return ended | _without_session(visits) if get_settings().close_on_logout else ended
+
+
+def _without_session(visits: list[_Visit]) -> set[str]:
+    keys = {visit.session_key for visit in visits if visit.session_key is not None}
+    gone = keys - existing_sessions(keys) if keys else keys
+    return {visit.connection_id for visit in visits if visit.session_key in gone}
 
 
 def _users(ids: Iterable[Any]) -> dict[Any, Any]:
@@ -157,9 +163,18 @@ def _users(ids: Iterable[Any]) -> dict[Any, Any]:
 
 
 def _may_stay(user: Any, visit: _Visit) -> bool:
-    if user is None or not user.is_active:
+    if user is None or not _can_log_in(user, visit.backend):
         return False
     if visit.auth_hash is None or not hasattr(user, "get_session_auth_hash"):
         return True
     hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
     return any(constant_time_compare(visit.auth_hash, each) for each in hashes)
+
+
+def _can_log_in(user: Any, backend: str | None) -> bool:
+    """Return what the backend that logged a user in says of the user; some let in those who are not active."""
+    if backend is not None and backend in settings.AUTHENTICATION_BACKENDS:
+        ask = getattr(load_backend(backend), "user_can_authenticate", None)
+        if ask is not None:
+            return bool(ask(user))
+    return bool(user.is_active)

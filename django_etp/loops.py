@@ -10,9 +10,11 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from .errands import do_errands_until
 from .exceptions import LayerUnavailable, SyncCallInEventLoop
+from .lending import is_borrowing
 
-__all__ = ["arun_on", "end_tasks", "refuse_in_event_loop", "run_on"]
+__all__ = ["arun_on", "call_on", "end_tasks", "refuse_in_event_loop", "run_on"]
 
 _T = TypeVar("_T")
 
@@ -59,8 +61,59 @@ def run_on(
     Raises:
         LayerUnavailable: the loop ended, or did not come to it in time.
     """
-    future = _submit(loop, function(*args))
+    return _wait(_submit(loop, function(*args)), loop, timeout)
+
+
+def call_on(
+    loop: asyncio.AbstractEventLoop, function: Callable[..., Iterable[asyncio.Future[None]]], *args: Any
+) -> None:
+    """Call a plain function on ``loop``, which runs on another thread, and wait until the futures it returns are done.
+
+    It takes one turn of that loop where run_on() takes one for each step of a coroutine: so threads send.
+
+    Raises:
+        LayerUnavailable: the loop ended, or did not come to it in time.
+    """
+    future: concurrent.futures.Future[None] = concurrent.futures.Future()
+    if not loop.is_running():
+        raise _loop_ended()
+    try:
+        loop.call_soon_threadsafe(_call, future, function, args)
+    except RuntimeError:  # it was closed just now
+        raise _loop_ended() from None
+    _wait(future, loop, 0.0)
+
+
+def _call(
+    future: concurrent.futures.Future[None], function: Callable[..., Iterable[asyncio.Future[None]]], args: Any
+) -> None:
+    if not future.set_running_or_notify_cancel():
+        return  # nobody waits any more
+    try:
+        waiting = set(function(*args))
+    except Exception as error:
+        future.set_exception(error)
+        return
+
+    def note(done: asyncio.Future[None]) -> None:
+        waiting.discard(done)
+        if future.done():
+            return
+        if error := _loop_ended() if done.cancelled() else done.exception():
+            future.set_exception(error)
+        elif not waiting:
+            future.set_result(None)
+
+    for each in tuple(waiting):
+        each.add_done_callback(note)
+    if not waiting:
+        future.set_result(None)
+
+
+def _wait(future: concurrent.futures.Future[_T], loop: asyncio.AbstractEventLoop, timeout: float) -> _T:
     deadline = time.monotonic() + timeout + _CALL_LIMIT
+    if is_borrowing():
+        do_errands_until(future, loop, deadline)
     while True:
         try:
             return _result(future, _LOOK_AFTER_LOOP)

@@ -4,7 +4,8 @@ Rules kept here:
 
 - Per group one send is under way at a time; what comes meanwhile gathers and goes as one message. So the order of one
   sender stays, and a burst costs few round trips and little of the layer's capacity.
-- ``publish`` returns when the layer took the frame, and raises ``LayerUnavailable`` where it did not confirm.
+- What ``publish`` returns is done when the layer took the frame, or fails with ``LayerUnavailable`` where it did not
+  confirm. To publish takes no turn of the loop, so that a thread that sends needs one for it and none more.
 - A send has 3 s, and one retry under the same number: receivers drop duplicates. Few are under way at once, whatever
   the number of groups: a broker's client has its limits, too. What waits behind others is given up after 7 s in all.
 - What waits is bounded.
@@ -23,7 +24,7 @@ from .envelope import Frame, Numbers, RoomMessage, pack
 from .exceptions import LayerUnavailable
 from .loops import end_tasks
 
-__all__ = ["Publisher"]
+__all__ = ["Publisher", "taken"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,17 @@ _FORGET_AFTER = 600.0
 _FORGET_EVERY = 60.0
 
 _Send = Callable[[str, dict[str, Any]], Coroutine[Any, Any, None]]
+
+
+async def taken(sends: Iterable[asyncio.Future[None]]) -> None:
+    """Wait until the layer has taken what was published.
+
+    Raises:
+        LayerUnavailable: the layer did not confirm in time.
+    """
+    for sent in sends:
+        # Shielded: a sender that is cancelled takes nobody else's frames with it.
+        await asyncio.shield(sent)
 
 
 class _Batch:
@@ -103,17 +115,14 @@ class Publisher:
         self._teller: asyncio.Task[None] | None = None
         self._forgetting: asyncio.TimerHandle | None = None
 
-    async def publish(self, groups: Iterable[str], frame: Frame) -> None:
-        """Send a frame to groups, and return when the layer has taken it.
+    def publish(self, groups: Iterable[str], frame: Frame) -> list[asyncio.Future[None]]:
+        """Send a frame to groups. What is returned is for taken(): others' frames may be on the same way.
 
         Raises:
-            LayerUnavailable: too much waits already, or the layer did not confirm in time.
+            LayerUnavailable: too much waits already.
         """
         size = len(frame.text)
-        batches = [self._put(group, frame.to_plain(), size) for group in groups]
-        for batch in batches:
-            # Shielded: a sender that is cancelled takes nobody else's frames with it.
-            await asyncio.shield(batch.done)
+        return [self._put(group, frame.to_plain(), size).done for group in groups]
 
     def owns(self, stream: str) -> bool:
         """Return whether a stream is, or was, this publisher's."""

@@ -7,7 +7,7 @@ runs, call the bare one from synchronous code. A bare call where an event loop r
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from .groups import group_name as _group_name
 from .groups import room_name, room_names, user_room
 from .home import home_hub
 from .hub import Hub
-from .loops import arun_on, refuse_in_event_loop, run_on
+from .loops import arun_on, call_on, refuse_in_event_loop, run_on
 from .members import ConnectionInfo, Member, RoomReply, ids
 from .payload import to_frame
 from .protocol import Event
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _Rooms = str | Iterable[str]
+_Send = Callable[..., list[asyncio.Future[None]]]
 _Exclude = Iterable[str | Member] | str | Member
 
 
@@ -291,22 +292,22 @@ class Rooms:
 
     # The way to the hub
 
-    async def _asend(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+    async def _asend(self, send: _Send, *args: Any) -> None:
         hub = home_hub()
         if hub is None:
             _say_nobody_is_here()
         elif hub.loop is asyncio.get_running_loop():
-            await function(hub, self.namespace, *args)
+            await hub.sent(send(hub, self.namespace, *args))
         else:
-            await arun_on(hub.loop, function, hub, self.namespace, *args)
+            await arun_on(hub.loop, _send_and_wait, send, hub, self.namespace, *args)
 
-    def _send(self, name: str, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+    def _send(self, name: str, send: _Send, *args: Any) -> None:
         refuse_in_event_loop(name)
         hub = home_hub()
         if hub is None:
             _say_nobody_is_here()
         else:
-            run_on(hub.loop, function, hub, self.namespace, *args)
+            call_on(hub.loop, send, hub, self.namespace, *args)
 
     async def _aask(self, question: RoomQuestion[_T]) -> _T:
         hub = home_hub()
@@ -322,6 +323,10 @@ class Rooms:
             _say_nobody_is_here()
             return question.merge([])
         return run_on(hub.loop, question.ask, hub, self.namespace, timeout=question.timeout)
+
+
+async def _send_and_wait(send: _Send, hub: Hub, *args: Any) -> None:
+    await hub.sent(send(hub, *args))
 
 
 @cache

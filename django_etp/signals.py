@@ -14,6 +14,7 @@ from .conf import get_settings
 from .exceptions import EtpError
 from .home import home_hub
 from .hub import Hub
+from .logouts import CHECK_USER, CLOSE_SESSION
 from .loops import run_on
 from .sessions import session_hash
 from .stores import DATA_KEY
@@ -32,12 +33,12 @@ def connect_signals() -> None:
 
 
 def _close_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
-    if user is None:
+    if user is None or not get_settings().close_on_logout:
         return
     if request is None:  # through Channels, in a socket's handler, which ends the session next
-        _tell("check_user", str(user.pk))
+        _tell(CHECK_USER, str(user.pk))
     elif key := getattr(getattr(request, "session", None), "session_key", None):
-        _tell("close_session", str(user.pk), session_hash(key))
+        _tell(CLOSE_SESSION, str(user.pk), session_hash(key))
 
 
 def _drop_data_of_others(*, request: Any, **kwargs: Any) -> None:
@@ -58,12 +59,10 @@ def _check_deleted_user(*, instance: Any, using: str, **kwargs: Any) -> None:
 
 
 def _check_user_later(user_id: str, using: str) -> None:
-    transaction.on_commit(lambda: _tell("check_user", user_id), using=using)
+    transaction.on_commit(lambda: _tell(CHECK_USER, user_id), using=using)
 
 
 def _tell(action: str, *arguments: str) -> None:
-    if not get_settings().close_on_logout:
-        return
     try:
         if hub := home_hub():
             _tell_hubs(hub, action, arguments)

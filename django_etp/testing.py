@@ -50,7 +50,8 @@ class EtpCommunicator:
         application: the ASGI application; by default an ``EtpConsumer`` with the session and auth middleware.
         path: the path of the handshake, with its query string.
         namespace: the consumer's namespace, where no application is given.
-        user: who connects, instead of whom the session says.
+        user: who connects, instead of whom the session says. Where neither an application nor a session is given, the
+            session is then a dict, ``scope["session"]``, and takes no database.
         session: the Django session that connects, instead of the one that a cookie says.
         headers: further headers, as pairs of str or bytes.
         origin: the Origin header, as a browser sends it.
@@ -71,14 +72,15 @@ class EtpCommunicator:
         subprotocols: Iterable[str] = (),
         scope: MutableMapping[str, Any] | None = None,
     ) -> None:
+        self.scope = _scope(path, headers, origin, list(subprotocols)) | dict(scope or {})
         if application is None:
             consumer = EtpConsumer.as_asgi(namespace=namespace)
             if user is not None:
                 application = consumer
+                self.scope.setdefault("session", {})
             else:
                 application = AuthMiddlewareStack(consumer) if session is None else AuthMiddleware(consumer)
         self._application = application
-        self.scope = _scope(path, headers, origin, list(subprotocols)) | dict(scope or {})
         if user is not None:
             self.scope["user"] = user
         if session is not None:

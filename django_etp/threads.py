@@ -22,6 +22,7 @@ from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 
 from .conf import get_settings
+from .errands import run_errand
 
 __all__ = [
     "exited",
@@ -83,7 +84,7 @@ def expect_broken_database() -> None:
 
 async def _run(kind: str, function: Callable[..., Any], *args: Any) -> Any:
     if _is_thread_sensitive.get():
-        call = sync_to_async(_guarded, thread_sensitive=True)(function, *args)
+        call = run_errand(_guarded, function, *args)
     else:
         call = sync_to_async(_call, thread_sensitive=False, executor=_pool(kind))(function, *args)
     # Cancelled, sync_to_async would wait for its thread: leave that behind instead, it ends when it ends.

@@ -28,6 +28,18 @@ def grace() -> User:
     return User.objects.create_user("Grace")
 
 
+async def logged_in(user: User) -> AsyncClient:
+    """Return a browser where a user has logged in."""
+    browser = AsyncClient()
+    await browser.aforce_login(user)
+    return browser
+
+
+def cookies(browser: AsyncClient) -> list[tuple[str, str]]:
+    """Return the headers with which a browser opens a socket."""
+    return [("cookie", f"sessionid={browser.cookies['sessionid'].value}")]
+
+
 # Logging in
 
 
@@ -113,6 +125,41 @@ def test_each_room_has_a_page(client: Client, ada: User, room: Room) -> None:
 def test_there_are_no_other_rooms(client: Client, ada: User) -> None:
     client.force_login(ada)
     assert client.get("/rooms/cellar/").status_code == 404
+
+
+def test_the_first_page_is_the_lobby(client: Client, ada: User) -> None:
+    client.force_login(ada)
+    assert client.get("/").url == "/rooms/lobby/"
+
+
+async def test_the_last_room_is_where_the_next_page_opens(etp_communicator: Communicator, ada: User) -> None:
+    browser = await logged_in(ada)
+    async with etp_communicator(headers=cookies(browser)) as socket:
+        for room in ("workshop", "kitchen"):
+            await enter(socket, room)
+    assert (await browser.get("/")).url == "/rooms/kitchen/"
+
+
+@pytest.mark.parametrize("last", ["cellar", None, 7])
+def test_a_last_room_that_is_no_more_leads_to_the_lobby(client: Client, ada: User, last: Any) -> None:
+    client.force_login(ada)
+    session = client.session
+    session["room"] = last
+    session.save()
+    assert client.get("/").url == "/rooms/lobby/"
+
+
+async def test_logging_out_ends_the_sockets_of_all_tabs(etp_communicator: Communicator, ada: User) -> None:
+    browser, device = await logged_in(ada), await logged_in(ada)
+    async with (
+        etp_communicator(headers=cookies(browser)) as tab,
+        etp_communicator(headers=cookies(browser)) as another_tab,
+        etp_communicator(headers=cookies(device)) as elsewhere,
+    ):
+        await browser.post("/logout/")
+        for socket in (tab, another_tab):
+            await socket.expect_close(4401)
+        assert (await enter(elsewhere, "lobby"))["name"] == "Ada"
 
 
 # Announcements

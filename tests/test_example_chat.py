@@ -89,6 +89,22 @@ async def say(page: Page, text: str) -> None:
     await page.keyboard.press("Enter")
 
 
+async def log_out(page: Page) -> None:
+    await page.get_by_role("button", name="Log out").click()
+    await expect(page.get_by_label("Your name")).to_be_visible()
+
+
+async def tab_to(page: Page, role: Any, name: str) -> None:
+    """Press Tab until it reaches something, which then shows that it has the focus."""
+    for _ in range(20):
+        await page.keyboard.press("Tab")
+        target = page.get_by_role(role, name=name).first
+        if await target.evaluate("(element) => element === document.activeElement"):
+            assert await target.evaluate("(element) => getComputedStyle(element).outlineStyle") == "solid"
+            return
+    raise AssertionError(f"Tab never reached the {role} {name!r}")
+
+
 async def watch_typing(page: Page) -> None:
     """Note in `typists` what the page says about who is typing: it says so for seconds only."""
     await page.evaluate(
@@ -235,6 +251,70 @@ async def test_each_room_has_an_address(chat: Server, enter: Enter) -> None:
     await expect(ada.get_by_role("heading", name="Workshop")).to_be_visible()
 
 
+async def test_a_reload_keeps_name_and_room(chat: Server, enter: Enter) -> None:
+    ada = await enter(chat, "Ada")
+    await ada.get_by_role("link", name="Workshop").click()
+    await expect_to_be_in(ada, "Ada")
+    await ada.reload()
+    await expect(ada.get_by_role("heading", name="Workshop")).to_be_visible()
+    await expect_to_be_in(ada, "Ada")
+
+
+async def test_the_next_page_opens_the_last_room(chat: Server, enter: Enter) -> None:
+    ada = await enter(chat, "Ada")
+    for name in ("Workshop", "Observatory"):
+        await ada.get_by_role("link", name=name).click()
+        await expect_to_be_in(ada, "Ada")
+    tab = await ada.context.new_page()
+    await tab.goto(f"http://{chat.host}/")
+    await expect(tab).to_have_url(f"http://{chat.host}/rooms/observatory/")
+    await expect_to_be_in(tab, "Ada")
+
+
+async def test_logging_out_in_one_tab_ends_the_others(chat: Server, enter: Enter) -> None:
+    ada, grace = await enter(chat, "Ada"), await enter(chat, "Grace")
+    tab = await ada.context.new_page()
+    await tab.clock.install()
+    sockets: list[Any] = []
+    tab.on("websocket", lambda socket: sockets.append(socket))
+    await tab.goto(f"http://{chat.host}/rooms/kitchen/")
+    await expect_to_be_in(tab, "Ada")
+    await log_out(ada)
+    await expect(tab.get_by_role("status")).to_contain_text("You are not logged in any more.")
+    await expect(people(tab)).to_have_count(0)
+    await expect(people(grace)).to_have_text(["Grace"])
+    await tab.clock.run_for(60_000)  # it does not come back by itself
+    assert [socket.is_closed() for socket in sockets] == [True]
+    await tab_to(tab, "button", "Log in")
+    await tab.keyboard.press("Enter")
+    await expect(tab.get_by_label("Your name")).to_be_focused()
+    await tab.keyboard.type("Ada")
+    await tab.keyboard.press("Enter")
+    await expect(tab.get_by_role("heading", name="Kitchen")).to_be_visible()
+    await expect_to_be_in(tab, "Ada")
+
+
+async def test_what_is_written_after_a_logout_is_kept_and_not_sent(chat: Server, enter: Enter) -> None:
+    ada = await enter(chat, "Ada")
+    tab = await ada.context.new_page()
+    await tab.goto(f"http://{chat.host}/")
+    await expect_to_be_in(tab, "Ada")
+    await tab.get_by_role("button", name="Announce").click()
+    await log_out(ada)
+    await expect(tab.get_by_role("status")).to_contain_text("You are not logged in any more.")
+    await tab.get_by_role("textbox", name="Announcement").fill("Tea at five")
+    await tab.get_by_role("dialog").get_by_role("button", name="Announce").click()
+    complaint = "You are not logged in any more. Log in, then announce it."
+    await expect(tab.get_by_role("dialog").get_by_role("alert")).to_have_text(complaint)
+    await expect(tab.get_by_role("textbox", name="Announcement")).to_have_value("Tea at five")
+    await tab.keyboard.press("Escape")
+    await say(tab, "too late")
+    complaint = "You are not logged in any more. Log in, then send it."
+    await expect(tab.locator("#composer").get_by_role("alert")).to_have_text(complaint)
+    await expect(tab.get_by_role("textbox", name="Message")).to_have_value("too late")
+    await expect(message(tab, "too late")).to_have_count(0)
+
+
 async def test_a_newcomer_sees_what_was_said_before(chat: Server, enter: Enter) -> None:
     ada = await enter(chat, "Ada")
     for text in ("first of old", "second of old"):
@@ -310,27 +390,17 @@ async def test_it_all_works_by_keyboard(chat: Server, enter: Enter) -> None:
     await ada.goto(f"http://{chat.host}/")
     await expect_to_be_in(ada, "Ada")
     await expect(ada.get_by_role("textbox", name="Message")).to_be_focused()
-
-    async def tab_to(role: Any, name: str) -> None:
-        for _ in range(20):
-            await ada.keyboard.press("Tab")
-            target = ada.get_by_role(role, name=name).first
-            if await target.evaluate("(element) => element === document.activeElement"):
-                assert await target.evaluate("(element) => getComputedStyle(element).outlineStyle") == "solid"
-                return
-        raise AssertionError(f"Tab never reached the {role} {name!r}")
-
-    await tab_to("link", "Observatory")
+    await tab_to(ada, "link", "Observatory")
     await ada.keyboard.press("Enter")
     await expect(ada.get_by_role("heading", name="Observatory")).to_be_visible()
-    await tab_to("button", "Announce")
+    await tab_to(ada, "button", "Announce")
     await ada.keyboard.press("Enter")
     await expect(ada.get_by_role("textbox", name="Announcement")).to_be_focused()
     await ada.keyboard.type("by keyboard")
     await ada.keyboard.press("Escape")
     await expect(ada.get_by_role("dialog")).to_be_hidden()
-    await tab_to("log", "Messages")
-    await tab_to("link", "Skip to the message box")
+    await tab_to(ada, "log", "Messages")
+    await tab_to(ada, "link", "Skip to the message box")
     await ada.keyboard.press("Enter")
     await expect(ada.get_by_role("textbox", name="Message")).to_be_focused()
     await ada.keyboard.type("line one")
@@ -338,7 +408,7 @@ async def test_it_all_works_by_keyboard(chat: Server, enter: Enter) -> None:
     await ada.keyboard.type("line two")
     await ada.keyboard.press("Enter")
     await expect(message(ada, "line one").locator(".text")).to_have_text("line one\nline two", use_inner_text=True)
-    await tab_to("button", "Log out")
+    await tab_to(ada, "button", "Log out")
     await ada.keyboard.press("Enter")
     await expect(ada.get_by_label("Your name")).to_be_focused()
 
@@ -368,8 +438,8 @@ async def test_a_page_comes_back_by_itself_after_the_server_did(enter: Enter, tm
             await expect(message(ada, "said meanwhile").locator(".tick")).to_have_text("On its way")
         with start_chat(tmp_path / "chat.sqlite3", port):
             for page in (ada, grace):
-                await expect(page.get_by_role("status")).to_be_empty(timeout=30_000)
-                await expect(people(page)).to_have_text(["Ada", "Grace"], timeout=30_000)
+                await expect(page.get_by_role("status")).to_be_empty(timeout=60_000)
+                await expect(people(page)).to_have_text(["Ada", "Grace"], timeout=60_000)
             await expect(message(ada, "said meanwhile").locator(".tick")).to_have_text(RECEIVED)
             await expect(message(grace, "said meanwhile")).to_have_count(1)
 
@@ -381,6 +451,6 @@ async def test_a_page_whose_user_logged_out_does_not_come_back(enter: Enter, tmp
             await ada.context.clear_cookies()
             server.kill()
         with start_chat(tmp_path / "chat.sqlite3", port):
-            await expect(ada.get_by_role("status")).to_contain_text("You are not logged in any more", timeout=30_000)
+            await expect(ada.get_by_role("status")).to_contain_text("You are not logged in any more", timeout=60_000)
             await ada.get_by_role("button", name="Log in").click()
             await expect(ada.get_by_label("Your name")).to_be_visible()

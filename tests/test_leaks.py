@@ -1,4 +1,4 @@
-"""After a thousand peers of each bad kind the process holds nothing of theirs: no task, future, room or connection."""
+"""After hundreds of peers of each bad kind the process holds nothing of theirs: no task, future, room or connection."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,8 @@ from websockets.frames import Frame, Opcode
 from tests.peers import RawPeer, eventually, recorded
 from tests.servers import Server, start_server
 
-PEERS = 1000
+# What one of them leaves behind, hundreds do. daphne takes its time.
+PEERS = {"daphne": 200, "uvicorn": 1000}
 AT_ONCE = 50
 PATIENCE = 60.0  # seconds that a busy machine may take to clean up
 SETTINGS = {"ETP": {"MAX_MESSAGE_SIZE": 2048, "MAX_CONCURRENT_EVENTS": 4, "MAX_QUEUED_EVENTS": 8}}
@@ -232,9 +233,9 @@ async def idle(server: Server) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("misbehave", MISBEHAVIOURS, ids=lambda misbehave: misbehave.__name__)
-async def test_thousand_peers_leave_nothing_behind(leaky_server, misbehave):
+async def test_hundreds_of_peers_leave_nothing_behind(leaky_server, misbehave):
     server, before = leaky_server
-    await crowd(server, misbehave, PEERS)
+    await crowd(server, misbehave, PEERS[server.kind])
 
     async def surplus() -> dict[str, int]:
         now = await holdings(server)

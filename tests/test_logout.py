@@ -11,7 +11,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.peers import eventually, expect_nothing
-from tests.servers import Server, start_server
+from tests.servers import Server, start_process, start_server
 from tests.valkey import Valkey, start_valkey
 from tests.visitors import Socket, Visitor, copy_sqlite, make_sqlite, run_django, settings_for
 
@@ -107,6 +107,54 @@ async def test_a_logout_closes_the_sockets_of_that_session_in_all_processes(site
         await lives(other)
 
 
+async def test_a_logout_in_a_process_without_sockets_closes_them_elsewhere(site: Site) -> None:
+    here = await site.visitor((await site.user())[0])
+    there = at(here, site.servers[1])
+    with start_process("wsgi", ["tests.reference.wsgi"], settings=site.settings) as wsgi:
+        async with here.socket() as one, there.socket() as two:
+            await at(here, wsgi).post("log_out")
+            await closes_soon(one, two)
+        assert "could not be told" not in wsgi.log
+
+
+async def test_a_logout_works_while_the_broker_is_away(database: Path, tmp_path: Path) -> None:
+    with start_valkey() as valkey:
+        layers = valkey.layers("pubsub")
+        settings = settings_for(copy_sqlite(database, tmp_path / "db.sqlite3"), CHANNEL_LAYERS=layers)
+        with start_server("uvicorn", settings=settings) as server:
+            site = Site([server], settings)
+            visitor = await site.visitor((await site.user())[0])
+            async with visitor.socket() as socket:
+                await lives(socket)
+                valkey.kill()
+                await visitor.post("log_out")
+                await closes_soon(socket)
+
+
+async def test_no_session_key_reaches_the_broker(site: Site, valkey: Valkey) -> None:
+    name, user_id = await site.user()
+    here = await site.visitor(name)
+    there = at(here, site.servers[1])
+    keys = [here.cookies["sessionid"]]
+    with valkey.monitored() as traffic:
+        async with here.socket("?name=Ann") as one, there.socket() as two:
+            await there.post("update_data", id=await one.ask("id"), values={"seat": 1})
+            await here.post("notify", user_id=user_id, text="hello")
+            for socket in (one, two):
+                assert await socket.peer.recv() == "notification||0||hello"
+            await here.post("change_password", password="new")
+            assert await one.closed() == await two.closed() == 4401
+        keys.append(here.cookies["sessionid"])
+        async with here.socket() as one, there.socket() as two:
+            await lives(one, two)
+            await here.post("log_out")
+            await closes_soon(one, two)
+        said = await asyncio.to_thread(traffic)
+    for travels in ("change_data", "notification", "check_user", "close_session"):
+        assert travels in said
+    assert [key for key in keys if key in said] == []
+
+
 async def test_sockets_of_other_users_stay(site: Site) -> None:
     one, two = await site.visitor((await site.user())[0]), await site.visitor((await site.user())[0], 1)
     async with two.socket() as socket:
@@ -170,13 +218,15 @@ async def test_a_password_change_closes_the_users_sockets_and_the_one_who_change
     name, _ = await site.user()
     here, device = await site.visitor(name), await site.visitor(name, 1)
     old_key = here.cookies["sessionid"]
-    async with here.socket() as one, device.socket() as two:
+    async with here.socket("?name=Ann") as one, device.socket() as two:
         await here.post("change_password", password="new")
         assert await one.closed() == await two.closed() == 4401
     assert here.cookies["sessionid"] != old_key
     async with here.socket() as one, device.socket() as two:
         assert await one.ask("whoami") == name
         assert await two.ask("whoami") == ""
+        # What the old socket had written came along to the new key, and goes with it.
+        await eventually(lambda: here.post("session"), lambda session: "etp" not in session)
 
 
 @pytest.mark.parametrize("how", ["deactivate", "delete"])
@@ -191,7 +241,7 @@ async def test_a_user_who_is_gone_has_no_sockets(site: Site, how: str) -> None:
 
 
 @pytest.mark.parametrize("own_site", [{"SESSION_CHECK_INTERVAL": 1}], indirect=True)
-@pytest.mark.parametrize("how", ["deactivate in bulk", "change password in bulk", "flush"])
+@pytest.mark.parametrize("how", ["deactivate in bulk", "delete in bulk", "change password in bulk", "flush"])
 async def test_what_sends_no_signal_is_found_by_the_check(own_site: Site, how: str) -> None:
     name, _ = await own_site.user()
     visitor, stays = await own_site.visitor(name), await own_site.visitor((await own_site.user())[0])
@@ -202,14 +252,16 @@ async def test_what_sends_no_signal_is_found_by_the_check(own_site: Site, how: s
 
 
 @pytest.mark.parametrize("own_site", [{"SESSION_CHECK_INTERVAL": 0.2, "CLOSE_ON_LOGOUT": False}], indirect=True)
-async def test_sockets_stay_where_the_settings_say_so(own_site: Site) -> None:
+async def test_sockets_outlive_their_session_and_not_their_user_where_the_settings_say_so(own_site: Site) -> None:
     name, _ = await own_site.user()
-    visitor = await own_site.visitor(name)
-    async with visitor.socket() as socket:
+    visitor, other = await own_site.visitor(name), await own_site.visitor((await own_site.user())[0])
+    async with visitor.socket() as socket, other.socket() as stays:
         await visitor.post("log_out")
         await expect_nothing(socket.peer, timeout=1)
         await socket.ask("put", {"name": "Ann"})
-        await lives(socket)
+        await other.post("change_user", username=name, how="deactivate in bulk")
+        assert await socket.closed() == 4401
+        await lives(stays)
 
 
 # A login

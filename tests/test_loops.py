@@ -10,7 +10,7 @@ import pytest
 
 from django_etp import loops
 from django_etp.exceptions import LayerUnavailable, SyncCallInEventLoop
-from django_etp.loops import arun_on, refuse_in_event_loop, run_on
+from django_etp.loops import arun_on, call_on, refuse_in_event_loop, run_on
 
 
 @pytest.fixture
@@ -105,6 +105,80 @@ async def test_who_is_cancelled_leaves_no_call_behind(other_loop: asyncio.Abstra
     with pytest.raises(asyncio.CancelledError):
         await caller
     assert await asyncio.to_thread(ended.wait, 5)
+
+
+class Futures:
+    """Futures of another loop, made there."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.made: list[asyncio.Future[None]] = []
+        self.are_made = threading.Event()
+
+    def make(self) -> list[asyncio.Future[None]]:
+        self.made = [asyncio.get_running_loop().create_future() for _ in range(self._count)]
+        self.are_made.set()
+        return self.made
+
+
+def test_a_call_waits_for_all_futures_that_the_function_returns(other_loop: asyncio.AbstractEventLoop) -> None:
+    futures = Futures(2)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(call_on, other_loop, futures.make)
+        assert futures.are_made.wait(5)
+        other_loop.call_soon_threadsafe(futures.made[1].set_result, None)
+        with pytest.raises(TimeoutError):
+            call.result(0.05)
+        other_loop.call_soon_threadsafe(futures.made[0].set_result, None)
+        assert call.result(5) is None
+
+
+def test_a_call_that_starts_nothing_is_done_at_once(other_loop: asyncio.AbstractEventLoop) -> None:
+    call_on(other_loop, list)
+
+
+def test_a_call_raises_what_the_function_raises(other_loop: asyncio.AbstractEventLoop) -> None:
+    with pytest.raises(ValueError, match="'x'"):
+        call_on(other_loop, int, "x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", [ValueError("why"), TimeoutError("why")])
+def test_a_call_raises_what_the_first_future_that_fails_raises(
+    other_loop: asyncio.AbstractEventLoop, error: Exception
+) -> None:
+    futures = Futures(2)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(call_on, other_loop, futures.make)
+        assert futures.are_made.wait(5)
+        other_loop.call_soon_threadsafe(futures.made[1].set_exception, error)
+        with pytest.raises(type(error), match="why"):
+            call.result(5)
+
+
+def test_a_call_whose_future_is_cancelled_raises_that_the_loop_ended(other_loop: asyncio.AbstractEventLoop) -> None:
+    futures = Futures(1)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(call_on, other_loop, futures.make)
+        assert futures.are_made.wait(5)
+        other_loop.call_soon_threadsafe(futures.made[0].cancel)
+        with pytest.raises(LayerUnavailable, match="has ended"):
+            call.result(5)
+
+
+def test_a_call_does_not_wait_for_ever(other_loop: asyncio.AbstractEventLoop, monkeypatch: Any) -> None:
+    monkeypatch.setattr(loops, "_CALL_LIMIT", 0.05)
+    monkeypatch.setattr(loops, "_LOOK_AFTER_LOOP", 0.01)
+    with pytest.raises(LayerUnavailable, match=r"within 0\.05 s"):
+        call_on(other_loop, Futures(1).make)
+
+
+def test_a_call_to_a_loop_that_has_ended_is_refused() -> None:
+    loop = asyncio.new_event_loop()
+    with pytest.raises(LayerUnavailable, match="has ended"):
+        call_on(loop, list)
+    loop.close()
+    with pytest.raises(LayerUnavailable, match="has ended"):
+        call_on(loop, list)
 
 
 async def end_the_loop() -> None:

@@ -13,6 +13,13 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
+MODULES_WITHOUT_DJANGO = [
+    "django_etp",
+    "django_etp.acks",
+    "django_etp.client",
+    "django_etp.protocol",
+    "django_etp.pytest_plugin",
+]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +88,7 @@ def metadata(wheel: Path) -> email.message.Message:
         return email.parser.Parser().parsestr(archive.read(name).decode())
 
 
-@pytest.mark.parametrize("module", ["django_etp", "django_etp.protocol", "django_etp.acks", "django_etp.pytest_plugin"])
+@pytest.mark.parametrize("module", MODULES_WITHOUT_DJANGO)
 def test_installed_module_imports_without_django(installed: Path, tmp_path: Path, module: str):
     code = f"import sys, {module}; print({module}.__file__, *sorted({{'django', 'channels'}} & sys.modules.keys()))"
     expected = installed / (module.replace(".", "/") + ("/__init__.py" if module == "django_etp" else ".py"))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.db import connections
 from django_etp import Connection, Event, etp_event
 from django_etp.registry import Registry
 from django_etp.testing import EtpCommunicator
+from tests.postgres import start_postgres
 
 ROOT = Path(__file__).parent.parent
 
@@ -86,14 +88,19 @@ async def test_it_works_without_a_database(etp_communicator: type[EtpCommunicato
 SETTINGS = """
 from tests.settings import *
 
-DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": "unused", "TEST": {{"NAME": {name!r}}}}}}}
+DATABASES = {{"default": {database!r}}}
 """
 OPTIONS = ["asyncio_mode=auto", "asyncio_default_fixture_loop_scope=function", "filterwarnings=error"]
 
 
-def run_project_tests(folder: Path, text: str, *options: str, database: str | None = None) -> Any:
+def sqlite(name: str | None = None) -> dict[str, Any]:
+    """Return the settings for a test database in a file, or in memory."""
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": "unused", "TEST": {"NAME": name}}
+
+
+def run_project_tests(folder: Path, text: str, *options: str, database: Mapping[str, Any]) -> Any:
     (folder / "test_project.py").write_text(text)
-    (folder / "project_settings.py").write_text(SETTINGS.format(name=database))
+    (folder / "project_settings.py").write_text(SETTINGS.format(database=database))
     (folder / "pytest.ini").write_text("\n".join(["[pytest]", "pythonpath = .", *options]))
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "project_settings", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
@@ -102,17 +109,27 @@ def run_project_tests(folder: Path, text: str, *options: str, database: str | No
     return done.stdout
 
 
-@pytest.mark.parametrize("database", [None, "tests.sqlite3"])
-def test_nothing_of_one_test_reaches_the_next(tmp_path: Path, database: str | None) -> None:
+@pytest.fixture(params=["memory", "file", "postgres"])
+def database(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Any]]:
+    if request.param == "postgres":
+        with start_postgres() as settings:
+            yield settings
+    else:
+        yield sqlite("tests.sqlite3" if request.param == "file" else None)
+
+
+def test_nothing_of_one_test_reaches_the_next(tmp_path: Path, database: Mapping[str, Any]) -> None:
     output = run_project_tests(
         tmp_path,
         """
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.test import TestCase, TransactionTestCase
 
-from django_etp import etp_event
+from django_etp import etp_event, rooms
+from django_etp.stores import create_session
 from django_etp.testing import EtpCommunicator
 
 
@@ -155,9 +172,36 @@ async def test_without_a_transaction(transactional_db, etp_communicator, etp_reg
 
 
 @pytest.mark.parametrize("turn", [1, 2])
+async def test_the_session(db, etp_communicator, etp_registry, turn):
+    @etp_event("put")
+    def put(connection, event):
+        connection.data["seat"] = connection.session["seat"] = turn
+        return rooms.update_data(connection.id, {"row": 7})
+
+    key = await sync_to_async(create_session)(lambda content: content.update(cart=[1]))
+    async with etp_communicator(headers=[("cookie", f"sessionid={key}")]) as client:
+        assert (await client.emit_with_ack("put")).json() == {"seat": turn, "row": 7}
+        content = (await Session.objects.aget()).get_decoded()
+        assert list(content.pop("etp").values()) == [{"seat": turn, "row": 7}]
+        assert content == {"cart": [1], "seat": turn}
+
+
+@pytest.mark.parametrize("turn", [1, 2])
 async def test_without_a_database(etp_communicator, etp_registry, turn):
     async with etp_communicator():
         assert etp_registry.namespace("default").events == {}
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+async def test_without_a_database_or_the_fixture(etp_registry, turn):
+    @etp_event("touch")
+    def touch(connection, event):
+        connection.data["seat"] = connection.session["seat"] = 1
+        return connection.user.is_anonymous
+
+    for user in (None, User(username="ann")):
+        async with EtpCommunicator(user=user) as client:
+            assert (await client.emit_with_ack("touch")).json() is (user is None)
 
 
 @pytest.mark.usefixtures("etp_registry")
@@ -183,12 +227,12 @@ class UnderTransactionTestCase(DjangoTests, TransactionTestCase):
 
 
 def test_what_is_left(db):
-    assert User.objects.count() == 0
+    assert User.objects.count() == Session.objects.count() == 0
 """,
         *OPTIONS,
         database=database,
     )
-    assert "13 passed" in output
+    assert "17 passed" in output
 
 
 def test_a_project_without_django_is_left_alone(tmp_path: Path) -> None:
@@ -203,5 +247,6 @@ def test_nothing():
 """,
         "addopts = -p no:django",
         "asyncio_default_fixture_loop_scope=function",
+        database=sqlite(),
     )
     assert "1 passed" in output

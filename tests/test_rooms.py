@@ -224,6 +224,21 @@ async def test_what_is_no_room_name_is_refused(call: Call, room: Any) -> None:
         assert connected[0].connection.rooms == {"lobby"}
 
 
+async def test_a_users_room_is_not_joined_left_or_cleared_by_name(call: Call) -> None:
+    ann = User(pk=7, username="ann")
+    room = rooms.user(ann)
+    async with clients("", user=ann) as (device,), clients("") as (other,):
+        for api, args in [(rooms, [other.id]), (other.connection, [])]:
+            with pytest.raises(InvalidRoomName, match="reserved"):
+                await call("join", *args, "kitchen", room, api=api)
+        with pytest.raises(InvalidRoomName, match="reserved"):
+            await call("leave", device.id, room)
+        await call("leave", room, api=device.connection)
+        await call("clear", room)
+        await call("emit", [room, "kitchen"], "news")
+        assert await got(device, other) == [["news"], []]
+
+
 @pytest.mark.parametrize("room", ["", " ", "ünï €🎈", "with||delimiter", "x" * 1000, "a.b/c\n", "None"])
 async def test_a_room_name_is_any_text(call: Call, room: str) -> None:
     async with clients("") as (client,):

@@ -29,8 +29,8 @@ PROCESSES = ["script", "loop", "thread", "command", *(["tasks"] if module_has_su
 # What each layer is told, and how many events follow all else.
 CONFIG: dict[str, tuple[dict[str, Any], int]] = {"pubsub": ({}, 1000), "redis": ({"capacity": 20_000}, 300)}
 
-# A process that is done must be gone after this many seconds.
-GONE_WITHIN = 2.0
+# A process that is done must be gone after this many seconds, fewer than any of its limits.
+GONE_WITHIN = 6.0
 
 _numbers = count(1)
 

@@ -8,6 +8,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.auth import login, logout
 from channels.sessions import SessionMiddlewareStack
+from django.contrib.auth import BACKEND_SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
@@ -27,6 +28,8 @@ from django_etp import (
     sessions,
 )
 from django_etp.consumers import EtpConsumer
+from django_etp.home import home_hub
+from django_etp.logouts import check_connections
 from django_etp.testing import EtpCommunicator, HandshakeRejected
 from tests.inprocess import WAIT, until
 from tests.stored import (
@@ -100,6 +103,13 @@ async def auntil(look: Callable[[], Any], expected: object, *, timeout: float = 
             if await look() == expected:
                 return
             await asyncio.sleep(0.01)
+
+
+def all_members() -> list[Any]:
+    """Return the connections of this process."""
+    hub = home_hub()
+    assert hub is not None
+    return list(hub.all_members())
 
 
 class Writes:
@@ -564,6 +574,30 @@ async def test_a_users_connection_may_outlive_its_session_where_the_settings_say
         await sync_to_async(store_class()(key).flush)()
         await client.emit_with_ack("put", "Ann")
     assert await acontent_of(key) is None
+
+
+async def test_a_user_who_is_switched_off_goes_also_where_a_logout_closes_nothing(settings: Any) -> None:
+    settings.ETP = {"CLOSE_ON_LOGOUT": False}
+    user = await User.objects.acreate(username="ann")
+    async with EtpCommunicator(headers=cookie(await amake_session(user))) as client:
+        user.is_active = False
+        await user.asave()
+        await client.expect_close(4401)
+
+
+async def test_an_inactive_user_whom_the_backend_lets_in_stays(settings: Any) -> None:
+    backend = "django.contrib.auth.backends.AllowAllUsersModelBackend"
+    settings.AUTHENTICATION_BACKENDS = [backend]
+    handler("get", True, lambda connection, event: connection.user.get_username())
+    user = await User.objects.acreate(username="ann", is_active=False)
+    key = await amake_session(user)
+    await apatch(key, lambda session: session.update({BACKEND_SESSION_KEY: backend}))
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await check_connections(all_members())
+        assert (await client.emit_with_ack("get")).data == "ann"
+        await User.objects.all().adelete()
+        await check_connections(all_members())
+        await client.expect_close(4401)
 
 
 async def test_a_handshake_whose_session_ends_during_it_is_refused() -> None:

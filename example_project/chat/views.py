@@ -19,7 +19,9 @@ class LogInView(LoginView):
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    return redirect("room", Room.LOBBY)
+    """Open the room that the visitor was in last: the handler of "enter" keeps it in the session."""
+    last = request.session.get("room")
+    return redirect("room", last if last in Room else Room.LOBBY)
 
 
 @login_required

@@ -20,6 +20,8 @@ reference = EtpConsumer.as_asgi()
 misbehaving = EtpConsumer.as_asgi(namespace="misbehaving")
 cluster = EtpConsumer.as_asgi(namespace="cluster")
 visits = EtpConsumer.as_asgi(namespace="visits")
+failing = EtpConsumer.as_asgi(namespace="failing")
+delimited = EtpConsumer.as_asgi(trailing_delimiter=True)
 
 application = ProtocolTypeRouter(
     {
@@ -37,6 +39,8 @@ application = ProtocolTypeRouter(
                                 path("misbehaving/", misbehaving),
                                 path("cluster/", cluster),
                                 path("visits/", visits),
+                                path("failing/", failing),
+                                path("delimited/", delimited),
                             ]
                         )
                     ),

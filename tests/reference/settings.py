@@ -25,5 +25,5 @@ ETP: dict[str, object] = {}
 
 globals().update(json.loads(os.environ.get("REFERENCE_SETTINGS", "{}")))
 
-# The handlers of misbehaving.py, cluster.py and visits.py have namespaces of their own.
-ETP = {"EVENT_MODULES": ["etp_events", "misbehaving", "cluster", "visits"], **ETP}
+# The handlers of misbehaving.py, cluster.py, visits.py and failing.py have namespaces of their own.
+ETP = {"EVENT_MODULES": ["etp_events", "misbehaving", "cluster", "visits", "failing"], **ETP}

@@ -77,6 +77,8 @@ def change_user(request: HttpRequest, username: str, how: str) -> None:
         users.delete()
     elif how == "deactivate in bulk":
         users.update(is_active=False)
+    elif how == "delete in bulk":
+        users._raw_delete(users.db)
     elif how == "change password in bulk":
         users.update(password=make_password("other"))
     elif how == "flush":

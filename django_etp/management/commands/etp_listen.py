@@ -34,17 +34,17 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Listen until Ctrl-C, or until the server ends it for good."""
         try:
-            from django_etp.client import EtpClient
+            from django_etp.client import CONNECT_ERRORS, EtpClient
         except ImportError as error:
             raise CommandError("etp_listen needs websockets: pip install 'django-etp[client]'") from error
-        client = EtpClient(
-            options["url"],
-            origin=options["origin"],
-            cookies=dict(_pair(text, "=") for text in options["cookie"]),
-            headers=[_pair(text, ":") for text in options["header"]],
-        )
-        with suppress(KeyboardInterrupt):
-            asyncio.run(self._listen(client, options["emit"], options["count"]))
+        cookies = dict(_pair(text, "=") for text in options["cookie"])
+        headers = [_pair(text, ":") for text in options["header"]]
+        try:
+            client = EtpClient(options["url"], origin=options["origin"], cookies=cookies, headers=headers)
+            with suppress(KeyboardInterrupt):
+                asyncio.run(self._listen(client, options["emit"], options["count"]))
+        except (*CONNECT_ERRORS, EtpError) as error:
+            raise CommandError(f"No connection to the server: {error}") from error
 
     async def _listen(self, client: "EtpClient", emits: list[str], count: int | None) -> None:
         left = count
@@ -69,23 +69,12 @@ class Command(BaseCommand):
         def disconnected(disconnect: Disconnect) -> None:
             self._say(f"disconnected: {disconnect.code} {disconnect.reason}".rstrip())
 
-        try:
-            async with client:
-                await client.wait_closed()
-        except (OSError, EtpError) as error:
-            raise CommandError(f"No connection to the server: {error}") from error
+        async with client:
+            await client.wait_closed()
 
     def _say(self, text: str) -> None:
         self.stdout.write(f"{datetime.now():%H:%M:%S} {text}")
         self.stdout.flush()
-
-
-def _client_class() -> "type[EtpClient]":
-    try:
-        from django_etp.client import EtpClient
-    except ImportError as error:
-        raise CommandError("etp_listen needs websockets: pip install 'django-etp[client]'") from error
-    return EtpClient
 
 
 def _pair(text: str, separator: str) -> tuple[str, str]:

@@ -1,39 +1,42 @@
 /**
- * ETP in the browser: events, answers and reconnection over one WebSocket.
+ * ETP in browsers and in Node: events, answers and reconnection over one WebSocket. etp.d.ts describes each name.
  *
- *     const client = new EtpClient("/ws/");
- *     client.on("news", (news) => console.log(news));
- *     client.onConnect(() => client.emit("hello", { name: "Ada" }));
- *     await client.connect();
- *     const answer = await client.emitWithAck("add", [1, 2], { timeout: 5000 });
- *
- * Rules it keeps:
- * - Strings go as they are, other values as JSON, undefined and null as no data. What comes is parsed where it is JSON,
- *   else it is a string, "" where there is no data; a handler's second argument holds the text as it came.
- * - The server's question gets one answer; none where a handler failed or the connection it came on is gone.
- * - Our question is sent once, and rejects at once when its connection dies.
- * - Times are milliseconds. Ack ids are signed 64-bit numbers, so BigInts.
+ * - Events go out in the order of the calls, those first that waited for a connection.
+ * - A question rejects at once when its connection dies, and is asked again only where `retries` says so.
+ * - The server's question gets one answer, on the connection it came on, and none where a handler failed.
  */
 
 const ACK = "__ack_";
 const ERR = "__err_";
 const HELLO = "__hello";
 const PING = "__ping";
-const EXTENSIONS = "etp.ext.v1"; // the subprotocol; without it the wire is plain ETP
+const EXTENSIONS = "etp.ext.v1"; // a subprotocol
 
-const STABLE_AFTER = 5_000; // a connection that lived this long starts the delays from the beginning
-const LONGEST_TIMER = 2 ** 31 - 1; // past this setTimeout fires at once
+const STABLE_AFTER = 5_000; // after this long, the delays start from the beginning
+const LONGEST_ATTEMPT = 20_000;
+const LONGEST_TIMER = 2 ** 31 - 1; // a longer one fires at once
 const OPEN = 1; // WebSocket.OPEN
+const FINAL = [1000, 4401, 4403]; // a normal close, and the two that will not let this user in
+const WAKING = ["online", "visibilitychange"];
 
 const DEFAULTS = {
-  ackTimeout: 10_000, // how long emitWithAck and ping wait, unless told otherwise
-  extensions: false, // offer etp.ext.v1; a browser refuses a server that does not select what it offered
-  maxDelay: 30_000, // the longest wait between two attempts to connect
-  minDelay: 500, // the longest wait before the first of them; it doubles with each
+  ackTimeout: 10_000,
+  codec: "auto",
+  extensions: false, // a browser refuses servers that do not select it
+  heartbeat: 12_000,
+  maxAttempts: Infinity,
+  maxDelay: 30_000,
+  minDelay: 500,
+  queueSize: 1_000,
   reconnect: true,
 };
 
-/** What this module throws and rejects with; `code` says what happened. */
+const CODECS = {
+  auto: { encode: (value) => (typeof value === "string" ? value : toJson(value)), decode: parse },
+  json: { encode: toJson, decode: (text) => (text ? JSON.parse(text) : null) },
+  text: { encode: (value) => value, decode: (text) => text },
+};
+
 export class EtpError extends Error {
   constructor(message, code, options) {
     super(message, options);
@@ -42,235 +45,273 @@ export class EtpError extends Error {
   }
 }
 
-/** The connection is closed, or closed before the answer came. */
 export class ConnectionLost extends EtpError {
   constructor(message) {
     super(message, "connection_lost");
   }
 }
 
-/** No answer came in time. */
 export class AckTimeout extends EtpError {
   constructor(message) {
     super(message, "ack_timeout");
   }
 }
 
-/**
- * Read one WebSocket message, text or ArrayBuffer, as `{ name, ackId, data }`: a string, a BigInt and the text as it
- * came ("" where there is none). Throws EtpError with the code "invalid_frame".
- */
 export function decode(message) {
-  const frame = typeof message === "string" ? message : decodeUtf8(message);
-  const nameEnd = frame.indexOf("||");
-  if (nameEnd < 0) throw invalidFrame(`expected name||ackId, got ${excerpt(frame)}`);
-  const idEnd = frame.indexOf("||", nameEnd + 2);
-  const id = idEnd < 0 ? frame.slice(nameEnd + 2) : frame.slice(nameEnd + 2, idEnd);
-  const digits = /^([+-]?)0*(\d{1,19})$/.exec(id);
-  const ackId = digits && BigInt(digits[2]) * (digits[1] === "-" ? -1n : 1n);
+  const utf8 = () => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(message);
+  const frame = typeof message === "string" ? message : read(utf8, "invalid_frame");
+  const [name, id, ...data] = frame.split("||");
+  const ackId = /^[+-]?0*\d{1,19}$/.test(id) ? BigInt(id) : null;
   if (ackId === null || BigInt.asIntN(64, ackId) !== ackId) {
-    throw invalidFrame(`expected a signed 64-bit ack id, got ${excerpt(id)}`);
+    throw new EtpError(`Expected name||ackId||data, got ${excerpt(frame)}`, "invalid_frame");
   }
-  return { name: frame.slice(0, nameEnd), ackId, data: idEnd < 0 ? "" : frame.slice(idEnd + 2) };
+  return { name, ackId, data: data.join("||") };
 }
 
-/** Write an event as a frame. Throws EtpError with the code "invalid_event_name" for what would come back as another. */
-export function encode({ name, ackId = 0n, data = "" }) {
-  if (name.includes("||") || name.endsWith("|") || name.startsWith(ACK)) {
-    const message = `An event name must not hold "||", end in "|" or start with "${ACK}": ${excerpt(name)}`;
-    throw new EtpError(message, "invalid_event_name");
-  }
+export function encode({ name, ackId, data }) {
+  checkName(name, ACK);
   return toFrame(name, ackId, data);
 }
 
-/** A connection to an ETP server that comes back by itself. Every `on…` returns a function that takes it back. */
 export class EtpClient {
   #url;
   #options;
+  #codec;
   #state = "closed";
   #id = null;
+  #attempt = null; // the connection under way or there
   #socket = null;
   #handlers = new Map(); // event name -> Map of handler -> whether it runs only once
-  #hooks = new Map(); // the same, for "connect", "disconnect", "error" and "unknown event"
-  #questions = new Map(); // ack id -> how to settle it
+  #hooks = new Map(); // the same, by kind
+  #questions = new Map(); // ack id -> message that waits for its answer
+  #queue = new Set(); // messages that wait for a connection
   #asked = 0n; // questions of this connection
   #opening = null; // the promise that connect() returns, with its resolvers
   #attempts = 0;
-  #retryTimer;
   #openedAt = 0;
+  #heardAt = 0;
+  #timer; // for the next attempt, one that takes too long, or the next heartbeat
 
-  /** Take a ws:, wss:, http: or https: URL, or one relative to the page, whose scheme then decides. */
-  constructor(url, options = {}) {
+  constructor(url, options) {
     this.#url = new URL(url, globalThis.location?.href);
     this.#url.protocol = this.#url.protocol.replace(/^http/, "ws");
     this.#options = { ...DEFAULTS, ...options };
+    this.#codec = CODECS[this.#options.codec] ?? this.#options.codec;
   }
 
-  /** "closed", "connecting" (also while it waits for the next attempt) or "open". */
   get state() {
     return this.#state;
   }
 
-  /** The server's id of this connection where it tells it (option `extensions`), else null. */
   get id() {
     return this.#id;
   }
 
-  /** Run `handler(payload, event)` for each event of that name; what it returns or resolves to is the answer. */
   on(name, handler) {
+    checkName(name);
     return register(this.#handlers, name, handler);
   }
 
-  /** As on(), for the next event only. */
   once(name, handler) {
+    checkName(name);
     return register(this.#handlers, name, handler, true);
   }
 
-  /** Take back one handler of an event, or all of them. */
   off(name, handler) {
     if (handler) this.#handlers.get(name)?.delete(handler);
     else this.#handlers.delete(name);
   }
 
-  /** Run `hook()` each time the connection is there. */
   onConnect(hook) {
     return register(this.#hooks, "connect", hook);
   }
 
-  /** Run `hook({ code, reason, isNormal, willReconnect })` each time the connection ended. */
   onDisconnect(hook) {
     return register(this.#hooks, "disconnect", hook);
   }
 
-  /** Run `hook(error, event)` for each malformed frame (without event) and failed handler; the console is the default. */
   onError(hook) {
     return register(this.#hooks, "error", hook);
   }
 
-  /** Run `hook(payload, event)` for each event without handler; what it returns is the answer. */
   onUnknownEvent(hook) {
     return register(this.#hooks, "unknown event", hook);
   }
 
-  /**
-   * Connect, and resolve once the connection is there. While the client waits to reconnect, try now. Rejects with
-   * ConnectionLost when it gives up: after close(), a normal close, 4401 or 4403, or with `reconnect` off.
-   */
   connect() {
     if (this.#state === "closed") {
+      for (const type of WAKING) globalThis.addEventListener?.(type, this.#wake);
       this.#attempts = 0;
-      this.#open();
-      this.#expectOpen();
-    } else if (this.#socket === null) {
-      this.#open();
     }
-    return this.#opening.promise;
+    const { promise } = (this.#opening ??= Promise.withResolvers());
+    promise.catch(() => {}); // nobody has to wait for it
+    if (!this.#attempt) this.#open();
+    return promise;
   }
 
-  /** Close for good. Code: 1000, or 3000 to 4999. */
   close(code = 1000, reason = "") {
     if (this.#state === "closed") return;
     this.#socket?.close(code, reason);
     this.#end(code, reason, false);
   }
 
-  /** Send an event that wants no answer. Throws ConnectionLost while there is no connection. */
   emit(name, data) {
-    this.#send(encode({ name, data: toText(data) }));
+    checkName(name);
+    this.#submit({ name, data: this.#encode(data) });
   }
 
-  /** Send an event and resolve to its answer. */
-  async emitWithAck(name, data, { timeout = this.#options.ackTimeout, signal } = {}) {
+  async emitWithAck(name, data, options) {
+    checkName(name);
+    return this.#decode(await this.#ask(name, this.#encode(data), options));
+  }
+
+  async ping(options) {
+    const start = performance.now();
+    await this.#ask(PING, "", options);
+    return performance.now() - start;
+  }
+
+  async #ask(name, data, { timeout = this.#options.ackTimeout, signal = null, retries = 0 } = {}) {
     signal?.throwIfAborted();
-    const ackId = this.#asked + 1n;
-    this.#send(encode({ name, ackId, data: toText(data) }));
-    this.#asked = ackId;
     const { promise, resolve, reject } = Promise.withResolvers();
-    const timer = setTimeout(
-      () => reject(new AckTimeout(`No answer to ${excerpt(name)} within ${timeout} ms`)),
-      Math.min(timeout, LONGEST_TIMER),
-    );
+    const question = { name, data, resolve, reject, retries };
+    this.#submit(question);
+    const timer = later(timeout, () => reject(new AckTimeout(`No answer to ${excerpt(name)} within ${timeout} ms`)));
     const abort = () => reject(signal.reason);
     signal?.addEventListener("abort", abort);
-    this.#questions.set(ackId, { resolve, reject });
     try {
       return await promise;
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
-      this.#questions.delete(ackId);
+      this.#questions.delete(question.ackId);
+      this.#queue.delete(question);
     }
   }
 
-  /** Resolve to the milliseconds that a round trip took; takes emitWithAck's options. */
-  async ping(options) {
-    const start = performance.now();
-    await this.emitWithAck(PING, undefined, options);
-    return performance.now() - start;
+  /** Send a message, or let it wait: an event, or a question that may be asked again. */
+  #submit(message) {
+    if (this.#state === "open" && this.#socket.readyState === OPEN) return this.#send(message);
+    const hasRoom = this.#state !== "closed" && this.#queue.size < this.#options.queueSize;
+    if (!hasRoom || (message.reject && message.retries-- < 1)) throw new ConnectionLost("There is no connection");
+    this.#queue.add(message);
   }
 
-  #open() {
-    clearTimeout(this.#retryTimer);
-    const socket = new WebSocket(this.#url, this.#options.extensions ? [EXTENSIONS] : []);
-    socket.binaryType = "arraybuffer";
-    socket.onopen = () => socket.protocol !== EXTENSIONS && this.#opened(); // else the greeting opens it
-    socket.onmessage = (message) => this.#receive(socket, message.data);
-    socket.onclose = ({ code, reason }) => this.#end(code, reason, this.#options.reconnect && !isFinal(code));
-    this.#socket = socket;
+  #send(message) {
+    if (message.reject) this.#questions.set((message.ackId = ++this.#asked), message);
+    this.#socket.send(toFrame(message.name, message.ackId, message.data));
+  }
+
+  async #open() {
+    const attempt = (this.#attempt = {});
+    const { extensions, params } = this.#options;
     this.#state = "connecting";
+    clearTimeout(this.#timer);
+    this.#timer = later(LONGEST_ATTEMPT, () => this.#end(1006, "no handshake in time"));
+    try {
+      const url = new URL(this.#url);
+      const query = new URLSearchParams(typeof params === "function" ? await params() : params);
+      for (const [name, value] of query) url.searchParams.append(name, value);
+      if (attempt !== this.#attempt) return; // closed meanwhile
+      const socket = (this.#socket = new WebSocket(url, extensions ? [EXTENSIONS] : []));
+      socket.binaryType = "arraybuffer";
+      socket.onopen = () => socket.protocol !== EXTENSIONS && this.#opened(); // else the greeting opens it
+      socket.onmessage = (message) => this.#receive(socket, message.data);
+      socket.onclose = ({ code, reason }) => this.#end(code, reason, !FINAL.includes(code));
+    } catch (error) {
+      if (attempt !== this.#attempt) return;
+      this.#end(1006, "no attempt possible");
+      this.#fail(error);
+    }
   }
 
-  #expectOpen() {
-    this.#opening = Promise.withResolvers();
-    this.#opening.promise.catch(() => {}); // nobody has to wait for it
-  }
-
-  #opened() {
+  #opened(id = null) {
+    this.#id = id;
     this.#state = "open";
     this.#openedAt = performance.now();
     this.#asked = 0n;
-    this.#opening.resolve();
+    for (const message of this.#queue) this.#send(message);
+    this.#queue.clear();
+    this.#beatLater();
+    this.#opening?.resolve();
     this.#runHooks("connect");
   }
 
-  #end(code, reason, willReconnect) {
+  #end(code, reason, mayReconnect = true) {
     const wasOpen = this.#state === "open";
+    if (wasOpen && performance.now() - this.#openedAt >= STABLE_AFTER) this.#attempts = 0;
+    const { maxAttempts, reconnect } = this.#options;
+    const willReconnect = mayReconnect && reconnect && this.#attempts < maxAttempts;
     const lost = new ConnectionLost(`The connection closed with ${code}${reason && `: ${reason}`}`);
-    if (this.#socket) this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
-    this.#socket = null;
-    this.#id = null;
+    this.#abandon();
     this.#state = willReconnect ? "connecting" : "closed";
-    clearTimeout(this.#retryTimer);
-    for (const { reject } of this.#questions.values()) reject(lost);
-    this.#questions.clear();
-    if (!willReconnect) {
-      this.#opening.reject(lost);
-    } else {
-      if (wasOpen) this.#expectOpen();
-      this.#retryLater(wasOpen);
+    this.#settle(willReconnect, lost);
+    if (willReconnect) this.#retryLater();
+    else {
+      for (const type of WAKING) globalThis.removeEventListener?.(type, this.#wake);
+      this.#opening?.reject(lost);
     }
+    if (wasOpen || !willReconnect) this.#opening = null;
     if (wasOpen) this.#runHooks("disconnect", { code, reason, isNormal: code === 1000, willReconnect });
   }
 
-  /** Full jitter: anything up to a limit that doubles, so that the clients of a dead server do not return as one. */
-  #retryLater(wasOpen) {
-    if (wasOpen && performance.now() - this.#openedAt >= STABLE_AFTER) this.#attempts = 0;
-    const limit = Math.min(this.#options.maxDelay, this.#options.minDelay * 2 ** this.#attempts++);
-    this.#retryTimer = setTimeout(() => this.#open(), Math.random() * limit);
+  #abandon() {
+    const socket = this.#socket;
+    if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
+    socket?.close();
+    clearTimeout(this.#timer);
+    this.#attempt = this.#socket = this.#id = null;
   }
 
-  #send(frame) {
-    if (this.#state !== "open" || this.#socket.readyState !== OPEN) throw new ConnectionLost("There is no connection");
-    this.#socket.send(frame);
+  /** Let wait for the next connection what may, and reject the rest. */
+  #settle(willReconnect, lost) {
+    const waiting = this.#queue;
+    this.#queue = new Set();
+    for (const message of [...this.#questions.values(), ...waiting]) {
+      if (willReconnect && (waiting.has(message) || message.retries-- > 0)) this.#queue.add(message);
+      else message.reject?.(lost);
+    }
+    this.#questions.clear();
+  }
+
+  /** Full jitter, so that the clients of a server that died do not return as one. */
+  #retryLater() {
+    const limit = Math.min(this.#options.maxDelay, this.#options.minDelay * 2 ** this.#attempts++);
+    this.#timer = later(Math.random() * limit, () => this.#open());
+  }
+
+  /** The network is back, or somebody looks: wait no longer, and doubt what seems open. */
+  #wake = ({ type }) => {
+    if (type !== "online" && document.hidden) return;
+    this.#attempts = 0;
+    if (this.#state === "open") this.#beat();
+    else this.connect();
+  };
+
+  #beatLater() {
+    clearTimeout(this.#timer);
+    this.#timer = later(this.#options.heartbeat, () => this.#beat());
+  }
+
+  /** Plain peers answer a ping too, as they do unknown events; and what else they send shows that they live. */
+  async #beat() {
+    const { heartbeat } = this.#options;
+    if (!heartbeat) return;
+    const attempt = this.#attempt;
+    await this.ping({ timeout: heartbeat }).catch(() => {});
+    if (attempt !== this.#attempt) return;
+    if (performance.now() - this.#heardAt < heartbeat) this.#beatLater();
+    else this.#end(1006, "the server is silent");
   }
 
   #receive(socket, message) {
+    this.#heardAt = performance.now();
     try {
       const event = decode(message);
-      const extended = socket.protocol === EXTENSIONS;
-      if (event.name.startsWith(ACK)) this.#questions.get(event.ackId)?.resolve(toValue(event.data));
-      else if (extended && event.name.startsWith(ERR)) this.#questions.get(event.ackId)?.reject(toError(event.data));
-      else if (extended && event.name === HELLO) this.#greet(event);
+      const isExtended = socket.protocol === EXTENSIONS;
+      if (event.name.startsWith(ACK)) this.#questions.get(event.ackId)?.resolve(event.data);
+      else if (isExtended && event.name.startsWith(ERR)) this.#questions.get(event.ackId)?.reject(toError(event.data));
+      else if (isExtended && event.name === HELLO && this.#state !== "open") this.#opened(parse(event.data)?.id);
       else if (event.name === PING && event.ackId) this.#answer(socket, event, ACK);
       else this.#handle(socket, event);
     } catch (error) {
@@ -278,33 +319,38 @@ export class EtpClient {
     }
   }
 
-  #greet({ data }) {
-    this.#id = toValue(data)?.id ?? null;
-    if (this.#state !== "open") this.#opened();
-  }
-
   async #handle(socket, event) {
     let handlers = take(this.#handlers, event.name);
     if (!handlers.length) handlers = take(this.#hooks, "unknown event");
-    const { values, errors } = await run(handlers, toValue(event.data), event);
+    let errors = [];
     let answer;
     try {
-      answer = toText(values.findLast((value) => value != null));
+      const outcome = await run(handlers, handlers.length && this.#decode(event.data), event);
+      errors = outcome.errors;
+      answer = this.#encode(outcome.values.findLast((value) => value != null));
     } catch (error) {
       errors.push(error);
     }
     for (const error of errors) this.#fail(error, event);
     if (!event.ackId) return;
-    const failure = errors.length ? "handler_error" : !handlers.length && "unknown_event";
-    if (failure && socket.protocol === EXTENSIONS) {
-      this.#answer(socket, event, ERR, toText({ code: failure, message: failure.replace("_", " ") }));
-    } else if (!errors.length) {
-      this.#answer(socket, event, ACK, answer);
-    }
+    const isExtended = socket.protocol === EXTENSIONS;
+    if (!handlers.length && isExtended) errors = [new EtpError("No handler for this event", "unknown_event")];
+    if (!errors.length) this.#answer(socket, event, ACK, answer);
+    else if (isExtended) this.#answer(socket, event, ERR, toFailure(errors[0]));
   }
 
-  #answer(socket, { name, ackId }, prefix, data = "") {
-    if (socket.readyState === OPEN) socket.send(toFrame(prefix + name, ackId, data));
+  #answer(socket, { name, ackId }, prefix, data) {
+    socket.send(toFrame(prefix + name, ackId, data)); // to nowhere once it is closed
+  }
+
+  #encode(value) {
+    const text = value == null ? "" : this.#codec.encode(value);
+    if (typeof text !== "string") throw new TypeError(`A ${typeof value} cannot be sent with this codec`);
+    return text;
+  }
+
+  #decode(text) {
+    return read(() => this.#codec.decode(text), "invalid_payload");
   }
 
   async #runHooks(kind, ...args) {
@@ -323,44 +369,45 @@ function register(registry, key, handler, once = false) {
   if (typeof handler !== "function") throw new TypeError(`Expected a function, got ${typeof handler}`);
   if (!registry.has(key)) registry.set(key, new Map());
   registry.get(key).set(handler, once);
-  return () => {
-    registry.get(key)?.delete(handler);
-  };
+  return () => registry.get(key)?.delete(handler);
 }
 
-/** The functions to run now; those that run once are taken out. */
+/** The functions to run now; those for once are taken out. */
 function take(registry, key) {
   const entries = [...(registry.get(key) ?? [])];
   for (const [handler, once] of entries) if (once) registry.get(key).delete(handler);
   return entries.map(([handler]) => handler);
 }
 
-/** Start all at once, in order; collect what they return and what they throw once the last is done. */
+/** Start all at once, and wait for all. */
 async function run(functions, ...args) {
   const outcomes = await Promise.allSettled(functions.map(async (call) => call(...args)));
   return {
-    values: outcomes.map((outcome) => outcome.value),
+    values: outcomes.filter((outcome) => outcome.status === "fulfilled").map((outcome) => outcome.value),
     errors: outcomes.filter((outcome) => outcome.status === "rejected").map((outcome) => outcome.reason),
   };
 }
 
-/** A normal close, and the two that say that this user will not be let in. */
-function isFinal(code) {
-  return code === 1000 || code === 4401 || code === 4403;
+function later(delay, call) {
+  return setTimeout(call, Math.min(delay, LONGEST_TIMER));
 }
 
-function toFrame(name, ackId, data) {
+function checkName(name, reserved = "__") {
+  if (name.includes("||") || name.endsWith("|") || name.startsWith(reserved)) {
+    const message = `An event name must not hold "||", end in "|" or start with "${reserved}": ${excerpt(name)}`;
+    throw new EtpError(message, "invalid_event_name");
+  }
+}
+
+function toFrame(name, ackId = 0n, data = "") {
   return data === "" ? `${name}||${ackId}` : `${name}||${ackId}||${data}`;
 }
 
-function toText(value) {
-  if (value === undefined || value === null) return "";
-  const text = typeof value === "string" ? value : JSON.stringify(value);
-  if (text === undefined) throw new TypeError(`A ${typeof value} cannot be sent as JSON`);
-  return text;
+function toJson(value) {
+  return JSON.stringify(value);
 }
 
-function toValue(text) {
+function parse(text) {
   try {
     return JSON.parse(text);
   } catch {
@@ -368,21 +415,24 @@ function toValue(text) {
   }
 }
 
+/** What the server is told of an error: of an unexpected one, nothing. */
+function toFailure(error) {
+  const isMeant = error?.constructor === EtpError;
+  const { code, message } = isMeant ? error : { code: "handler_error", message: "The handler failed" };
+  return toJson({ code, message });
+}
+
 function toError(text) {
-  const { code = "handler_error", message = text } = Object(toValue(text));
+  const { code = "handler_error", message = text } = Object(parse(text));
   return new EtpError(message, code);
 }
 
-function decodeUtf8(bytes) {
+function read(call, code) {
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    return call();
   } catch (cause) {
-    throw new EtpError("Invalid frame: expected UTF-8", "invalid_frame", { cause });
+    throw new EtpError(`Unreadable: ${cause.message}`, code, { cause });
   }
-}
-
-function invalidFrame(message) {
-  return new EtpError(`Invalid frame: ${message}`, "invalid_frame");
 }
 
 function excerpt(text) {

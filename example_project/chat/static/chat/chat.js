@@ -7,6 +7,7 @@ const TYPING_EVERY = 1_500;
 const TYPING_FADES_AFTER = 4_000;
 const BACK_SHOWS_FOR = 2_500;
 const FATAL_CODES = [4401, 4403];
+const LOGGED_OUT = "You are not logged in any more.";
 
 const find = (id) => document.getElementById(id);
 const { name: me, maxLength } = document.body.dataset;
@@ -23,6 +24,7 @@ let presenceAt = 0;
 let known = null; // who was in this room then; null right after coming in
 let lastTyped = 0;
 let wasLost = false;
+let isLoggedOut = false;
 let lastEntered = Promise.resolve();
 const typists = new Map(); // name -> the timer that takes it away
 const outbox = new Map(); // key -> message that the server has not confirmed
@@ -61,9 +63,19 @@ client.onConnect(() => {
 client.onDisconnect(({ code, willReconnect }) => {
   wasLost = true;
   if (willReconnect) showBanner("Connection lost. Reconnecting…", "Try now", () => client.connect());
-  else if (FATAL_CODES.includes(code)) showBanner("You are not logged in any more.", "Log in", () => location.reload());
+  else if (FATAL_CODES.includes(code)) showLoggedOut();
   else showBanner("The server closed the connection.", "Connect", () => client.connect());
 });
+
+/** The user logged out, perhaps in another tab: the server has let go of this page, and etp.js does not come back. */
+function showLoggedOut() {
+  isLoggedOut = true;
+  presence = {};
+  known = null;
+  updatePresence();
+  for (const typist of [...typists.keys()]) stopTyping(typist);
+  showBanner(LOGGED_OUT, "Log in", () => location.reload()); // by way of the login page, and back to this room
+}
 
 // Rooms
 
@@ -137,6 +149,7 @@ composer.addEventListener("submit", (event) => {
   event.preventDefault();
   const value = text.value.trim();
   const length = [...value].length;
+  if (isLoggedOut) return complain(`${LOGGED_OUT} Log in, then send it.`);
   if (!value) return complain("Write something first.");
   if (length > maxLength) return complain(`That is too long: up to ${maxLength} characters, please; these are ${length}.`);
   const message = { key: newKey(), room, name: me, text: value };
@@ -209,7 +222,9 @@ announcementForm.addEventListener("submit", async (event) => {
   try {
     const headers = { Accept: "application/json" };
     const response = await fetch(announcementForm.action, { method: "POST", headers, body: new FormData(announcementForm) });
-    if (response.status === 400) {
+    if (response.redirected) {
+      error.textContent = `${LOGGED_OUT} Log in, then announce it.`; // this was the login page
+    } else if (response.status === 400) {
       error.textContent = (await response.json()).error;
     } else if (response.ok) {
       announcementForm.reset();

@@ -1,0 +1,682 @@
+"""The Python client against a server that the test plays itself: frame by frame, and how connections come and go."""
+
+import asyncio
+import itertools
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed as WebSocketClosed
+from websockets.exceptions import InvalidStatus
+from websockets.http11 import Request, Response
+
+from django_etp import client as client_module
+from django_etp.client import EtpClient
+from django_etp.closing import Disconnect
+from django_etp.exceptions import (
+    AckTimeout,
+    ConnectionClosed,
+    EtpError,
+    EventFailed,
+    InvalidCloseCode,
+    InvalidFrame,
+    MessageTooLarge,
+    TooManyEvents,
+)
+from django_etp.protocol import Event
+
+WAIT = 10.0
+GREETING = '__hello||0||{"id": "abc"}'
+
+
+class Peer:
+    """The server's side: `accept` gives its connections; `refusal`, where set, is what a handshake is refused with."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.refusal: int | None = None
+        self._connections: asyncio.Queue[ServerConnection] = asyncio.Queue()
+
+    async def serve(self, connection: ServerConnection) -> None:
+        if connection.subprotocol:
+            await connection.send(GREETING)
+        self._connections.put_nowait(connection)
+        await connection.wait_closed()
+
+    def answer_http(self, connection: ServerConnection, request: Request) -> Response | None:
+        return connection.respond(self.refusal, "") if self.refusal else None  # type: ignore[arg-type]
+
+    async def accept(self) -> ServerConnection:
+        async with asyncio.timeout(WAIT):
+            return await self._connections.get()
+
+    def client(self, **options: Any) -> EtpClient:
+        """Return a client that reconnects without delay."""
+        options = {"reconnect_delays": lambda: itertools.repeat(0.0), "proxy": None, **options}
+        return EtpClient(f"ws://127.0.0.1:{self.port}/ws/", **options)
+
+    @asynccontextmanager
+    async def connected(self, **options: Any) -> AsyncIterator[tuple[EtpClient, ServerConnection]]:
+        """Give a client that is connected, and the server's end."""
+        async with self.client(**options) as client:
+            yield client, await self.accept()
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[Peer]:
+    peer = Peer()
+    async with serve(
+        peer.serve,
+        "127.0.0.1",
+        0,
+        max_size=None,
+        close_timeout=1,
+        process_request=peer.answer_http,
+        select_subprotocol=lambda _, offered: offered[0] if offered else None,
+    ) as server:
+        peer.port = server.sockets[0].getsockname()[1]
+        yield peer
+
+
+async def receive(connection: ServerConnection) -> str:
+    async with asyncio.timeout(WAIT):
+        frame = await connection.recv()
+    assert isinstance(frame, str), "the client writes text only"
+    return frame
+
+
+async def expect_nothing_more(client: EtpClient, connection: ServerConnection) -> None:
+    """The client sends in order: once a marker sent now is the next frame, nothing else was sent."""
+    await client.emit("marker")
+    assert await receive(connection) == "marker||0"
+
+
+async def get(queue: "asyncio.Queue[Any]") -> Any:
+    async with asyncio.timeout(WAIT):
+        return await queue.get()
+
+
+# What goes out and what comes in
+
+
+@pytest.mark.parametrize(
+    ("data", "frame"),
+    [
+        (None, "x||0"),
+        ("", "x||0"),
+        ("a||b", "x||0||a||b"),
+        (0, "x||0||0"),
+        (False, "x||0||false"),
+        ({"a": [1, "é"]}, 'x||0||{"a":[1,"é"]}'),
+    ],
+)
+async def test_payloads_go_as_text_as_json_or_not_at_all(peer: Peer, data: object, frame: str) -> None:
+    async with peer.connected() as (client, connection):
+        await client.emit("x", data)
+        assert await receive(connection) == frame
+
+
+async def test_questions_are_numbered_and_matched_by_number_alone(peer: Peer) -> None:
+    async with peer.connected() as (client, connection):
+        first = asyncio.create_task(client.emit_with_ack("a", 1))
+        assert await receive(connection) == "a||1||1"
+        second = asyncio.create_task(client.emit_with_ack("b"))
+        assert await receive(connection) == "b||2"
+        await connection.send("__ack_stray||77||nobody asked")
+        await connection.send("__ack_whatever||2||to b")
+        await connection.send('__ack_a||1||{"to": "a"}')
+        assert (await second).data == "to b"
+        assert (await first).json() == {"to": "a"}
+
+
+@pytest.mark.parametrize("frame", ["", "hello", "hello||x", b"hello||0||\xff"])
+async def test_a_malformed_frame_is_reported_and_the_connection_stays(peer: Peer, frame: str | bytes) -> None:
+    errors: asyncio.Queue[Exception] = asyncio.Queue()
+    async with peer.connected() as (client, connection):
+        client.on_error(errors.put)
+        await connection.send(frame)
+        assert isinstance(await get(errors), InvalidFrame)
+        await expect_nothing_more(client, connection)
+
+
+async def test_a_binary_message_is_read_like_a_text_one(peer: Peer) -> None:
+    async with peer.connected() as (client, connection):
+        client.on("x")(lambda event: event.data)
+        await connection.send("x||-1||приве́т".encode())
+        assert await receive(connection) == "__ack_x||-1||приве́т"
+
+
+async def test_a_message_of_one_mebibyte_is_fine(peer: Peer) -> None:
+    sizes: asyncio.Queue[int] = asyncio.Queue()
+    async with peer.connected() as (client, connection):
+        client.on("x")(lambda event: sizes.put(len(event.data)))
+        await connection.send("x||0||" + "y" * (1024 * 1024 - 6))
+        assert await get(sizes) == 1024 * 1024 - 6
+
+
+async def test_a_larger_message_closes_with_1009_and_is_reported(peer: Peer) -> None:
+    errors: asyncio.Queue[Exception] = asyncio.Queue()
+    async with peer.connected() as (client, connection):
+        client.on_error(errors.put)
+        await connection.send("x||0||" + "y" * (1024 * 1024 - 5))
+        assert isinstance(await get(errors), MessageTooLarge)
+        await connection.wait_closed()
+        assert connection.close_code == 1009
+        await peer.accept()
+
+
+# The server's questions
+
+
+@pytest.mark.parametrize(
+    ("answer", "data"), [("text", "||text"), ({"a": 1}, '||{"a":1}'), (0, "||0"), ("", ""), (None, "")]
+)
+async def test_what_a_handler_returns_is_the_answer(peer: Peer, answer: object, data: str) -> None:
+    async with peer.connected() as (client, connection):
+        client.on("x")(lambda event: answer)
+        await connection.send("x||9223372036854775807")
+        assert await receive(connection) == f"__ack_x||9223372036854775807{data}"
+
+
+async def test_an_event_that_wants_no_answer_gets_none(peer: Peer) -> None:
+    handled: asyncio.Queue[Event] = asyncio.Queue()
+    async with peer.connected() as (client, connection):
+        client.on("x")(handled.put)
+        await connection.send("x||0")
+        await get(handled)
+        await expect_nothing_more(client, connection)
+
+
+@pytest.mark.parametrize(
+    ("offers", "frame"),
+    [
+        (False, "__ack_x||4"),
+        (True, """__err_x||4||{"code":"unknown_event","message":"No handler for the event 'x'."}"""),
+    ],
+)
+async def test_an_unknown_event_is_answered(peer: Peer, offers: bool, frame: str) -> None:
+    async with peer.connected(offers_extensions=offers) as (_, connection):
+        await connection.send("x||4||data")
+        assert await receive(connection) == frame
+
+
+async def test_the_last_fallback_that_returned_something_answers(peer: Peer) -> None:
+    async with peer.connected() as (client, connection):
+        for answer in (1, 2, None):
+            client.on_unknown_event(lambda event, answer=answer: answer)
+        await connection.send("x||4")
+        assert await receive(connection) == "__ack_x||4||2"
+
+
+def fail(event: Event) -> object:
+    match event.data:
+        case "handler_error":
+            raise LookupError("a secret")
+        case "permission_denied" | "rate_limited":
+            raise EventFailed(event.data, "Because")
+        case "no answer":
+            return object()
+    return event.json()
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "message"),
+    [
+        ("handler_error", "handler_error", "The handler failed."),
+        ("permission_denied", "permission_denied", "Because"),
+        ("rate_limited", "rate_limited", "Because"),
+        ("no JSON", "invalid_payload", "The data of event 'x' is not JSON"),
+        ("no answer", "handler_error", "The handler failed."),
+    ],
+)
+async def test_a_failed_handler_is_answered_with_its_code(peer: Peer, data: str, code: str, message: str) -> None:
+    async with peer.connected() as (client, connection):
+        client.on("x")(fail)
+        await connection.send(f"x||4||{data}")
+        head, _, body = (await receive(connection)).partition("||4||")
+        assert head == "__err_x"
+        failure = json.loads(body)
+        assert failure["code"] == code
+        assert failure["message"].startswith(message)
+
+
+async def test_a_failed_handler_is_reported_and_a_plain_server_gets_no_answer(peer: Peer) -> None:
+    errors: asyncio.Queue[Exception] = asyncio.Queue()
+    async with peer.connected(offers_extensions=False) as (client, connection):
+        client.on("x")(fail)
+        client.on_error(errors.put)
+        await connection.send("x||4||handler_error")
+        assert isinstance(await get(errors), LookupError)
+        await expect_nothing_more(client, connection)
+
+
+async def test_a_failure_to_a_plain_client_is_an_event(peer: Peer) -> None:
+    async with peer.connected(offers_extensions=False) as (client, connection):
+        asked = asyncio.create_task(client.emit_with_ack("x"))
+        assert await receive(connection) == "x||1"
+        await connection.send('__err_x||1||{"code": "rate_limited"}')
+        assert await receive(connection) == "__ack___err_x||1"
+        await connection.send("__ack_x||1||yes")
+        assert (await asked).data == "yes"
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["handler_error", "unknown_event", "invalid_payload", "permission_denied", "rate_limited", "too_many_events"],
+)
+async def test_a_failure_is_raised_with_its_code(peer: Peer, code: str) -> None:
+    async with peer.connected() as (client, connection):
+        asked = asyncio.create_task(client.emit_with_ack("x"))
+        await receive(connection)
+        await connection.send(f'__err_x||1||{{"code": "{code}", "message": "Because"}}')
+        with pytest.raises(EventFailed) as failed:
+            await asked
+        assert (failed.value.code, failed.value.message) == (code, "Because")
+
+
+# Many events
+
+
+async def test_a_slow_handler_holds_up_nothing(peer: Peer) -> None:
+    finish = asyncio.Event()
+    async with peer.connected() as (client, connection):
+
+        @client.on("slow")
+        async def slow(event: Event) -> str:
+            await finish.wait()
+            return "slow"
+
+        client.on("fast")(lambda event: "fast")
+        await connection.send("slow||1")
+        await connection.send("fast||2")
+        assert await receive(connection) == "__ack_fast||2||fast"
+        finish.set()
+        assert await receive(connection) == "__ack_slow||1||slow"
+
+
+async def test_answers_and_pings_pass_handlers_that_wait(peer: Peer) -> None:
+    async with peer.connected(max_concurrent_events=1) as (client, connection):
+
+        @client.on("x")
+        async def ask_back(event: Event) -> str:
+            return (await client.emit_with_ack("y", event.data)).data
+
+        for number in (1, 2):
+            await connection.send(f"x||{number}||{number}")
+        assert await receive(connection) == "y||1||1"
+        await connection.send("__ping||9")
+        assert await receive(connection) == "__ack___ping||9"
+        await connection.send("__ack_y||1||one")
+        assert await receive(connection) == "__ack_x||1||one"
+        assert await receive(connection) == "y||2||2"
+        await connection.send("__ack_y||2||two")
+        assert await receive(connection) == "__ack_x||2||two"
+
+
+async def test_more_events_than_may_wait_close_with_1008(peer: Peer) -> None:
+    errors: asyncio.Queue[Exception] = asyncio.Queue()
+    async with peer.connected(max_concurrent_events=1, max_queued_events=1) as (client, connection):
+        client.on_error(errors.put)
+        client.on("x")(lambda event: asyncio.Event().wait())
+        for number in (1, 2, 3):
+            await connection.send(f"x||{number}")
+        assert (await receive(connection)).startswith('__err_x||3||{"code":"too_many_events"')
+        with pytest.raises(WebSocketClosed):
+            await receive(connection)
+        assert connection.close_code == 1008
+        assert isinstance(await get(errors), TooManyEvents)
+
+
+# The handshake
+
+
+async def test_headers_cookies_and_origin_go_with_the_handshake(peer: Peer) -> None:
+    options = {"headers": {"X-Token": "abc"}, "cookies": {"sessionid": "s", "b": "2"}, "origin": "https://example.com"}
+    async with peer.connected(**options) as (_, connection):
+        assert connection.request is not None
+        headers = connection.request.headers
+        assert (headers["X-Token"], headers["Cookie"], headers["Origin"]) == (
+            "abc",
+            "sessionid=s; b=2",
+            "https://example.com",
+        )
+
+
+async def test_headers_may_be_pairs(peer: Peer) -> None:
+    async with peer.connected(headers=[("X-Tag", "a"), ("X-Tag", "b")]) as (_, connection):
+        assert connection.request is not None
+        assert connection.request.headers.get_all("X-Tag") == ["a", "b"]
+
+
+@pytest.mark.parametrize(("offers", "subprotocol", "id"), [(True, "etp.ext.v1", "abc"), (False, None, None)])
+async def test_the_greeting_tells_the_id(peer: Peer, offers: bool, subprotocol: str | None, id: str | None) -> None:
+    async with peer.client(offers_extensions=offers) as client:
+        assert client.id == id
+        assert (await peer.accept()).subprotocol == subprotocol
+    assert client.id is None
+
+
+async def test_what_keeps_the_first_connection_from_being_made_is_raised(peer: Peer) -> None:
+    peer.refusal = 503
+    with pytest.raises(InvalidStatus, match="503"):
+        async with peer.client():
+            pytest.fail("the server let it in")
+
+
+async def test_a_server_that_is_not_there_is_an_os_error(unused_tcp_port: int) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        async with EtpClient(f"ws://127.0.0.1:{unused_tcp_port}/", proxy=None):
+            pytest.fail("there is no server")
+
+
+async def test_a_client_is_entered_once(peer: Peer) -> None:
+    async with peer.connected() as (client, _):
+        with pytest.raises(EtpError, match="make a new one"):
+            await client.__aenter__()
+
+
+async def test_a_connect_that_is_cancelled_leaves_nothing_behind() -> None:
+    accepted: asyncio.Queue[asyncio.StreamReader] = asyncio.Queue()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await accepted.put(reader)
+        await ended.wait()
+        writer.close()
+
+    ended = asyncio.Event()
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as silent:
+        client = EtpClient(f"ws://127.0.0.1:{silent.sockets[0].getsockname()[1]}/", proxy=None)
+        entering = asyncio.create_task(client.__aenter__())
+        reader = await get(accepted)
+        entering.cancel()
+        await asyncio.wait([entering])
+        async with asyncio.timeout(WAIT):
+            await reader.read()  # until the client has gone
+        await client.close()
+        ended.set()
+
+
+# The end, and coming back
+
+
+@pytest.mark.parametrize("code", [1001, 1008, 1011, 1012, 3000, 4008])
+async def test_it_connects_again_after_an_end_that_is_not_normal(peer: Peer, code: int) -> None:
+    events: asyncio.Queue[object] = asyncio.Queue()
+    async with peer.connected() as (client, connection):
+        client.on_connect(lambda: events.put("connect"))
+        client.on_disconnect(events.put)
+        await connection.close(code, "because")
+        await peer.accept()
+        assert await get(events) == Disconnect(code, "because")
+        assert await get(events) == "connect"
+
+
+async def test_it_connects_again_after_the_connection_broke(peer: Peer) -> None:
+    ends: asyncio.Queue[Disconnect] = asyncio.Queue()
+    async with peer.connected() as (client, connection):
+        client.on_disconnect(ends.put)
+        connection.transport.abort()
+        await peer.accept()
+        assert await get(ends) == Disconnect(1006, "")
+
+
+@pytest.mark.parametrize("code", [1000, 4401, 4403])
+async def test_it_stays_away_after_a_final_end(peer: Peer, code: int) -> None:
+    ends: list[Disconnect] = []
+    async with peer.connected() as (client, connection):
+        client.on_disconnect(ends.append)
+        await connection.close(code)
+        await client.wait_closed()
+        assert [end.code for end in ends] == [code]
+        with pytest.raises(ConnectionClosed):
+            await client.emit("x")
+
+
+async def test_it_stays_away_where_it_was_told_not_to_reconnect(peer: Peer) -> None:
+    async with peer.connected(is_reconnecting=False) as (client, connection):
+        await connection.close(1011)
+        await client.wait_closed()
+
+
+async def test_a_refusal_when_it_connects_again_is_the_end(peer: Peer) -> None:
+    errors: asyncio.Queue[Exception] = asyncio.Queue()
+    async with peer.connected() as (client, connection):
+        client.on_error(errors.put)
+        peer.refusal = 403
+        await connection.close(1012)
+        with pytest.raises(InvalidStatus, match="403"):
+            await client.wait_closed()
+        assert isinstance(await get(errors), InvalidStatus)
+
+
+async def test_a_server_that_is_busy_is_tried_again(peer: Peer) -> None:
+    delays: list[int] = []
+
+    def count() -> Iterator[float]:
+        for number in itertools.count(1):
+            delays.append(number)
+            if number == 3:
+                peer.refusal = None
+            yield 0.0
+
+    async with peer.connected(reconnect_delays=count) as (_, connection):
+        peer.refusal = 503
+        await connection.close(1012)
+        await peer.accept()
+        assert delays == [1, 2, 3]
+
+
+async def test_connections_that_die_young_come_back_with_growing_delays(peer: Peer) -> None:
+    delays: list[int] = []
+
+    def count() -> Iterator[float]:
+        for number in itertools.count(1):
+            delays.append(number)
+            yield 0.0
+
+    async with peer.connected(reconnect_delays=count) as (_, connection):
+        for _ in range(3):
+            await connection.close(1011)
+            connection = await peer.accept()
+        assert delays == [1, 2, 3]
+
+
+async def test_a_connection_that_lived_starts_the_delays_from_the_beginning(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "_STABLE_AFTER", 0.0)
+    delays: list[int] = []
+
+    def count() -> Iterator[float]:
+        for number in itertools.count(1):
+            delays.append(number)
+            yield 0.0
+
+    async with peer.connected(reconnect_delays=count) as (_, connection):
+        for _ in range(3):
+            await connection.close(1011)
+            connection = await peer.accept()
+        assert delays == [1, 1, 1]
+
+
+async def test_questions_fail_at_once_when_the_connection_ends_and_are_not_asked_again(peer: Peer) -> None:
+    async with peer.connected() as (client, connection):
+        asked = asyncio.create_task(client.emit_with_ack("x", timeout=3600))
+        assert await receive(connection) == "x||1"
+        connection.transport.abort()
+        with pytest.raises(ConnectionClosed):
+            await asked
+        second = await peer.accept()
+        await client_is_back(client)
+        await expect_nothing_more(client, second)
+
+
+async def test_questions_fail_at_once_when_the_client_closes(peer: Peer) -> None:
+    async with peer.connected() as (client, connection):
+        asked = asyncio.create_task(client.emit_with_ack("x", timeout=3600))
+        assert await receive(connection) == "x||1"
+        connection.transport.pause_reading()  # so that the close is not answered
+        closing = asyncio.create_task(client.close())
+        with pytest.raises(ConnectionClosed):
+            async with asyncio.timeout(1):
+                await asked
+        connection.transport.resume_reading()
+        await closing
+
+
+async def test_an_answer_never_goes_to_a_later_connection(peer: Peer) -> None:
+    finish = asyncio.Event()
+    done = asyncio.Event()
+    async with peer.connected() as (client, first):
+
+        @client.on("x")
+        async def late(event: Event) -> str:
+            await finish.wait()
+            asyncio.get_running_loop().call_soon(done.set)
+            return "late"
+
+        await first.send("x||1")
+        await first.send("__ping||2")
+        assert await receive(first) == "__ack___ping||2"
+        await first.close(1012)
+        second = await peer.accept()
+        await client_is_back(client)
+        finish.set()
+        await done.wait()
+        await expect_nothing_more(client, second)
+
+
+async def client_is_back(client: EtpClient) -> None:
+    async with asyncio.timeout(WAIT):
+        while not client.is_connected:  # noqa: ASYNC110  # there is nothing to await
+            await asyncio.sleep(0.01)
+
+
+async def test_while_there_is_no_connection_sending_fails(peer: Peer) -> None:
+    client = peer.client(reconnect_delays=lambda: itertools.repeat(3600.0))
+    for send in (client.emit, client.emit_with_ack):
+        with pytest.raises(ConnectionClosed):
+            await send("x")
+    ended = asyncio.Event()
+    async with client:
+        client.on_disconnect(lambda disconnect: ended.set())
+        await (await peer.accept()).close(1012)
+        await ended.wait()
+        assert not client.is_connected
+        for send in (client.emit, client.emit_with_ack):
+            with pytest.raises(ConnectionClosed):
+                await send("x")
+        with pytest.raises(ConnectionClosed):
+            await client.ping()
+
+
+async def test_answers_have_the_time_that_the_client_gives_them(peer: Peer) -> None:
+    async with peer.connected(ack_timeout=0.05) as (client, connection):
+        with pytest.raises(AckTimeout):
+            await client.emit_with_ack("x")
+        with pytest.raises(AckTimeout):
+            await client.ping()
+        assert [await receive(connection), await receive(connection)] == ["x||1", "__ping||2"]
+
+
+# Closing
+
+
+async def test_close_takes_a_code_and_a_reason(peer: Peer) -> None:
+    async with peer.connected() as (client, connection):
+        await client.close(4000, "gone fishing")
+        await connection.wait_closed()
+        assert (connection.close_code, connection.close_reason) == (4000, "gone fishing")
+
+
+async def test_close_refuses_what_no_close_frame_may_hold(peer: Peer) -> None:
+    async with peer.connected() as (client, _):
+        with pytest.raises(InvalidCloseCode):
+            await client.close(1006)
+        assert client.is_connected
+
+
+async def test_close_ends_the_wait_for_the_next_connection(peer: Peer) -> None:
+    ended = asyncio.Event()
+    async with peer.connected(reconnect_delays=lambda: itertools.repeat(3600.0)) as (client, connection):
+        client.on_disconnect(lambda disconnect: ended.set())
+        await connection.close(1012)
+        await ended.wait()
+        async with asyncio.timeout(WAIT):
+            await client.close()
+            await client.wait_closed()
+
+
+async def test_a_handler_may_close_the_connection(peer: Peer) -> None:
+    async with peer.connected() as (client, connection):
+        client.on("x")(lambda event: client.close())
+        await connection.send("x||1")
+        await client.wait_closed()
+        assert connection.close_code == 1000
+
+
+async def test_a_disconnect_hook_may_end_it_for_good(peer: Peer) -> None:
+    async with peer.connected() as (client, connection):
+        others = asyncio.Event()
+        client.on_disconnect(lambda disconnect: client.close())
+        client.on_disconnect(lambda disconnect: others.set())
+        await connection.close(1012)
+        async with asyncio.timeout(WAIT):
+            await client.wait_closed()
+        assert others.is_set()
+
+
+async def test_close_cancels_handlers_that_still_run(peer: Peer) -> None:
+    cancelled = asyncio.Event()
+    async with peer.connected() as (client, connection):
+
+        @client.on("x")
+        async def hang(event: Event) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+
+        await connection.send("x||1")
+        await connection.send("__ping||2")
+        await receive(connection)
+    async with asyncio.timeout(WAIT):
+        await cancelled.wait()
+
+
+# Hooks
+
+
+async def test_a_hook_that_fails_is_reported_and_the_others_run(peer: Peer) -> None:
+    errors: asyncio.Queue[Exception] = asyncio.Queue()
+    ends: asyncio.Queue[Disconnect] = asyncio.Queue()
+    async with peer.connected() as (client, _):
+        client.on_error(errors.put)
+
+        @client.on_disconnect
+        def broken(disconnect: Disconnect) -> None:
+            raise LookupError("broken hook")
+
+        client.on_disconnect(ends.put)
+        await client.close()
+    assert isinstance(await get(errors), LookupError)
+    assert await get(ends) == Disconnect(1000, "")
+
+
+async def test_an_error_hook_that_fails_is_logged(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
+    others: asyncio.Queue[Exception] = asyncio.Queue()
+    async with peer.connected() as (client, connection):
+
+        @client.on_error
+        def broken(error: Exception) -> None:
+            raise LookupError("broken hook")
+
+        client.on_error(others.put)
+        with caplog.at_level(logging.ERROR, "django_etp"):
+            await connection.send("no frame")
+            assert isinstance(await get(others), InvalidFrame)
+    assert "An on_error hook failed itself." in caplog.text
