@@ -100,13 +100,16 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
         if self.trailing_delimiter:
             send = with_trailing_delimiter(send)
         hub.report, hub.accompany = _report_to_hooks, check_users_forever
-        async with hub.serving():
+        try:
+            await hub.begin_serving()
             await load_session(scope.get("session"))
             if is_revoked(hub, scope):
                 await receive()
                 await send({"type": "websocket.close", "code": 4401})
             else:
                 await _Served(hub, scope, receive, send, self.namespace).run()
+        finally:
+            await hub.end_serving()
 
     async def _refuse(self, scope: dict[str, Any], send: Send) -> None:
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
@@ -120,6 +123,24 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
 
 class _Served:
     """One connection while it is served: the handshake, reading, and the end."""
+
+    __slots__ = (
+        "_accepting",
+        "_connecting",
+        "_connection",
+        "_context",
+        "_dispatcher",
+        "_ending",
+        "_gate",
+        "_handlers",
+        "_hub",
+        "_is_reading",
+        "_max_size",
+        "_reading",
+        "_receive",
+        "_was_accepted",
+        "_was_rejected",
+    )
 
     def __init__(self, hub: Hub, scope: dict[str, Any], receive: _Receive, send: Send, namespace: str) -> None:
         self._receive = receive
