@@ -46,6 +46,8 @@ _SERVER_ENDS = 1012
 # daphne kills an application 10 s after the disconnect; hooks at the end have this long.
 _DISCONNECT_LIMIT = 9.0
 
+_TASK_ENDED = Disconnect(1001, "the server ended the connection's task")
+
 _Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
@@ -162,14 +164,14 @@ class _Served:
         self._ending: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        entering = self._hub.add(self._connection, self._connection.user_id)
-        disconnect = Disconnect(1001, "the server ended the connection's task")
+        self._hub.add(self._connection, self._connection.user_id)
+        disconnect = _TASK_ENDED
         try:
             try:
                 async with self._reading:
                     self._is_reading = True
-                    await entering
-                    disconnect = await self._serve()
+                    await self._hub.enter(self._connection)
+                    disconnect = await self._begin() or await self._read()
             except TimeoutError:
                 if not self._reading.expired():
                     raise
@@ -188,7 +190,8 @@ class _Served:
             await self._hub.settle(_DISCONNECT_LIMIT)
             raise
 
-    async def _serve(self) -> Disconnect:
+    async def _begin(self) -> Disconnect | None:
+        """Answer the handshake, or begin to; return how the connection ended where it has already."""
         message = await self._receive()
         if message["type"] != "websocket.connect":
             return _disconnect(message)
@@ -196,7 +199,7 @@ class _Served:
             self._connecting = self._hub.run(self._connect())
         else:
             await self._connect()
-        return await self._read()
+        return None
 
     async def _read(self) -> Disconnect:
         connection, receive, submit, max_size = self._connection, self._receive, self._dispatcher.submit, self._max_size

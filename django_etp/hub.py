@@ -79,7 +79,7 @@ class Hub:
         # The room None of a namespace holds all its connections.
         self._rooms: dict[_Room, dict[str, Member]] = {}
         self._rooms_of: dict[str, dict[str, None]] = {}
-        self._fixed_rooms_of: dict[str, list[str | None]] = {}
+        self._fixed_rooms_of: dict[str, tuple[str | None, ...]] = {}
         self._room_of_group: dict[str, _Room] = {}
         self._emissions: OrderedDict[str, None] = OrderedDict()
         self._sends_since_turn = 0
@@ -164,12 +164,15 @@ class Hub:
 
     # Membership
 
-    def add(self, member: Member, user_id: object = None) -> Coroutine[Any, Any, None]:
-        """Take in a connection that came; the rest, which may wait for the channel layer, is to be awaited."""
+    def add(self, member: Member, user_id: object = None) -> None:
+        """Take in a connection that came; enter() does the rest."""
         self._members[member.id] = member
         self._namespaces.add(member.namespace)
-        fixed = self._fixed_rooms_of[member.id] = [None] if user_id is None else [None, user_room(user_id)]
-        return self._enter(member, fixed)
+        self._fixed_rooms_of[member.id] = (None,) if user_id is None else (None, user_room(user_id))
+
+    async def enter(self, member: Member) -> None:
+        """Let a connection into the rooms that it cannot leave; may wait for the channel layer."""
+        await self._enter(member, self._fixed_rooms_of[member.id])
 
     async def remove(self, member: Member) -> None:
         """Forget a connection that went; it leaves all its rooms."""
@@ -216,7 +219,10 @@ class Hub:
             self._rooms.setdefault(key, {})[member.id] = member
             self._room_of_group[group] = key
             groups.append(group)
-        await asyncio.gather(*(self._link.join(group) for group in groups))
+        if len(groups) == 1:
+            await self._link.join(groups[0])
+        else:
+            await asyncio.gather(*(self._link.join(group) for group in groups))
 
     async def _exit(self, member: Member, rooms: Iterable[str | None]) -> None:
         for room in rooms:
