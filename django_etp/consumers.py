@@ -46,6 +46,8 @@ _SERVER_ENDS = 1012
 # daphne kills an application 10 s after the disconnect; hooks at the end have this long.
 _DISCONNECT_LIMIT = 9.0
 
+_TASK_ENDED = Disconnect(1001, "the server ended the connection's task")
+
 _Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
@@ -102,13 +104,16 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
         if self.trailing_delimiter:
             send = with_trailing_delimiter(send)
         hub.report, hub.accompany = _report_to_hooks, check_users_forever
-        async with hub.serving():
+        try:
+            await hub.begin_serving()
             await load_session(scope.get("session"))
             if is_revoked(hub, scope):
                 await receive()
                 await send({"type": "websocket.close", "code": 4401})
             else:
                 await _Served(hub, scope, receive, send, self.namespace).run()
+        finally:
+            await hub.end_serving()
 
     async def _refuse(self, scope: dict[str, Any], send: Send) -> None:
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
@@ -122,6 +127,24 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
 
 class _Served:
     """One connection while it is served: the handshake, reading, and the end."""
+
+    __slots__ = (
+        "_accepting",
+        "_connecting",
+        "_connection",
+        "_context",
+        "_dispatcher",
+        "_ending",
+        "_gate",
+        "_handlers",
+        "_hub",
+        "_is_reading",
+        "_max_size",
+        "_reading",
+        "_receive",
+        "_was_accepted",
+        "_was_rejected",
+    )
 
     def __init__(self, hub: Hub, scope: dict[str, Any], receive: _Receive, send: Send, namespace: str) -> None:
         self._receive = receive
@@ -143,14 +166,14 @@ class _Served:
         self._ending: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        entering = self._hub.add(self._connection, self._connection.user_id)
-        disconnect = Disconnect(1001, "the server ended the connection's task")
+        self._hub.add(self._connection, self._connection.user_id)
+        disconnect = _TASK_ENDED
         try:
             try:
                 async with self._reading:
                     self._is_reading = True
-                    await entering
-                    disconnect = await self._serve()
+                    await self._hub.enter(self._connection)
+                    disconnect = await self._begin() or await self._read()
             except TimeoutError:
                 if not self._reading.expired():
                     raise
@@ -169,7 +192,8 @@ class _Served:
             await self._hub.settle(_DISCONNECT_LIMIT)
             raise
 
-    async def _serve(self) -> Disconnect:
+    async def _begin(self) -> Disconnect | None:
+        """Answer the handshake, or begin to; return how the connection ended where it has already."""
         message = await self._receive()
         if message["type"] != "websocket.connect":
             return _disconnect(message)
@@ -177,7 +201,7 @@ class _Served:
             self._connecting = self._hub.run(self._connect())
         else:
             await self._connect()
-        return await self._read()
+        return None
 
     async def _read(self) -> Disconnect:
         connection, receive, submit, max_size = self._connection, self._receive, self._dispatcher.submit, self._max_size

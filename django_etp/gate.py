@@ -52,7 +52,7 @@ class Gate:
     def __init__(self, send: Send, on_full: Callable[[], None]) -> None:
         self._send = send
         self._on_full = on_full
-        self._outbox: deque[str] = deque()
+        self._outbox: deque[str] | None = None  # made when needed: an empty one has 600 bytes
         self._bytes = 0
         self._is_writing = False
         self._close_message: dict[str, Any] | None = None
@@ -76,7 +76,7 @@ class Gate:
             self._is_writing = False
         self.is_open = not self.is_closing
         if greeting and self.is_open:
-            self._outbox.appendleft(greeting)
+            self._outbox = deque([greeting, *(self._outbox or ())])
             self._bytes += len(greeting)
         self._start_writing()
 
@@ -84,18 +84,21 @@ class Gate:
         """Write a frame behind all others, at once where nothing is before it. Never waits; after a close: drop it."""
         if self.is_closing:
             return
-        self._outbox.append(frame)
+        outbox = self._outbox
+        if outbox is None:
+            outbox = self._outbox = deque()
+        outbox.append(frame)
         self._bytes += len(frame)
         if self.is_open and not self._is_writing:
             self._start_writing()
-        elif len(self._outbox) > _MAX_FRAMES or (self._bytes > _MAX_BYTES and len(self._outbox) > 1):
+        elif len(outbox) > _MAX_FRAMES or (self._bytes > _MAX_BYTES and len(outbox) > 1):
             self._on_full()
 
     async def send(self, frame: str) -> None:
         """Write a frame behind all others, waiting while many are before it. See write()."""
         if not self.is_open or self._is_writing or self._outbox or self.is_closing:
             self.write(frame)
-            while self.is_open and len(self._outbox) > _FULL_ENOUGH and not self.is_closing:
+            while self.is_open and len(self._outbox or ()) > _FULL_ENOUGH and not self.is_closing:
                 await self._until_drained()
             return
         # The caller is a task already: no need for another. It writes its own frame alone, so that cancelling
@@ -153,9 +156,9 @@ class Gate:
             task.add_done_callback(_writers.discard)
 
     async def _drain(self) -> None:
-        outbox, send = self._outbox, self._send
+        send = self._send
         try:
-            while outbox:
+            while outbox := self._outbox:
                 frame = outbox.popleft()
                 self._bytes -= len(frame)
                 await send({"type": "websocket.send", "text": frame})
@@ -192,7 +195,7 @@ class Gate:
         await asyncio.shield(self._drained)
 
     def _forget_outbox(self) -> None:
-        self._outbox.clear()
+        self._outbox = None
         self._bytes = 0
         self._tell_drained()
 

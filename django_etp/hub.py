@@ -14,8 +14,8 @@ import logging
 import re
 import secrets
 from collections import ChainMap, OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from .envelope import Foreign, Frame, Malformed
@@ -79,13 +79,13 @@ class Hub:
         # The room None of a namespace holds all its connections.
         self._rooms: dict[_Room, dict[str, Member]] = {}
         self._rooms_of: dict[str, dict[str, None]] = {}
-        self._fixed_rooms_of: dict[str, list[str | None]] = {}
+        self._fixed_rooms_of: dict[str, tuple[str | None, ...]] = {}
         self._room_of_group: dict[str, _Room] = {}
         self._emissions: OrderedDict[str, None] = OrderedDict()
         self._sends_since_turn = 0
         self._namespaces: set[str] = set()
         self._companion: asyncio.Task[None] | None = None
-        self._served: list[asyncio.Task[Any] | None] = []
+        self._served: dict[asyncio.Task[Any] | None, None] = {}
         self._is_ending = False
         self._is_empty = asyncio.Event()
         self._is_empty.set()
@@ -93,32 +93,33 @@ class Hub:
         self._link: Link = open_link(self, is_serving=is_serving)
         self._knows_others_at = loop.time() + (0.0 if isinstance(self._link, LocalLink) else _NEW_FOR)
 
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
-        """Serve a connection inside the block.
+    async def begin_serving(self) -> None:
+        """Serve a connection from now until end_serving(), which is due in any case, in the same task.
 
-        With the first one the hub takes its place among the other processes' hubs. After the last one it rests; or
-        leaves, where the server ends, which waits for its connections' tasks and for nothing else.
+        With the first one the hub takes its place among the other processes' hubs.
         """
-        task = asyncio.current_task()
-        self._served.append(task)
+        self._served[asyncio.current_task()] = None
         self._is_ending = False
         self._is_empty.clear()
         if self._companion is None and self.accompany is not None:
             self._companion = self.loop.create_task(self.accompany(self), context=self.context.copy())
-        try:
-            await self._link.start()
-            yield
-        finally:
-            self._served.remove(task)
-            if not self._served:
-                await self._end_serving()
+        await self._link.start()
+
+    async def end_serving(self) -> None:
+        """Take note that a connection is over.
+
+        After the last one the hub rests; or leaves, where the server ends, which waits for its connections' tasks and
+        for nothing else.
+        """
+        del self._served[asyncio.current_task()]
+        if not self._served:
+            await self._rest_or_leave()
 
     def expect_end(self) -> None:
         """Take note that the server seems to end: it ended a connection by itself."""
         self._is_ending = True
 
-    async def _end_serving(self) -> None:
+    async def _rest_or_leave(self) -> None:
         self._is_empty.set()
         if self._companion is not None:
             self._companion.cancel()
@@ -134,7 +135,7 @@ class Hub:
 
     async def stop(self) -> None:
         """End the connections, then leave the place among the others; within a bounded time."""
-        for task in self._served:
+        for task in tuple(self._served):
             if task is not None and not task.cancelling():
                 task.cancel()
         with suppress(TimeoutError):
@@ -163,12 +164,15 @@ class Hub:
 
     # Membership
 
-    def add(self, member: Member, user_id: object = None) -> Coroutine[Any, Any, None]:
-        """Take in a connection that came; the rest, which may wait for the channel layer, is to be awaited."""
+    def add(self, member: Member, user_id: object = None) -> None:
+        """Take in a connection that came; enter() does the rest."""
         self._members[member.id] = member
         self._namespaces.add(member.namespace)
-        fixed = self._fixed_rooms_of[member.id] = [None] if user_id is None else [None, user_room(user_id)]
-        return self._enter(member, fixed)
+        self._fixed_rooms_of[member.id] = (None,) if user_id is None else (None, user_room(user_id))
+
+    async def enter(self, member: Member) -> None:
+        """Let a connection into the rooms that it cannot leave; may wait for the channel layer."""
+        await self._enter(member, self._fixed_rooms_of[member.id])
 
     async def remove(self, member: Member) -> None:
         """Forget a connection that went; it leaves all its rooms."""
@@ -215,7 +219,10 @@ class Hub:
             self._rooms.setdefault(key, {})[member.id] = member
             self._room_of_group[group] = key
             groups.append(group)
-        await asyncio.gather(*(self._link.join(group) for group in groups))
+        if len(groups) == 1:
+            await self._link.join(groups[0])
+        else:
+            await asyncio.gather(*(self._link.join(group) for group in groups))
 
     async def _exit(self, member: Member, rooms: Iterable[str | None]) -> None:
         for room in rooms:

@@ -9,6 +9,7 @@ Rules kept here:
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,6 +41,7 @@ def is_origin_allowed(scope: dict[str, Any], allowed: str | Sequence[str] | None
 _Origin = tuple[str, str, int | None]
 
 
+@lru_cache(maxsize=256)  # a site has few
 def _parse(text: str) -> _Origin | None:
     """Return scheme, host and port of an origin; ``None`` where it is none, as ``null`` is."""
     try:
