@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from .arrivals import Handshakes, Memory
+from .broker import Copies
 from .calls import Calls
 from .contenders import BARE, CHANNELS, CHANNELS_JSON, ETP_ALONE, ETP_FROZEN, ETP_IN_STACK, SOCKET_IO, Contender
 from .deliveries import Room
@@ -63,6 +64,9 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _calls(layer, (1, 8), rounds=9)
         yield from _growth_of_processes(layer)
     yield from _members_question(rounds=9)
+    one, *more = (Side(f"{count} processes hear it", Copies(count), BARE) for count in (1, 10, 50))
+    for side in more:
+        yield Match(side.work.title, "Valkey", side, one, rounds=5)
 
 
 def _versus(
