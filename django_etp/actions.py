@@ -6,7 +6,7 @@ means that the connection asked for is not one of this hub's.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -48,12 +48,12 @@ async def _ids(hub: Hub, namespace: str) -> list[str]:
 
 
 async def _infos(hub: Hub, namespace: str, room: str | None) -> list[Any]:
-    return [_plain_info(member.info) for member in hub.members(namespace, room)]
+    return [member.tell() for member in hub.members(namespace, room)]
 
 
 async def _get(hub: Hub, namespace: str, connection_id: str) -> list[Any] | None:
     member = hub.member(namespace, connection_id)
-    return _plain_info(member.info) if member is not None and member.is_accepted else None
+    return member.tell() if member is not None and member.is_accepted else None
 
 
 async def _join(hub: Hub, namespace: str, connection_id: str, rooms: list[str]) -> bool | None:
@@ -174,17 +174,12 @@ _ACTIONS: dict[str, _Action] = {
 # Plain values ↔ what callers get
 
 
-def _plain_info(info: ConnectionInfo) -> list[Any]:
-    user_id = info.user_id if info.user_id is None or isinstance(info.user_id, int) else str(info.user_id)
-    return [info.id, user_id, list(info.rooms), info.connected_at.isoformat()]
-
-
 def read_info(plain: list[Any]) -> ConnectionInfo:
     """Return the info of a connection that an action found; the user's id has the type of its primary key."""
     id, user_id, rooms, connected_at = plain
     if isinstance(user_id, str):
         user_id = _user_key().to_python(user_id)
-    return ConnectionInfo(id, user_id, tuple(rooms), datetime.fromisoformat(connected_at))
+    return ConnectionInfo(id, user_id, tuple(rooms), datetime.fromtimestamp(connected_at, UTC))
 
 
 def read_reply(plain: list[Any]) -> RoomReply:

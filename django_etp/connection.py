@@ -7,10 +7,10 @@ plain ``def``. A bare call where an event loop runs raises ``SyncCallInEventLoop
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib.sessions.backends.base import SessionBase
-from django.utils import timezone
 
 from .acks import PendingAcks
 from .closing import Disconnect, check_close
@@ -89,7 +89,7 @@ class Connection:
         self._acks = PendingAcks()
         self._accept = accept
         self._on_close = on_close
-        self._connected_at = timezone.now()
+        self._connected_at = time.time()
         self._disconnect: Disconnect | None = None
         self._rooms: frozenset[str] | None = None
 
@@ -146,7 +146,14 @@ class Connection:
     @property
     def info(self) -> ConnectionInfo:
         """What any process may know of this connection."""
-        return ConnectionInfo(self.id, self.user_id, tuple(sorted(self.rooms)), self._connected_at)
+        return ConnectionInfo(
+            self.id, self.user_id, tuple(sorted(self.rooms)), datetime.fromtimestamp(self._connected_at, UTC)
+        )
+
+    def tell(self) -> list[Any]:
+        """Return the same as plain values: id, user, rooms, and seconds since 1970."""
+        user_id = self.user_id if self.user_id is None or isinstance(self.user_id, int) else str(self.user_id)
+        return [self.id, user_id, sorted(self.rooms), self._connected_at]
 
     async def aaccept(self) -> None:
         """Accept the handshake now, inside ``on_connect``; otherwise it is accepted once the hooks have ended.

@@ -23,7 +23,7 @@ from .exceptions import ConnectionClosed, EtpError, IncompleteAnswer, MessagesLo
 from .gaps import Loss
 from .groups import RESERVED_PREFIX, check_can_join, group_name, user_room
 from .links import Link, LocalLink, open_link
-from .members import ConnectionInfo, Member
+from .members import Member
 from .payload import to_frame
 from .publisher import taken
 
@@ -278,10 +278,6 @@ class Hub:
             and not name.startswith(RESERVED_PREFIX)
             and any(member.is_accepted for member in members.values())
         )
-
-    def infos(self, namespace: str, room: str | None = None) -> list[ConnectionInfo]:
-        """Return what the accepted local members of a room, or of the namespace, tell about themselves."""
-        return [member.info for member in self.members(namespace, room)]
 
     # Sending
 

@@ -58,9 +58,8 @@ class Member(Protocol):
     def is_accepted(self) -> bool:
         """Whether it counts as a member yet."""
 
-    @property
-    def info(self) -> ConnectionInfo:
-        """What it tells about itself."""
+    def tell(self) -> list[Any]:
+        """Return what it tells about itself, as plain values, which read_info() reads."""
 
     def deliver(self, frame: str) -> None:
         """Send it a ready-made frame; never waits."""

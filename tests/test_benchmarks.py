@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks.arrivals import Handshakes, Memory
+from benchmarks.broker import Copies
 from benchmarks.bursts import Burst, number_of
 from benchmarks.calls import Calls
 from benchmarks.contenders import BARE, CHANNELS, CHANNELS_JSON, ETP_ALONE, ETP_IN_STACK, SOCKET_IO, Contender
@@ -69,6 +70,11 @@ async def test_works_of_two_processes(stage):
         figure = await figure_of(stage, side)
         assert figure.value > 0
         assert figure.wrong == 0
+
+
+async def test_broker_alone(stage):
+    figure = await figure_of(stage, Side("", Copies(2, messages=100), BARE))
+    assert figure.value > 0
 
 
 @pytest.mark.parametrize(("caller", "contender"), [("emit", ETP_ALONE), ("group_send", CHANNELS), ("publish", BARE)])

@@ -13,7 +13,7 @@ from tests.peers import RawPeer, eventually, recorded
 from tests.servers import Server, start_server
 
 # What one of them leaves behind, hundreds do. daphne takes its time.
-PEERS = {"daphne": 200, "uvicorn": 1000}
+PEERS = {"daphne": 200, "uvicorn": 400}
 AT_ONCE = 50
 PATIENCE = 60.0  # seconds that a busy machine may take to clean up
 SETTINGS = {"ETP": {"MAX_MESSAGE_SIZE": 2048, "MAX_CONCURRENT_EVENTS": 4, "MAX_QUEUED_EVENTS": 8}}

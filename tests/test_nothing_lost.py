@@ -162,9 +162,13 @@ FEWER = int(os.environ.get("FLOOD_MEMBERS", "40"))
 
 
 @PATIENT
-@pytest.mark.strain
 @pytest.mark.parametrize(
-    ("flood", "count"), [(flood_from_script, FEWER), (flood_from_handler, FEWER), (flood_from_threads, 200)]
+    ("flood", "count"),
+    [
+        (flood_from_script, FEWER),
+        (flood_from_handler, FEWER),
+        pytest.param(flood_from_threads, 200, marks=pytest.mark.strain),
+    ],
 )
 @pytest.mark.parametrize(
     ("layer", "kinds"), [("pubsub", ["uvicorn", "daphne"]), ("redis", ["uvicorn", "uvicorn-sansio"])], ids=LAYERS
