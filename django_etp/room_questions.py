@@ -80,7 +80,7 @@ class RoomQuestion(Generic[_T]):
         return True
 
 
-_UNREADABLE = (TypeError, ValueError, LookupError, AttributeError, OverflowError, OSError)
+_UNREADABLE = (TypeError, ValueError, LookupError, AttributeError, OverflowError)
 
 
 # To members

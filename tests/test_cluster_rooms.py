@@ -591,7 +591,9 @@ def _about(message: dict[str, Any], *, group: str, room: str, id: str) -> dict[s
     return {key: fill(value) for key, value in message.items()}
 
 
-@pytest.mark.parametrize("result", [None, "rubbish", [[7]], {"a": 1}, [["x", None, 3, "never"]], [["x", None, [], 1e300]]])
+@pytest.mark.parametrize(
+    "result", [None, "rubbish", [[7]], {"a": 1}, [["x", None, 3, "never"]], [["x", None, [], 1e300]]]
+)
 @pytest.mark.parametrize(("name", "expected"), [("count", 2), ("members", ["here", "there"])])
 async def test_an_answer_that_cannot_be_read_is_as_good_as_none(layer, here, there, room, name, expected, result):
     forger = "f" * 16
