@@ -264,6 +264,7 @@ async def test_the_next_page_opens_the_last_room(chat: Server, enter: Enter) -> 
     ada = await enter(chat, "Ada")
     for name in ("Workshop", "Observatory"):
         await ada.get_by_role("link", name=name).click()
+        await expect(ada).to_have_url(f"http://{chat.host}/rooms/{name.lower()}/")  # not the page before
         await expect_to_be_in(ada, "Ada")
     tab = await ada.context.new_page()
     await tab.goto(f"http://{chat.host}/")
