@@ -14,6 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.browser import CHROMIUM, start_browser
+from tests.peers import eventually
 from tests.servers import ROOT, Server, held_port, start_server
 
 if CHROMIUM is None:
@@ -267,8 +268,13 @@ async def test_the_next_page_opens_the_last_room(chat: Server, enter: Enter) -> 
         await expect(ada).to_have_url(f"http://{chat.host}/rooms/{name.lower()}/")  # not the page before
         await expect_to_be_in(ada, "Ada")
     tab = await ada.context.new_page()
-    await tab.goto(f"http://{chat.host}/")
-    await expect(tab).to_have_url(f"http://{chat.host}/rooms/observatory/")
+
+    async def open_home() -> str:
+        await tab.goto(f"http://{chat.host}/")
+        return tab.url
+
+    # The others are told who came before the session is written.
+    await eventually(open_home, lambda url: url == f"http://{chat.host}/rooms/observatory/")
     await expect_to_be_in(tab, "Ada")
 
 
