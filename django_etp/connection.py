@@ -266,7 +266,6 @@ class Connection:
             self.session_key = self._session.key
             if not lives:
                 self._session_is_gone()
-            self._session.look_after(self._look_after)
 
     def rest(self) -> None:
         """Take note that no handler runs that could change what was saved."""
@@ -288,13 +287,25 @@ class Connection:
         return data.to_json()
 
     def tidy_session(self) -> None:
-        """Remove what connections left behind in its session that are gone; look again later for those just gone."""
+        """Remove what connections left behind in its session that are gone; watch for those just gone."""
         if others := shares_of_others(self.scope.get("session")):
+            self._own_session().watch_others()
             may_live = self._hub.living()
-            if all(may_live(id) for id in others):
-                self._own_session().look_after(self._look_after, anyhow=True)
-            else:
+            if not all(may_live(id) for id in others):
                 self._hub.run(self._restore())
+
+    @property
+    def watched_session(self) -> str | None:
+        """The key of the stored session that is to be looked after; ``None`` where there is none."""
+        return None if self._session is None else self._session.watched_key
+
+    async def look_after(self, shares: dict[str, Any] | None) -> None:
+        """Compare what is stored in its session, by connection id, with what was written, and write that again.
+
+        ``None`` says that the session is gone.
+        """
+        if shares is None or not self._own_session().is_intact(shares):
+            await self._restore()
 
     async def forget_data(self) -> None:
         """Remove the data from the session: the connection has ended."""
@@ -307,9 +318,6 @@ class Connection:
             self._session = ConnectionSession(self.id, session, self.session_key, self._hub.run, self._hub.living)
         return self._session
 
-    def _look_after(self) -> None:
-        self._hub.run(self._restore())
-
     async def _restore(self) -> None:
         if self._disconnect is not None:
             return
@@ -319,7 +327,6 @@ class Connection:
                 self._session_is_gone()
         except Exception:
             logger.exception("Connection %s could not look after its data in the session.", self.id)
-        session.look_after(self._look_after)
 
     def _session_is_gone(self) -> None:
         # An anonymous visitor's data lives on in memory; a user has logged out, or has a session of another key now.

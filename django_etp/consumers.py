@@ -1,15 +1,5 @@
-"""The Channels edge: one ASGI connection in, one ``Connection`` with its handlers behind it.
+"""The Channels edge: one ASGI connection in, checked for where it comes from, and served by a hub."""
 
-Rules kept here:
-
-- One receive loop; it reads on while handlers run, so that answers always come through.
-- ``on_connect`` runs before the accept and may refuse; what the client sends meanwhile waits.
-- The end runs once, whatever brought it about: a close of either side, an error, a cancelled task.
-"""
-
-import asyncio
-import contextvars
-import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
@@ -17,38 +7,20 @@ from typing import Any, cast
 from channels.consumer import AsyncConsumer
 from django.core.exceptions import ImproperlyConfigured
 
-from .closing import Disconnect, cut_reason
 from .conf import get_settings, is_origin_rule
-from .connection import Connection
-from .cookies import can_set_cookie, session_cookie
-from .dispatch import Dispatcher, is_cancelled, report
-from .exceptions import InvalidFrame, MessageTooLarge, ProtocolError, RejectConnection, TooManyEvents
-from .gate import Gate
+from .dispatch import report
 from .home import serving_hub
-from .hub import Hub
-from .logouts import check_users_forever, is_revoked
+from .lifecycle import Lifecycle
+from .logouts import is_revoked
 from .origins import is_origin_allowed
-from .protocol import HELLO, PING, RESERVED_PREFIX, SUBPROTOCOL, Event, decode, encode, encode_answer
 from .registry import registry
-from .sending import Send, past_session_middleware, with_trailing_delimiter
+from .sending import Receive, Send, past_session_middleware, with_trailing_delimiter
 from .sessions import load_session
+from .upkeep import keep_up
 
 __all__ = ["EtpConsumer"]
 
 logger = logging.getLogger(__name__)
-
-# daphne cuts a handshake after 5 s.
-_CONNECT_LIMIT = 4.0
-# How long the client has to answer our close before the server is told that we are done, in seconds.
-_CLOSE_WAIT = 2.0
-# The close code that uvicorn gives its connections when it ends (RFC 6455's registry: service restart).
-_SERVER_ENDS = 1012
-# daphne kills an application 10 s after the disconnect; hooks at the end have this long.
-_DISCONNECT_LIMIT = 9.0
-
-_TASK_ENDED = Disconnect(1001, "the server ended the connection's task")
-
-_Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
@@ -87,7 +59,7 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
         self.trailing_delimiter = trailing_delimiter
         self.allowed_origins = allowed_origins
 
-    async def __call__(self, scope: dict[str, Any], receive: _Receive, send: Send) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection from its handshake to its end."""
         if scope["type"] != "websocket":
             raise ValueError(
@@ -103,7 +75,7 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
         send = past_session_middleware(send)
         if self.trailing_delimiter:
             send = with_trailing_delimiter(send)
-        hub.report, hub.accompany = _report_to_hooks, check_users_forever
+        hub.report, hub.accompany = _report_to_hooks, keep_up
         try:
             await hub.begin_serving()
             await load_session(scope.get("session"))
@@ -111,7 +83,7 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
                 await receive()
                 await send({"type": "websocket.close", "code": 4401})
             else:
-                await _Served(hub, scope, receive, send, self.namespace).run()
+                await Lifecycle(hub, scope, receive, send, self.namespace).run()
         finally:
             await hub.end_serving()
 
@@ -125,248 +97,5 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
         await send({"type": "websocket.close", "code": 4403})
 
 
-class _Served:
-    """One connection while it is served: the handshake, reading, and the end."""
-
-    __slots__ = (
-        "_accepting",
-        "_connecting",
-        "_connection",
-        "_context",
-        "_dispatcher",
-        "_ending",
-        "_gate",
-        "_handlers",
-        "_hub",
-        "_is_reading",
-        "_max_size",
-        "_reading",
-        "_receive",
-        "_was_accepted",
-        "_was_rejected",
-    )
-
-    def __init__(self, hub: Hub, scope: dict[str, Any], receive: _Receive, send: Send, namespace: str) -> None:
-        self._receive = receive
-        self._context = contextvars.copy_context()
-        self._hub = hub
-        self._handlers = registry.namespace(namespace)
-        self._gate = Gate(send, self._outbox_is_full)
-        self._connection = Connection(
-            scope, self._hub, self._gate, namespace=namespace, accept=self._accept, on_close=self._begin_end
-        )
-        self._dispatcher = Dispatcher(self._connection, self._handlers)
-        self._max_size = get_settings().max_message_size
-        self._reading = asyncio.timeout(None)
-        self._is_reading = False
-        self._accepting = asyncio.Lock()
-        self._was_accepted = False
-        self._was_rejected = False
-        self._connecting: asyncio.Task[None] | None = None
-        self._ending: asyncio.Task[None] | None = None
-
-    async def run(self) -> None:
-        self._hub.add(self._connection, self._connection.user_id)
-        disconnect = _TASK_ENDED
-        try:
-            try:
-                async with self._reading:
-                    self._is_reading = True
-                    await self._hub.enter(self._connection)
-                    disconnect = await self._begin() or await self._read()
-            except TimeoutError:
-                if not self._reading.expired():
-                    raise
-            finally:
-                self._is_reading = False
-                self._connection.lose(disconnect)
-            if disconnect.code == _SERVER_ENDS:
-                self._hub.expect_end()
-            if self._ending is not None:
-                await asyncio.shield(self._ending)
-        except asyncio.CancelledError:
-            # A server that stops cancels all its connections' tasks, and may stop once the first of them is done: wait
-            # for all, once those that were cancelled with this one have begun their ends.
-            self._hub.expect_end()
-            await asyncio.sleep(0)
-            await self._hub.settle(_DISCONNECT_LIMIT)
-            raise
-
-    async def _begin(self) -> Disconnect | None:
-        """Answer the handshake, or begin to; return how the connection ended where it has already."""
-        message = await self._receive()
-        if message["type"] != "websocket.connect":
-            return _disconnect(message)
-        if self._handlers.on_connect:
-            self._connecting = self._hub.run(self._connect())
-        else:
-            await self._connect()
-        return None
-
-    async def _read(self) -> Disconnect:
-        connection, receive, submit, max_size = self._connection, self._receive, self._dispatcher.submit, self._max_size
-        while True:
-            message = await receive()
-            if message["type"] != "websocket.receive":
-                return _disconnect(message)
-            if connection.disconnect is not None:
-                continue  # closed by us: what still comes in is for nobody
-            text = message.get("text")
-            data: str | bytes = message.get("bytes") or b"" if text is None else text
-            try:
-                # A character is up to 4 bytes: only what may be too large is worth counting.
-                if len(data) * 4 > max_size:
-                    self._check_size(data)
-                event = decode(data)
-                if not event.name.startswith(RESERVED_PREFIX) or not self._take_reserved(event):
-                    submit(event)
-            except InvalidFrame as error:
-                self._submit_error(error)
-            except MessageTooLarge as error:
-                # The reference's words: its limit reads one byte further, to tell too large from just fitting.
-                self._fail(1009, error, f"read limited at {self._max_size + 1} bytes")
-            except TooManyEvents as error:
-                self._dispatcher.refuse(event, error)
-                self._fail(1008, error, "too many events")
-
-    def _take_reserved(self, event: Event) -> bool:
-        """Take an answer or a ping; return whether it was one."""
-        if event.is_ack:
-            self._connection.resolve(event)
-        elif event.is_failure and self._connection.speaks_extensions:
-            self._connection.fail(event)
-        elif event.name == PING and event.ack_id:
-            self._connection.deliver(encode_answer(event))
-        else:
-            return False
-        return True
-
-    async def _connect(self) -> None:
-        """Run the hooks, then accept; where one fails, refuse (HTTP 403), or close if it has accepted already."""
-        connection = self._connection
-        deadline = asyncio.timeout(_CONNECT_LIMIT)
-        try:
-            async with deadline:
-                await self._dispatcher.connect()
-                await connection.aaccept()
-            # What changed after an early accept.
-            await self._dispatcher.save()
-            connection.tidy_session()
-        except RejectConnection as rejection:
-            self._was_rejected = True
-            connection.end(Disconnect(4403, cut_reason(rejection.reason)))
-        except (Exception, asyncio.CancelledError) as error:
-            was_closed = connection.disconnect is not None
-            # Before any on_error hook, which may take longer than the peer waits.
-            connection.end(Disconnect(1011, "on_connect failed"))
-            if is_cancelled(error):
-                raise
-            if not was_closed:
-                doing = f"its on_connect hooks, which have {_CONNECT_LIMIT:g} s" if deadline.expired() else "on_connect"
-                await self._dispatcher.report(error, doing)
-        else:
-            self._dispatcher.start()
-
-    async def _accept(self) -> None:
-        async with self._accepting:
-            if self._gate.is_open or self._gate.is_closing:
-                return
-            headers = await self._save_before_accept() if self._connection.has_unsaved else []
-            if self._gate.is_closing:
-                return  # meanwhile the client has gone, or the session
-            try:
-                if self._connection.speaks_extensions:
-                    greeting = encode(Event(HELLO, 0, json.dumps({"id": self._connection.id})))
-                    await self._gate.accept(SUBPROTOCOL, headers, greeting)
-                else:
-                    await self._gate.accept(None, headers)
-            except Exception as error:  # servers raise what they like once the peer is gone
-                logger.debug("Connection %s was gone before its accept: %r", self._connection.id, error)
-                self._connection.lose(Disconnect(1006, "gone before the accept"))
-            else:
-                self._was_accepted = True
-
-    async def _save_before_accept(self) -> list[tuple[bytes, bytes]]:
-        """Write what changed; return the headers with the cookie of a session that was made for it."""
-        connection = self._connection
-        had_session = connection.session_key is not None
-        try:
-            await connection.save(can_create=can_set_cookie(connection.scope))
-        except Exception as error:
-            self._hub.run(self._dispatcher.report(error, "saving its data"))  # the client does not wait for on_error
-            return []
-        is_new = not had_session and connection.session_key is not None
-        return session_cookie(connection.scope["session"]) if is_new else []
-
-    def _check_size(self, data: str | bytes) -> None:
-        size = len(data)
-        if isinstance(data, str) and not data.isascii():
-            size = len(data.encode(errors="surrogatepass"))
-        if size > self._max_size:
-            raise MessageTooLarge(
-                f"A message must have at most {self._max_size:,} bytes, got {size:,}; the connection is closed "
-                "with 1009. Raise ETP['MAX_MESSAGE_SIZE'] if clients may send more."
-            )
-
-    def _submit_error(self, error: ProtocolError) -> None:
-        try:
-            self._dispatcher.submit(error)
-        except TooManyEvents as too_many:
-            self._fail(1008, too_many, "too many events")
-
-    def _fail(self, code: int, error: ProtocolError, reason: str) -> None:
-        self._connection.end(Disconnect(code, reason))
-        self._hub.run(self._dispatcher.report(error, "a message it sent"))
-
-    def _outbox_is_full(self) -> None:
-        logger.warning(
-            "Connection %s is closed with 1013: its client reads too slowly, and its outbox is full.",
-            self._connection.id,
-        )
-        self._connection.end(Disconnect(1013, "reads too slowly"), drop=True)
-
-    def _begin_end(self) -> None:
-        # Not in the context of whoever closes it, which may be a request's or another connection's.
-        self._ending = self._context.copy().run(self._hub.run, self._end())
-
-    async def _end(self) -> None:
-        """Clean up, once; running handlers and the hooks at the end have their time, and no more."""
-        self._dispatcher.stop()
-        try:
-            await self._hub.remove(self._connection)
-        finally:
-            await asyncio.gather(
-                self._stop_reading(),
-                self._forget_data(),
-                self._dispatcher.finish(get_settings().disconnect_grace),
-                self._run_last_hooks(),
-            )
-            # What the last handlers and hooks changed in the session.
-            await self._dispatcher.save()
-
-    async def _stop_reading(self) -> None:
-        await self._gate.closed()
-        if self._is_reading:
-            wait = _CLOSE_WAIT if self._was_accepted else 0.0
-            self._reading.reschedule(asyncio.get_running_loop().time() + wait)
-
-    async def _forget_data(self) -> None:
-        try:
-            await self._connection.forget_data()
-        except Exception as error:
-            await self._dispatcher.report(error, "removing its data from the session")
-
-    async def _run_last_hooks(self) -> None:
-        if self._connecting is not None:
-            await asyncio.wait([self._connecting])
-        if not self._was_accepted or self._was_rejected:
-            return
-        await self._dispatcher.disconnect(_DISCONNECT_LIMIT)
-
-
 async def _report_to_hooks(namespace: str, error: Exception) -> None:
     await report(registry.namespace(namespace), None, error, "the channel layer")
-
-
-def _disconnect(message: dict[str, Any]) -> Disconnect:
-    return Disconnect(message.get("code") or 1005, message.get("reason") or "")

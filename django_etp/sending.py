@@ -5,8 +5,9 @@ from typing import Any
 
 from channels.sessions import InstanceSessionWrapper
 
-__all__ = ["Send", "past_session_middleware", "with_trailing_delimiter"]
+__all__ = ["Receive", "Send", "past_session_middleware", "with_trailing_delimiter"]
 
+Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 

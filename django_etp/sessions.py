@@ -10,7 +10,8 @@ Rules kept here:
 - At the connection's end its data is removed, and never written again.
 - A session that is gone is never brought back: the data lives on in memory.
 - A session can be made while its cookie can still ride on the accept; after that, data lives in memory.
-- A request that began before a write may save its old copy over it: the data is looked after 25 s later.
+- A request that began before a write may save its old copy over it: whoever reads what is stored asks whether it is
+  intact, and has it written again.
 """
 
 import asyncio
@@ -23,13 +24,11 @@ from django.contrib.sessions.backends.signed_cookies import SessionStore as Cook
 from django.utils.crypto import salted_hmac
 
 from .data import ConnectionData, from_json
-from .stores import DATA_KEY, create_session, patch_session
+from .stores import DATA_KEY, create_session, patch_session, shares_in
 from .threads import run_hook
 
 __all__ = ["ConnectionSession", "load_session", "session_hash", "shares_of_others"]
 
-# Requests that take longer than this can put an old copy over what was written meanwhile, for good; in seconds.
-_LOOK_AFTER = 25.0
 _EMPTY = "{}"
 _MISSING = object()
 
@@ -58,13 +57,12 @@ class ConnectionSession:
         "_is_touched",
         "_key",
         "_living",
-        "_look_after",
         "_may_be_stored",
         "_run",
         "_session",
+        "_watches_others",
         "_writing",
         "_written",
-        "_wrote_since",
     )
 
     def __init__(
@@ -90,8 +88,7 @@ class ConnectionSession:
         self._written = _EMPTY
         self._may_be_stored = False
         self._writing = asyncio.Lock()
-        self._look_after: asyncio.TimerHandle | None = None
-        self._wrote_since = False
+        self._watches_others = False
 
     @property
     def data(self) -> ConnectionData:
@@ -155,21 +152,27 @@ class ConnectionSession:
     async def end(self) -> None:
         """Remove the data from the stored session, for good."""
         self._is_ended = True
-        if self._look_after is not None:
-            self._look_after.cancel()
-            self._look_after = None
         if self._may_be_stored or self._writing.locked():
             await asyncio.shield(self._run(self._remove()))
 
-    def look_after(self, again: Callable[[], None], *, anyhow: bool = False) -> None:
-        """Call ``again`` once, 25 s after the last write; ``anyhow``: also where nothing of its own is written."""
-        if self._look_after is None and not self._is_ended and (anyhow or (self._may_be_stored and self._wrote_since)):
-            self._wrote_since = False
-            self._look_after = asyncio.get_running_loop().call_later(_LOOK_AFTER, self._due, again)
+    @property
+    def watched_key(self) -> str | None:
+        """The key of the stored session that is to be looked after; ``None`` where nothing is in there."""
+        is_watched = (self._may_be_stored or self._watches_others) and not self._is_in_memory and not self._is_ended
+        return self._key if is_watched else None
 
-    def _due(self, again: Callable[[], None]) -> None:
-        self._look_after = None
-        again()
+    def watch_others(self) -> None:
+        """Look after the session until nothing is in there of connections that are gone."""
+        self._watches_others = True
+
+    def is_intact(self, shares: dict[str, Any]) -> bool:
+        """Whether what is stored in the session, by connection id, is what was written, and nothing of the dead."""
+        others = shares.keys() - {self._connection_id}
+        if not others:
+            self._watches_others = False
+        own = shares.get(self._connection_id, {})
+        may_live = self._living()
+        return bool(own == from_json(self._written)) and all(may_live(id) for id in others)
 
     # One at a time, and never cancelled
 
@@ -180,7 +183,6 @@ class ConnectionSession:
             if text != self._written or changes or self._has_other_key:
                 lives = await self._write(text, changes, can_create=can_create)
                 self._written = text
-                self._wrote_since = True
                 self._rebase(changes)
             self._has_failed = False
             return lives
@@ -283,9 +285,10 @@ class ConnectionSession:
                     content.pop(key, None)
                 else:
                     content[key] = value
-            shares = {id: share for id, share in _shares(content, self._connection_id).items() if may_live(id)}
+            own = self._connection_id
+            shares = {id: share for id, share in shares_in(content).items() if id != own and may_live(id)}
             if text != _EMPTY:
-                shares[self._connection_id] = from_json(text)
+                shares[own] = from_json(text)
             if shares:
                 content[DATA_KEY] = shares
             else:
@@ -308,12 +311,7 @@ async def load_session(session: Any) -> None:
 
 def shares_of_others(session: Any) -> frozenset[str]:
     """Return the ids of the connections whose data a session had when the handshake loaded it."""
-    return frozenset(_shares(_content(session), "")) if isinstance(session, SessionBase) else frozenset()
-
-
-def _shares(content: dict[str, Any], connection_id: str) -> dict[str, Any]:
-    stored = content.get(DATA_KEY)
-    return {id: share for id, share in stored.items() if id != connection_id} if isinstance(stored, dict) else {}
+    return frozenset(shares_in(_content(session))) if isinstance(session, SessionBase) else frozenset()
 
 
 def _content(session: SessionBase) -> dict[str, Any]:

@@ -36,8 +36,10 @@ __all__ = [
     "create_session",
     "existing_sessions",
     "patch_session",
+    "read_shares",
     "remove_data",
     "sessions_with_data",
+    "shares_in",
 ]
 
 # Where a session holds the data of its connections, by connection id.
@@ -86,6 +88,29 @@ def existing_sessions(session_keys: Iterable[str]) -> set[str]:
     return found
 
 
+def read_shares(session_keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the data of connections in those of the sessions that live, by connection id, by session key."""
+    keys = list(session_keys)
+    store = _engine()()
+    contents: dict[str, dict[str, Any]] = {}
+    if isinstance(store, DatabaseStore):
+        for start in range(0, len(keys), 500):
+            rows = _living(store, session_key__in=keys[start : start + 500])
+            for key, data in rows.values_list("session_key", "session_data"):
+                contents[key] = store.decode(data)
+    else:
+        for key in keys:
+            if (content := _load(_engine()(key))) is not None:
+                contents[key] = content
+    return {key: shares_in(content) for key, content in contents.items()}
+
+
+def shares_in(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the data of connections in a session's content, by connection id."""
+    shares = content.get(DATA_KEY)
+    return shares if isinstance(shares, dict) else {}
+
+
 def sessions_with_data() -> Iterator[tuple[str, set[str]]]:
     """Give the keys of the living sessions that hold connection data, and the ids of the connections.
 
@@ -99,8 +124,7 @@ def sessions_with_data() -> Iterator[tuple[str, set[str]]]:
             "others goes with the next socket of the session, or when it expires."
         )
     for row in _living(store).iterator():
-        shares = store.decode(row.session_data).get(DATA_KEY)
-        if isinstance(shares, dict) and shares:
+        if shares := shares_in(store.decode(row.session_data)):
             yield row.session_key, set(shares)
 
 
@@ -109,7 +133,7 @@ def remove_data(session_key: str, connection_ids: Iterable[str]) -> bool:
     gone = frozenset(connection_ids)
 
     def remove(content: dict[str, Any]) -> None:
-        shares = {id: share for id, share in content.get(DATA_KEY, {}).items() if id not in gone}
+        shares = {id: share for id, share in shares_in(content).items() if id not in gone}
         if shares:
             content[DATA_KEY] = shares
         else:

@@ -21,12 +21,12 @@ from django_etp import (
     RejectConnection,
     TooManyEvents,
     etp_event,
+    lifecycle,
     on_connect,
     on_disconnect,
     on_error,
     rooms,
 )
-from django_etp import consumers as consumers_module
 from django_etp.consumers import EtpConsumer
 from django_etp.testing import EtpCommunicator, HandshakeRejected
 from tests.inprocess import Message, Wire, until
@@ -206,7 +206,7 @@ async def test_on_connect_that_hangs_is_refused_after_4_seconds() -> None:
 
 
 async def test_a_plain_on_connect_that_hangs_is_refused_too(monkeypatch: Any) -> None:
-    monkeypatch.setattr(consumers_module, "_CONNECT_LIMIT", 0.05)
+    monkeypatch.setattr(lifecycle, "_CONNECT_LIMIT", 0.05)
     told, door, seen = errors(), threading.Event(), []
 
     @on_connect
@@ -589,7 +589,7 @@ async def test_on_disconnect_hooks_all_run_though_one_fails() -> None:
 
 
 async def test_on_disconnect_that_hangs_is_left_behind(monkeypatch: Any) -> None:
-    monkeypatch.setattr(consumers_module, "_DISCONNECT_LIMIT", 0.05)
+    monkeypatch.setattr(lifecycle, "_DISCONNECT_LIMIT", 0.05)
     told = errors()
 
     @on_disconnect
@@ -602,7 +602,7 @@ async def test_on_disconnect_that_hangs_is_left_behind(monkeypatch: Any) -> None
 
 
 async def test_an_on_disconnect_hook_that_hangs_leaves_the_others_their_time(monkeypatch: Any) -> None:
-    monkeypatch.setattr(consumers_module, "_DISCONNECT_LIMIT", 0.1)
+    monkeypatch.setattr(lifecycle, "_DISCONNECT_LIMIT", 0.1)
     told, ended = errors(), ends()
 
     @on_disconnect
@@ -657,7 +657,7 @@ async def test_on_disconnect_waits_for_on_connect() -> None:
 
 
 async def test_a_client_that_does_not_answer_our_close_is_left_behind(monkeypatch: Any) -> None:
-    monkeypatch.setattr(consumers_module, "_CLOSE_WAIT", 0.05)
+    monkeypatch.setattr(lifecycle, "_CLOSE_WAIT", 0.05)
     ended = ends()
 
     @etp_event("bye")

@@ -298,7 +298,7 @@ OF_A_CONNECTION = {
     ("django_etp.acks", "PendingAcks"),
     ("django_etp.connection", "Connection"),
     ("django_etp.consumers", "EtpConsumer"),
-    ("django_etp.consumers", "_Served"),
+    ("django_etp.lifecycle", "Lifecycle"),
     ("django_etp.dispatch", "Dispatcher"),
     ("django_etp.gate", "Gate"),
 }

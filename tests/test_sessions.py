@@ -26,6 +26,7 @@ from django_etp import (
     on_unknown_event,
     rooms,
     sessions,
+    upkeep,
 )
 from django_etp.consumers import EtpConsumer
 from django_etp.home import home_hub
@@ -513,7 +514,7 @@ async def test_an_old_copy_that_a_request_saved_is_mended_by_the_next_write() ->
 
 
 async def test_an_old_copy_that_a_request_saved_is_mended_without_a_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "_LOOK_AFTER", 0.2)
+    monkeypatch.setattr(upkeep, "_LOOK_AFTER_EVERY", 0.1)
     ids = tell_ids()
     handler("put", True, put)
     key = await amake_session()
@@ -524,8 +525,56 @@ async def test_an_old_copy_that_a_request_saved_is_mended_without_a_write(monkey
             await auntil(lambda: data_of(key, ids[0]), {"name": name})
 
 
+def watch(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any]:
+    """Return a list that will hold the arguments of each call of a function that a module has imported."""
+    calls: list[Any] = []
+    function = getattr(module, name)
+
+    def call(*args: Any) -> Any:
+        calls.append(args)
+        return function(*args)
+
+    monkeypatch.setattr(module, name, call)
+    return calls
+
+
+async def test_an_old_copy_is_mended_however_late_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "_LOOK_AFTER_EVERY", 0.02)
+    reads = watch(monkeypatch, upkeep, "read_shares")
+    ids = tell_ids()
+    handler("put", True, put)
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("put", "Ann")
+        for late in (3, 6):
+            await until(lambda late=late: len(reads) >= late)
+            await apatch(key, lambda session: session.clear())
+            await auntil(lambda: data_of(key, ids[0]), {"name": "Ann"})
+
+
+async def test_what_is_as_it_was_written_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "_LOOK_AFTER_EVERY", 0.02)
+    reads = watch(monkeypatch, upkeep, "read_shares")
+    handler("put", True, put)
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("put", "Ann")
+        writes = watch(monkeypatch, sessions, "patch_session")
+        await until(lambda: len(reads) > 3)
+        assert writes == []
+
+
+async def test_sessions_without_data_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "_LOOK_AFTER_EVERY", 0.01)
+    reads = watch(monkeypatch, upkeep, "read_shares")
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.expect_nothing(timeout=0.1)
+    assert reads == []
+
+
 async def test_the_data_is_looked_after_soon_enough() -> None:
-    assert sessions._LOOK_AFTER <= 25
+    assert upkeep._LOOK_AFTER_EVERY <= 25
 
 
 # A session that is gone

@@ -12,7 +12,14 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_etp.session_checks import check_session_engine
-from django_etp.stores import create_session, existing_sessions, patch_session, remove_data, sessions_with_data
+from django_etp.stores import (
+    create_session,
+    existing_sessions,
+    patch_session,
+    read_shares,
+    remove_data,
+    sessions_with_data,
+)
 from tests.stored import WITH_LOCK, WITHOUT_LOCK, content_of, make_session, patch, store_class, use_engine
 
 pytestmark = pytest.mark.django_db
@@ -179,3 +186,14 @@ def test_the_check_warns_of_engines_without_a_lock(name: str, settings: Any) -> 
 def test_the_check_is_content_with_engines_that_lock(name: str, settings: Any) -> None:
     settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{name}"
     assert check_session_engine(None) == []
+
+
+def test_the_data_in_living_sessions_is_read(engine: str) -> None:
+    with_data, without, odd = make_session(etp={"a": {"n": 1}}), make_session(cart=[1]), make_session(etp=7)
+    gone = make_session(cart=[1])
+    store_class()(gone).flush()
+    assert read_shares([with_data, without, odd, gone, "never-was"]) == {
+        with_data: {"a": {"n": 1}},
+        without: {},
+        odd: {},
+    }

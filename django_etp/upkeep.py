@@ -1,0 +1,51 @@
+"""What is done at intervals for the connections of a hub: their users are checked, and their data in sessions.
+
+Rules kept here:
+
+- A request that began before a write may save its old copy of the session over it, however long it takes: the stored
+  sessions that hold data are read every 25 s, many at a time, and data that is missing or old is written again.
+- What connections left behind that are gone is removed with it.
+"""
+
+import asyncio
+import logging
+
+from .connection import Connection
+from .hub import Hub
+from .logouts import check_users_forever
+from .stores import read_shares
+from .threads import run_hook
+
+__all__ = ["keep_up"]
+
+logger = logging.getLogger(__name__)
+
+_LOOK_AFTER_EVERY = 25.0
+
+
+async def keep_up(hub: Hub) -> None:
+    """Look after a hub's connections until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(check_users_forever(hub))
+        group.create_task(_look_after_data_forever(hub))
+
+
+async def _look_after_data_forever(hub: Hub) -> None:
+    while True:
+        await asyncio.sleep(_LOOK_AFTER_EVERY)
+        try:
+            await _look_after_data(hub)
+        except Exception:
+            logger.exception("The data of the open connections could not be looked after; it is tried again.")
+
+
+async def _look_after_data(hub: Hub) -> None:
+    watched = [
+        member for member in hub.all_members() if isinstance(member, Connection) and member.watched_session is not None
+    ]
+    if not watched:
+        return
+    shares = await run_hook(read_shares, {connection.watched_session for connection in watched})
+    for connection in watched:
+        if (key := connection.watched_session) is not None:  # else it has ended, or changed, meanwhile
+            await connection.look_after(shares.get(key))
