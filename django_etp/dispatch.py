@@ -83,23 +83,24 @@ class Dispatcher:
         while self._queue and self._running < self._max_running:
             self._start(self._queue.popleft())
 
-    def submit(self, item: Event | ProtocolError) -> None:
-        """Handle an event, or report a malformed frame, now or once others are done.
+    def submit(self, item: Event | ProtocolError) -> bool:
+        """Handle an event, or report a malformed frame, now or once others are done; return whether it waits for them.
 
         Raises:
             TooManyEvents: more wait than may wait.
         """
         if self._running < self._max_running:
             self._start(item, eager=True)
-        elif len(self._queue or ()) < self._max_queued:
+            return False
+        if len(self._queue or ()) < self._max_queued:
             if self._queue is None:
                 self._queue = deque()
             self._queue.append(item)
-        else:
-            raise TooManyEvents(
-                f"More than {self._max_queued} events of one connection wait to be handled; it is closed with 1008. "
-                "Raise ETP['MAX_QUEUED_EVENTS'] if clients may send that many at once."
-            )
+            return True
+        raise TooManyEvents(
+            f"More than {self._max_queued} events of one connection wait to be handled; it is closed with 1008. "
+            "Raise ETP['MAX_QUEUED_EVENTS'] if clients may send that many at once."
+        )
 
     def stop(self) -> None:
         """Let no more events begin."""

@@ -134,8 +134,10 @@ class Lifecycle:
                 if len(data) * 4 > max_size:
                     self._check_size(data)
                 event = decode(data)
-                if not event.name.startswith(RESERVED_PREFIX) or not self._take_reserved(event):
-                    submit(event)
+                is_event = not event.name.startswith(RESERVED_PREFIX) or not self._take_reserved(event)
+                if is_event and submit(event):
+                    # What is here already is received without a turn of the loop, in which those before it would end.
+                    await asyncio.sleep(0)
             except InvalidFrame as error:
                 self._submit_error(error)
             except MessageTooLarge as error:

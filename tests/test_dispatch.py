@@ -380,6 +380,22 @@ async def test_bytes_that_are_no_utf8_are_a_malformed_frame(message: bytes) -> N
     assert [type(error) for error in told] == [InvalidFrame]
 
 
+async def test_a_burst_that_is_there_at_once_is_handled_and_no_flood(settings: Any) -> None:
+    """A server that has read many messages hands them over without a turn of the loop in between."""
+    settings.ETP = {"MAX_CONCURRENT_EVENTS": 10, "MAX_QUEUED_EVENTS": 100}
+
+    @etp_event("double")
+    async def double(connection: Connection, event: Event) -> str:
+        await asyncio.sleep(0)
+        return event.data * 2
+
+    async with Wire() as wire:
+        for number in range(1, 2001):
+            wire.put(f"double||{number}||ab")
+        answers = {await wire.text() for _ in range(2000)}
+    assert answers == {f"__ack_double||{number}||abab" for number in range(1, 2001)}
+
+
 async def test_a_handler_that_hangs_holds_up_nothing(settings: Any) -> None:
     settings.ETP = {"DISCONNECT_GRACE": 0}
 

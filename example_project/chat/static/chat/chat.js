@@ -255,4 +255,6 @@ function showBanner(message, label, action) {
 
 for (const avatar of document.querySelectorAll("[data-avatar]")) showAvatar(avatar, avatar.dataset.avatar);
 client.connect();
-setTimeout(() => client.state === "connecting" && showBanner("Connecting…", "Try now", () => client.connect()), 2_000);
+setTimeout(() => {
+  if (client.state === "connecting" && !wasLost) showBanner("Connecting…", "Try now", () => client.connect());
+}, 2_000);
