@@ -104,18 +104,16 @@ def _calls(layer: str, threads: Sequence[int], rounds: int) -> Iterator[Match]:
         for other in (group_send, publish):
             yield Match(emit.work.title, layer, emit, other, rounds)
     for many in more:
-        yield Match(f"{many.work.title}, against 1", layer, many, few, rounds)
+        yield Match(f"{many.work.title}, against 1", layer, many, replace(few, twin=2), rounds)
 
 
 def _received(layer: str, rounds: int) -> Iterator[Match]:
     """Compare what a process can take from the layer, sent one by one, with what comes in batches."""
     sides = (
-        Side(
-            name,
-            Calls(threads, is_received=True, unit="per s of the receiver's core"),
-            ETP_ALONE,
-            layer=layer,
-            caller="emit",
+        replace(
+            _call(name, threads, ETP_ALONE, layer, "emit"),
+            work=Calls(threads, is_received=True, unit="per s of the receiver's core"),
+            twin=threads,
         )
         for name, threads in (("from 8 threads, so in batches", 8), ("from 1 thread, one by one", 1))
     )
