@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from .bursts import number_of
-from .measuring import Figure, Round
+from .measuring import Figure, Round, Stopwatch
 from .peers import connect, disconnect
 from .processes import server_core, start
 from .sites import Site
@@ -41,11 +41,13 @@ class Calls:
     Attributes:
         threads: how many.
         calls: how many in the first round; later ones have as many as take about ``seconds``.
+        is_received: tell how many the other process could take, by what it computed, rather than how many were sent.
     """
 
     threads: int = 1
     calls: int = 50
     seconds: float = 0.5
+    is_received: bool = False
     unit: str = "calls per s"
 
     @property
@@ -55,45 +57,64 @@ class Calls:
     @asynccontextmanager
     async def load(self, site: CallSite) -> AsyncIterator[Round]:
         """See Work.load()."""
-        member = None
-        if site.receiver is not None:
-            (member,) = await connect(site.receiver.servers[0].port, site.receiver.contender.dialect, 1)
-            await member.ask("join", "room")
-        received = 0
-        calls = self.calls
+        async with _listening(site.receiver) as listener:
+            with _caller(site) as call:
+                calls = self.calls
 
-        def count(payload: bytes) -> None:
-            nonlocal received
-            received += number_of(payload) >= 0
+                async def burst() -> Figure:
+                    nonlocal calls
+                    calls = max(calls - calls % self.threads, self.threads)
+                    watch = Stopwatch(site.receiver.processes if site.receiver else ())
+                    listener.received = 0
+                    with watch.running():
+                        seconds = await asyncio.to_thread(call, calls, self.threads)
+                        lost = await listener.missing(calls)
+                    figure = calls / (watch.seconds * watch.servers if self.is_received else seconds)
+                    calls = int(calls / seconds * self.seconds)
+                    return Figure(figure, lost)
 
-        async def until_received() -> None:
-            quiet_since, before = time.monotonic(), received
-            while received < calls and time.monotonic() - quiet_since < _QUIET:
-                await asyncio.sleep(0.01)
-                if received != before:
-                    quiet_since, before = time.monotonic(), received
-
-        with _caller(site) as call:
-
-            async def burst() -> Figure:
-                nonlocal received, calls
-                received, calls = 0, max(calls - calls % self.threads, self.threads)
-                if member is not None:
-                    member.on_message = count
-                seconds = await asyncio.to_thread(call, calls, self.threads)
-                lost = 0
-                if member is not None:
-                    await until_received()
-                    lost = calls - received
-                rate = calls / seconds
-                calls = int(rate * self.seconds)
-                return Figure(rate, lost)
-
-            try:
                 yield burst
-            finally:
-                if member is not None:
-                    await disconnect([member])
+
+
+class _Listener:
+    """Counts what the one member gets."""
+
+    received = 0
+
+    def take(self, payload: bytes) -> None:
+        self.received += number_of(payload) >= 0
+
+    async def missing(self, wanted: int) -> int:
+        """Wait until so many have come, or nothing has for a while; return how many have not."""
+        before, quiet_since = self.received, time.monotonic()
+        while self.received < wanted and time.monotonic() - quiet_since < _QUIET:
+            await asyncio.sleep(0.01)
+            if self.received != before:
+                before, quiet_since = self.received, time.monotonic()
+        return wanted - self.received
+
+
+class _Nobody(_Listener):
+    """Stands for a listener where nobody listens."""
+
+    async def missing(self, wanted: int) -> int:
+        """Miss nothing."""
+        return 0
+
+
+@asynccontextmanager
+async def _listening(site: Site | None) -> AsyncIterator[_Listener]:
+    if site is None:
+        yield _Nobody()
+        return
+    peers = await connect(site.servers[0].port, site.contender.dialect, 1)
+    await peers[0].ask("join", "room")
+    listener = _Listener()
+    peers[0].on_message = listener.take
+    try:
+        yield listener
+    finally:
+        await disconnect(peers)
 
 
 @contextmanager

@@ -62,14 +62,14 @@ class _Crowd:
     def __init__(self, peers: list[Peer]) -> None:
         self._peers = peers
         self._counters: list[_Counter] = []
-        self._missing = 0
+        self.missing = 0
         self._is_answered = False
         self._all_here: asyncio.Future[None]
 
     async def receive(self, burst: Burst, watch: Stopwatch) -> Figure:
         """Let the first member ask for a burst; return how fast it came."""
         self._all_here = asyncio.get_running_loop().create_future()
-        self._missing = burst.messages * len(self._peers)
+        self.missing = burst.messages * len(self._peers)
         self._is_answered = False
         self._counters = [_Counter(peer, self) for peer in self._peers]
         with watch.running():
@@ -79,28 +79,24 @@ class _Crowd:
         disordered = sum(counter.disordered for counter in self._counters)
         busy = max(watch.seconds - quiet, 1e-9)
         share = watch.seconds / busy
-        return Figure(received / busy, max(self._missing, 0) + disordered, watch.client * share, watch.servers * share)
-
-    def count(self) -> None:
-        self._missing -= 1
-        self._end_where_all_is_here()
+        return Figure(received / busy, max(self.missing, 0) + disordered, watch.client * share, watch.servers * share)
 
     def answered(self) -> None:
         self._is_answered = True
-        self._end_where_all_is_here()
+        self.end_where_all_is_here()
 
-    def _end_where_all_is_here(self) -> None:
-        if self._missing <= 0 and self._is_answered and not self._all_here.done():
+    def end_where_all_is_here(self) -> None:
+        if self.missing <= 0 and self._is_answered and not self._all_here.done():
             self._all_here.set_result(None)
 
     async def _wait(self) -> float:
         """Wait until all is here, or nothing has come for a while; return how long that was, in seconds."""
-        missing, changed_at = self._missing, time.perf_counter()
+        missing, changed_at = self.missing, time.perf_counter()
         while not self._all_here.done():
             await asyncio.wait([self._all_here], timeout=0.05)
             now = time.perf_counter()
-            if self._missing != missing:
-                missing, changed_at = self._missing, now
+            if self.missing != missing:
+                missing, changed_at = self.missing, now
             elif now - changed_at > _QUIET and self._is_answered:
                 return now - changed_at
         return 0.0
@@ -128,4 +124,7 @@ class _Counter:
             self.disordered += 1
         else:
             self._next = number + 1
-        self._crowd.count()
+        crowd = self._crowd
+        crowd.missing -= 1
+        if crowd.missing <= 0:
+            crowd.end_where_all_is_here()

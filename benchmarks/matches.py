@@ -40,7 +40,14 @@ class Side:
         """Return where it works."""
         if self.caller == "publish":
             return CallSite(self.caller, stage.environment(self.layer), None)
-        site = stage.site(self.contender, self.server, layer=self.layer, processes=self.processes, twin=self.twin)
+        site = stage.site(
+            self.contender,
+            self.server,
+            layer=self.layer,
+            processes=self.processes,
+            twin=self.twin,
+            is_beside_client=bool(self.caller),
+        )
         return CallSite(self.caller, stage.environment(self.layer), site) if self.caller else site
 
 

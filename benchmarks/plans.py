@@ -62,6 +62,7 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
     for layer in (_PUBSUB, _REDIS):
         yield from _two_processes(layer, Room(1000, 1000), Room(1000, 150))
         yield from _calls(layer, (1, 8), rounds=9)
+        yield from _received(layer, rounds=5)
         yield from _growth_of_processes(layer)
     yield from _members_question(rounds=9)
     one, *more = (Side(f"{count} processes hear it", Copies(count), BARE) for count in (1, 10, 50))
@@ -103,7 +104,20 @@ def _calls(layer: str, threads: Sequence[int], rounds: int) -> Iterator[Match]:
         for other in (group_send, publish):
             yield Match(emit.work.title, layer, emit, other, rounds)
     for many in more:
-        yield Match(f"{many.work.title}, against 1", layer, many, few, rounds)
+        yield Match(f"{many.work.title}, against 1", layer, many, replace(few, twin=2), rounds)
+
+
+def _received(layer: str, rounds: int) -> Iterator[Match]:
+    """Compare what a process can take from the layer, sent one by one, with what comes in batches."""
+    sides = (
+        replace(
+            _call(name, threads, ETP_ALONE, layer, "emit"),
+            work=Calls(threads, is_received=True, unit="per s of the receiver's core"),
+            twin=threads,
+        )
+        for name, threads in (("from 8 threads, so in batches", 8), ("from 1 thread, one by one", 1))
+    )
+    yield Match("events that a process takes from the layer", f"uvicorn, {layer}", *sides, rounds)
 
 
 def _call(name: str, threads: int, contender: Contender, layer: str, caller: str) -> Side:

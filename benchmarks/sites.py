@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .contenders import Contender
-from .processes import Process, Server, server_core, start_broker, start_server
+from .processes import CLIENT_CORE, Process, Server, server_core, start_broker, start_server
 
 __all__ = ["LAYERS", "Site", "Stage"]
 
@@ -46,17 +46,27 @@ class Stage:
         self.clear()
 
     def site(
-        self, contender: Contender, kind: str, *, layer: str = "in memory", processes: int = 1, twin: int = 0
+        self,
+        contender: Contender,
+        kind: str,
+        *,
+        layer: str = "in memory",
+        processes: int = 1,
+        twin: int = 0,
+        is_beside_client: bool = False,
     ) -> Site:
-        """Return a contender's servers; another ``twin`` is another site."""
-        key = contender, kind, layer, processes, twin
+        """Return a contender's servers; another ``twin`` is another site.
+
+        ``is_beside_client``: they leave the servers' cores to others.
+        """
+        key = contender, kind, layer, processes, twin, is_beside_client
         if key not in self._sites:
             env = self.environment(layer)
             self._sites[key] = Site(
                 contender,
                 [
-                    self._stack.enter_context(start_server(kind, contender.application, server_core(number), env))
-                    for number in range(processes)
+                    self._stack.enter_context(start_server(kind, contender.application, core, env))
+                    for core in (CLIENT_CORE if is_beside_client else server_core(each) for each in range(processes))
                 ],
             )
         return self._sites[key]
