@@ -36,28 +36,28 @@ async def answer(hub: Hub, action: str, arguments: list[Any]) -> Any:
 
 
 async def _count(hub: Hub, namespace: str, room: str) -> int:
-    return len(hub.members(namespace, room))
+    return len(hub.membership.members(namespace, room))
 
 
 async def _names(hub: Hub, namespace: str) -> list[str]:
-    return hub.names(namespace)
+    return hub.membership.names(namespace)
 
 
 async def _ids(hub: Hub, namespace: str) -> list[str]:
-    return [member.id for member in hub.all_members()]
+    return [member.id for member in hub.membership.all()]
 
 
 async def _infos(hub: Hub, namespace: str, room: str | None) -> list[Any]:
-    return [member.tell() for member in hub.members(namespace, room)]
+    return [member.tell() for member in hub.membership.members(namespace, room)]
 
 
 async def _get(hub: Hub, namespace: str, connection_id: str) -> list[Any] | None:
-    member = hub.member(namespace, connection_id)
+    member = hub.membership.get(namespace, connection_id)
     return member.tell() if member is not None and member.is_accepted else None
 
 
 async def _join(hub: Hub, namespace: str, connection_id: str, rooms: list[str]) -> bool | None:
-    member = hub.member(namespace, connection_id)
+    member = hub.membership.get(namespace, connection_id)
     if member is None:
         return None
     await hub.join(member, rooms)
@@ -65,7 +65,7 @@ async def _join(hub: Hub, namespace: str, connection_id: str, rooms: list[str]) 
 
 
 async def _leave(hub: Hub, namespace: str, connection_id: str, rooms: list[str]) -> bool | None:
-    member = hub.member(namespace, connection_id)
+    member = hub.membership.get(namespace, connection_id)
     if member is None:
         return None
     await hub.leave(member, rooms)
@@ -77,7 +77,7 @@ async def _clear(hub: Hub, namespace: str, rooms: list[str]) -> None:
 
 
 async def _disconnect(hub: Hub, namespace: str, connection_id: str, code: int, reason: str) -> bool | None:
-    member = hub.member(namespace, connection_id)
+    member = hub.membership.get(namespace, connection_id)
     if member is None:
         return None
     await member.aclose(code, reason)
@@ -85,21 +85,21 @@ async def _disconnect(hub: Hub, namespace: str, connection_id: str, code: int, r
 
 
 async def _shutdown(hub: Hub, namespace: str, code: int, reason: str) -> None:
-    for member in hub.members(namespace):
+    for member in hub.membership.members(namespace):
         await member.aclose(code, reason)
 
 
 async def _ask_rooms(
     hub: Hub, namespace: str, rooms: list[str], event: str, data: str, timeout: float
 ) -> list[list[Any]]:
-    members = {member.id: member for room in rooms for member in hub.members(namespace, room)}
+    members = {member.id: member for room in rooms for member in hub.membership.members(namespace, room)}
     return await asyncio.gather(*(_ask(member, event, data, timeout) for member in members.values()))
 
 
 async def _ask_one(
     hub: Hub, namespace: str, connection_id: str, event: str, data: str, timeout: float
 ) -> list[Any] | None:
-    member = hub.member(namespace, connection_id)
+    member = hub.membership.get(namespace, connection_id)
     return None if member is None else await _ask(member, event, data, timeout)
 
 
@@ -119,12 +119,12 @@ async def _ask(member: Member, event: str, data: str, timeout: float) -> list[An
 
 
 async def _read_data(hub: Hub, namespace: str, connection_id: str) -> str | None:
-    member = hub.member(namespace, connection_id)
+    member = hub.membership.get(namespace, connection_id)
     return None if member is None else member.read_data()
 
 
 async def _change_data(hub: Hub, namespace: str, connection_id: str, values: str, remove: list[str]) -> str | None:
-    member = hub.member(namespace, connection_id)
+    member = hub.membership.get(namespace, connection_id)
     return None if member is None else await member.change_data(values, remove)
 
 

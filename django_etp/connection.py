@@ -136,7 +136,7 @@ class Connection:
     @property
     def rooms(self) -> frozenset[str]:
         """The names of the rooms it is in; after its end, of those it was in."""
-        return self._hub.rooms_of(self.id) if self._rooms is None else self._rooms
+        return self._hub.membership.rooms_of(self.id) if self._rooms is None else self._rooms
 
     @property
     def is_accepted(self) -> bool:
@@ -363,7 +363,7 @@ class Connection:
         if self._disconnect is not None:
             return
         self._disconnect = disconnect
-        self._rooms = self._hub.rooms_of(self.id)
+        self._rooms = self._hub.membership.rooms_of(self.id)
         self._acks.close()
         self._gate.close(disconnect.code, disconnect.reason, drop=drop)
         self._on_close()
@@ -372,7 +372,7 @@ class Connection:
         """Take note that the client is gone."""
         if self._disconnect is None:
             self._disconnect = disconnect
-            self._rooms = self._hub.rooms_of(self.id)
+            self._rooms = self._hub.membership.rooms_of(self.id)
             self._acks.close()
             self._gate.abandon()
             self._on_close()

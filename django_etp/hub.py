@@ -13,7 +13,7 @@ import contextvars
 import logging
 import re
 import secrets
-from collections import ChainMap, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar, cast
@@ -21,9 +21,10 @@ from typing import Any, TypeVar, cast
 from .envelope import Foreign, Frame, Malformed
 from .exceptions import ConnectionClosed, EtpError, IncompleteAnswer, MessagesLost
 from .gaps import Loss
-from .groups import RESERVED_PREFIX, check_can_join, group_name, user_room
+from .groups import check_can_join, group_name
 from .links import Link, LocalLink, open_link
 from .members import Member
+from .membership import Membership
 from .payload import to_frame
 from .publisher import taken
 
@@ -44,7 +45,6 @@ _HUB_ID = re.compile(r"[0-9a-f]{16}")
 _NEW_FOR = 6.0
 
 _T = TypeVar("_T")
-_Room = tuple[str, str | None]
 
 
 class Hub:
@@ -75,15 +75,9 @@ class Hub:
         # Those who have changed, and whose connections are to be looked at.
         self.users_to_check: set[str] = set()
         self._answer = answer
-        self._members: dict[str, Member] = {}
-        # The room None of a namespace holds all its connections.
-        self._rooms: dict[_Room, dict[str, Member]] = {}
-        self._rooms_of: dict[str, dict[str, None]] = {}
-        self._fixed_rooms_of: dict[str, tuple[str | None, ...]] = {}
-        self._room_of_group: dict[str, _Room] = {}
+        self.membership = Membership()
         self._emissions: OrderedDict[str, None] = OrderedDict()
         self._sends_since_turn = 0
-        self._namespaces: set[str] = set()
         self._companion: asyncio.Task[None] | None = None
         self._served: dict[asyncio.Task[Any] | None, None] = {}
         self._is_ending = False
@@ -166,19 +160,15 @@ class Hub:
 
     def add(self, member: Member, user_id: object = None) -> None:
         """Take in a connection that came; enter() does the rest."""
-        self._members[member.id] = member
-        self._namespaces.add(member.namespace)
-        self._fixed_rooms_of[member.id] = (None,) if user_id is None else (None, user_room(user_id))
+        self.membership.add(member, user_id)
 
     async def enter(self, member: Member) -> None:
         """Let a connection into the rooms that it cannot leave; may wait for the channel layer."""
-        await self._enter(member, self._fixed_rooms_of[member.id])
+        await self._hear(self.membership.enter(member))
 
     async def remove(self, member: Member) -> None:
         """Forget a connection that went; it leaves all its rooms."""
-        self._members.pop(member.id, None)
-        rooms = [*self._rooms_of.pop(member.id, ()), *self._fixed_rooms_of.pop(member.id, ())]
-        await self._exit(member, rooms)
+        await self._hear_no_more(self.membership.remove(member))
 
     async def join(self, member: Member, rooms: Iterable[str]) -> None:
         """Let a connection join rooms; it may be in them already.
@@ -190,49 +180,28 @@ class Hub:
         rooms = tuple(rooms)
         for room in rooms:
             check_can_join(room)
-        if member.id not in self._members:
+        if member.id not in self.membership:
             raise ConnectionClosed(f"Connection {member.id} is closed and cannot join a room.")
-        self._rooms_of.setdefault(member.id, {}).update(dict.fromkeys(rooms))
-        await self._enter(member, rooms)
+        await self._hear(self.membership.join(member, rooms))
 
     async def leave(self, member: Member, rooms: Iterable[str]) -> None:
         """Let a connection leave rooms; it need not be in them."""
-        joined = self._rooms_of.get(member.id, {})
-        await self._exit(member, [room for room in rooms if joined.pop(room, _ABSENT) is not _ABSENT])
+        await self._hear_no_more(self.membership.leave(member, rooms))
 
     async def clear(self, namespace: str, rooms: Iterable[str]) -> None:
         """Let all local members leave rooms."""
         for room in rooms:
-            for member in tuple(self._rooms.get((namespace, room), {}).values()):
+            for member in self.membership.present(namespace, [room]):
                 await self.leave(member, [room])
 
-    def rooms_of(self, connection_id: str) -> frozenset[str]:
-        """Return the names of the rooms a local connection is in."""
-        return frozenset(self._rooms_of.get(connection_id, ()))
-
-    async def _enter(self, member: Member, rooms: Iterable[str | None]) -> None:
-        # All rooms here first, then the layer: what is awaited must not leave a member half joined.
-        groups = []
-        for room in rooms:
-            key = member.namespace, room
-            group = group_name(*key)
-            self._rooms.setdefault(key, {})[member.id] = member
-            self._room_of_group[group] = key
-            groups.append(group)
+    async def _hear(self, groups: list[str]) -> None:
         if len(groups) == 1:
             await self._link.join(groups[0])
         else:
             await asyncio.gather(*(self._link.join(group) for group in groups))
 
-    async def _exit(self, member: Member, rooms: Iterable[str | None]) -> None:
-        for room in rooms:
-            key = member.namespace, room
-            members = self._rooms.get(key)
-            if members is None or members.pop(member.id, None) is None or members:
-                continue
-            del self._rooms[key]
-            group = group_name(*key)
-            self._room_of_group.pop(group, None)
+    async def _hear_no_more(self, groups: list[str]) -> None:
+        for group in groups:
             await self._link.leave(group)
 
     def living(self) -> Callable[[str], bool]:
@@ -240,44 +209,13 @@ class Hub:
 
         It may be called in any thread. While this hub is new it does not know the others, and takes all for living.
         """
-        peers, members, is_new = self._link.peers, self._members, self.loop.time() < self._knows_others_at
+        peers, members, is_new = self._link.peers, self.membership, self.loop.time() < self._knows_others_at
 
         def may_live(connection_id: str) -> bool:
             hub = hub_of(connection_id)
             return connection_id in members if hub == self.id else is_new or hub in peers
 
         return may_live
-
-    # Looking
-
-    def member(self, namespace: str, connection_id: str) -> Member | None:
-        """Return a local connection, accepted or not."""
-        member = self._members.get(connection_id)
-        return member if member is not None and member.namespace == namespace else None
-
-    def all_members(self) -> list[Member]:
-        """Return the local connections of all namespaces, accepted or not."""
-        return list(self._members.values())
-
-    def user_members(self, user_id: object) -> list[Member]:
-        """Return the local connections of a user, of all namespaces, accepted or not."""
-        room = user_room(user_id)
-        return [member for name in self._namespaces for member in self._rooms.get((name, room), {}).values()]
-
-    def members(self, namespace: str, room: str | None = None) -> list[Member]:
-        """Return the accepted local members of a room, or of the whole namespace."""
-        return [member for member in self._rooms.get((namespace, room), {}).values() if member.is_accepted]
-
-    def names(self, namespace: str) -> list[str]:
-        """Return the names of the rooms that have an accepted local member, sorted."""
-        return sorted(
-            name
-            for (of_namespace, name), members in self._rooms.items()
-            if of_namespace == namespace
-            and name is not None
-            and not name.startswith(RESERVED_PREFIX)
-            and any(member.is_accepted for member in members.values())
-        )
 
     # Sending
 
@@ -304,7 +242,7 @@ class Hub:
     def send_to(self, namespace: str, connection_id: str, text: str) -> list[asyncio.Future[None]]:
         """Send a frame to one connection, in whichever process it is. See send()."""
         if self.is_home_of(connection_id):
-            if member := self.member(namespace, connection_id):
+            if member := self.membership.get(namespace, connection_id):
                 member.deliver(text)
         elif _HUB_ID.fullmatch(hub := hub_of(connection_id)):
             return self._link.publish_to_hub(hub, Frame(text, connection_id=connection_id))
@@ -331,9 +269,7 @@ class Hub:
             await asyncio.sleep(0)
 
     def _deliver(self, namespace: str, rooms: Iterable[str | None], text: str, exclude: Iterable[str]) -> None:
-        groups = [members for room in rooms if (members := self._rooms.get((namespace, room)))]
-        everyone = groups[0] if len(groups) == 1 else dict(ChainMap(*groups))
-        for member in tuple(everyone.values()):
+        for member in self.membership.present(namespace, rooms):
             if member.id not in exclude:
                 member.deliver(text)
 
@@ -376,9 +312,9 @@ class Hub:
     def deliver_frame(self, group: str, frame: Frame) -> None:
         """Give a frame from another process to local members."""
         if frame.connection_id:
-            if member := self._members.get(frame.connection_id):
+            if member := self.membership.find(frame.connection_id):
                 member.deliver(frame.text)
-        elif (key := self._room_of_group.get(group)) and (not frame.rooms or self._is_first(frame.emission)):
+        elif (key := self.membership.room_of(group)) and (not frame.rooms or self._is_first(frame.emission)):
             namespace, room = key
             self._deliver(namespace, frame.rooms or [room], frame.text, frame.exclude)
 
@@ -396,7 +332,7 @@ class Hub:
 
     def report_loss(self, loss: Loss) -> None:
         """Tell the log, and ``on_error``, of messages that the layer lost."""
-        namespace, room = self._room_of_group.get(loss.group, ("default", None))
+        namespace, room = self.membership.room_of(loss.group) or ("default", None)
         error = MessagesLost(
             f"The channel layer lost {loss.messages} messages with {loss.frames} events on the way to this process, "
             f"of {'the whole namespace' if room is None else f'room {room!r:.80}'}. Likely causes: its capacity "
@@ -423,6 +359,3 @@ def hub_of(connection_id: str) -> str:
 def _forget_outcome(task: asyncio.Task[Any]) -> None:
     if not task.cancelled():
         task.exception()  # nobody is left to hear it
-
-
-_ABSENT = object()

@@ -61,7 +61,7 @@ async def _close_session(hub: Hub, namespace: str, user_id: str, hashed_key: str
     now = hub.loop.time()
     hub.revoked = {key: until for key, until in hub.revoked.items() if until > now}
     hub.revoked[hashed_key] = now + _REVOKED_FOR
-    for connection in _connections(hub.user_members(user_id)):
+    for connection in _connections(hub.membership.of_user(user_id)):
         key = connection.session_key
         if key is not None and session_hash(key) == hashed_key:
             connection.end(_LOGGED_OUT)
@@ -73,7 +73,7 @@ async def _check_user(hub: Hub, namespace: str, user_id: str) -> None:
     Not at once: a view that changes a password gives its own session the new hash, and a new key, after the user was
     saved; a socket that came back before that would be nobody's.
     """
-    if user_id not in hub.users_to_check and hub.user_members(user_id):
+    if user_id not in hub.users_to_check and hub.membership.of_user(user_id):
         hub.users_to_check.add(user_id)
         hub.loop.call_later(_CHECK_AFTER, lambda: hub.run(_check_soon(hub, user_id)), context=hub.context)
 
@@ -81,7 +81,7 @@ async def _check_user(hub: Hub, namespace: str, user_id: str) -> None:
 async def _check_soon(hub: Hub, user_id: str) -> None:
     hub.users_to_check.discard(user_id)
     try:
-        await check_connections(hub.user_members(user_id))
+        await check_connections(hub.membership.of_user(user_id))
     except Exception:
         logger.exception("A changed user's connections could not be checked; the next check of all will find them.")
 
@@ -100,7 +100,7 @@ async def check_users_forever(hub: Hub) -> None:
     while True:
         await asyncio.sleep(get_settings().session_check_interval)
         try:
-            await check_connections(hub.all_members())
+            await check_connections(hub.membership.all())
         except Exception:
             logger.exception("The users of the open connections could not be checked; it is tried again.")
 

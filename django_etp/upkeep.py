@@ -41,7 +41,9 @@ async def _look_after_data_forever(hub: Hub) -> None:
 
 async def _look_after_data(hub: Hub) -> None:
     watched = [
-        member for member in hub.all_members() if isinstance(member, Connection) and member.watched_session is not None
+        member
+        for member in hub.membership.all()
+        if isinstance(member, Connection) and member.watched_session is not None
     ]
     if not watched:
         return

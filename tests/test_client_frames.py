@@ -479,37 +479,37 @@ async def test_it_gives_up_where_the_delays_end(peer: Peer) -> None:
         assert not client.is_connected
 
 
-async def test_connections_that_die_young_come_back_with_growing_delays(peer: Peer) -> None:
-    delays: list[int] = []
+class Delays:
+    """Delays of no time before the client comes back; keeps the place of each one that was taken."""
 
-    def count() -> Iterator[float]:
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+
+    def __call__(self) -> Iterator[float]:
         for number in itertools.count(1):
-            delays.append(number)
+            self.taken.append(number)
             yield 0.0
 
-    async with peer.connected(reconnect_delays=count) as (_, connection):
+
+async def test_connections_that_die_young_come_back_with_growing_delays(peer: Peer) -> None:
+    delays = Delays()
+    async with peer.connected(reconnect_delays=delays) as (_, connection):
         for _ in range(3):
             await connection.close(1011)
             connection = await peer.accept()
-        assert delays == [1, 2, 3]
+        assert delays.taken == [1, 2, 3]
 
 
 async def test_a_connection_that_lived_starts_the_delays_from_the_beginning(
     peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_module, "_STABLE_AFTER", 0.0)
-    delays: list[int] = []
-
-    def count() -> Iterator[float]:
-        for number in itertools.count(1):
-            delays.append(number)
-            yield 0.0
-
-    async with peer.connected(reconnect_delays=count) as (_, connection):
+    delays = Delays()
+    async with peer.connected(reconnect_delays=delays) as (_, connection):
         for _ in range(3):
             await connection.close(1011)
             connection = await peer.accept()
-        assert delays == [1, 1, 1]
+        assert delays.taken == [1, 1, 1]
 
 
 async def test_questions_fail_at_once_when_the_connection_ends_and_are_not_asked_again(peer: Peer) -> None:

@@ -95,6 +95,16 @@ async def test_complaints_without_end_do_not_fill_the_log(
     assert len(caplog.messages) == len(set(caplog.messages)) == 100
 
 
+def slowly(given: list[Message], seconds: float) -> Callable[[Message], None]:
+    """Return a function that takes so long to take a message."""
+
+    def take(message: Message) -> None:
+        time.sleep(seconds)
+        given.append(message)
+
+    return take
+
+
 async def test_messages_are_given_in_the_order_in_which_they_came() -> None:
     given: list[Any] = []
     async with giving(given.append) as backlog:
@@ -109,12 +119,7 @@ async def test_messages_are_given_in_the_order_in_which_they_came() -> None:
 async def test_reading_goes_on_while_giving_is_slow() -> None:
     """Else what a layer has no more room or time for is lost while a process is busy."""
     given: list[Message] = []
-
-    def take(message: Message) -> None:
-        time.sleep(0.01)
-        given.append(message)
-
-    async with giving(take) as backlog:
+    async with giving(slowly(given, 0.01)) as backlog:
         for number in range(1, 201):
             for _ in range(5):  # as many turns as a receive takes that has round trips to make
                 await asyncio.sleep(0)
@@ -135,12 +140,7 @@ async def test_giving_goes_on_while_messages_come_without_end() -> None:
 
 async def test_while_much_is_given_others_have_their_turns() -> None:
     given: list[Message] = []
-
-    def take(message: Message) -> None:
-        time.sleep(0.001)
-        given.append(message)
-
-    async with giving(take) as backlog:
+    async with giving(slowly(given, 0.001)) as backlog:
         for number in range(1, 101):
             backlog.put(message(number))
         turns = 0

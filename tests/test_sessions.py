@@ -110,7 +110,7 @@ def all_members() -> list[Any]:
     """Return the connections of this process."""
     hub = home_hub()
     assert hub is not None
-    return list(hub.all_members())
+    return list(hub.membership.all())
 
 
 class Writes:
