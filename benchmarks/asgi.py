@@ -1,4 +1,4 @@
-"""The measured Django applications: ours and Channels' own, alone and inside the middleware that users have around."""
+"""The measured applications of Django processes, alone and inside the middleware that users have around."""
 
 import os
 
@@ -9,9 +9,10 @@ django.setup()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402  # needs the apps
 
-from benchmarks import consumers  # noqa: E402
+from benchmarks import bare, consumers  # noqa: E402
 from django_etp.consumers import EtpConsumer  # noqa: E402
 
+bare_in_stack = AuthMiddlewareStack(bare.application)
 etp_alone = EtpConsumer.as_asgi()
 etp = AuthMiddlewareStack(etp_alone)
 channels_text = AuthMiddlewareStack(consumers.TextConsumer.as_asgi())

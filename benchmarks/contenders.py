@@ -5,7 +5,17 @@ from importlib.util import find_spec
 
 from .dialects import ENGINE_IO, ETP, JSON, Dialect
 
-__all__ = ["BARE", "CHANNELS", "CHANNELS_JSON", "ETP_ALONE", "ETP_FROZEN", "ETP_IN_STACK", "SOCKET_IO", "Contender"]
+__all__ = [
+    "BARE",
+    "BARE_IN_STACK",
+    "CHANNELS",
+    "CHANNELS_JSON",
+    "ETP_ALONE",
+    "ETP_FROZEN",
+    "ETP_IN_STACK",
+    "SOCKET_IO",
+    "Contender",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,7 @@ class Contender:
 
 
 BARE = Contender("bare ASGI", "benchmarks.bare:application")
+BARE_IN_STACK = Contender("bare ASGI within AuthMiddlewareStack", "benchmarks.asgi:bare_in_stack")
 ETP_IN_STACK = Contender("django_etp", "benchmarks.asgi:etp")
 ETP_ALONE = Contender("django_etp without AuthMiddlewareStack", "benchmarks.asgi:etp_alone")
 ETP_FROZEN = Contender("django_etp without AuthMiddlewareStack, after gc.freeze()", "benchmarks.frozen:etp_alone")

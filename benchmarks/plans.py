@@ -6,7 +6,17 @@ from dataclasses import replace
 from .arrivals import Handshakes, Memory
 from .broker import Copies
 from .calls import Calls
-from .contenders import BARE, CHANNELS, CHANNELS_JSON, ETP_ALONE, ETP_FROZEN, ETP_IN_STACK, SOCKET_IO, Contender
+from .contenders import (
+    BARE,
+    BARE_IN_STACK,
+    CHANNELS,
+    CHANNELS_JSON,
+    ETP_ALONE,
+    ETP_FROZEN,
+    ETP_IN_STACK,
+    SOCKET_IO,
+    Contender,
+)
 from .deliveries import Room
 from .echoes import Echo, Latency
 from .matches import Match, Side
@@ -31,7 +41,7 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
         yield from _versus(server, Room(200, 15), (CHANNELS, SOCKET_IO))
         yield from _versus(server, Room(1000, 30), (BARE,))
         yield from _versus(server, Handshakes(), (BARE,))
-        yield from _frozen(server)
+        yield from _limits_of_handshakes(server)
         yield from _versus(server, Memory(200), (BARE, CHANNELS), rounds=5, is_fresh=True)
     yield from _two_processes(_PUBSUB, Room(1000, 100), Room(1000, 15))
     yield from _calls(_PUBSUB, (1, 8), rounds=5)
@@ -50,7 +60,7 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
             # More than fits into the queues of those who drop what overflows.
             yield from _versus(server, Room(members, 150), _OTHERS, rounds=5)
         yield from _versus(server, Handshakes(), (BARE, *_OTHERS), rounds=9)
-        yield from _frozen(server)
+        yield from _limits_of_handshakes(server)
         yield from _versus(server, Memory(1000), (BARE, *_OTHERS), rounds=5, is_fresh=True)
         for percentile in (50, 99):
             yield from _versus(server, Latency(percentile, storm=200), (BARE,), rounds=5)
@@ -133,10 +143,10 @@ def _members_question(rounds: int) -> Iterator[Match]:
     yield Match(f"{question.title}, two processes", f"uvicorn, {_PUBSUB}", *sides, rounds)
 
 
-def _frozen(server: str) -> Iterator[Match]:
-    """Compare a project that keeps the garbage collector off what it loaded with the limit."""
-    sides = (Side(who.name, Handshakes(), who, server) for who in (ETP_FROZEN, BARE))
-    yield Match("handshakes", server, *sides)
+def _limits_of_handshakes(server: str) -> Iterator[Match]:
+    """Tell what the middleware leaves of the limit, and compare a project whose garbage collector has less to do."""
+    for pair in ((ETP_IN_STACK, BARE_IN_STACK), (BARE_IN_STACK, BARE), (ETP_FROZEN, BARE)):
+        yield Match("handshakes", server, *(Side(who.name, Handshakes(), who, server) for who in pair))
 
 
 def _prices(server: str) -> Iterator[Match]:
