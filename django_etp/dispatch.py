@@ -90,7 +90,13 @@ class Dispatcher:
             TooManyEvents: more wait than may wait.
         """
         if self._running < self._max_running:
-            self._start(item, eager=True)
+            if _HAS_EAGER_TASKS:
+                self._running += 1
+                task = asyncio.Task(self._handle(item), loop=self._loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+                if not task.done():
+                    self._tasks[task] = None
+            else:
+                self._start(item)
             return False
         if len(self._queue or ()) < self._max_queued:
             if self._queue is None:
@@ -148,15 +154,9 @@ class Dispatcher:
         """Tell the log and the ``on_error`` hooks of an error; ``doing`` says what failed."""
         await report(self._handlers, self._connection, error, doing)
 
-    def _start(self, item: Event | ProtocolError, *, eager: bool = False) -> None:
+    def _start(self, item: Event | ProtocolError) -> None:
         self._running += 1
-        if eager and _HAS_EAGER_TASKS:
-            task = asyncio.Task(self._handle(item), loop=self._loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
-            if task.done():
-                return
-        else:
-            task = self._loop.create_task(self._handle(item), context=self._context.copy())
-        self._tasks[task] = None
+        self._tasks[self._loop.create_task(self._handle(item), context=self._context.copy())] = None
 
     async def _handle(self, item: Event | ProtocolError) -> None:
         # One flat coroutine keeps its own books: a done callback per event costs more than it is worth.

