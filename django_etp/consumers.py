@@ -40,7 +40,9 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
     @classmethod
     def as_asgi(cls, **options: Any) -> Callable[..., Awaitable[None]]:
         """Return the ASGI application; takes the arguments of the class."""
-        cls(**options)  # what does not fit is said when the project starts, not at each handshake
+        consumer = cls(**options)  # what does not fit is said when the project starts, not at each handshake
+        if cls is EtpConsumer:
+            return consumer  # it keeps nothing of a connection, so that one is enough for all
         return cast(Callable[..., Awaitable[None]], super().as_asgi(**options))
 
     def __init__(

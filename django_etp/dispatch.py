@@ -50,11 +50,14 @@ _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
 
 class Dispatcher:
-    """Runs the handlers and hooks of one connection."""
+    """Runs the handlers and hooks of one connection.
+
+    Attributes:
+        context: the context variables of the handshake.
+    """
 
     __slots__ = (
         "_connection",
-        "_context",
         "_handlers",
         "_loop",
         "_max_queued",
@@ -62,12 +65,13 @@ class Dispatcher:
         "_queue",
         "_running",
         "_tasks",
+        "context",
     )
 
     def __init__(self, connection: Connection, handlers: Namespace) -> None:
         self._connection = connection
         # An event that waited must not see what the handler before it, or a hook, left in its context variables.
-        self._context = contextvars.copy_context()
+        self.context = contextvars.copy_context()
         self._handlers = handlers
         self._loop = asyncio.get_running_loop()
         self._max_queued = get_settings().max_queued_events
@@ -156,7 +160,7 @@ class Dispatcher:
 
     def _start(self, item: Event | ProtocolError) -> None:
         self._running += 1
-        self._tasks[self._loop.create_task(self._handle(item), context=self._context.copy())] = None
+        self._tasks[self._loop.create_task(self._handle(item), context=self.context.copy())] = None
 
     async def _handle(self, item: Event | ProtocolError) -> None:
         # One flat coroutine keeps its own books: a done callback per event costs more than it is worth.

@@ -8,7 +8,6 @@ Rules kept here:
 """
 
 import asyncio
-import contextvars
 import json
 import logging
 from typing import Any
@@ -48,7 +47,6 @@ class Lifecycle:
         "_accepting",
         "_connecting",
         "_connection",
-        "_context",
         "_dispatcher",
         "_ending",
         "_gate",
@@ -64,7 +62,6 @@ class Lifecycle:
 
     def __init__(self, hub: Hub, scope: dict[str, Any], receive: Receive, send: Send, namespace: str) -> None:
         self._receive = receive
-        self._context = contextvars.copy_context()
         self._hub = hub
         self._handlers = registry.namespace(namespace)
         self._gate = Gate(send, self._outbox_is_full)
@@ -75,7 +72,7 @@ class Lifecycle:
         self._max_size = get_settings().max_message_size
         self._reading = asyncio.timeout(None)
         self._is_reading = False
-        self._accepting = asyncio.Lock()
+        self._accepting: asyncio.Lock | None = None  # while somebody accepts: it has 250 bytes
         self._was_accepted = False
         self._was_rejected = False
         self._connecting: asyncio.Task[None] | None = None
@@ -187,23 +184,28 @@ class Lifecycle:
             self._dispatcher.start()
 
     async def _accept(self) -> None:
+        if self._accepting is None:
+            self._accepting = asyncio.Lock()
         async with self._accepting:
-            if self._gate.is_open or self._gate.is_closing:
-                return
-            headers = await self._save_before_accept() if self._connection.has_unsaved else []
-            if self._gate.is_closing:
-                return  # meanwhile the client has gone, or the session
-            try:
-                if self._connection.speaks_extensions:
-                    greeting = encode(Event(HELLO, 0, json.dumps({"id": self._connection.id})))
-                    await self._gate.accept(SUBPROTOCOL, headers, greeting)
-                else:
-                    await self._gate.accept(None, headers)
-            except Exception as error:  # servers raise what they like once the peer is gone
-                logger.debug("Connection %s was gone before its accept: %r", self._connection.id, error)
-                self._connection.lose(Disconnect(1006, "gone before the accept"))
+            if not self._gate.is_open and not self._gate.is_closing:
+                await self._accept_once()
+        self._accepting = None
+
+    async def _accept_once(self) -> None:
+        headers = await self._save_before_accept() if self._connection.has_unsaved else []
+        if self._gate.is_closing:
+            return  # meanwhile the client has gone, or the session
+        try:
+            if self._connection.speaks_extensions:
+                greeting = encode(Event(HELLO, 0, json.dumps({"id": self._connection.id})))
+                await self._gate.accept(SUBPROTOCOL, headers, greeting)
             else:
-                self._was_accepted = True
+                await self._gate.accept(None, headers)
+        except Exception as error:  # servers raise what they like once the peer is gone
+            logger.debug("Connection %s was gone before its accept: %r", self._connection.id, error)
+            self._connection.lose(Disconnect(1006, "gone before the accept"))
+        else:
+            self._was_accepted = True
 
     async def _save_before_accept(self) -> list[tuple[bytes, bytes]]:
         """Write what changed; return the headers with the cookie of a session that was made for it."""
@@ -248,7 +250,7 @@ class Lifecycle:
 
     def _begin_end(self) -> None:
         # Not in the context of whoever closes it, which may be a request's or another connection's.
-        self._ending = self._context.copy().run(self._hub.run, self._end())
+        self._ending = self._dispatcher.context.copy().run(self._hub.run, self._end())
 
     async def _end(self) -> None:
         """Clean up, once; running handlers and the hooks at the end have their time, and no more."""
