@@ -339,7 +339,7 @@ class Connection:
 
     def answer(self, frame: str) -> Coroutine[Any, Any, None]:
         """Send a ready-made answer, to be awaited; dropped where the connection has ended."""
-        return self._gate.send_soon(frame)
+        return self._gate.send(frame)
 
     @property
     def speaks_extensions(self) -> bool:

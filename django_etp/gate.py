@@ -10,11 +10,11 @@ Rules kept here:
 
 import asyncio
 import logging
-import sys
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from .flusher import Flusher
 from .sending import Send
 
 __all__ = ["Gate"]
@@ -29,17 +29,22 @@ _FULL_ENOUGH = 256
 # How long a reader that takes nothing may hold up its close, in seconds.
 _CLOSE_LIMIT = 5.0
 
-_HAS_EAGER_TASKS = sys.version_info >= (3, 12)
-
 
 class Gate:
-    """Writes one connection's messages to the ASGI server."""
+    """Writes one connection's messages to the ASGI server.
+
+    Args:
+        send: the server's.
+        on_full: called where the outbox is full.
+        flusher: the loop's; it says when what waits is written.
+    """
 
     __slots__ = (
         "_bytes",
         "_close_message",
         "_closed",
         "_drained",
+        "_flusher",
         "_is_writing",
         "_on_full",
         "_outbox",
@@ -49,16 +54,17 @@ class Gate:
         "is_open",
     )
 
-    def __init__(self, send: Send, on_full: Callable[[], None]) -> None:
+    def __init__(self, send: Send, on_full: Callable[[], None], flusher: Flusher) -> None:
         self._send = send
         self._on_full = on_full
+        self._flusher = flusher
         self._outbox: deque[str] | None = None  # made when needed: an empty one has 600 bytes
         self._bytes = 0
         self._is_writing = False
         self._close_message: dict[str, Any] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
-        self._writer: asyncio.Task[None] | None = None
+        self._writer: asyncio.Task[Any] | None = None
         self.is_open = False
         self.is_closing = False
 
@@ -81,7 +87,7 @@ class Gate:
         self._start_writing()
 
     def write(self, frame: str) -> None:
-        """Write a frame behind all others, at once where nothing is before it. Never waits; after a close: drop it."""
+        """Write a frame behind all others, soon. Never waits; after a close: drop it."""
         if self.is_closing:
             return
         outbox = self._outbox
@@ -96,8 +102,12 @@ class Gate:
 
     async def send(self, frame: str) -> None:
         """Write a frame behind all others, waiting while many are before it. See write()."""
-        if not self.is_open or self._is_writing or self._outbox or self.is_closing:
-            return await self._put(frame)
+        is_next = self.is_open and not (self._is_writing or self._outbox or self.is_closing)
+        if not is_next or not self._flusher.take_turn():
+            self.write(frame)
+            while self.is_open and len(self._outbox or ()) > _FULL_ENOUGH and not self.is_closing:
+                await self._until_drained()
+            return
         # The caller is a task already: no need for another. It writes its own frame alone, so that cancelling
         # it loses nobody else's.
         self._is_writing = True
@@ -109,10 +119,6 @@ class Gate:
             self._is_writing = False
             if self._outbox or self._close_message:
                 self._start_writing()
-
-    def send_soon(self, frame: str) -> Coroutine[Any, Any, None]:
-        """Write a frame as send() does, but with what else comes in this turn of the loop where that costs less."""
-        return self._put(frame) if _HAS_EAGER_TASKS else self.send(frame)
 
     def close(self, code: int, reason: str, *, drop: bool = False) -> None:
         """Send a close behind what waits, or in its place (``drop``); before the accept: refuse with HTTP 403."""
@@ -143,35 +149,14 @@ class Gate:
             if self._writer is not None:
                 self._writer.cancel()
 
-    async def _put(self, frame: str) -> None:
-        self.write(frame)
-        while self.is_open and len(self._outbox or ()) > _FULL_ENOUGH and not self.is_closing:
-            await self._until_drained()
-
     def _start_writing(self) -> None:
-        if self._is_writing or not (self._outbox or self._close_message):
-            return
-        self._is_writing = True
-        # In the loop's next turn: what comes until then is written back to back, so that its readers wake up once for
-        # all of it. Answers cost a tenth less then, and bursts a quarter.
-        if _HAS_EAGER_TASKS:
-            asyncio.get_running_loop().call_soon(self._start_writer)
-        else:
-            self._keep(asyncio.get_running_loop().create_task(self._drain()))
-
-    def _start_writer(self) -> None:
-        loop = asyncio.get_running_loop()
-        task = asyncio.Task(self._drain(), loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
-        if not task.done():
-            self._keep(task)
-
-    def _keep(self, writer: asyncio.Task[None]) -> None:
-        self._writer = writer
-        _writers.add(writer)
-        writer.add_done_callback(_writers.discard)
+        if not self._is_writing and (self._outbox or self._close_message):
+            self._is_writing = True
+            self._flusher.add(self._drain)
 
     async def _drain(self) -> None:
         send = self._send
+        self._writer = asyncio.current_task()
         try:
             while outbox := self._outbox:
                 frame = outbox.popleft()
@@ -224,7 +209,3 @@ class Gate:
             self._closed = asyncio.get_running_loop().create_future()
         if not self._closed.done():
             self._closed.set_result(None)
-
-
-# The loop holds its tasks weakly; a writer that waits for its reader must not vanish.
-_writers: set[asyncio.Task[None]] = set()

@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 
 from .envelope import Foreign, Frame, Malformed
 from .exceptions import ConnectionClosed, EtpError, IncompleteAnswer, MessagesLost
+from .flusher import Flusher
 from .gaps import Loss
 from .groups import check_can_join, group_name
 from .links import Link, LocalLink, open_link
@@ -67,6 +68,7 @@ class Hub:
         self.loop = loop
         # Of the consumer that it was made for, and no request's or handler's: for what runs later, for nobody's sake.
         self.context = contextvars.copy_context()
+        self.flusher = Flusher(loop, self.context.copy())
         self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
         # Runs for as long as there are connections.
         self.accompany: Callable[[Hub], Coroutine[Any, Any, None]] | None = None

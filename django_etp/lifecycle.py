@@ -64,7 +64,7 @@ class Lifecycle:
         self._receive = receive
         self._hub = hub
         self._handlers = registry.namespace(namespace)
-        self._gate = Gate(send, self._outbox_is_full)
+        self._gate = Gate(send, self._outbox_is_full, hub.flusher)
         self._connection = Connection(
             scope, self._hub, self._gate, namespace=namespace, accept=self._accept, on_close=self._begin_end
         )

@@ -1,12 +1,14 @@
 """The gate of one connection: order, bounds, the close, and a write that fails or is cancelled."""
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from django_etp import gate as gate_module
+from django_etp.flusher import Flusher
 from django_etp.gate import Gate
 from tests.inprocess import until
 
@@ -44,7 +46,7 @@ def never_full() -> None:
 
 
 def gate_to(send: Callable[[Message], Awaitable[None]], on_full: Callable[[], None] = never_full) -> Gate:
-    return Gate(send, on_full)
+    return Gate(send, on_full, Flusher(asyncio.get_running_loop(), contextvars.copy_context()))
 
 
 async def open_gate(server: Server, on_full: Callable[[], None] = never_full) -> Gate:

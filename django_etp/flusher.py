@@ -1,0 +1,74 @@
+"""When the gates of an event loop are written: many of them by one task.
+
+Rules kept here:
+
+- The first write in a turn of the loop may go out at once. What else comes in that turn is written back to back in the
+  next: it wakes the clients once for all of it, and one task writes where each gate would need one.
+- A gate whose reader keeps its writer waiting holds up nobody: another task goes on with the gates behind it.
+- Writing lets the loop turn now and then, however much there is to write.
+"""
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+__all__ = ["Flusher"]
+
+# How long others wait for their turn of the loop while gates are written, in seconds.
+_LONGEST_STEP = 0.005
+
+
+class Flusher:
+    """Writes what waits at the gates of one event loop.
+
+    Args:
+        loop: the loop.
+        context: the context variables of its tasks; each writes for many connections.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, context: contextvars.Context) -> None:
+        self._loop = loop
+        self._context = context
+        self._waiting: deque[Callable[[], Coroutine[Any, Any, None]]] = deque()
+        # The loop holds its tasks weakly; one that waits for a reader must not vanish.
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_started = False
+        self._is_taken = False
+
+    def add(self, drain: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have a gate written, by ``drain``, in the loop's next turn."""
+        self._waiting.append(drain)
+        if not self._is_started:
+            self._is_started = True
+            self._start()
+
+    def take_turn(self) -> bool:
+        """Return whether the caller may write at once: nobody has in this turn of the loop, and nothing waits."""
+        if self._is_taken or self._is_started:
+            return False
+        self._is_taken = True
+        self._loop.call_soon(self._end_turn)
+        return True
+
+    def _end_turn(self) -> None:
+        self._is_taken = False
+
+    def _start(self) -> None:
+        task = self._loop.create_task(self._flush(), context=self._context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        # Behind the task's first step, which ends where nothing is left, a reader keeps it waiting, or time is up.
+        self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._waiting:
+            self._start()
+        else:
+            self._is_started = False
+
+    async def _flush(self) -> None:
+        ends_at = self._loop.time() + _LONGEST_STEP
+        while self._waiting and self._loop.time() < ends_at:
+            await self._waiting.popleft()()

@@ -1,0 +1,134 @@
+"""When gates are written: which writes go out at once, what one task writes, and who is held up by whom."""
+
+import asyncio
+import contextvars
+import time
+
+import pytest
+
+from django_etp import flusher as flusher_module
+from django_etp.flusher import Flusher
+from tests.inprocess import until
+
+
+@pytest.fixture
+async def flusher() -> Flusher:
+    return Flusher(asyncio.get_running_loop(), contextvars.copy_context())
+
+
+class Gates:
+    """Gates that note when they are written, and by which task."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+        self.tasks: set[asyncio.Task[None] | None] = set()
+        self.takes = asyncio.Event()
+
+    async def write(self, name: str) -> None:
+        self.tasks.add(asyncio.current_task())
+        self.written.append(name)
+
+    async def hold_up(self, name: str) -> None:
+        await self.takes.wait()
+        self.written.append(name)
+
+
+async def test_one_task_writes_many_gates_in_the_order_in_which_they_came(flusher: Flusher) -> None:
+    gates, names = Gates(), [str(number) for number in range(1000)]
+    for name in names:
+        flusher.add(lambda name=name: gates.write(name))
+    assert gates.written == []
+    await until(lambda: len(gates.written) == 1000)
+    assert gates.written == names
+    assert len(gates.tasks) == 1
+
+
+async def test_what_comes_in_a_turn_of_the_loop_is_written_in_the_next(flusher: Flusher) -> None:
+    gates = Gates()
+    flusher.add(lambda: gates.write("first"))
+    await asyncio.sleep(0)
+    assert gates.written == ["first"]
+    flusher.add(lambda: gates.write("second"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert gates.written == ["first", "second"]
+
+
+@pytest.mark.parametrize("held_up", [1, 3])
+async def test_a_reader_that_takes_nothing_holds_up_nobody_behind_it(flusher: Flusher, held_up: int) -> None:
+    gates = Gates()
+    for number in range(held_up):
+        flusher.add(lambda number=number: gates.hold_up(f"slow {number}"))
+        flusher.add(lambda number=number: gates.write(f"fast {number}"))
+    await until(lambda: len(gates.written) == held_up)
+    assert gates.written == [f"fast {number}" for number in range(held_up)]
+    flusher.add(lambda: gates.write("later"))
+    await until(lambda: "later" in gates.written)
+    gates.takes.set()
+    await until(lambda: len(gates.written) == 2 * held_up + 1)
+
+
+async def test_a_writer_that_is_cancelled_takes_no_other_gate_with_it(flusher: Flusher) -> None:
+    gates = Gates()
+    before = asyncio.all_tasks()
+    flusher.add(lambda: gates.hold_up("slow"))
+    await asyncio.sleep(0)
+    (stuck,) = asyncio.all_tasks() - before
+    flusher.add(lambda: gates.write("behind it"))
+    stuck.cancel()
+    await until(lambda: gates.written == ["behind it"])
+    await until(lambda: asyncio.all_tasks() == before)
+
+
+async def test_others_have_their_turn_while_much_is_written(flusher: Flusher) -> None:
+    gates = Gates()
+
+    async def write_slowly() -> None:
+        time.sleep(flusher_module._LONGEST_STEP / 4)  # noqa: ASYNC251 (it computes)
+        gates.written.append("")
+
+    for _ in range(40):
+        flusher.add(write_slowly)
+    turns = 0
+    while len(gates.written) < 40:
+        before = len(gates.written)
+        await asyncio.sleep(0)
+        turns += 1
+        assert len(gates.written) - before <= 4
+    assert turns >= 10
+
+
+async def test_the_first_write_of_a_turn_may_go_out_at_once(flusher: Flusher) -> None:
+    assert flusher.take_turn()
+    assert not flusher.take_turn()
+    await asyncio.sleep(0)
+    assert flusher.take_turn()
+
+
+async def test_no_write_goes_out_at_once_before_what_waits(flusher: Flusher) -> None:
+    gates = Gates()
+    flusher.add(lambda: gates.write("waits"))
+    assert not flusher.take_turn()
+    await until(lambda: gates.written == ["waits"])
+    await asyncio.sleep(0)
+    assert flusher.take_turn()
+
+
+async def test_its_tasks_see_no_context_of_those_who_write(flusher: Flusher) -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+    seen: list[str] = []
+
+    async def look() -> None:
+        seen.append(variable.get())
+
+    variable.set("somebody's")
+    flusher.add(look)
+    await until(lambda: seen == ["none"])
+
+
+async def test_it_keeps_no_task_that_has_ended(flusher: Flusher) -> None:
+    gates, before = Gates(), asyncio.all_tasks()
+    for _ in range(10):
+        flusher.add(lambda: gates.write(""))
+        await asyncio.sleep(0)
+    await until(lambda: asyncio.all_tasks() == before and not flusher._tasks)
