@@ -5,7 +5,8 @@ Rules kept here:
 - The first write in a turn of the loop may go out at once. What else comes in that turn is written back to back in the
   next: it wakes the clients once for all of it, and one task writes where each gate would need one.
 - A gate whose reader keeps its writer waiting holds up nobody: another task goes on with the gates behind it.
-- Writing lets the loop turn now and then, however much there is to write.
+- All that waits is written before the loop turns: who sends without end, and lets the loop turn now and then, finds the
+  outboxes empty again.
 """
 
 import asyncio
@@ -15,9 +16,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 __all__ = ["Flusher"]
-
-# How long others wait for their turn of the loop while gates are written, in seconds.
-_LONGEST_STEP = 0.005
 
 
 class Flusher:
@@ -59,7 +57,7 @@ class Flusher:
         task = self._loop.create_task(self._flush(), context=self._context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        # Behind the task's first step, which ends where nothing is left, a reader keeps it waiting, or time is up.
+        # Behind the task's first step, which ends where nothing is left, or a reader keeps it waiting.
         self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
@@ -69,6 +67,5 @@ class Flusher:
             self._is_started = False
 
     async def _flush(self) -> None:
-        ends_at = self._loop.time() + _LONGEST_STEP
-        while self._waiting and self._loop.time() < ends_at:
+        while self._waiting:
             await self._waiting.popleft()()

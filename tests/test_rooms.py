@@ -33,6 +33,7 @@ from django_etp import (
     InvalidRoomName,
     SyncCallInEventLoop,
     etp_event,
+    gate,
     on_connect,
     on_disconnect,
     rooms,
@@ -127,6 +128,14 @@ async def test_a_member_of_several_of_the_rooms_gets_one_copy(call: Call) -> Non
     async with clients("a", "a b", "a b c", "d") as connected:
         await call("emit", ["a", "b", "c"], "news")
         assert await got(*connected) == [["news"], ["news"], ["news"], []]
+
+
+async def test_who_sends_without_end_closes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "_MAX_FRAMES", 100)  # those who read are kept up with, or are closed with 1013
+    async with clients(*["lobby"] * 50) as connected:
+        for _ in range(500):
+            await rooms.aemit("lobby", "news")
+        assert all(names == ["news"] * 500 for names in await got(*connected))
 
 
 @pytest.mark.parametrize("names", [(), [], ["empty"], "empty", ("empty", "empty too"), iter(["empty"])])
