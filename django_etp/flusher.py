@@ -4,7 +4,8 @@ Rules kept here:
 
 - The first write in a turn of the loop may go out at once. What else comes in that turn is written back to back in the
   next: it wakes the clients once for all of it, and one task writes where each gate would need one.
-- A gate whose reader keeps its writer waiting holds up nobody: another task goes on with the gates behind it.
+- A gate whose reader keeps its writer waiting holds up nobody: other tasks go on with the gates behind it, twice as
+  many with each turn of the loop, so that a thousand such readers take ten turns.
 - All that waits is written before the loop turns: who sends without end, and lets the loop turn now and then, finds the
   outboxes empty again.
 """
@@ -53,16 +54,17 @@ class Flusher:
     def _end_turn(self) -> None:
         self._is_taken = False
 
-    def _start(self) -> None:
-        task = self._loop.create_task(self._flush(), context=self._context)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        # Behind the task's first step, which ends where nothing is left, or a reader keeps it waiting.
-        self._loop.call_soon(self._go_on)
+    def _start(self, tasks: int = 1) -> None:
+        for _ in range(tasks):
+            task = self._loop.create_task(self._flush(), context=self._context)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        # Behind the first steps of the tasks, each of which ends where nothing is left, or a reader keeps it waiting.
+        self._loop.call_soon(self._go_on, 2 * tasks)
 
-    def _go_on(self) -> None:
+    def _go_on(self, tasks: int) -> None:
         if self._waiting:
-            self._start()
+            self._start(min(tasks, len(self._waiting)))
         else:
             self._is_started = False
 

@@ -66,6 +66,20 @@ async def test_a_reader_that_takes_nothing_holds_up_nobody_behind_it(flusher: Fl
     await until(lambda: len(gates.written) == 2 * held_up + 1)
 
 
+async def test_a_thousand_readers_that_take_nothing_hold_up_others_for_few_turns(flusher: Flusher) -> None:
+    gates = Gates()
+    for _ in range(1000):
+        flusher.add(lambda: gates.hold_up("slow"))
+    flusher.add(lambda: gates.write("fast"))
+    turns = 0
+    while not gates.written:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns <= 12
+    gates.takes.set()
+    await until(lambda: len(gates.written) == 1001)
+
+
 async def test_a_writer_that_is_cancelled_takes_no_other_gate_with_it(flusher: Flusher) -> None:
     gates = Gates()
     before = asyncio.all_tasks()
