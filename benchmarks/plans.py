@@ -57,8 +57,9 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _versus(server, Latency(99), (BARE, *_OTHERS), rounds=15)
         for members in (200, 1000):
             yield from _versus(server, Room(members), (BARE,), rounds=15)
-            # More than fits into the queues of those who drop what overflows.
-            yield from _versus(server, Room(members, 150), _OTHERS, rounds=5)
+        # More than fits into the queues of those who drop what overflows.
+        yield from _versus(server, Room(200, 150), _OTHERS, rounds=5)
+        yield from _versus(server, Room(1000, 30), _OTHERS, rounds=5)
         yield from _versus(server, Handshakes(), (BARE, *_OTHERS), rounds=9)
         yield from _limits_of_handshakes(server)
         yield from _versus(server, Memory(1000), (BARE, *_OTHERS), rounds=5, is_fresh=True)
@@ -70,7 +71,7 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _versus(server, Echo(), (BARE,))
         yield from _versus(server, Room(200), (BARE,))
     for layer in (_PUBSUB, _REDIS):
-        yield from _two_processes(layer, Room(1000, 1000), Room(1000, 150))
+        yield from _two_processes(layer, Room(1000, 1000), Room(1000, 30))
         yield from _calls(layer, (1, 8), rounds=9)
         yield from _received(layer, rounds=5)
         yield from _growth_of_processes(layer)
@@ -185,7 +186,7 @@ def _grow(server: str, title: str, works: Mapping[int, Work]) -> Iterator[Match]
 
 def _growth_of_processes(layer: str) -> Iterator[Match]:
     one, *more = (
-        Side(f"{count}", Room(1000, 1000), ETP_IN_STACK, layer=layer, processes=count, twin=2) for count in (1, 2, 4)
+        Side(f"{count}", Room(1000, 200), ETP_IN_STACK, layer=layer, processes=count, twin=2) for count in (1, 2, 4)
     )
     for side in more:
         yield Match("processes of a room of 1,000", f"uvicorn, {layer}", side, one, rounds=5)

@@ -92,9 +92,12 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
     async def _refuse(self, scope: dict[str, Any], send: Send) -> None:
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
         logger.warning(
-            "Refused a handshake for %.200r from origin %.200r: list it in ETP['ALLOWED_ORIGINS'] if it should pass.",
+            "Refused a handshake for %.200r from origin %.200r: %s.",
             scope.get("path"),
             ", ".join(origins),
+            "pages without an origin, as sandboxed ones, pass where ETP['ALLOWED_ORIGINS'] is \"*\" and nowhere else"
+            if origins == ["null"]
+            else "list it in ETP['ALLOWED_ORIGINS'] if it should pass",
         )
         await send({"type": "websocket.close", "code": 4403})
 

@@ -85,7 +85,7 @@ class InvalidPayload(EtpError):
 
 
 class InvalidRoomName(EtpError):
-    """A room name that is not text of at most 1,000 characters."""
+    """A room name that is not text of at most 1,000 characters, or a user who has no room."""
 
 
 class EventFailed(EtpError):

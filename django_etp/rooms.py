@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from . import room_questions as questions
+from .exceptions import InvalidRoomName
 from .groups import group_name as _group_name
 from .groups import room_name, room_names, user_room
 from .home import home_hub
@@ -20,6 +21,7 @@ from .loops import arun_on, call_on, refuse_in_event_loop, run_on
 from .members import ConnectionInfo, Member, RoomReply, check_id, ids
 from .payload import to_frame
 from .protocol import Event
+from .registry import registry
 from .room_questions import RoomQuestion
 
 __all__ = ["ConnectionInfo", "RoomReply", "Rooms"]
@@ -36,6 +38,7 @@ class Rooms:
     """The rooms of one namespace."""
 
     def __init__(self, namespace: str) -> None:
+        registry.namespace(namespace)  # refuses what cannot be one
         self.namespace = namespace
 
     def __repr__(self) -> str:
@@ -56,8 +59,17 @@ class Rooms:
         """Return the room that all connections of a user are in, on all devices and in all processes.
 
         ``user`` is a user of Django's, or its primary key. Nobody joins or leaves such a room by name.
+
+        Raises:
+            InvalidRoomName: the user is anonymous, or was not saved yet.
         """
-        return user_room(getattr(user, "pk", user))
+        key = getattr(user, "pk", user)
+        if key is None:
+            raise InvalidRoomName(
+                f"A user's room needs a user with a primary key, or that key; got {type(user).__name__} without one. "
+                "Look at user.is_authenticated first."
+            )
+        return user_room(key)
 
     # Sending
 
@@ -342,7 +354,11 @@ def _say_nobody_is_here() -> None:
 
 @cache
 def of(namespace: str) -> Rooms:
-    """Return the rooms of a namespace."""
+    """Return the rooms of a namespace.
+
+    Raises:
+        TypeError: the name is not str.
+    """
     return Rooms(namespace)
 
 

@@ -367,7 +367,14 @@ async def test_a_cross_origin_handshake_is_refused_before_any_hook(caplog: pytes
         await EtpCommunicator(origin="http://evil.test").connect()
     assert ran == []
     assert "http://evil.test" in caplog.text
-    assert "ALLOWED_ORIGINS" in caplog.text
+    assert "list it in ETP['ALLOWED_ORIGINS']" in caplog.text
+
+
+async def test_the_log_does_not_advise_to_list_what_no_list_lets_in(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(HandshakeRejected):
+        await EtpCommunicator(origin="null").connect()
+    assert "pages without an origin" in caplog.text
+    assert "list it" not in caplog.text
 
 
 async def test_the_setting_says_which_origins_are_allowed(settings: Any) -> None:

@@ -242,6 +242,17 @@ async def test_what_is_no_room_name_is_refused(call: Call, room: Any) -> None:
         assert connected[0].connection.rooms == {"lobby"}
 
 
+@pytest.mark.parametrize("user", [AnonymousUser(), User(username="not saved yet"), None])
+def test_who_has_no_key_has_no_room(user: Any) -> None:
+    with pytest.raises(InvalidRoomName, match="is_authenticated"):
+        rooms.user(user)
+
+
+def test_rooms_are_of_a_namespace_with_a_name() -> None:
+    with pytest.raises(TypeError, match="must be str, got NoneType"):
+        rooms.of(None)  # type: ignore[arg-type]
+
+
 async def test_a_users_room_is_not_joined_left_or_cleared_by_name(call: Call) -> None:
     ann = User(pk=7, username="ann")
     room = rooms.user(ann)
