@@ -17,6 +17,7 @@ from .sites import Site
 __all__ = ["CallSite", "Calls"]
 
 _QUIET = 2.0
+_REST = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Calls:
                     nonlocal calls
                     calls = max(calls - calls % self.threads, self.threads)
                     watch = Stopwatch(site.receiver.processes if site.receiver else ())
+                    await listener.rest()
                     listener.received = 0
                     with watch.running():
                         seconds = await asyncio.to_thread(call, calls, self.threads)
@@ -83,6 +85,13 @@ class _Listener:
 
     def take(self, payload: bytes) -> None:
         self.received += number_of(payload) >= 0
+
+    async def rest(self) -> None:
+        """Wait until the other side's calls have come, too: they go to the same room."""
+        before = -1
+        while self.received != before:
+            before = self.received
+            await asyncio.sleep(_REST)
 
     async def missing(self, wanted: int) -> int:
         """Wait until so many have come, or nothing has for a while; return how many have not."""

@@ -43,12 +43,13 @@ class Room:
         peers: list[Peer] = []
         for number, server in enumerate(site.servers):
             peers += await connect(server.port, site.contender.dialect, share + (number < rest))
+        room = f"room-{site.servers[0].port}"  # other sites may share the broker, but not the room
         for peer in peers:
-            await peer.ask("join", "room")
+            await peer.ask("join", room)
         crowd = _Crowd(peers)
 
         async def burst() -> Figure:
-            return await crowd.receive(Burst("room", self.messages, self.size), Stopwatch(site.processes))
+            return await crowd.receive(Burst(room, self.messages, self.size), Stopwatch(site.processes))
 
         try:
             yield burst
