@@ -79,6 +79,7 @@ class Lifecycle:
         self._ending: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
+        """Serve the connection from its handshake to its end; where the task is cancelled, end what is left of it."""
         self._hub.add(self._connection, self._connection.user_id)
         disconnect = _TASK_ENDED
         try:
