@@ -355,6 +355,31 @@ async def test_who_reads_the_end_stays_there_when_the_page_shrinks(chat: Server,
     await expect(message(ada, "tall page 7")).to_be_in_viewport(ratio=1)
 
 
+async def test_who_reads_the_end_stays_there_when_the_page_shrinks_as_a_message_settles(
+    chat: Server, enter: Enter
+) -> None:
+    ada = await enter(chat, "Ada", viewport={"width": 800, "height": 400})
+    for number in range(8):
+        await say(ada, f"settling {number}")
+    last = message(ada, "settling 7")
+    await expect(last).to_have_attribute("data-state", "sent")
+    await ada.get_by_role("log").evaluate(
+        """async (log) => {
+            const frame = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+            const last = log.lastElementChild.style;
+            last.marginBottom = "50px";
+            log.scrollTop = log.scrollHeight;
+            await frame();
+            await frame();
+            // The message's loss of height scrolls the list back; before the page hears of it, the list shrinks.
+            last.marginBottom = "";
+            await frame();
+            log.style.height = "120px";
+        }"""
+    )
+    await expect(last).to_be_in_viewport(ratio=1)
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [("   ", "Write something first."), ("x" * 501, "That is too long: up to 500 characters, please; these are 501.")],

@@ -12,7 +12,7 @@ export class MessageLog {
   #latest;
   #me;
   #follows = true; // the reader has not scrolled back
-  #scrolledTo = 0;
+  #end = 0; // where the list ended when its end was last shown
   #items = new Map(); // key -> { message, element }
 
   constructor(list, latest, me) {
@@ -85,9 +85,8 @@ export class MessageLog {
   }
 
   showLatest() {
-    this.#follows = true;
     this.#list.scrollTop = this.#list.scrollHeight;
-    this.#latest.hidden = true;
+    this.#settle();
   }
 
   #build(message) {
@@ -143,19 +142,23 @@ export class MessageLog {
     }
   }
 
-  #isAtEnd() {
-    const { scrollHeight, scrollTop, clientHeight } = this.#list;
-    return scrollHeight - scrollTop - clientHeight < NEAR_THE_END;
+  /** The list shows its end, and goes on doing so. */
+  #settle() {
+    this.#follows = true;
+    this.#latest.hidden = true;
+    this.#end = this.#findEnd();
+  }
+
+  #findEnd() {
+    return this.#list.scrollHeight - this.#list.clientHeight;
   }
 
   #onScroll() {
-    if (this.#isAtEnd()) {
-      this.#follows = true;
-      this.#latest.hidden = true;
-    } else if (this.#list.scrollTop < this.#scrolledTo) {
-      this.#follows = false;
-    }
-    this.#scrolledTo = this.#list.scrollTop;
+    const end = this.#findEnd();
+    if (end - this.#list.scrollTop < NEAR_THE_END) return this.#settle();
+    // Where the end has moved, the page did it, by its size or by what is in it; otherwise the reader scrolled back.
+    if (this.#follows && end !== this.#end) this.showLatest();
+    else this.#follows = false;
   }
 
   #follow(follow) {
