@@ -7,7 +7,7 @@ means that the connection asked for is not one of this hub's.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -18,7 +18,7 @@ from .hub import Hub
 from .members import ConnectionInfo, Member, RoomReply
 from .protocol import Event
 
-__all__ = ["add_action", "answer", "is_text", "read_event", "read_info", "read_reply"]
+__all__ = ["add_action", "answer", "is_text", "read_event", "read_infos", "read_reply"]
 
 
 async def answer(hub: Hub, action: str, arguments: list[Any]) -> Any:
@@ -48,12 +48,24 @@ async def _ids(hub: Hub, namespace: str) -> list[str]:
 
 
 async def _infos(hub: Hub, namespace: str, room: str | None) -> list[Any]:
-    return [member.tell() for member in hub.membership.members(namespace, room)]
+    return _told(hub, hub.membership.members(namespace, room))
 
 
 async def _get(hub: Hub, namespace: str, connection_id: str) -> list[Any] | None:
     member = hub.membership.get(namespace, connection_id)
-    return member.tell() if member is not None and member.is_accepted else None
+    return _told(hub, [member]) if member is not None and member.is_accepted else None
+
+
+def _told(hub: Hub, members: list[Member]) -> list[Any]:
+    """Return what read_infos() reads: columns, and beside them each different set of rooms once.
+
+    Thousands of rows would take several times as long to make, to send, and to read.
+    """
+    sets: dict[frozenset[str], int] = {}
+    rooms = [sets.setdefault(hub.membership.rooms_of(member.id), len(sets)) for member in members]
+    columns = zip(*[member.tell() for member in members], strict=True)
+    ids, user_ids, connected_at = map(list, columns) if members else ([], [], [])
+    return [ids, user_ids, connected_at, rooms, [sorted(each) for each in sets]]
 
 
 async def _join(hub: Hub, namespace: str, connection_id: str, rooms: list[str]) -> bool | None:
@@ -174,12 +186,16 @@ _ACTIONS: dict[str, _Action] = {
 # Plain values ↔ what callers get
 
 
-def read_info(plain: list[Any]) -> ConnectionInfo:
-    """Return the info of a connection that an action found; the user's id has the type of its primary key."""
-    id, user_id, rooms, connected_at = plain
-    if isinstance(user_id, str):
-        user_id = _user_key().to_python(user_id)
-    return ConnectionInfo(id, user_id, tuple(rooms), datetime.fromtimestamp(connected_at, UTC))
+def read_infos(told: list[Any]) -> list[ConnectionInfo]:
+    """Return the infos of connections that an action found; a user's id has the type of its primary key."""
+    ids, user_ids, connected_at, rooms, sets = told
+    if not len(ids) == len(user_ids) == len(connected_at) == len(rooms):
+        raise ValueError("its columns differ in length")
+    if str in set(map(type, user_ids)):
+        user_ids = map(_user_key().to_python, user_ids)
+    names = [tuple(each) for each in sets]
+    times = map(partial(datetime.fromtimestamp, tz=UTC), connected_at)
+    return list(map(ConnectionInfo, ids, user_ids, map(names.__getitem__, rooms), times))
 
 
 def read_reply(plain: list[Any]) -> RoomReply:

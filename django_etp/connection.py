@@ -150,10 +150,10 @@ class Connection:
             self.id, self.user_id, tuple(sorted(self.rooms)), datetime.fromtimestamp(self._connected_at, UTC)
         )
 
-    def tell(self) -> list[Any]:
-        """Return the same as plain values: id, user, rooms, and seconds since 1970."""
+    def tell(self) -> tuple[str, int | str | None, float]:
+        """Return the same as plain values, without the rooms; the time in seconds since 1970."""
         user_id = self.user_id if self.user_id is None or isinstance(self.user_id, int) else str(self.user_id)
-        return [self.id, user_id, sorted(self.rooms), self._connected_at]
+        return self.id, user_id, self._connected_at
 
     async def aaccept(self) -> None:
         """Accept the handshake now, inside ``on_connect``; otherwise it is accepted once the hooks have ended.

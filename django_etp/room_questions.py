@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from .actions import read_event, read_info, read_reply
+from .actions import read_event, read_infos, read_reply
 from .closing import check_close
 from .conf import ack_timeout, get_settings, question_timeout
 from .data import ConnectionData, from_json
@@ -143,7 +143,7 @@ def get(connection_id: str, timeout: float | None) -> RoomQuestion[ConnectionInf
     """Ask what is known of a connection."""
 
     def the_info(answers: list[Any]) -> ConnectionInfo | None:
-        return next((read_info(info) for info in answers if info is not None), None)
+        return next((info for columns in answers if columns is not None for info in read_infos(columns)), None)
 
     return _question("get", timeout, the_info, connection_id, hub=hub_of(check_id(connection_id)))
 
@@ -240,7 +240,7 @@ def _all_texts(answers: list[Any]) -> list[str]:
 
 
 def _all_infos(answers: list[Any]) -> list[ConnectionInfo]:
-    return [read_info(info) for infos in answers for info in infos]
+    return [info for columns in answers for info in read_infos(columns)]
 
 
 def _gone(connection_id: str) -> ConnectionClosed:

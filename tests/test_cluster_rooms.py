@@ -592,7 +592,19 @@ def _about(message: dict[str, Any], *, group: str, room: str, id: str) -> dict[s
 
 
 @pytest.mark.parametrize(
-    "result", [None, "rubbish", [[7]], {"a": 1}, [["x", None, 3, "never"]], [["x", None, [], 1e300]]]
+    "result",
+    [
+        None,
+        "rubbish",
+        [[7]],
+        {"a": 1},
+        [["x"], [None], ["never"], [0], [[]]],
+        [["x"], [None], [1e300], [0], [[]]],
+        [["x"], [None], [0.0], [7], [[]]],
+        [["x"], [None], [0.0], [0], [3]],
+        [["x", "y"], [None], [0.0], [0], [[]]],
+    ],
+    ids=["none", "text", "list", "dict", "no-time", "late-time", "no-such-set", "no-set", "short-columns"],
 )
 @pytest.mark.parametrize(("name", "expected"), [("count", 2), ("members", ["here", "there"])])
 async def test_an_answer_that_cannot_be_read_is_as_good_as_none(layer, here, there, room, name, expected, result):
