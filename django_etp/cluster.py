@@ -23,6 +23,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
 
 from .burials import Burials
+from .confirmations import Confirmation
 from .envelope import (
     ASK_PREFIX,
     CONTROL_GROUP,
@@ -172,11 +173,11 @@ class ClusterLink:
         self._gaps.leave(group)
         self._traffic.leave(group)
 
-    def publish(self, groups: Iterable[str], frame: Frame) -> list[asyncio.Future[None]]:
+    def publish(self, groups: Iterable[str], frame: Frame) -> list[Confirmation]:
         """Send a frame to groups. See Publisher.publish()."""
         return self._publisher.publish(groups, frame)
 
-    def publish_to_hub(self, hub: str, frame: Frame) -> list[asyncio.Future[None]]:
+    def publish_to_hub(self, hub: str, frame: Frame) -> list[Confirmation]:
         """Send a frame to one hub. See Publisher.publish()."""
         return self._publisher.publish([f"{HUB_PREFIX}{hub}"], frame)
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
+from .confirmations import Confirmation, confirmed
 from .envelope import Foreign, Frame, Malformed
 from .exceptions import ConnectionClosed, EtpError, IncompleteAnswer, MessagesLost
 from .flusher import Flusher
@@ -27,7 +28,6 @@ from .links import Link, LocalLink, open_link
 from .members import Member
 from .membership import Membership
 from .payload import to_frame
-from .publisher import taken
 
 __all__ = ["Hub"]
 
@@ -221,9 +221,7 @@ class Hub:
 
     # Sending
 
-    def send(
-        self, namespace: str, rooms: list[str] | None, text: str, exclude: frozenset[str]
-    ) -> list[asyncio.Future[None]]:
+    def send(self, namespace: str, rooms: list[str] | None, text: str, exclude: frozenset[str]) -> list[Confirmation]:
         """Send a frame to the members of rooms (``None``: to all of the namespace) in all processes, one copy each.
 
         Local members have it at once; what is returned is for sent().
@@ -241,7 +239,7 @@ class Hub:
             frame = Frame(text, tuple(exclude), tuple(rooms), emission)
         return self._link.publish([group_name(namespace, target) for target in targets], frame)
 
-    def send_to(self, namespace: str, connection_id: str, text: str) -> list[asyncio.Future[None]]:
+    def send_to(self, namespace: str, connection_id: str, text: str) -> list[Confirmation]:
         """Send a frame to one connection, in whichever process it is. See send()."""
         if self.is_home_of(connection_id):
             if member := self.membership.get(namespace, connection_id):
@@ -250,13 +248,13 @@ class Hub:
             return self._link.publish_to_hub(hub, Frame(text, connection_id=connection_id))
         return []
 
-    async def sent(self, sends: list[asyncio.Future[None]]) -> None:
+    async def sent(self, sends: list[Confirmation]) -> None:
         """Wait until what was sent is on its way to the other processes.
 
         Raises:
             LayerUnavailable: others may not have got it.
         """
-        await taken(sends)
+        await confirmed(sends)
         await self._let_turn()
 
     def is_home_of(self, connection_id: str) -> bool:

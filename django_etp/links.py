@@ -9,6 +9,7 @@ from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_laye
 
 from .cluster import ClusterLink, Host
 from .conf import get_settings
+from .confirmations import Confirmation
 from .envelope import Foreign, Frame, Malformed, Message
 from .inbox import read_channel
 
@@ -39,10 +40,10 @@ class Link(Protocol):
     async def leave(self, group: str) -> None:
         """Hear a group no more."""
 
-    def publish(self, groups: Iterable[str], frame: Frame) -> list[asyncio.Future[None]]:
+    def publish(self, groups: Iterable[str], frame: Frame) -> list[Confirmation]:
         """Send a frame to groups."""
 
-    def publish_to_hub(self, hub: str, frame: Frame) -> list[asyncio.Future[None]]:
+    def publish_to_hub(self, hub: str, frame: Frame) -> list[Confirmation]:
         """Send a frame to one other hub."""
 
     async def ask(self, hub: str | None, action: str, arguments: list[Any], timeout: float) -> dict[str, Any]:
@@ -69,11 +70,11 @@ class LocalLink:
     async def leave(self, group: str) -> None:
         """There was nothing to hear."""
 
-    def publish(self, groups: Iterable[str], frame: Frame) -> list[asyncio.Future[None]]:
+    def publish(self, groups: Iterable[str], frame: Frame) -> list[Confirmation]:
         """There is nobody to send to: local members have it."""
         return []
 
-    def publish_to_hub(self, hub: str, frame: Frame) -> list[asyncio.Future[None]]:
+    def publish_to_hub(self, hub: str, frame: Frame) -> list[Confirmation]:
         """There is no other hub."""
         return []
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from .confirmations import Confirmation
 from .errands import do_errands_until
 from .exceptions import LayerUnavailable, SyncCallInEventLoop
 from .lending import is_borrowing
 
-__all__ = ["arun_on", "call_on", "end_tasks", "refuse_in_event_loop", "run_on"]
+__all__ = ["arun_on", "call_on", "end_tasks", "loop_ended", "refuse_in_event_loop", "run_on"]
 
 _T = TypeVar("_T")
 
@@ -38,6 +39,11 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]], limit: float) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=min(left, _CANCEL_AGAIN))
+
+
+def loop_ended() -> LayerUnavailable:
+    """Return what is raised where a loop has ended that others wait for."""
+    return LayerUnavailable("The event loop that serves this process's connections has ended. Is the server stopping?")
 
 
 def refuse_in_event_loop(name: str) -> None:
@@ -64,49 +70,47 @@ def run_on(
     return _wait(_submit(loop, function(*args)), loop, timeout)
 
 
-def call_on(
-    loop: asyncio.AbstractEventLoop, function: Callable[..., Iterable[asyncio.Future[None]]], *args: Any
-) -> None:
-    """Call a plain function on ``loop``, which runs on another thread, and wait until the futures it returns are done.
+def call_on(loop: asyncio.AbstractEventLoop, function: Callable[..., Iterable[Confirmation]], *args: Any) -> None:
+    """Call a plain function on ``loop``, which runs on another thread, and wait until what it returns is settled.
 
     It takes one turn of that loop where run_on() takes one for each step of a coroutine: so threads send.
 
     Raises:
-        LayerUnavailable: the loop ended, or did not come to it in time.
+        LayerUnavailable: the layer did not confirm, or the loop ended, or did not come to it in time.
     """
     future: concurrent.futures.Future[None] = concurrent.futures.Future()
     if not loop.is_running():
-        raise _loop_ended()
+        raise loop_ended()
     try:
         loop.call_soon_threadsafe(_call, future, function, args)
     except RuntimeError:  # it was closed just now
-        raise _loop_ended() from None
+        raise loop_ended() from None
     _wait(future, loop, 0.0)
 
 
-def _call(
-    future: concurrent.futures.Future[None], function: Callable[..., Iterable[asyncio.Future[None]]], args: Any
-) -> None:
+def _call(future: concurrent.futures.Future[None], function: Callable[..., Iterable[Confirmation]], args: Any) -> None:
     if not future.set_running_or_notify_cancel():
         return  # nobody waits any more
     try:
-        waiting = set(function(*args))
+        confirmations = list(function(*args))
     except Exception as error:
         future.set_exception(error)
         return
+    unsettled = len(confirmations)
 
-    def note(done: asyncio.Future[None]) -> None:
-        waiting.discard(done)
+    def note(error: Exception | None) -> None:
+        nonlocal unsettled
+        unsettled -= 1
         if future.done():
             return
-        if error := _loop_ended() if done.cancelled() else done.exception():
+        if error is not None:
             future.set_exception(error)
-        elif not waiting:
+        elif not unsettled:
             future.set_result(None)
 
-    for each in tuple(waiting):
-        each.add_done_callback(note)
-    if not waiting:
+    for confirmation in confirmations:
+        confirmation.tell(note)
+    if not confirmations:
         future.set_result(None)
 
 
@@ -121,7 +125,7 @@ def _wait(future: concurrent.futures.Future[_T], loop: asyncio.AbstractEventLoop
             if future.done():
                 break
             if not loop.is_running():
-                raise _loop_ended() from None
+                raise loop_ended() from None
             if time.monotonic() > deadline:
                 future.cancel()
                 raise _loop_busy(timeout + _CALL_LIMIT) from None
@@ -140,13 +144,13 @@ async def arun_on(
         while not future.done():
             await asyncio.wait([future], timeout=_LOOK_AFTER_LOOP)
             if not future.done() and not loop.is_running():
-                raise _loop_ended()
+                raise loop_ended()
             if not future.done() and time.monotonic() > deadline:
                 raise _loop_busy(timeout + _CALL_LIMIT)
     finally:
         future.cancel()  # where the caller waits no longer
     if future.cancelled():
-        raise _loop_ended()
+        raise loop_ended()
     return future.result()
 
 
@@ -156,18 +160,14 @@ def _submit(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, _T])
         if loop.is_running():
             return asyncio.run_coroutine_threadsafe(coroutine, loop)
     coroutine.close()
-    raise _loop_ended()
+    raise loop_ended()
 
 
 def _result(future: concurrent.futures.Future[_T], timeout: float | None = None) -> _T:
     try:
         return future.result(timeout)
     except concurrent.futures.CancelledError:
-        raise _loop_ended() from None
-
-
-def _loop_ended() -> LayerUnavailable:
-    return LayerUnavailable("The event loop that serves this process's connections has ended. Is the server stopping?")
+        raise loop_ended() from None
 
 
 def _loop_busy(seconds: float) -> LayerUnavailable:

@@ -4,7 +4,7 @@ Rules kept here:
 
 - Per group one send is under way at a time; what comes meanwhile gathers and goes as one message. So the order of one
   sender stays, and a burst costs few round trips and little of the layer's capacity.
-- What ``publish`` returns is done when the layer took the frame, or fails with ``LayerUnavailable`` where it did not
+- What ``publish`` returns is settled when the layer took the frame, or with ``LayerUnavailable`` where it did not
   confirm. To publish takes no turn of the loop, so that a thread that sends needs one for it and none more.
 - A send has 3 s, and one retry under the same number: receivers drop duplicates. Few are under way at once, whatever
   the number of groups: a broker's client has its limits, too. What waits behind others is given up after 7 s in all.
@@ -20,11 +20,12 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+from .confirmations import Confirmation
 from .envelope import Frame, Numbers, RoomMessage, pack
 from .exceptions import LayerUnavailable
-from .loops import end_tasks
+from .loops import end_tasks, loop_ended
 
-__all__ = ["Publisher", "taken"]
+__all__ = ["Publisher"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,28 +50,16 @@ _FORGET_EVERY = 60.0
 _Send = Callable[[str, dict[str, Any]], Coroutine[Any, Any, None]]
 
 
-async def taken(sends: Iterable[asyncio.Future[None]]) -> None:
-    """Wait until the layer has taken what was published.
-
-    Raises:
-        LayerUnavailable: the layer did not confirm in time.
-    """
-    for sent in sends:
-        # Shielded: a sender that is cancelled takes nobody else's frames with it.
-        await asyncio.shield(sent)
-
-
 class _Batch:
     """Frames that go to one group in one message."""
 
-    __slots__ = ("bytes", "done", "due_at", "frames")
+    __slots__ = ("bytes", "confirmation", "due_at", "frames")
 
     def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
         self.frames: list[str | list[Any]] = []
         self.bytes = 0
-        self.due_at = loop.time() + _PUBLISH_LIMIT
-        self.done: asyncio.Future[None] = loop.create_future()
+        self.due_at = asyncio.get_running_loop().time() + _PUBLISH_LIMIT
+        self.confirmation = Confirmation()
 
     def has_room(self, size: int) -> bool:
         return not self.frames or (len(self.frames) < _MAX_BATCH_FRAMES and self.bytes + size <= _MAX_BATCH_BYTES)
@@ -115,14 +104,14 @@ class Publisher:
         self._teller: asyncio.Task[None] | None = None
         self._forgetting: asyncio.TimerHandle | None = None
 
-    def publish(self, groups: Iterable[str], frame: Frame) -> list[asyncio.Future[None]]:
-        """Send a frame to groups. What is returned is for taken(): others' frames may be on the same way.
+    def publish(self, groups: Iterable[str], frame: Frame) -> list[Confirmation]:
+        """Send a frame to groups, where others' may be on the same way; what is returned tells what becomes of it.
 
         Raises:
             LayerUnavailable: too much waits already.
         """
         size = len(frame.text)
-        return [self._put(group, frame.to_plain(), size).done for group in groups]
+        return [self._put(group, frame.to_plain(), size).confirmation for group in groups]
 
     def owns(self, stream: str) -> bool:
         """Return whether a stream is, or was, this publisher's."""
@@ -202,15 +191,14 @@ class Publisher:
             lane.frames += len(batch.frames)
             await self._confirm(group, message, batch.due_at)
         except LayerUnavailable as error:
-            batch.done.set_exception(error)
-            batch.done.exception()  # its senders may all be gone
+            batch.confirmation.settle(error)
         else:
-            batch.done.set_result(None)
+            batch.confirmation.settle()
         finally:
             self._let_go(batch)
 
     def _let_go(self, batch: _Batch) -> None:
-        batch.done.cancel()  # where it was neither confirmed nor refused
+        batch.confirmation.settle(loop_ended())  # where it was neither confirmed nor refused
         self._waiting_frames -= len(batch.frames)
         self._waiting_bytes -= batch.bytes
 

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from . import room_questions as questions
+from .confirmations import Confirmation
 from .exceptions import InvalidRoomName
 from .groups import group_name as _group_name
 from .groups import room_name, room_names, user_room
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _Rooms = str | Iterable[str]
-_Send = Callable[..., list[asyncio.Future[None]]]
+_Send = Callable[..., list[Confirmation]]
 _Exclude = Iterable[str | Member] | str | Member
 
 

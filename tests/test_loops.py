@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from django_etp import loops
+from django_etp.confirmations import Confirmation
 from django_etp.exceptions import LayerUnavailable, SyncCallInEventLoop
 from django_etp.loops import arun_on, call_on, end_tasks, refuse_in_event_loop, run_on
 
@@ -121,30 +122,35 @@ async def test_who_is_cancelled_leaves_no_call_behind(other_loop: asyncio.Abstra
     assert await asyncio.to_thread(ended.wait, 5)
 
 
-class Futures:
-    """Futures of another loop, made there."""
+class Confirmations:
+    """What a function on another loop returns."""
 
     def __init__(self, count: int) -> None:
-        self._count = count
-        self.made: list[asyncio.Future[None]] = []
-        self.are_made = threading.Event()
+        self.made = [Confirmation() for _ in range(count)]
+        self.are_returned = threading.Event()
 
-    def make(self) -> list[asyncio.Future[None]]:
-        self.made = [asyncio.get_running_loop().create_future() for _ in range(self._count)]
-        self.are_made.set()
+    def give(self) -> list[Confirmation]:
+        self.are_returned.set()
         return self.made
 
 
-def test_a_call_waits_for_all_futures_that_the_function_returns(other_loop: asyncio.AbstractEventLoop) -> None:
-    futures = Futures(2)
+def test_a_call_waits_until_all_is_settled_that_the_function_returns(other_loop: asyncio.AbstractEventLoop) -> None:
+    confirmations = Confirmations(2)
     with ThreadPoolExecutor(1) as pool:
-        call = pool.submit(call_on, other_loop, futures.make)
-        assert futures.are_made.wait(5)
-        other_loop.call_soon_threadsafe(futures.made[1].set_result, None)
+        call = pool.submit(call_on, other_loop, confirmations.give)
+        assert confirmations.are_returned.wait(5)
+        other_loop.call_soon_threadsafe(confirmations.made[1].settle)
         with pytest.raises(TimeoutError):
             call.result(0.05)
-        other_loop.call_soon_threadsafe(futures.made[0].set_result, None)
+        other_loop.call_soon_threadsafe(confirmations.made[0].settle)
         assert call.result(5) is None
+
+
+def test_a_call_waits_for_nothing_that_is_settled_already(other_loop: asyncio.AbstractEventLoop) -> None:
+    confirmations = Confirmations(2)
+    for confirmation in confirmations.made:
+        confirmation.settle()
+    call_on(other_loop, confirmations.give)
 
 
 def test_a_call_that_starts_nothing_is_done_at_once(other_loop: asyncio.AbstractEventLoop) -> None:
@@ -157,33 +163,24 @@ def test_a_call_raises_what_the_function_raises(other_loop: asyncio.AbstractEven
 
 
 @pytest.mark.parametrize("error", [ValueError("why"), TimeoutError("why")])
-def test_a_call_raises_what_the_first_future_that_fails_raises(
-    other_loop: asyncio.AbstractEventLoop, error: Exception
-) -> None:
-    futures = Futures(2)
+def test_a_call_raises_the_first_error(other_loop: asyncio.AbstractEventLoop, error: Exception) -> None:
+    confirmations = Confirmations(3)
     with ThreadPoolExecutor(1) as pool:
-        call = pool.submit(call_on, other_loop, futures.make)
-        assert futures.are_made.wait(5)
-        other_loop.call_soon_threadsafe(futures.made[1].set_exception, error)
+        call = pool.submit(call_on, other_loop, confirmations.give)
+        assert confirmations.are_returned.wait(5)
+        other_loop.call_soon_threadsafe(confirmations.made[1].settle, error)
         with pytest.raises(type(error), match="why"):
             call.result(5)
-
-
-def test_a_call_whose_future_is_cancelled_raises_that_the_loop_ended(other_loop: asyncio.AbstractEventLoop) -> None:
-    futures = Futures(1)
-    with ThreadPoolExecutor(1) as pool:
-        call = pool.submit(call_on, other_loop, futures.make)
-        assert futures.are_made.wait(5)
-        other_loop.call_soon_threadsafe(futures.made[0].cancel)
-        with pytest.raises(LayerUnavailable, match="has ended"):
-            call.result(5)
+    # The others may be settled later, in whatever way.
+    confirmations.made[0].settle()
+    confirmations.made[2].settle(ValueError("another"))
 
 
 def test_a_call_does_not_wait_for_ever(other_loop: asyncio.AbstractEventLoop, monkeypatch: Any) -> None:
     monkeypatch.setattr(loops, "_CALL_LIMIT", 0.05)
     monkeypatch.setattr(loops, "_LOOK_AFTER_LOOP", 0.01)
     with pytest.raises(LayerUnavailable, match=r"within 0\.05 s"):
-        call_on(other_loop, Futures(1).make)
+        call_on(other_loop, Confirmations(1).give)
 
 
 def test_a_call_to_a_loop_that_has_ended_is_refused() -> None:

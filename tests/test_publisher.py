@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from django_etp.confirmations import confirmed
 from django_etp.envelope import Frame
 from django_etp.exceptions import LayerUnavailable
-from django_etp.publisher import Publisher, taken
+from django_etp.publisher import Publisher
 from tests.hurry import hurried, kept, seconds
 
 
@@ -28,7 +29,7 @@ class Layer:
         return [text for message in self.sent if message["group"] == group for text in message["frames"]]
 
     async def emit(self, group: str, text: str) -> None:
-        await taken(self.publisher.publish([group], Frame(text)))
+        await confirmed(self.publisher.publish([group], Frame(text)))
 
     async def _send(self, group: str, message: dict[str, Any]) -> None:
         assert message["group"] == group
@@ -120,7 +121,7 @@ async def test_sends_to_a_thousand_groups_go_few_at_a_time():
 @hurried
 async def test_frame_for_several_groups_goes_to_each():
     layer = Layer()
-    await taken(layer.publisher.publish(["a", "b"], Frame("hello||0", rooms=("a", "b"), emission="e")))
+    await confirmed(layer.publisher.publish(["a", "b"], Frame("hello||0", rooms=("a", "b"), emission="e")))
     assert layer.texts("a") == layer.texts("b") == [["hello||0", [], ["a", "b"], "e", ""]]
     assert [message["number"] for message in layer.sent] == [1, 1]
 
