@@ -255,6 +255,11 @@ class Connection:
     # What the hub and the consumer call, on the connection's own loop
 
     @property
+    def has_data(self) -> bool:
+        """Whether a handler has ever had its data or the session in hand."""
+        return self._session is not None
+
+    @property
     def has_unsaved(self) -> bool:
         """Whether a handler may have changed the data or the session."""
         return self._session is not None and self._session.is_touched
@@ -315,7 +320,10 @@ class Connection:
     def _own_session(self) -> ConnectionSession:
         if self._session is None:
             session = self.scope.get("session")
-            self._session = ConnectionSession(self.id, session, self.session_key, self._hub.run, self._hub.living)
+            is_ended = self._disconnect is not None
+            self._session = ConnectionSession(
+                self.id, session, self.session_key, self._hub.run, self._hub.living, is_ended=is_ended
+            )
         return self._session
 
     async def _restore(self) -> None:

@@ -117,6 +117,11 @@ class Dispatcher:
         self._max_running = 0
         self._queue = None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether handlers run that wait for something."""
+        return bool(self._tasks)
+
     async def finish(self, grace: float) -> None:
         """Give running handlers ``grace`` seconds to end, then cancel them."""
         if self._tasks:

@@ -50,6 +50,7 @@ class Gate:
         "_outbox",
         "_send",
         "_writer",
+        "is_closed",
         "is_closing",
         "is_open",
     )
@@ -67,6 +68,7 @@ class Gate:
         self._writer: asyncio.Task[Any] | None = None
         self.is_open = False
         self.is_closing = False
+        self.is_closed = False
 
     async def accept(
         self, subprotocol: str | None = None, headers: Sequence[tuple[bytes, bytes]] = (), greeting: str = ""
@@ -140,10 +142,11 @@ class Gate:
 
     async def closed(self) -> None:
         """Wait until the close has gone out; give up on a reader that takes nothing for 5 s."""
-        if self._closed is None:
-            self._closed = asyncio.get_running_loop().create_future()
+        if self.is_closed:
+            return
+        self._closed = self._closed or asyncio.get_running_loop().create_future()
         await asyncio.wait([self._closed], timeout=_CLOSE_LIMIT)
-        if not self._closed.done():
+        if not self.is_closed:
             self.abandon()
             # uvicorn's send waits for as long as the peer keeps its socket open, and its writer with it.
             if self._writer is not None:
@@ -205,7 +208,6 @@ class Gate:
             drained.set_result(None)
 
     def _tell_closed(self) -> None:
-        if self._closed is None:
-            self._closed = asyncio.get_running_loop().create_future()
-        if not self._closed.done():
+        self.is_closed = True
+        if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)

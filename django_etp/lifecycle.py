@@ -10,6 +10,7 @@ Rules kept here:
 import asyncio
 import json
 import logging
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from .closing import Disconnect, cut_reason
@@ -259,14 +260,21 @@ class Lifecycle:
         try:
             await self._hub.remove(self._connection)
         finally:
-            await asyncio.gather(
-                self._stop_reading(),
-                self._forget_data(),
-                self._dispatcher.finish(get_settings().disconnect_grace),
-                self._run_last_hooks(),
-            )
+            if remains := tuple(self._what_remains()):
+                await asyncio.gather(*remains)
             # What the last handlers and hooks changed in the session.
             await self._dispatcher.save()
+
+    def _what_remains(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """Give what may have to wait. Most connections end with nothing of it, and each costs a task."""
+        if self._is_reading or not self._gate.is_closed:
+            yield self._stop_reading()
+        if self._connection.has_data:
+            yield self._forget_data()
+        if self._dispatcher.is_busy:
+            yield self._dispatcher.finish(get_settings().disconnect_grace)
+        if self._connecting is not None or self._handlers.on_disconnect:
+            yield self._run_last_hooks()
 
     async def _stop_reading(self) -> None:
         await self._gate.closed()

@@ -45,6 +45,7 @@ class ConnectionSession:
         run: runs a coroutine on the connection's loop, whatever becomes of the task that asks for it.
         living: gives a function that tells whether a connection may live, by its id; data of the others is removed
             with the next write. It is called on the loop, the function in a thread.
+        is_ended: the connection is over already: its data lives in memory.
     """
 
     __slots__ = (
@@ -72,6 +73,8 @@ class ConnectionSession:
         key: str | None,
         run: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
         living: Callable[[], MayLive],
+        *,
+        is_ended: bool = False,
     ) -> None:
         self._connection_id = connection_id
         # Channels wraps the session in a lazy object.
@@ -84,7 +87,7 @@ class ConnectionSession:
         self._base: dict[str, Any] | None = None
         self._is_touched = False
         self._has_failed = False
-        self._is_ended = False
+        self._is_ended = is_ended
         self._written = _EMPTY
         self._may_be_stored = False
         self._writing = asyncio.Lock()

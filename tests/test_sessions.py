@@ -414,6 +414,42 @@ async def test_on_disconnect_still_reads_the_data_and_writes_none() -> None:
     assert await acontent_of(key) == {"cart": [1]}
 
 
+@both
+async def test_data_that_on_disconnect_is_the_first_to_touch_is_not_written(is_async: bool) -> None:
+    def gone(connection: Connection, disconnect: Any) -> None:
+        connection.data["name"] = "Bob"
+        seen.append(connection.data["name"])
+
+    seen: list[str] = []
+    hook(on_disconnect, is_async, gone)
+    key = await amake_session(cart=[1])
+    async with EtpCommunicator(headers=cookie(key)):
+        pass
+    assert seen == ["Bob"]
+    assert await acontent_of(key) == {"cart": [1]}
+
+
+async def test_data_that_a_handler_is_the_first_to_touch_in_its_grace_is_not_written() -> None:
+    inside, door = asyncio.Event(), asyncio.Event()
+
+    @etp_event("slow")
+    async def slow(connection: Connection, event: Event) -> None:
+        inside.set()
+        await door.wait()
+        connection.data["name"] = "Bob"
+
+    key = await amake_session(cart=[1])
+    client = EtpCommunicator(headers=cookie(key))
+    await client.connect()
+    await client.emit("slow")
+    await inside.wait()
+    leaving = asyncio.create_task(client.disconnect())
+    await auntil(rooms.aconnections, [])
+    door.set()
+    await leaving
+    assert await acontent_of(key) == {"cart": [1]}
+
+
 async def test_data_of_a_refused_handshake_is_not_written() -> None:
     @on_connect
     async def refuse(connection: Connection) -> None:
