@@ -20,7 +20,7 @@ class Burials:
     """The dead that are being removed from the groups of one channel layer.
 
     Args:
-        layers: returns the layer objects to use now.
+        layers: the channel layer.
         shared: returns the groups of room traffic that this hub hears.
         is_dead: whether a hub is still taken for dead.
         run: starts a task.
@@ -28,7 +28,7 @@ class Burials:
 
     def __init__(
         self,
-        layers: Callable[[], Layers],
+        layers: Layers,
         shared: Callable[[], Iterable[str]],
         is_dead: Callable[[str], bool],
         run: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
@@ -47,7 +47,7 @@ class Burials:
         """Tell a hub that is heard of again that it was removed, once that has ended."""
         if cleaning := self._cleaning.get(hub):
             await asyncio.wait([cleaning])
-        await self._layers().tell(CONTROL_GROUP, pack(Buried(hub)))
+        await self._layers.tell(CONTROL_GROUP, pack(Buried(hub)))
 
     def stop(self) -> None:
         """Forget those under way, which whoever ran them has cancelled."""
@@ -60,10 +60,9 @@ class Burials:
             self._cleaning.pop(beat.hub, None)
 
     async def _remove_everywhere(self, beat: Beat) -> None:
-        layers = self._layers()
         for group in (CONTROL_GROUP, f"{ASK_PREFIX}{beat.hub}"):
-            await layers.remove_control(group, beat.control_channel)
+            await self._layers.remove_control(group, beat.control_channel)
         for group in (f"{HUB_PREFIX}{beat.hub}", *self._shared()):
             if not self._is_dead(beat.hub):
                 return
-            await layers.remove_traffic(group, beat.channel)
+            await self._layers.remove_traffic(group, beat.channel)

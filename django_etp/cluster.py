@@ -1,8 +1,8 @@
 """A hub's place in a channel layer that spans processes: hearing, sending, asking, and healing.
 
 Four kinds of messages pass, each with its own part: room traffic (publisher, gaps), joins and leaves (subscriptions),
-signs of life (peers, pulse), questions and answers (questions). This module wires them to one another, to the layer and
-to the clock.
+signs of life (heartbeat, peers, pulse), questions and answers (questions). This module wires them to one another, to
+the layer and to the clock.
 
 Rules kept here:
 
@@ -20,6 +20,7 @@ import contextvars
 import logging
 import time
 from collections.abc import Coroutine, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 from .burials import Burials
@@ -43,9 +44,10 @@ from .envelope import (
 )
 from .exceptions import EtpError
 from .gaps import GapTracker, Loss
+from .heartbeat import Heartbeat
 from .inbox import complain
-from .layers import Layers
-from .peers import Peers, beat_interval
+from .layers import Layers, Reading
+from .peers import Peers
 from .publisher import Publisher
 from .pulse import Pulse
 from .questions import Questions
@@ -114,18 +116,16 @@ class ClusterLink:
         self._peers = Peers()
         self._pulse = Pulse(hears_rooms=is_serving)
         self._questions = Questions(host.id, self._send_question, self._ask_group, self._peers.is_gone)
-        self._publisher = Publisher(host.id, self._send, self._tell_hubs)
-        self._traffic = Subscriptions(self._add_traffic, self._discard_traffic, self._joined)
-        self._control = Subscriptions(self._add_control, self._discard_control, lambda group: None)
+        self._heartbeat = Heartbeat(host.id, self._hub_group, self._layers, self._peers, self._pulse)
+        self._publisher = Publisher(host.id, self._layers.send, partial(self._layers.tell, CONTROL_GROUP))
+        self._traffic = Subscriptions(self._layers.add_traffic, self._layers.discard_traffic, self._joined)
+        self._control = Subscriptions(self._layers.add_control, self._layers.discard_control, lambda group: None)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._burials = Burials(lambda: self._layers, lambda: self._traffic.wanted, self._peers.is_gone, self._run)
-        self._speaking = asyncio.Lock()
-        self._heard_itself = asyncio.Event()
+        self._burials = Burials(self._layers, lambda: self._traffic.wanted, self._peers.is_gone, self._run)
         self._keeper: asyncio.Task[None] | None = None
         self._entering: asyncio.Task[None] | None = None
         self._healing: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._has_connections = False
         self._was_deaf = False
         self._ticked_at = self._next_beat = self._next_round = self._next_heal = self._anew_at = 0.0
 
@@ -138,16 +138,16 @@ class ClusterLink:
 
     async def start(self) -> None:
         """Take the place of a hub with connections; waits until the others know of it, 1 s at most."""
-        if not self._has_connections:
-            self._has_connections = True
+        if not self._heartbeat.has_connections:
+            self._heartbeat.has_connections = True
             self._entering = None
         await self._enter()
 
     def rest(self) -> None:
         """Have no connections any more, so that nobody needs to ask; all else stays as it is."""
-        self._has_connections = False
+        self._heartbeat.has_connections = False
         if self._keeper is not None:
-            self._run(self._say_alive())
+            self._run(self._heartbeat.say_alive())
 
     async def stop(self) -> None:
         """Leave the place, within a bounded time: tell the last numbers, say goodbye, close all. It may start again."""
@@ -160,7 +160,7 @@ class ClusterLink:
                 task.cancel()
             self._burials.stop()
             self._entering = None
-            self._has_connections = self._was_deaf = False
+            self._heartbeat.has_connections = self._was_deaf = False
             self._stopping = asyncio.get_running_loop().create_task(self._stop(is_known=is_known))
         await asyncio.shield(self._stopping)
 
@@ -217,11 +217,11 @@ class ClusterLink:
             self._traffic.want(self._hub_group)
         try:
             async with asyncio.timeout(_READY_LIMIT):
-                await self._open(self._layers)
+                await self._open()
                 await asyncio.gather(*(self._control.join(group) for group in self._control.wanted))
                 if self._hears_rooms:
                     await self._traffic.join(self._hub_group)
-                await self._say_alive(is_new=True, wait=True)
+                await self._heartbeat.say_alive(is_new=True, wait=True)
         except Exception as error:
             logger.warning(
                 "The channel layer %r did not answer within %g s; this process goes on alone, and joins the others as "
@@ -231,10 +231,9 @@ class ClusterLink:
                 error,
             )
 
-    async def _open(self, layers: Layers) -> None:
-        await layers.open_control(self._take_control, self._control.join_again)
-        if self._hears_rooms:
-            await layers.open_traffic(self._take_traffic, self._traffic.join_again)
+    async def _open(self) -> None:
+        traffic = Reading(self._take_traffic, self._traffic.join_again) if self._hears_rooms else None
+        await self._layers.open(Reading(self._take_control, self._control.join_again), traffic)
 
     # Taking messages
 
@@ -263,8 +262,7 @@ class ClusterLink:
             self._pulse.hear_control(now)
         match message:
             case Beat() if message.hub == self._host.id:
-                self._pulse.hear_beat(message.number)
-                self._heard_itself.set()
+                self._heartbeat.hear(message)
             case Beat():
                 self._hear_beat(message, now)
             case Buried():
@@ -290,7 +288,7 @@ class ClusterLink:
         if beat.is_last:
             self._questions.forget(beat.hub)
         if beat.is_new and self._hears_rooms:
-            self._run(self._say_alive())
+            self._run(self._heartbeat.say_alive())
 
     def _hear_last(self, stream: object, now: float) -> None:
         match stream:
@@ -318,7 +316,7 @@ class ClusterLink:
     async def _keep_alive(self) -> None:
         loop = asyncio.get_running_loop()
         self._ticked_at = self._next_round = loop.time()
-        self._next_beat = loop.time() + self._interval
+        self._next_beat = loop.time() + self._heartbeat.interval
         try:
             while True:
                 await asyncio.sleep(_TICK)
@@ -342,7 +340,7 @@ class ClusterLink:
             self._look_for_losses(now)
         self._listen_to_itself(now)
         if now >= self._next_beat:
-            self._next_beat = now + self._interval
+            self._next_beat = now + self._heartbeat.interval
             self._control.join_again()
             self._bury_the_dead(now)
             self._say_all()
@@ -358,36 +356,21 @@ class ClusterLink:
         self._peers.restart(now)
 
     def _say_all(self) -> None:
-        if not self._speaking.locked():  # else the layer is slow, and has enough to do
-            self._run(self._say_alive())
+        if not self._heartbeat.is_speaking:  # else the layer is slow, and has enough to do
+            self._run(self._heartbeat.say_alive())
         if self._hears_rooms:
-            self._run(self._send_echo())
+            self._run(self._heartbeat.send_echo())
 
     def _look_for_losses(self, now: float) -> None:
         for loss in self._gaps.losses(now, self._pulse.echoed_at):
             self._host.report_loss(loss)
         if self._gaps.has_gaps and now - self._pulse.last_echo_at() >= 2 * _TICK:
-            self._run(self._send_echo())
-
-    async def _say_alive(self, *, is_new: bool = False, wait: bool = False) -> None:
-        # One after the other, and with what holds when it is said: so the last that is heard is true.
-        async with self._speaking:
-            # Whoever hears of nobody may have begun while the broker was away.
-            beat = self._beat(is_new=is_new or not len(self._peers))
-            await self._tell_hubs(pack(beat))
-        while wait and not self._pulse.has_heard(beat.number):
-            self._heard_itself.clear()
-            await self._heard_itself.wait()
-
-    async def _send_echo(self) -> None:
-        number = self._pulse.next_echo(asyncio.get_running_loop().time())
-        async with asyncio.timeout(self._interval):
-            await self._send(self._hub_group, pack(Echo(self._host.id, number)))
+            self._run(self._heartbeat.send_echo())
 
     # Healing
 
     def _listen_to_itself(self, now: float) -> None:
-        if not self._pulse.is_deaf(now, self._interval):
+        if not self._pulse.is_deaf(now, self._heartbeat.interval):
             if self._was_deaf:
                 self._was_deaf = False
                 self._anew_at = now
@@ -410,26 +393,18 @@ class ClusterLink:
         if min(self._pulse.silent_for(now), now - self._anew_at) > _BEGIN_ANEW_AFTER:
             self._anew_at = now
             await self._begin_anew()
-        await self._open(self._layers)
+        await self._open()
         self._join_all_again()
         self._say_all()
 
     async def _begin_anew(self) -> None:
-        layers = Layers(self._alias)
-        try:
-            await self._open(layers)
-        except BaseException:
-            await layers.close()
-            raise
-        old, self._layers = self._layers, layers
-        channel, control_channel = old.traffic_channel, old.control_channel
-        await old.close()
+        traffic_channel, control_channel = await self._layers.renew()
         self._join_all_again()
         # The broker may have kept the groups, and would fill the old channels.
         for group in self._control.wanted:
-            await layers.remove_control(group, control_channel)
+            await self._layers.remove_control(group, control_channel)
         for group in self._traffic.wanted:
-            await layers.remove_traffic(group, channel)
+            await self._layers.remove_traffic(group, traffic_channel)
 
     def _join_all_again(self) -> None:
         self._control.join_again()
@@ -451,18 +426,13 @@ class ClusterLink:
         try:
             await _bounded(self._publisher.stop(), _FLUSH_LIMIT)
             if is_known:
-                await _bounded(self._say_goodbye(), _GOODBYE_LIMIT)
+                await _bounded(self._heartbeat.say_goodbye(), _GOODBYE_LIMIT)
                 await self._leave_all()
             await self._layers.close()
         finally:
             self._control.stop()
             self._traffic.stop()
-            self._layers = Layers(self._alias)
             self._stopping = None
-
-    async def _say_goodbye(self) -> None:
-        async with self._speaking:
-            await self._tell_hubs(pack(self._beat(is_last=True)))
 
     async def _leave_all(self) -> None:
         await self.leave(self._hub_group)
@@ -470,15 +440,11 @@ class ClusterLink:
             self._control.leave(group)
         await asyncio.gather(self._control.settle(_LEAVE_LIMIT), self._traffic.settle(_LEAVE_LIMIT))
 
-    # What is said
+    # Looking
 
     @property
     def _knows_all(self) -> bool:
         return self._pulse.hears_for(asyncio.get_running_loop().time()) > _KNOWS_ALL_AFTER
-
-    @property
-    def _interval(self) -> float:
-        return beat_interval(len(self._peers) + 1)
 
     @property
     def _round(self) -> float:
@@ -486,40 +452,10 @@ class ClusterLink:
         slowest = _SLOWEST_ROUND_WHERE_SPREAD if self._layers.is_spread else _SLOWEST_ROUND
         return slowest if expiry is None else min(expiry / 4, slowest)
 
-    def _beat(self, *, is_new: bool = False, is_last: bool = False) -> Beat:
-        return Beat(
-            hub=self._host.id,
-            number=self._pulse.next_beat(),
-            interval=self._interval,
-            channel=self._layers.traffic_channel,
-            control_channel=self._layers.control_channel,
-            is_serving=self._has_connections,
-            is_new=is_new,
-            is_last=is_last,
-        )
-
-    # The layer, whichever objects stand for it now
-
-    async def _send(self, group: str, message: dict[str, Any]) -> None:
-        await self._layers.send(group, message)
-
-    async def _tell_hubs(self, message: dict[str, Any]) -> None:
-        await self._layers.tell(CONTROL_GROUP, message)
+    # What the parts call
 
     async def _send_question(self, hub: str | None, question: Question) -> None:
         await self._layers.tell(CONTROL_GROUP if hub is None else f"{ASK_PREFIX}{hub}", pack(question))
-
-    async def _add_traffic(self, group: str) -> None:
-        await self._layers.add_traffic(group)
-
-    async def _discard_traffic(self, group: str) -> None:
-        await self._layers.discard_traffic(group)
-
-    async def _add_control(self, group: str) -> None:
-        await self._layers.add_control(group)
-
-    async def _discard_control(self, group: str) -> None:
-        await self._layers.discard_control(group)
 
     def _joined(self, group: str) -> None:
         self._gaps.join(group, time.time())

@@ -1,4 +1,4 @@
-"""The layer objects of one hub: opened together, read for as long as they serve, and given up together.
+"""A channel layer as one hub uses it: objects that are opened together, read while they serve, and renewed together.
 
 Rules kept here:
 
@@ -10,7 +10,8 @@ Rules kept here:
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from channels.layers import channel_layers
@@ -20,18 +21,24 @@ from .exceptions import LayerUnavailable
 from .inbox import Backlog, read_channel
 from .loops import end_tasks
 
-__all__ = ["Layers"]
+__all__ = ["Layers", "Reading"]
 
 logger = logging.getLogger(__name__)
 
 _CALL_LIMIT = 3.0
 _CLOSE_LIMIT = 1.0
 
-_Take = Callable[[Message], None]
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What becomes of a channel's messages: ``take`` gets each, ``failed`` is called where reading raised."""
+
+    take: Callable[[Message], None]
+    failed: Callable[[], None]
 
 
 class Layers:
-    """Three objects of one channel layer, and the channels that are read.
+    """Three objects of one channel layer, and the channels that are read; all can be made anew.
 
     Args:
         alias: the layer in ``CHANNEL_LAYERS``.
@@ -39,46 +46,67 @@ class Layers:
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
-        self._sending, self._traffic, self._control = (channel_layers.make_backend(alias) for _ in "123")
-        self._readers: list[asyncio.Task[None]] = []
-        self._opening = asyncio.Lock()
-        self.traffic_channel = ""
-        self.control_channel = ""
+        self._objects = _Objects(alias)
+        self._control: Reading | None = None
+        self._traffic: Reading | None = None
+
+    @property
+    def traffic_channel(self) -> str:
+        """The channel for room traffic; ``""`` until it is read."""
+        return self._objects.traffic_channel
+
+    @property
+    def control_channel(self) -> str:
+        """The channel for messages between hubs; ``""`` until it is read."""
+        return self._objects.control_channel
 
     @property
     def group_expiry(self) -> float | None:
         """After how many seconds the layer forgets who is in a group; ``None`` where it does not, or does not tell."""
-        expiry = getattr(self._sending, "group_expiry", None)
+        expiry = getattr(self._objects.sending, "group_expiry", None)
         return expiry if isinstance(expiry, int | float) and expiry > 0 else None
 
     @property
     def is_spread(self) -> bool:
         """Whether the layer keeps its groups on several servers, one of which may forget its share alone."""
-        hosts = getattr(self._sending, "hosts", None)
+        hosts = getattr(self._objects.sending, "hosts", None)
         return isinstance(hosts, list) and len(hosts) > 1
 
+    # Beginning and end
+
+    async def open(self, control: Reading, traffic: Reading | None) -> None:
+        """Read the channel for messages between hubs, and the one for room traffic, unless they are read already."""
+        self._control, self._traffic = control, traffic
+        await self._objects.open(control, traffic)
+
+    async def renew(self) -> tuple[str, str]:
+        """Go on with new objects; return the channels for room traffic and control that were read until now.
+
+        Where the new ones cannot be opened, the old ones stay.
+        """
+        objects = _Objects(self._alias)
+        try:
+            if self._control is not None:
+                await objects.open(self._control, self._traffic)
+        except BaseException:
+            await objects.close()
+            raise
+        old, self._objects = self._objects, objects
+        channels = old.traffic_channel, old.control_channel
+        await old.close()
+        return channels
+
+    async def close(self) -> None:
+        """Give all up, within a bounded time. What is sent nevertheless opens connections of its own."""
+        old, self._objects = self._objects, _Objects(self._alias)
+        await old.close()
+
     # Hearing
-
-    async def open_control(self, take: _Take, failed: Callable[[], None]) -> None:
-        """Read the channel for messages between hubs, unless it is read already; ``failed``: see read_channel()."""
-        async with asyncio.timeout(_CALL_LIMIT), self._opening:
-            if not self.control_channel:
-                self.control_channel = await self._control.new_channel("etp")
-                self._read(self._control, self.control_channel, take, failed)
-
-    async def open_traffic(self, take: _Take, failed: Callable[[], None]) -> None:
-        """Read the channel for room traffic. See open_control()."""
-        async with asyncio.timeout(_CALL_LIMIT), self._opening:
-            if not self.traffic_channel:
-                self.traffic_channel = await self._traffic.new_channel("etp")
-                backlog = Backlog(take)
-                self._read(self._traffic, self.traffic_channel, backlog.put, failed)
-                self._readers.append(asyncio.get_running_loop().create_task(backlog.give()))
 
     async def add_traffic(self, group: str) -> None:
         """Hear a group's room traffic."""
         self._refuse_unopened(self.traffic_channel)
-        await self._traffic.group_add(group, self.traffic_channel)
+        await self._objects.traffic.group_add(group, self.traffic_channel)
 
     async def discard_traffic(self, group: str) -> None:
         """Hear a group's room traffic no more."""
@@ -87,12 +115,12 @@ class Layers:
     async def remove_traffic(self, group: str, channel: str) -> None:
         """Remove a channel of room traffic from a group, whosever it is."""
         if channel:
-            await self._traffic.group_discard(group, channel)
+            await self._objects.traffic.group_discard(group, channel)
 
     async def add_control(self, group: str) -> None:
         """Hear a control group."""
         self._refuse_unopened(self.control_channel)
-        await self._control.group_add(group, self.control_channel)
+        await self._objects.control.group_add(group, self.control_channel)
 
     async def discard_control(self, group: str) -> None:
         """Hear a control group no more."""
@@ -101,35 +129,55 @@ class Layers:
     async def remove_control(self, group: str, channel: str) -> None:
         """Remove a control channel from a group, whosever it is."""
         if channel:
-            await self._control.group_discard(group, channel)
+            await self._objects.control.group_discard(group, channel)
+
+    def _refuse_unopened(self, channel: str) -> None:
+        if not channel:
+            raise LayerUnavailable(f"The channel layer {self._alias!r} could not be opened yet.")
 
     # Sending
 
     async def send(self, group: str, message: dict[str, Any]) -> None:
         """Send to a group of rooms' traffic; the caller sets the limit."""
-        await self._sending.group_send(group, message)
+        await self._objects.sending.group_send(group, message)
 
     async def tell(self, group: str, message: dict[str, Any]) -> None:
         """Send to a control group."""
         async with asyncio.timeout(_CALL_LIMIT):
-            await self._control.group_send(group, message)
+            await self._objects.control.group_send(group, message)
 
-    # The end
+
+class _Objects:
+    """The objects that stand for a layer until they are given up, all together."""
+
+    def __init__(self, alias: str) -> None:
+        self.sending, self.traffic, self.control = (channel_layers.make_backend(alias) for _ in "123")
+        self.traffic_channel = self.control_channel = ""
+        self._opening = asyncio.Lock()
+        self._readers: list[asyncio.Task[None]] = []
+
+    async def open(self, control: Reading, traffic: Reading | None) -> None:
+        async with asyncio.timeout(_CALL_LIMIT), self._opening:
+            if not self.control_channel:
+                self.control_channel = await self.control.new_channel("etp")
+                self._run(read_channel(self.control, self.control_channel, control.take, control.failed))
+        if traffic is None:
+            return
+        async with asyncio.timeout(_CALL_LIMIT), self._opening:
+            if not self.traffic_channel:
+                self.traffic_channel = await self.traffic.new_channel("etp")
+                backlog = Backlog(traffic.take)
+                self._run(read_channel(self.traffic, self.traffic_channel, backlog.put, traffic.failed))
+                self._run(backlog.give())
 
     async def close(self) -> None:
-        """Give all up, within a bounded time. What is sent nevertheless opens connections of its own."""
         readers, self._readers = self._readers, []
         await end_tasks(readers, _CLOSE_LIMIT)
         self.traffic_channel = self.control_channel = ""
-        await asyncio.gather(*(_close(layer) for layer in (self._sending, self._traffic, self._control)))
+        await asyncio.gather(*(_close(layer) for layer in (self.sending, self.traffic, self.control)))
 
-    def _read(self, layer: Any, channel: str, take: _Take, failed: Callable[[], None]) -> None:
-        reading = read_channel(layer, channel, take, failed)
-        self._readers.append(asyncio.get_running_loop().create_task(reading))
-
-    def _refuse_unopened(self, channel: str) -> None:
-        if not channel:
-            raise LayerUnavailable(f"The channel layer {self._alias!r} could not be opened yet.")
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._readers.append(asyncio.get_running_loop().create_task(coroutine))
 
 
 async def _close(layer: Any) -> None:

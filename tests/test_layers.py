@@ -1,11 +1,17 @@
 """The layer objects of one hub."""
 
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from channels.layers import BaseChannelLayer
+from channels.layers import BaseChannelLayer, InMemoryChannelLayer
 
-from django_etp.layers import Layers
+from django_etp.envelope import Buried, Message, pack
+from django_etp.exceptions import LayerUnavailable
+from django_etp.layers import Layers, Reading
+
+from .inprocess import until
 
 
 class ForgetfulLayer(BaseChannelLayer):
@@ -31,3 +37,65 @@ def test_a_layer_with_several_hosts_is_spread(settings: Any, hosts: int, expecte
 
 def test_a_layer_without_hosts_is_not_spread() -> None:
     assert not Layers("default").is_spread
+
+
+class ReluctantLayer(InMemoryChannelLayer):
+    """One that can be opened, and no more from some point on."""
+
+    is_open = True
+
+    async def new_channel(self, prefix: str = "specific") -> str:
+        if not ReluctantLayer.is_open:
+            raise OSError("down")
+        return await super().new_channel(prefix)
+
+
+@pytest.fixture
+def reluctant(settings: Any) -> Iterator[type[ReluctantLayer]]:
+    """The layer of the settings, which opens unless told otherwise."""
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"{__name__}.ReluctantLayer"}}
+    yield ReluctantLayer
+    ReluctantLayer.is_open = True
+
+
+@asynccontextmanager
+async def read() -> AsyncIterator[tuple[Layers, list[Message]]]:
+    """Open a layer's channels; give it with the list of what comes from other hubs."""
+    taken: list[Message] = []
+    layers = Layers("default")
+    await layers.open(Reading(taken.append, lambda: None), Reading(lambda message: None, lambda: None))
+    yield layers, taken
+    await layers.close()
+
+
+async def test_both_channels_are_read_until_the_end() -> None:
+    async with read() as (layers, taken):
+        await layers.add_control("group")
+        await layers.tell("group", pack(Buried("a")))
+        await until(lambda: taken == [Buried("a")])
+        assert layers.control_channel
+        assert layers.traffic_channel
+    assert (layers.control_channel, layers.traffic_channel) == ("", "")
+    with pytest.raises(LayerUnavailable, match="could not be opened yet"):
+        await layers.add_control("group")
+
+
+async def test_what_is_renewed_reads_other_channels() -> None:
+    async with read() as (layers, taken):
+        old = layers.traffic_channel, layers.control_channel
+        assert await layers.renew() == old
+        assert layers.traffic_channel not in ("", old[0])
+        assert layers.control_channel not in ("", old[1])
+        await layers.add_control("group")
+        await layers.tell("group", pack(Buried("a")))
+        await until(lambda: taken == [Buried("a")])
+
+
+async def test_what_cannot_be_renewed_stays_as_it_was(reluctant: type[ReluctantLayer]) -> None:
+    async with read() as (layers, taken):
+        await layers.add_control("group")
+        reluctant.is_open = False
+        with pytest.raises(OSError, match="down"):
+            await layers.renew()
+        await layers.tell("group", pack(Buried("a")))
+        await until(lambda: taken == [Buried("a")])
