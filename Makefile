@@ -48,7 +48,7 @@ test-all: .venv/installed chromium ## Run the tests on every supported Python an
 bench: .venv-bench/installed ## Measure speed beside others, in 5 minutes
 	$(BENCH_BIN)/python -m benchmarks $(BENCH_ARGS)
 
-bench-full: .venv-bench/installed ## Measure everything, in about an hour
+bench-full: .venv-bench/installed ## Measure everything, in an hour
 	$(BENCH_BIN)/python -m benchmarks --full $(BENCH_ARGS)
 
 .venv-bench/installed: pyproject.toml
