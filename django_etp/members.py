@@ -71,7 +71,7 @@ class Member(Protocol):
         """Whether it counts as a member yet."""
 
     def tell(self) -> tuple[str, int | str | None, float]:
-        """Return what it tells about itself, as plain values: its id, its user, and when it connected since 1970."""
+        """Return what it tells about itself, as plain values: id, user, and when it connected, in s since 1970."""
 
     def deliver(self, frame: str) -> None:
         """Send it a ready-made frame; never waits."""
