@@ -35,7 +35,7 @@ from .failures import failure_of
 from .payload import to_text
 from .protocol import Event, encode_answer, encode_failure
 from .registry import Handler, Namespace, registry
-from .threads import exited, expect_broken_database, is_database_due, keep_database_fresh, run_handler, run_hook
+from .threads import exited, expect_broken_database, keep_database_fresh, run_handler, run_hook
 
 __all__ = ["Dispatcher", "is_cancelled", "report"]
 
@@ -180,8 +180,6 @@ class Dispatcher:
             if handler is None:
                 result = await self._handle_unknown(item)
             elif handler.is_async:
-                if is_database_due():
-                    await keep_database_fresh()
                 result = await handler.function(connection, item)
             else:
                 result = await _call(handler, run_handler, connection, item)

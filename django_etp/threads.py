@@ -27,14 +27,14 @@ from .errands import run_errand
 __all__ = [
     "exited",
     "expect_broken_database",
-    "is_database_due",
     "keep_database_fresh",
+    "look_after_database",
     "run_handler",
     "run_hook",
     "thread_sensitive",
 ]
 
-# How often asgiref's shared thread, where the ORM's a-methods run, has its connections looked after, in seconds.
+# How long asgiref's shared thread goes at most without its connections being looked after, in seconds.
 _FRESH_FOR = 10.0
 
 _pools: dict[tuple[str, int], ThreadPoolExecutor] = {}
@@ -63,23 +63,23 @@ async def run_hook(function: Callable[..., Any], *args: Any) -> Any:
     return await _run("etp-hook", function, *args)
 
 
-def is_database_due() -> bool:
-    """Return whether keep_database_fresh() would do anything: asking costs less than awaiting."""
-    return time.monotonic() - _looked_after_at > _FRESH_FOR and not _is_thread_sensitive.get()
-
-
 async def keep_database_fresh() -> None:
-    """Close too old or broken connections of asgiref's shared thread; to be called before each async handler."""
+    """See look_after_database(); to be called before each async hook, which does it where nobody has for 10 s."""
+    if time.monotonic() - _looked_after_at > _FRESH_FOR:
+        await look_after_database()
+
+
+async def look_after_database() -> None:
+    """Close too old or broken connections of asgiref's shared thread, where the ORM's a-methods run."""
     global _looked_after_at
-    if is_database_due():
+    if not _is_thread_sensitive.get():
         _looked_after_at = time.monotonic()
         await sync_to_async(close_old_connections)()
 
 
 def expect_broken_database() -> None:
-    """Let the next keep_database_fresh() look at once: a connection to the database may have broken."""
-    global _looked_after_at
-    _looked_after_at = -math.inf
+    """Do that before whatever that thread is asked to run from now on: a connection to the database may have broken."""
+    _leave_alone(asyncio.get_running_loop().create_task(look_after_database()))
 
 
 async def _run(kind: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -89,9 +89,14 @@ async def _run(kind: str, function: Callable[..., Any], *args: Any) -> Any:
         call = sync_to_async(_call, thread_sensitive=False, executor=_pool(kind))(function, *args)
     # Cancelled, sync_to_async would wait for its thread: leave that behind instead, it ends when it ends.
     task = asyncio.get_running_loop().create_task(call)
+    _leave_alone(task)
+    return await asyncio.shield(task)
+
+
+def _leave_alone(task: asyncio.Task[Any]) -> None:
+    """Let a task end when it ends, whoever waits for it."""
     _calls.add(task)
     task.add_done_callback(_forget_call)
-    return await asyncio.shield(task)
 
 
 def _forget_call(task: asyncio.Task[Any]) -> None:

@@ -1,10 +1,13 @@
-"""What is done at intervals for the connections of a hub: their users are checked, and their data in sessions.
+"""What is done at intervals for the connections of a hub: their users are checked, their data in sessions, and the
+database connections that their handlers share.
 
 Rules kept here:
 
 - A request that began before a write may save its old copy of the session over it, however long it takes: the stored
   sessions that hold data are read every 25 s, many at a time, and data that is missing or old is written again.
 - What connections left behind that are gone is removed with it.
+- The database connections of asgiref's shared thread are looked after as the first connection comes, and every 10 s:
+  a handler's look at the clock would cost each event more.
 """
 
 import asyncio
@@ -14,13 +17,14 @@ from .connection import Connection
 from .hub import Hub
 from .logouts import check_users_forever
 from .stores import read_shares
-from .threads import run_hook
+from .threads import look_after_database, run_hook
 
 __all__ = ["keep_up"]
 
 logger = logging.getLogger(__name__)
 
 _LOOK_AFTER_EVERY = 25.0
+_DATABASE_EVERY = 10.0
 
 
 async def keep_up(hub: Hub) -> None:
@@ -28,6 +32,16 @@ async def keep_up(hub: Hub) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(check_users_forever(hub))
         group.create_task(_look_after_data_forever(hub))
+        group.create_task(_look_after_database_forever())
+
+
+async def _look_after_database_forever() -> None:
+    while True:
+        try:
+            await look_after_database()
+        except Exception:
+            logger.exception("The connections to the database could not be looked after; it is tried again.")
+        await asyncio.sleep(_DATABASE_EVERY)
 
 
 async def _look_after_data_forever(hub: Hub) -> None:

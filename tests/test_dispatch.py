@@ -28,6 +28,7 @@ from django_etp import (
     on_connect,
     on_error,
     on_unknown_event,
+    upkeep,
 )
 from django_etp import dispatch as dispatch_module
 from django_etp import threads as threads_module
@@ -320,6 +321,7 @@ async def test_on_unknown_event_that_raises_is_reported_and_answers_nothing() ->
 @pytest.mark.django_db(transaction=True)
 async def test_after_a_database_error_the_next_async_handler_has_a_fresh_connection(monkeypatch: Any) -> None:
     monkeypatch.setattr(threads_module, "_FRESH_FOR", 3600.0)
+    monkeypatch.setattr(upkeep, "_DATABASE_EVERY", 3600.0)
     told = errors()
 
     def spoil() -> None:
@@ -947,24 +949,47 @@ async def test_plain_handlers_find_fresh_database_connections(settings: Any) -> 
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_async_handlers_and_hooks_find_fresh_database_connections(monkeypatch: Any) -> None:
+async def test_async_hooks_find_fresh_database_connections(monkeypatch: Any) -> None:
     monkeypatch.setattr(threads_module, "_FRESH_FOR", -1.0)
     found = []
 
     @on_connect
     async def greet(connection: Connection) -> None:
         found.append(await sync_to_async(is_spoiled)())
-        await sync_to_async(spoil)()
-
-    @etp_event("ask")
-    async def ask(connection: Connection, event: Event) -> None:
-        found.append(await sync_to_async(is_spoiled)())
 
     await sync_to_async(spoil)()
     try:
-        async with Wire() as wire:
-            wire.put("ask||1")
-            await wire.text()
+        async with Wire():
+            await until(lambda: found)
     finally:
         await sync_to_async(hang_up)()
-    assert found == [False, False]
+    assert found == [False]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_spoiled_first", [True, False], ids=["before the first connection", "while it is open"])
+async def test_async_handlers_find_fresh_database_connections(monkeypatch: Any, is_spoiled_first: bool) -> None:
+    monkeypatch.setattr(upkeep, "_DATABASE_EVERY", 3600.0 if is_spoiled_first else 0.01)
+
+    @etp_event("ask")
+    async def ask(connection: Connection, event: Event) -> bool:
+        return await sync_to_async(is_spoiled)()
+
+    if is_spoiled_first:
+        await sync_to_async(spoil)()
+    try:
+        async with Wire() as wire:
+            if not is_spoiled_first:
+                await sync_to_async(spoil)()
+            answers = []
+            async with asyncio.timeout(5):
+                while "false" not in answers:
+                    wire.put("ask||1")
+                    answers.append((await wire.text()).removeprefix("__ack_ask||1||"))
+            assert not is_spoiled_first or answers == ["false"]
+    finally:
+        await sync_to_async(hang_up)()
+
+
+def test_database_connections_are_looked_after_often_enough() -> None:
+    assert upkeep._DATABASE_EVERY <= 10
