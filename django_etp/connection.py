@@ -44,6 +44,7 @@ class Connection:
         scope: the ASGI scope of the handshake.
         namespace: the namespace of its consumer.
         user_id: the primary key of the user who connected; ``None`` for an anonymous one.
+        has_data: whether anyone has ever had its data or the session in hand.
         session_key: the key of the stored session, as of the handshake or the last write; ``None`` without one.
     """
 
@@ -58,6 +59,7 @@ class Connection:
         "_on_close",
         "_rooms",
         "_session",
+        "has_data",
         "id",
         "namespace",
         "scope",
@@ -82,6 +84,7 @@ class Connection:
         self.user_id: Any = getattr(user, "pk", None) if getattr(user, "is_authenticated", True) else None
         session = scope.get("session")
         self.session_key = session.session_key if isinstance(session, SessionBase) else None
+        self.has_data = False
         # Most connections never touch their data: made on first use.
         self._session: ConnectionSession | None = None
         self._hub = hub
@@ -255,11 +258,6 @@ class Connection:
     # What the hub and the consumer call, on the connection's own loop
 
     @property
-    def has_data(self) -> bool:
-        """Whether a handler has ever had its data or the session in hand."""
-        return self._session is not None
-
-    @property
     def has_unsaved(self) -> bool:
         """Whether a handler may have changed the data or the session."""
         return self._session is not None and self._session.is_touched
@@ -321,6 +319,7 @@ class Connection:
         if self._session is None:
             session = self.scope.get("session")
             is_ended = self._disconnect is not None
+            self.has_data = True
             self._session = ConnectionSession(
                 self.id, session, self.session_key, self._hub.run, self._hub.living, is_ended=is_ended
             )
@@ -345,9 +344,9 @@ class Connection:
         """Send a ready-made frame; it never waits, and is dropped where the connection has ended."""
         self._gate.write(frame)
 
-    def answer(self, frame: str) -> Coroutine[Any, Any, None]:
-        """Send a ready-made answer, to be awaited; dropped where the connection has ended."""
-        return self._gate.send(frame)
+    def answer(self, frame: str) -> Coroutine[Any, Any, None] | None:
+        """Send a ready-made answer, or drop it where the connection has ended; return what is to be awaited, if any."""
+        return self._gate.begin(frame)
 
     @property
     def speaks_extensions(self) -> bool:

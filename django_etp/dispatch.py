@@ -78,8 +78,8 @@ class Dispatcher:
         self._max_running = 0  # until start()
         self._queue: deque[Event | ProtocolError] | None = None  # made when needed: an empty one has 600 bytes
         self._running = 0
-        # As a dict, of 64 bytes where a set has 216: most connections are idle most of the time.
-        self._tasks: dict[asyncio.Task[None], None] = {}
+        # Those that wait for something, by the id() of what they handle.
+        self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def start(self) -> None:
         """Let events run, those first that came before."""
@@ -98,7 +98,7 @@ class Dispatcher:
                 self._running += 1
                 task = asyncio.Task(self._handle(item), loop=self._loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
                 if not task.done():
-                    self._tasks[task] = None
+                    self._tasks[id(item)] = task
             else:
                 self._start(item)
             return False
@@ -125,8 +125,8 @@ class Dispatcher:
     async def finish(self, grace: float) -> None:
         """Give running handlers ``grace`` seconds to end, then cancel them."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace)
-        for task in tuple(self._tasks):
+            await asyncio.wait(self._tasks.values(), timeout=grace)
+        for task in tuple(self._tasks.values()):
             task.cancel()
 
     async def connect(self) -> None:
@@ -165,14 +165,16 @@ class Dispatcher:
 
     def _start(self, item: Event | ProtocolError) -> None:
         self._running += 1
-        self._tasks[self._loop.create_task(self._handle(item), context=self.context.copy())] = None
+        name = item.name if isinstance(item, Event) else "a malformed frame"  # the default name takes longer to make
+        task = asyncio.Task(self._handle(item), loop=self._loop, name=name, context=self.context.copy())
+        self._tasks[id(item)] = task
 
     async def _handle(self, item: Event | ProtocolError) -> None:
         # One flat coroutine keeps its own books: a done callback per event costs more than it is worth.
         connection = self._connection
         is_saving = has_returned = False
         try:
-            if isinstance(item, ProtocolError):
+            if not isinstance(item, Event):
                 await self.report(item, "a frame it sent")
                 await self.save()
                 return
@@ -184,12 +186,14 @@ class Dispatcher:
             else:
                 result = await _call(handler, run_handler, connection, item)
             has_returned = True
-            if connection.has_unsaved:
+            if connection.has_data and connection.has_unsaved:
                 is_saving = True
                 await connection.save()
                 is_saving = False
             if item.ack_id:
-                await connection.answer(encode_answer(item, to_text(result)))
+                answering = connection.answer(encode_answer(item, to_text(result)))
+                if answering is not None:
+                    await answering
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if is_cancelled(error):
                 raise
@@ -203,10 +207,10 @@ class Dispatcher:
                 await self._answer_failure(item, error, has_returned=has_returned)
         finally:
             if self._tasks:  # an eager task that never waited is not in there
-                self._tasks.pop(asyncio.current_task(self._loop), None)  # type: ignore[arg-type]  # some task it is
+                self._tasks.pop(id(item), None)
             self._running -= 1
             # Another handler that runs may have the data in hand, and change a nested value in it.
-            if not self._running and connection.has_unsaved and connection.disconnect is None:
+            if connection.has_data and not self._running and connection.has_unsaved and connection.disconnect is None:
                 connection.rest()
             if self._queue and self._running < self._max_running:
                 self._start(self._queue.popleft())
@@ -220,7 +224,9 @@ class Dispatcher:
         if event.ack_id and self._connection.speaks_extensions:
             # What a handler returned, and JSON cannot hold, is no fault of the event's payload.
             failure = failure_of(error, is_payload_of_event=not has_returned)
-            await self._connection.answer(encode_failure(event, failure))
+            answering = self._connection.answer(encode_failure(event, failure))
+            if answering is not None:
+                await answering
 
     async def _handle_unknown(self, event: Event) -> object:
         if not self._handlers.events and not self._handlers.on_unknown_event:

@@ -25,34 +25,38 @@ class Flusher:
     Args:
         loop: the loop.
         context: the context variables of its tasks; each writes for many connections.
+
+    Attributes:
+        is_idle: whether take_turn() would return True: looking costs less than a call.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, context: contextvars.Context) -> None:
+        self.is_idle = True
         self._loop = loop
         self._context = context
         self._waiting: deque[Callable[[], Coroutine[Any, Any, None]]] = deque()
         # The loop holds its tasks weakly; one that waits for a reader must not vanish.
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_started = False
-        self._is_taken = False
 
     def add(self, drain: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Have a gate written, by ``drain``, in the loop's next turn."""
         self._waiting.append(drain)
         if not self._is_started:
             self._is_started = True
+            self.is_idle = False
             self._start()
 
     def take_turn(self) -> bool:
         """Return whether the caller may write at once: nobody has in this turn of the loop, and nothing waits."""
-        if self._is_taken or self._is_started:
+        if not self.is_idle:
             return False
-        self._is_taken = True
+        self.is_idle = False
         self._loop.call_soon(self._end_turn)
         return True
 
     def _end_turn(self) -> None:
-        self._is_taken = False
+        self.is_idle = not self._is_started
 
     def _start(self, tasks: int = 1) -> None:
         for _ in range(tasks):
@@ -67,6 +71,7 @@ class Flusher:
             self._start(min(tasks, len(self._waiting)))
         else:
             self._is_started = False
+            self.is_idle = True
 
     async def _flush(self) -> None:
         while self._waiting:

@@ -11,7 +11,7 @@ Rules kept here:
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from .flusher import Flusher
@@ -88,30 +88,38 @@ class Gate:
             self._bytes += len(greeting)
         self._start_writing()
 
-    def write(self, frame: str) -> None:
-        """Write a frame behind all others, soon. Never waits; after a close: drop it."""
+    def write(self, frame: str) -> int:
+        """Write a frame behind all others, soon. Never waits; after a close: drop it. Return how many frames wait."""
         if self.is_closing:
-            return
+            return 0
         outbox = self._outbox
         if outbox is None:
             outbox = self._outbox = deque()
         outbox.append(frame)
         self._bytes += len(frame)
+        waiting = len(outbox)
         if self.is_open and not self._is_writing:
-            self._start_writing()
-        elif len(outbox) > _MAX_FRAMES or (self._bytes > _MAX_BYTES and len(outbox) > 1):
+            self._is_writing = True
+            self._flusher.add(self._drain)
+        elif waiting > _MAX_FRAMES or (self._bytes > _MAX_BYTES and waiting > 1):
             self._on_full()
+        return waiting
 
     async def send(self, frame: str) -> None:
         """Write a frame behind all others, waiting while many are before it. See write()."""
-        is_next = self.is_open and not (self._is_writing or self._outbox or self.is_closing)
-        if not is_next or not self._flusher.take_turn():
-            self.write(frame)
-            while self.is_open and len(self._outbox or ()) > _FULL_ENOUGH and not self.is_closing:
-                await self._until_drained()
-            return
-        # The caller is a task already: no need for another. It writes its own frame alone, so that cancelling
-        # it loses nobody else's.
+        if (writing := self.begin(frame)) is not None:
+            await writing
+
+    def begin(self, frame: str) -> Coroutine[Any, Any, None] | None:
+        """Write a frame as send() does; return what its sender is to await, if anything: often a call is enough."""
+        if self._flusher.is_idle and self.is_open and not (self._is_writing or self._outbox or self.is_closing):
+            # The caller is a task already: no need for another.
+            self._flusher.take_turn()
+            return self._write_at_once(frame)
+        return self._until_few_wait() if self.write(frame) > _FULL_ENOUGH else None
+
+    async def _write_at_once(self, frame: str) -> None:
+        # Its own frame alone, so that cancelling the writer loses nobody else's.
         self._is_writing = True
         try:
             await self._send({"type": "websocket.send", "text": frame})
@@ -121,6 +129,10 @@ class Gate:
             self._is_writing = False
             if self._outbox or self._close_message:
                 self._start_writing()
+
+    async def _until_few_wait(self) -> None:
+        while self.is_open and len(self._outbox or ()) > _FULL_ENOUGH and not self.is_closing:
+            await self._until_drained()
 
     def close(self, code: int, reason: str, *, drop: bool = False) -> None:
         """Send a close behind what waits, or in its place (``drop``); before the accept: refuse with HTTP 403."""

@@ -25,11 +25,12 @@ def to_text(value: object) -> str:
     Raises:
         InvalidPayload: the value cannot become JSON. ``NaN`` and ``Infinity`` cannot.
     """
+    if type(value) is str:
+        return value
     if value is None:
         return ""
     if isinstance(value, str):
-        # Bare text: formatting a member of a str Enum would give its name.
-        return value if type(value) is str else str.__str__(value)
+        return str.__str__(value)  # bare text: formatting a member of a str Enum would give its name
     if isinstance(value, Promise):  # gettext_lazy and its kin are text
         return str(value)
     try:
