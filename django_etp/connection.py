@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from django.contrib.sessions.backends.base import SessionBase
 
@@ -36,6 +36,16 @@ _T = TypeVar("_T")
 logger = logging.getLogger(__name__)
 
 
+class Owner(Protocol):
+    """Who serves a connection."""
+
+    async def accept(self) -> None:
+        """Accept the handshake, where that has not been done."""
+
+    def begin_end(self) -> None:
+        """Begin to clean up: the connection has ended."""
+
+
 class Connection:
     """One client's WebSocket connection.
 
@@ -50,13 +60,12 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
-        "_accept",
         "_acks",
         "_connected_at",
         "_disconnect",
         "_gate",
         "_hub",
-        "_on_close",
+        "_owner",
         "_rooms",
         "_session",
         "has_data",
@@ -74,8 +83,7 @@ class Connection:
         gate: Gate,
         *,
         namespace: str,
-        accept: Callable[[], Coroutine[Any, Any, None]],
-        on_close: Callable[[], None],
+        owner: Owner,
     ) -> None:
         self.scope = scope
         self.namespace = namespace
@@ -85,13 +93,12 @@ class Connection:
         session = scope.get("session")
         self.session_key = session.session_key if isinstance(session, SessionBase) else None
         self.has_data = False
-        # Most connections never touch their data: made on first use.
         self._session: ConnectionSession | None = None
         self._hub = hub
         self._gate = gate
-        self._acks = PendingAcks()
-        self._accept = accept
-        self._on_close = on_close
+        self._owner = owner
+        # Most connections are never asked anything, and never touch their data: made on first use.
+        self._acks: PendingAcks | None = None
         self._connected_at = time.time()
         self._disconnect: Disconnect | None = None
         self._rooms: frozenset[str] | None = None
@@ -355,11 +362,13 @@ class Connection:
 
     def resolve(self, answer: Event) -> None:
         """Take an answer of the client; one that nobody waits for is dropped."""
-        self._acks.resolve(answer)
+        if self._acks is not None:
+            self._acks.resolve(answer)
 
     def fail(self, failure: Event) -> None:
         """Take the client's word that an event of ours failed."""
-        self._acks.fail(failure.ack_id, read_failure(failure))
+        if self._acks is not None:
+            self._acks.fail(failure.ack_id, read_failure(failure))
 
     async def ask(self, event: str, data: object, timeout: float) -> Event:
         """Send an event and return the answer to it; before the accept it waits. See aemit_with_ack()."""
@@ -369,30 +378,32 @@ class Connection:
         """Begin the end: send a close (``drop``: instead of what waits) unless the client is gone already."""
         if self._disconnect is not None:
             return
-        self._disconnect = disconnect
-        self._rooms = self._hub.membership.rooms_of(self.id)
-        self._acks.close()
+        self._take_leave(disconnect)
         self._gate.close(disconnect.code, disconnect.reason, drop=drop)
-        self._on_close()
+        self._owner.begin_end()
 
     def lose(self, disconnect: Disconnect) -> None:
         """Take note that the client is gone."""
         if self._disconnect is None:
-            self._disconnect = disconnect
-            self._rooms = self._hub.membership.rooms_of(self.id)
-            self._acks.close()
+            self._take_leave(disconnect)
             self._gate.abandon()
-            self._on_close()
+            self._owner.begin_end()
 
     @property
     def disconnect(self) -> Disconnect | None:
         """How the connection ended; ``None`` while it lives."""
         return self._disconnect
 
+    def _take_leave(self, disconnect: Disconnect) -> None:
+        self._disconnect = disconnect
+        self._rooms = self._hub.membership.rooms_of(self.id)
+        if self._acks is not None:
+            self._acks.close()
+
     async def _accept_now(self) -> None:
         self._refuse_closed()
         if not self._gate.is_open:
-            await self._accept()
+            await self._owner.accept()
             self._refuse_closed()
 
     async def _emit(self, event: str, data: object) -> None:
@@ -405,13 +416,17 @@ class Connection:
         return await self.ask(event, data, timeout)
 
     async def _ask(self, frame: Callable[[int], str], timeout: float) -> Event:
-        ack_id, future = self._acks.open()
+        self._refuse_closed()
+        if self._acks is None:
+            self._acks = PendingAcks()
+        acks = self._acks
+        ack_id, future = acks.open()
         try:
             self._gate.write(frame(ack_id))
         except BaseException:
-            self._acks.discard(ack_id)
+            acks.discard(ack_id)
             raise
-        return await self._acks.wait(ack_id, future, timeout)
+        return await acks.wait(ack_id, future, timeout)
 
     async def _ping(self, timeout: float) -> float:
         await self._accept_now()

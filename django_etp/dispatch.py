@@ -60,7 +60,6 @@ class Dispatcher:
         "_connection",
         "_handlers",
         "_loop",
-        "_max_queued",
         "_max_running",
         "_queue",
         "_running",
@@ -74,12 +73,11 @@ class Dispatcher:
         self.context = contextvars.copy_context()
         self._handlers = handlers
         self._loop = asyncio.get_running_loop()
-        self._max_queued = get_settings().max_queued_events
         self._max_running = 0  # until start()
         self._queue: deque[Event | ProtocolError] | None = None  # made when needed: an empty one has 600 bytes
         self._running = 0
-        # Those that wait for something, by the id() of what they handle.
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        # Those that wait for something, by the id() of what they handle; made when needed as well.
+        self._tasks: dict[int, asyncio.Task[None]] | None = None
 
     def start(self) -> None:
         """Let events run, those first that came before."""
@@ -98,17 +96,20 @@ class Dispatcher:
                 self._running += 1
                 task = asyncio.Task(self._handle(item), loop=self._loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
                 if not task.done():
+                    if self._tasks is None:
+                        self._tasks = {}
                     self._tasks[id(item)] = task
             else:
                 self._start(item)
             return False
-        if len(self._queue or ()) < self._max_queued:
+        max_queued = get_settings().max_queued_events
+        if len(self._queue or ()) < max_queued:
             if self._queue is None:
                 self._queue = deque()
             self._queue.append(item)
             return True
         raise TooManyEvents(
-            f"More than {self._max_queued} events of one connection wait to be handled; it is closed with 1008. "
+            f"More than {max_queued} events of one connection wait to be handled; it is closed with 1008. "
             "Raise ETP['MAX_QUEUED_EVENTS'] if clients may send that many at once."
         )
 
@@ -124,9 +125,10 @@ class Dispatcher:
 
     async def finish(self, grace: float) -> None:
         """Give running handlers ``grace`` seconds to end, then cancel them."""
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=grace)
-        for task in tuple(self._tasks.values()):
+        tasks = self._tasks or {}
+        if tasks:
+            await asyncio.wait(tasks.values(), timeout=grace)
+        for task in tuple(tasks.values()):
             task.cancel()
 
     async def connect(self) -> None:
@@ -167,6 +169,8 @@ class Dispatcher:
         self._running += 1
         name = item.name if isinstance(item, Event) else "a malformed frame"  # the default name takes longer to make
         task = asyncio.Task(self._handle(item), loop=self._loop, name=name, context=self.context.copy())
+        if self._tasks is None:
+            self._tasks = {}
         self._tasks[id(item)] = task
 
     async def _handle(self, item: Event | ProtocolError) -> None:

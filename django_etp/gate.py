@@ -11,8 +11,8 @@ Rules kept here:
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol
 
 from .flusher import Flusher
 from .sending import Send
@@ -30,12 +30,19 @@ _FULL_ENOUGH = 256
 _CLOSE_LIMIT = 5.0
 
 
+class Owner(Protocol):
+    """Whose gate it is."""
+
+    def outbox_is_full(self) -> None:
+        """Give up the connection: its reader is too far behind."""
+
+
 class Gate:
     """Writes one connection's messages to the ASGI server.
 
     Args:
         send: the server's.
-        on_full: called where the outbox is full.
+        owner: is told where the outbox is full.
         flusher: the loop's; it says when what waits is written.
     """
 
@@ -46,8 +53,8 @@ class Gate:
         "_drained",
         "_flusher",
         "_is_writing",
-        "_on_full",
         "_outbox",
+        "_owner",
         "_send",
         "_writer",
         "is_closed",
@@ -55,9 +62,9 @@ class Gate:
         "is_open",
     )
 
-    def __init__(self, send: Send, on_full: Callable[[], None], flusher: Flusher) -> None:
+    def __init__(self, send: Send, owner: Owner, flusher: Flusher) -> None:
         self._send = send
-        self._on_full = on_full
+        self._owner = owner
         self._flusher = flusher
         self._outbox: deque[str] | None = None  # made when needed: an empty one has 600 bytes
         self._bytes = 0
@@ -102,7 +109,7 @@ class Gate:
             self._is_writing = True
             self._flusher.add(self._drain)
         elif waiting > _MAX_FRAMES or (self._bytes > _MAX_BYTES and waiting > 1):
-            self._on_full()
+            self._owner.outbox_is_full()
         return waiting
 
     async def send(self, frame: str) -> None:

@@ -53,10 +53,11 @@ class Lifecycle:
         "_gate",
         "_handlers",
         "_hub",
+        "_is_interrupted",
         "_is_reading",
         "_max_size",
-        "_reading",
         "_receive",
+        "_task",
         "_was_accepted",
         "_was_rejected",
     )
@@ -65,14 +66,13 @@ class Lifecycle:
         self._receive = receive
         self._hub = hub
         self._handlers = registry.namespace(namespace)
-        self._gate = Gate(send, self._outbox_is_full, hub.flusher)
-        self._connection = Connection(
-            scope, self._hub, self._gate, namespace=namespace, accept=self._accept, on_close=self._begin_end
-        )
+        self._gate = Gate(send, self, hub.flusher)
+        self._connection = Connection(scope, self._hub, self._gate, namespace=namespace, owner=self)
         self._dispatcher = Dispatcher(self._connection, self._handlers)
         self._max_size = get_settings().max_message_size
-        self._reading = asyncio.timeout(None)
+        self._task: asyncio.Task[Any] | None = None
         self._is_reading = False
+        self._is_interrupted = False
         self._accepting: asyncio.Lock | None = None  # while somebody accepts: it has 250 bytes
         self._was_accepted = False
         self._was_rejected = False
@@ -82,15 +82,16 @@ class Lifecycle:
     async def run(self) -> None:
         """Serve the connection from its handshake to its end; where the task is cancelled, end what is left of it."""
         self._hub.add(self._connection, self._connection.user_id)
+        self._task = asyncio.current_task()
         disconnect = _TASK_ENDED
         try:
             try:
-                async with self._reading:
-                    self._is_reading = True
-                    await self._hub.enter(self._connection)
-                    disconnect = await self._begin() or await self._read()
-            except TimeoutError:
-                if not self._reading.expired():
+                self._is_reading = True
+                await self._hub.enter(self._connection)
+                disconnect = await self._begin() or await self._read()
+            except asyncio.CancelledError:
+                # An asyncio.timeout() does the same, and has 170 bytes for as long as the connection lives.
+                if not self._is_interrupted or (self._task is not None and self._task.uncancel() > 0):
                     raise
             finally:
                 self._is_reading = False
@@ -106,6 +107,28 @@ class Lifecycle:
             await asyncio.sleep(0)
             await self._hub.settle(_DISCONNECT_LIMIT)
             raise
+
+    async def accept(self) -> None:
+        """Accept the handshake, once, whoever asks for it."""
+        if self._accepting is None:
+            self._accepting = asyncio.Lock()
+        async with self._accepting:
+            if not self._gate.is_open and not self._gate.is_closing:
+                await self._accept_once()
+        self._accepting = None
+
+    def outbox_is_full(self) -> None:
+        """Close a connection whose client reads too slowly."""
+        logger.warning(
+            "Connection %s is closed with 1013: its client reads too slowly, and its outbox is full.",
+            self._connection.id,
+        )
+        self._connection.end(Disconnect(1013, "reads too slowly"), drop=True)
+
+    def begin_end(self) -> None:
+        """Begin to clean up; the connection has ended."""
+        # Not in the context of whoever closes it, which may be a request's or another connection's.
+        self._ending = self._dispatcher.context.copy().run(self._hub.run, self._end())
 
     async def _begin(self) -> Disconnect | None:
         """Answer the handshake, or begin to; return how the connection ended where it has already."""
@@ -185,14 +208,6 @@ class Lifecycle:
         else:
             self._dispatcher.start()
 
-    async def _accept(self) -> None:
-        if self._accepting is None:
-            self._accepting = asyncio.Lock()
-        async with self._accepting:
-            if not self._gate.is_open and not self._gate.is_closing:
-                await self._accept_once()
-        self._accepting = None
-
     async def _accept_once(self) -> None:
         headers = await self._save_before_accept() if self._connection.has_unsaved else []
         if self._gate.is_closing:
@@ -243,17 +258,6 @@ class Lifecycle:
         self._connection.end(Disconnect(code, reason))
         self._hub.run(self._dispatcher.report(error, "a message it sent"))
 
-    def _outbox_is_full(self) -> None:
-        logger.warning(
-            "Connection %s is closed with 1013: its client reads too slowly, and its outbox is full.",
-            self._connection.id,
-        )
-        self._connection.end(Disconnect(1013, "reads too slowly"), drop=True)
-
-    def _begin_end(self) -> None:
-        # Not in the context of whoever closes it, which may be a request's or another connection's.
-        self._ending = self._dispatcher.context.copy().run(self._hub.run, self._end())
-
     async def _end(self) -> None:
         """Clean up, once; running handlers and the hooks at the end have their time, and no more."""
         self._dispatcher.stop()
@@ -280,7 +284,12 @@ class Lifecycle:
         await self._gate.closed()
         if self._is_reading:
             wait = _CLOSE_WAIT if self._was_accepted else 0.0
-            self._reading.reschedule(asyncio.get_running_loop().time() + wait)
+            self._hub.loop.call_later(wait, self._interrupt)
+
+    def _interrupt(self) -> None:
+        if self._is_reading and self._task is not None:
+            self._is_interrupted = True
+            self._task.cancel()
 
     async def _forget_data(self) -> None:
         try:

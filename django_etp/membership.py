@@ -27,7 +27,7 @@ class Membership:
         self._members: dict[str, Member] = {}
         self._rooms: dict[_Room, dict[str, Member]] = {}
         self._rooms_of: dict[str, dict[str, None]] = {}
-        self._fixed_rooms_of: dict[str, tuple[str | None, ...]] = {}
+        self._users_room_of: dict[str, str] = {}
         self._room_of_group: dict[str, _Room] = {}
         self._namespaces: set[str] = set()
 
@@ -40,16 +40,19 @@ class Membership:
         """Take in a connection; enter() puts it into the rooms that it cannot leave."""
         self._members[member.id] = member
         self._namespaces.add(member.namespace)
-        self._fixed_rooms_of[member.id] = (None,) if user_id is None else (None, user_room(user_id))
+        if user_id is not None:
+            self._users_room_of[member.id] = user_room(user_id)
 
     def enter(self, member: Member) -> list[str]:
         """Put a connection into the rooms that it cannot leave; return their groups, which are to be heard."""
-        return self._put_in(member, self._fixed_rooms_of[member.id])
+        return self._put_in(member, self._fixed_rooms(member))
 
     def remove(self, member: Member) -> list[str]:
         """Forget a connection; return the groups that are empty here now."""
         self._members.pop(member.id, None)
-        return self._take_out(member, [*self._rooms_of.pop(member.id, ()), *self._fixed_rooms_of.pop(member.id, ())])
+        rooms = [*self._rooms_of.pop(member.id, ()), *self._fixed_rooms(member)]
+        self._users_room_of.pop(member.id, None)
+        return self._take_out(member, rooms)
 
     def join(self, member: Member, rooms: Collection[str]) -> list[str]:
         """Put a connection into rooms, in which it may be; return their groups, which are to be heard."""
@@ -60,6 +63,10 @@ class Membership:
         """Take a connection out of rooms, in which it need not be; return the groups that are empty here now."""
         joined = self._rooms_of.get(member.id, {})
         return self._take_out(member, [room for room in rooms if joined.pop(room, _ABSENT) is not _ABSENT])
+
+    def _fixed_rooms(self, member: Member) -> tuple[str | None, ...]:
+        users_room = self._users_room_of.get(member.id)
+        return (None,) if users_room is None else (None, users_room)
 
     def _put_in(self, member: Member, rooms: Iterable[str | None]) -> list[str]:
         groups = []

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,7 +47,9 @@ def never_full() -> None:
 
 
 def gate_to(send: Callable[[Message], Awaitable[None]], on_full: Callable[[], None] = never_full) -> Gate:
-    return Gate(send, on_full, Flusher(asyncio.get_running_loop(), contextvars.copy_context()))
+    return Gate(
+        send, SimpleNamespace(outbox_is_full=on_full), Flusher(asyncio.get_running_loop(), contextvars.copy_context())
+    )
 
 
 async def open_gate(server: Server, on_full: Callable[[], None] = never_full) -> Gate:
