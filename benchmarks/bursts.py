@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Burst", "number_of"]
+__all__ = ["Burst", "number_of", "renumbered"]
 
 _DIGITS = 8
 _MARK = b"#"
@@ -39,6 +39,12 @@ class Burst:
         filling = "x" * (self.size - _DIGITS - 1)
         for number in range(self.messages):
             yield f"#{number:0{_DIGITS}}{filling}"
+
+
+def renumbered(frame: bytes, number: int) -> bytes:
+    """Return the frame that carries the message of this number, given that of another."""
+    at = frame.index(_MARK) + 1
+    return b"%b%0*d%b" % (frame[:at], _DIGITS, number, frame[at + _DIGITS :])
 
 
 def number_of(payload: bytes) -> int:

@@ -4,12 +4,13 @@ It masks with the key 0, which changes nothing in what it sends; to the server t
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 
 from .dialects import Dialect
 
-__all__ = ["Peer", "connect", "disconnect", "message"]
+__all__ = ["Peer", "connect", "disconnect", "message", "message_of_server"]
 
 _TEXT, _CLOSE, _PING, _PONG = 0x81, 0x88, 0x89, 0x8A
 _LIMIT = 30.0
@@ -21,12 +22,14 @@ class Peer(asyncio.Protocol):
 
     Attributes:
         on_message: called with each text message.
+        on_data: called with all that comes before that is read; returns what it leaves to be read.
         is_accepted: done once the handshake is; fails where it was refused.
     """
 
     def __init__(self, dialect: Dialect, request: bytes) -> None:
         self.dialect = dialect
         self.on_message: Callable[[bytes], None] = self._take_answer
+        self.on_data: Callable[[bytes], bytes] | None = None
         self.transport: asyncio.Transport
         loop = asyncio.get_running_loop()
         self.is_accepted: asyncio.Future[None] = loop.create_future()
@@ -51,6 +54,8 @@ class Peer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._rest:
             data = self._rest + data
+        elif self.on_data is not None:
+            data = self.on_data(data)
         if not self._is_open:
             head, end_of_head, data = data.partition(b"\r\n\r\n")
             if not end_of_head:
@@ -94,6 +99,11 @@ class Peer(asyncio.Protocol):
         before, behind = self.dialect.event(name, data)
         self.transport.write(message(b"%b%d%b" % (before, number, behind)))
 
+    def wait_for(self, size: int) -> None:
+        """Be told of what comes once it has this many bytes, where the platform can: each time costs a system call."""
+        if hasattr(socket, "SO_RCVLOWAT"):
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+
     def close(self) -> None:
         """Say goodbye; the server is to end the connection."""
         self.transport.write(bytes([_CLOSE, 0x80 | 2, 0, 0, 0, 0, 0x03, 0xE8]))
@@ -131,14 +141,20 @@ class Peer(asyncio.Protocol):
 
 def message(payload: bytes) -> bytes:
     """Return the WebSocket frame of a text message, as a client sends it."""
-    size = len(payload)
+    return _head(len(payload), 0x80) + b"\0\0\0\0" + payload
+
+
+def message_of_server(payload: bytes) -> bytes:
+    """Return the same as a server sends it."""
+    return _head(len(payload), 0) + payload
+
+
+def _head(size: int, mask: int) -> bytes:
     if size < 126:
-        head = bytes([_TEXT, 0x80 | size])
-    elif size < 65536:
-        head = bytes([_TEXT, 0x80 | 126]) + size.to_bytes(2)
-    else:
-        head = bytes([_TEXT, 0x80 | 127]) + size.to_bytes(8)
-    return head + b"\0\0\0\0" + payload
+        return bytes([_TEXT, mask | size])
+    if size < 65536:
+        return bytes([_TEXT, mask | 126]) + size.to_bytes(2)
+    return bytes([_TEXT, mask | 127]) + size.to_bytes(8)
 
 
 async def connect(port: int, dialect: Dialect, count: int, *, headers: str = "", origin: bool = True) -> list[Peer]:

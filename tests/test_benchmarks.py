@@ -1,7 +1,12 @@
 """The benchmarks do what they say, in the smallest of sizes; how fast anything is, no test asks."""
 
+import asyncio
+from contextlib import suppress
+from types import SimpleNamespace
+
 import pytest
 
+from benchmarks import deliveries
 from benchmarks.arrivals import Handshakes, Memory
 from benchmarks.broker import Copies
 from benchmarks.bursts import Burst, number_of
@@ -11,13 +16,15 @@ from benchmarks.deliveries import Room
 from benchmarks.echoes import Echo, Latency
 from benchmarks.matches import Match, Side
 from benchmarks.measuring import Comparison, Figure, compare
+from benchmarks.peers import message_of_server
 from benchmarks.plans import full, short
 from benchmarks.questions import JoinsAndLeaves, MembersQuestion
 from benchmarks.report import footing, heading, line
 from benchmarks.sessions import COOKIE, make_database
-from benchmarks.sites import Stage
+from benchmarks.sites import Site, Stage
 
 PUBSUB = "RedisPubSubChannelLayer"
+NO_PROCESS = SimpleNamespace(seconds=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +82,50 @@ async def test_works_of_two_processes(stage):
 async def test_broker_alone(stage):
     figure = await figure_of(stage, Side("", Copies(2, messages=100), BARE))
     assert figure.value > 0
+
+
+class Sender:
+    """A server that answers events, and sends these messages of a burst, in pieces of so many bytes."""
+
+    def __init__(self, numbers: list[int], piece: int) -> None:
+        self.numbers = [0, 1, 2, 3]  # what the first burst has
+        self.later_numbers = numbers
+        self.piece = piece
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while (head := await reader.readexactly(6))[0] == 0x81:
+                name, ack_id, _ = (await reader.readexactly(head[1] & 0x7F)).split(b"||", 2)
+                if name == b"burst":
+                    texts = list(Burst("room", 4).texts())
+                    await self.send(writer, *(b"news||0||%b" % texts[number].encode() for number in self.numbers))
+                    self.numbers = self.later_numbers
+                await self.send(writer, b"__ack_%b||%b" % (name, ack_id))
+        writer.close()
+
+    async def send(self, writer: asyncio.StreamWriter, *payloads: bytes) -> None:
+        data = b"".join(message_of_server(payload) for payload in payloads)
+        for at in range(0, len(data), self.piece):
+            writer.write(data[at : at + self.piece])
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("piece", [1, 13, 1000], ids="{} bytes at a time".format)
+@pytest.mark.parametrize(
+    ("numbers", "wrong"),
+    [([0, 1, 2, 3], 0), ([0, 1, 3], 1), ([0, 1, 2], 1), ([], 4), ([1, 0, 2, 3], 1), ([0, 1, 1, 2, 3], 1)],
+    ids=["all", "one lost", "the last lost", "all lost", "two in another order", "one twice"],
+)
+async def test_what_is_lost_or_disordered_in_a_room_is_counted(monkeypatch, numbers, wrong, piece):
+    monkeypatch.setattr(deliveries, "_QUIET", 0.05)
+    sender = Sender(numbers, piece)
+    async with await asyncio.start_server(sender.serve, "127.0.0.1", 0) as server:
+        site = Site(ETP_ALONE, [SimpleNamespace(port=server.sockets[0].getsockname()[1], process=NO_PROCESS)])
+        async with Room(1, 4).load(site) as burst:
+            assert (await burst()).wrong == 0
+            assert (await burst()).wrong == wrong
 
 
 @pytest.mark.parametrize(("caller", "contender"), [("emit", ETP_ALONE), ("group_send", CHANNELS), ("publish", BARE)])
