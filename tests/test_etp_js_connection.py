@@ -94,12 +94,18 @@ async def test_close_ends_the_waiting_for_a_reconnect(page: Page) -> None:
 
 
 async def test_connect_tries_at_once_while_it_waits_to_reconnect(page: Page, peer: Peer) -> None:
-    connection = await start(page, peer, minDelay=3_600_000)
+    connection = await start(page, peer, minDelay=3_600_000, maxDelay=3_600_000)
     await page.evaluate("() => { Math.random = () => 1; }")
     await connection.close(1011)
     await wait_until(page, "client.state === 'connecting'")
     await page.evaluate("client.connect()")
     assert await page.evaluate("client.state") == "open"
+
+
+async def test_connect_resolves_at_once_where_it_came_back_by_itself(page: Page, peer: Peer) -> None:
+    await take_back(page, peer, await start(page, peer))
+    await page.evaluate("client.connect()")
+    assert await page.evaluate("seen") == ["connect", ["disconnect", 1012, False, True], "connect"]
 
 
 _RECORD_DELAYS = """(random) => {
@@ -276,7 +282,7 @@ async def test_a_question_with_retries_rejects_when_the_client_gives_up(page: Pa
 
 
 async def test_a_question_that_has_timed_out_is_not_asked_again(page: Page, peer: Peer) -> None:
-    first = await start(page, peer, minDelay=3_600_000)
+    first = await start(page, peer, minDelay=3_600_000, maxDelay=3_600_000)
     await page.evaluate("() => { window.asked = fate(client.emitWithAck('x', 0, { retries: 9, timeout: 200 })); }")
     await receive(first)
     await first.close(1012)

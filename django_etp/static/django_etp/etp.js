@@ -233,7 +233,7 @@ export class EtpClient {
     for (const message of this.#queue) this.#send(message);
     this.#queue.clear();
     this.#beatLater();
-    this.#opening?.resolve();
+    (this.#opening ??= Promise.withResolvers()).resolve();
     this.#runHooks("connect");
   }
 
