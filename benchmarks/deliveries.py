@@ -93,7 +93,7 @@ class _Crowd:
         expected = _Expected(self.sample, burst.messages) if self.sample else None
         self._counters = [_Counter(peer, self, expected) for peer in self._peers]
         self.is_patient = expected is not None
-        for counter in self._counters[1:]:  # the first is answered as well, behind its messages
+        for counter in self._counters:
             counter.wait()
         with watch.running():
             self._peers[0].send("burst", str(burst), 1)

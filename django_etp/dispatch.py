@@ -76,8 +76,8 @@ class Dispatcher:
         self._max_running = 0  # until start()
         self._queue: deque[Event | ProtocolError] | None = None  # made when needed: an empty one has 600 bytes
         self._running = 0
-        # Those that wait for something, by the id() of what they handle; made when needed as well.
-        self._tasks: dict[int, asyncio.Task[None]] | None = None
+        # Those that wait for something, by the id() of what they handle.
+        self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def start(self) -> None:
         """Let events run, those first that came before."""
@@ -96,8 +96,6 @@ class Dispatcher:
                 self._running += 1
                 task = asyncio.Task(self._handle(item), loop=self._loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
                 if not task.done():
-                    if self._tasks is None:
-                        self._tasks = {}
                     self._tasks[id(item)] = task
             else:
                 self._start(item)
@@ -125,10 +123,9 @@ class Dispatcher:
 
     async def finish(self, grace: float) -> None:
         """Give running handlers ``grace`` seconds to end, then cancel them."""
-        tasks = self._tasks or {}
-        if tasks:
-            await asyncio.wait(tasks.values(), timeout=grace)
-        for task in tuple(tasks.values()):
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=grace)
+        for task in tuple(self._tasks.values()):
             task.cancel()
 
     async def connect(self) -> None:
@@ -169,8 +166,6 @@ class Dispatcher:
         self._running += 1
         name = item.name if isinstance(item, Event) else "a malformed frame"  # the default name takes longer to make
         task = asyncio.Task(self._handle(item), loop=self._loop, name=name, context=self.context.copy())
-        if self._tasks is None:
-            self._tasks = {}
         self._tasks[id(item)] = task
 
     async def _handle(self, item: Event | ProtocolError) -> None:

@@ -64,7 +64,7 @@ async def run_hook(function: Callable[..., Any], *args: Any) -> Any:
 
 
 async def keep_database_fresh() -> None:
-    """See look_after_database(); to be called before each async hook, which does it where nobody has for 10 s."""
+    """Look after the database where nobody has for 10 s; to be called before each async hook."""
     if time.monotonic() - _looked_after_at > _FRESH_FOR:
         await look_after_database()
 
@@ -78,7 +78,7 @@ async def look_after_database() -> None:
 
 
 def expect_broken_database() -> None:
-    """Do that before whatever that thread is asked to run from now on: a connection to the database may have broken."""
+    """Have the database looked after before the next of the ORM's a-methods: a connection may have broken."""
     _leave_alone(asyncio.get_running_loop().create_task(look_after_database()))
 
 

@@ -23,6 +23,7 @@ __all__ = ["keep_up"]
 
 logger = logging.getLogger(__name__)
 
+# In seconds.
 _LOOK_AFTER_EVERY = 25.0
 _DATABASE_EVERY = 10.0
 
