@@ -27,10 +27,11 @@ demo-cluster: .venv/installed ## Start the example chat on two servers, with Val
 	$(BIN)/python -m example_project.cluster
 
 demo: .venv/installed ## Run the example chat on port 8000, or on another: make demo PORT=8001
+	@case '$(PORT)' in ''|0*|*[!0-9]*|??????*) false;; *) [ '$(PORT)' -le 65535 ];; esac || { echo "PORT=$(PORT) is no port: choose one from 1 to 65535, as in make demo PORT=8001" >&2; exit 1; }
 	@$(BIN)/python -c 'import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", $(PORT)))' 2>/dev/null || { echo "Port $(PORT) is taken, or not for you to take: choose another one, as in make demo PORT=8001" >&2; exit 1; }
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@echo "Open http://127.0.0.1:$(PORT)/ in two browser windows, one of them private, and chat. Ctrl+C ends it."
-	@exec $(BIN)/python -m daphne --verbosity 0 --bind 127.0.0.1 --port $(PORT) example_project.asgi:application
+	@exec $(BIN)/python -m daphne --verbosity 0 --websocket_timeout -1 --bind 127.0.0.1 --port $(PORT) example_project.asgi:application
 
 test: .venv/installed chromium ## Run the tests
 	$(BIN)/python -m pytest -n auto --dist worksteal $(or $(PYTEST_ARGS),-m "not strain")
@@ -51,7 +52,14 @@ bench: .venv-bench/installed ## Measure speed beside others, in 5 minutes
 bench-full: .venv-bench/installed ## Measure everything, in an hour
 	$(BENCH_BIN)/python -m benchmarks --full $(BENCH_ARGS)
 
+# What an environment cannot be made without, in one clear line where it is missing.
+define check-python
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "Python 3.11 or newer is needed, and $(PYTHON) is not: install it, or name one with make PYTHON=/path/to/python3" >&2; exit 1; }
+@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv module (on Debian: apt-get install python3-venv)" >&2; exit 1; }
+endef
+
 .venv-bench/installed: pyproject.toml
+	$(check-python)
 	@rm -f $@
 	$(PYTHON) -m venv --clear .venv-bench
 	$(BENCH_BIN)/python -m pip install -qq --upgrade pip
@@ -60,8 +68,7 @@ bench-full: .venv-bench/installed ## Measure everything, in an hour
 
 # The stamp goes first and comes last, so that an interrupted install leaves none and the next run starts afresh.
 .venv/installed: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "Python 3.11 or newer is needed, and $(PYTHON) is not: install it, or name one with make PYTHON=/path/to/python3" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv module (on Debian: apt-get install python3-venv)" >&2; exit 1; }
+	$(check-python)
 	@rm -f $@
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install -qq --upgrade pip

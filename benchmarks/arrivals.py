@@ -1,12 +1,13 @@
 """Connections that come, and stay: how many per second, and what one costs that says nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from .measuring import Figure, Round, Stopwatch
-from .peers import connect, disconnect
+from .peers import Peer, connect, disconnect
 from .sites import Site
 
 __all__ = ["Handshakes", "Memory"]
@@ -19,10 +20,12 @@ class Handshakes:
     Attributes:
         connections: how many a round opens.
         origin: whether they say where they come from, as browsers do, which is then checked.
+        headers: further lines of the handshake.
     """
 
     connections: int = 300
     origin: bool = True
+    headers: str = ""
     unit: str = "per s"
 
     @property
@@ -37,7 +40,9 @@ class Handshakes:
         async def burst() -> Figure:
             watch = Stopwatch(site.processes)
             with watch.running():
-                peers = await connect(server.port, site.contender.dialect, self.connections, origin=self.origin)
+                peers = await connect(
+                    server.port, site.contender.dialect, self.connections, headers=self.headers, origin=self.origin
+                )
             await disconnect(peers)
             await _until_at_rest(site)
             return Figure(self.connections / watch.seconds, 0, watch.client, watch.servers)
@@ -51,9 +56,11 @@ class Memory:
 
     Attributes:
         connections: how many each round opens; those before the first do not count.
+        headers: further lines of the handshake.
     """
 
     connections: int = 1000
+    headers: str = ""
     unit: str = "bytes"
 
     @property
@@ -64,14 +71,18 @@ class Memory:
     async def load(self, site: Site) -> AsyncIterator[Round]:
         """See Work.load()."""
         (server,) = site.servers
-        peers = await connect(server.port, site.contender.dialect, self.connections)
+
+        def come() -> Coroutine[Any, Any, list[Peer]]:
+            return connect(server.port, site.contender.dialect, self.connections, headers=self.headers)
+
+        peers = await come()
         await _until_at_rest(site)
         before = server.process.resident
 
         async def burst() -> Figure:
             watch = Stopwatch()
             with watch.running():
-                peers.extend(await connect(server.port, site.contender.dialect, self.connections))
+                peers.extend(await come())
                 await _until_at_rest(site)
             growth = server.process.resident - before
             # Memory grows in steps, so that all rounds up to this one tell more than this one.

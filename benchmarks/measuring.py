@@ -27,13 +27,13 @@ class Figure:
     Attributes:
         value: in the unit of the work.
         wrong: how many messages were lost, or came out of order.
-        client: the share of the time that the load client computed in.
+        client: the share of the time that the load client computed in; not a number where there is none.
         servers: the same of all the server's processes together; 0 where it does not matter.
     """
 
     value: float
     wrong: int = 0
-    client: float = 0.0
+    client: float = math.nan
     servers: float = 0.0
 
     @property
@@ -104,7 +104,7 @@ class Comparison:
 
     @property
     def client(self) -> float:
-        """The load client's largest share of its core."""
+        """The load client's largest share of its core; not a number where there is none."""
         return max(figure.client for figure in (*self.figures, *self.other_figures))
 
 

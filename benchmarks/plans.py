@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from .arrivals import Handshakes, Memory
 from .broker import Copies
@@ -34,15 +35,16 @@ _OTHERS = (CHANNELS, CHANNELS_JSON, SOCKET_IO)
 def short(servers: Sequence[str]) -> Iterator[Match]:
     """Give the matches of five minutes."""
     for server in servers:
-        yield from _versus(server, Echo(), (BARE, *_OTHERS))
-        yield from _versus(server, Echo(in_flight=1), (BARE,))
-        yield from _versus(server, Latency(), (BARE,))
-        yield from _versus(server, Room(200), (BARE,))
-        yield from _versus(server, Room(200, 15), (CHANNELS, SOCKET_IO))
-        yield from _versus(server, Room(1000, 30), (BARE,))
-        yield from _versus(server, Handshakes(), (BARE,))
-        yield from _limits_of_handshakes(server)
-        yield from _versus(server, Memory(200), (BARE, CHANNELS), rounds=5, is_fresh=True)
+        versus = partial(_versus, server, rounds=5)
+        yield from versus(Echo(), (BARE, *_OTHERS))
+        yield from versus(Echo(in_flight=1), (BARE,))
+        yield from versus(Latency(), (BARE,))
+        yield from versus(Room(200), (BARE,))
+        yield from versus(Room(200, 15), (CHANNELS,))
+        yield from versus(Room(200), (SOCKET_IO,))
+        yield from versus(Room(1000, 30), (BARE,))
+        yield from versus(Handshakes(), (BARE,))
+        yield from versus(Memory(200), (BARE, CHANNELS), is_fresh=True)
     yield from _two_processes(_PUBSUB, Room(1000, 100), Room(1000, 15))
     yield from _calls(_PUBSUB, (1, 8), rounds=5)
     yield from _members_question(rounds=5)
@@ -156,8 +158,14 @@ def _prices(server: str) -> Iterator[Match]:
         ("a plain def handler", Echo(event="echo_in_thread"), Echo()),
         ("session data that every event changes, in a SQLite database", with_data, few),
         ("the origin check", Handshakes(), Handshakes(origin=False)),
+        ("a user's session and login, per handshake", Handshakes(headers=COOKIE), Handshakes()),
+        ("a user's session and login, in memory", Memory(1000, headers=COOKIE), Memory(1000)),
     ):
-        sides = (Side(name, work, ETP_IN_STACK, server) for name, work in (("with", dear), ("without", cheap)))
+        # Memory grows in processes of their own, in which nothing else was measured.
+        sides = (
+            Side(name, work, ETP_IN_STACK, server, twin=twin if isinstance(work, Memory) else 0)
+            for twin, (name, work) in enumerate((("with", dear), ("without", cheap)), start=200)
+        )
         yield Match(f"price of {title}", server, *sides)
 
 

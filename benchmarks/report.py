@@ -35,8 +35,8 @@ def line(match: Match, comparison: Comparison) -> str:
         match.other.name,
         _figure(comparison.other_figure, comparison.other_wrong),
         f"**{comparison.ratio:.2f}**",
-        "-" if math.isnan(comparison.ratio_per_core) else f"{comparison.ratio_per_core:.2f}",
-        f"{comparison.client:.0%}",
+        _or_dash(comparison.ratio_per_core, ".2f"),
+        _or_dash(comparison.client, ".0%"),
     )
     return f"| {' | '.join(cells)} |"
 
@@ -55,6 +55,10 @@ def footing(matches: Iterable[Match]) -> str:
     lines = "1 line is" if left_out == 1 else f"{left_out} lines are"
     without = f" {lines} left out for want of {', '.join(missing)}." if left_out else ""
     return f"`{command}`: Python {platform.python_version()} on {system}, {', '.join(found)}.{without}"
+
+
+def _or_dash(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else format(value, form)
 
 
 def _figure(value: float, wrong: int) -> str:

@@ -1,4 +1,4 @@
-"""A database with one stored session, for connections that change what they keep there."""
+"""A database with one stored session, of a user who is logged in."""
 
 import os
 import subprocess
@@ -16,11 +16,15 @@ COOKIE = f"Cookie: sessionid={_KEY}\r\n"
 _CODE = f"""
 import django
 django.setup()
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
 session = SessionStore({_KEY!r})
-session["visits"] = 1
+user = get_user_model().objects.create_user("benchmarks")
+session[SESSION_KEY] = str(user.pk)
+session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+session[HASH_SESSION_KEY] = user.get_session_auth_hash()
 session.save(must_create=True)
 """
 

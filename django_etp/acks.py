@@ -5,6 +5,8 @@ nobody waits for is dropped. Server and client share this module; it knows neith
 """
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from .exceptions import AckTimeout, ConnectionClosed, EtpError
 from .protocol import Event
@@ -37,8 +39,14 @@ class PendingAcks:
         future = self._futures[self._last_id] = asyncio.get_running_loop().create_future()
         return self._last_id, future
 
-    async def wait(self, ack_id: int, future: asyncio.Future[Event], timeout: float) -> Event:
-        """Return the answer to question ``ack_id``, waiting up to ``timeout`` seconds.
+    async def wait(
+        self,
+        ack_id: int,
+        future: asyncio.Future[Event],
+        timeout: float,
+        sending: Coroutine[Any, Any, None] | None = None,
+    ) -> Event:
+        """Return the answer to question ``ack_id``, waiting up to ``timeout`` seconds, the sending included.
 
         Raises:
             AckTimeout: no answer came in time. One that comes later is dropped.
@@ -47,6 +55,8 @@ class PendingAcks:
         deadline = asyncio.timeout(timeout)
         try:
             async with deadline:
+                if sending is not None:
+                    await sending
                 return await future
         except TimeoutError:
             if not deadline.expired():

@@ -5,12 +5,14 @@ means that the connection asked for is not one of this hub's.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 
 from .envelope import Malformed
 from .exceptions import AckTimeout, ConnectionClosed, EtpError, EventFailed
@@ -156,7 +158,7 @@ def _are_texts(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
+    return isinstance(value, int) or (isinstance(value, float) and not math.isnan(value))
 
 
 def add_action(name: str, function: Callable[..., Awaitable[Any]], rules: Sequence[Callable[[object], bool]]) -> None:
@@ -192,7 +194,7 @@ def read_infos(told: list[Any]) -> list[ConnectionInfo]:
     if not len(ids) == len(user_ids) == len(connected_at) == len(rooms):
         raise ValueError("its columns differ in length")
     if str in set(map(type, user_ids)):
-        user_ids = map(_user_key().to_python, user_ids)
+        user_ids = map(_read_user_id, user_ids)
     names = [tuple(each) for each in sets]
     times = map(partial(datetime.fromtimestamp, tz=UTC), connected_at)
     return list(map(ConnectionInfo, ids, user_ids, map(names.__getitem__, rooms), times))
@@ -206,6 +208,13 @@ def read_reply(plain: list[Any]) -> RoomReply:
 def read_event(plain: list[Any]) -> Event:
     """Return the answer in a reply."""
     return Event(plain[2], int(plain[3]), plain[4])
+
+
+def _read_user_id(text: Any) -> Any:
+    try:
+        return _user_key().to_python(text)
+    except ValidationError:
+        return text  # of a user that is not Django's, as a middleware's device
 
 
 @lru_cache(maxsize=1)

@@ -17,13 +17,14 @@ Rules kept here:
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 from websockets.asyncio.client import ClientConnection as WebSocket
 from websockets.asyncio.client import connect, process_exception  # type: ignore[attr-defined]
 from websockets.client import backoff
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import InvalidURI, WebSocketException
 from websockets.typing import Origin, Subprotocol
+from websockets.uri import parse_uri
 
 from .client_connection import ClientConnection
 from .client_handlers import ClientHandlers
@@ -83,6 +84,10 @@ class EtpClient:
         self._is_reconnecting = is_reconnecting
         self._reconnect_delays = reconnect_delays
         self._limits = {"max_running": max_concurrent_events, "max_queued": max_queued_events}
+        try:
+            parse_uri(url)
+        except ValueError as error:  # as for a port that is none
+            raise InvalidURI(url, str(error)) from error
         self._connector = connect(
             url,
             additional_headers=_headers(headers, cookies),
@@ -93,9 +98,12 @@ class EtpClient:
         )
         self._handlers = ClientHandlers()
         self._connection: ClientConnection | None = None
+        # Earlier ones whose handlers may run still.
+        self._left_busy: set[ClientConnection] = set()
         self._connected: asyncio.Future[None] | None = None
         self._runner: asyncio.Task[None] | None = None
         self._is_waiting = False
+        self._refusal: Exception | None = None  # of the last attempt that failed
 
     async def __aenter__(self) -> Self:
         if self._runner is not None:
@@ -108,8 +116,9 @@ class EtpClient:
             self._runner.cancel()
             raise
         if not self._connected.done():
-            await self._runner  # raises why the first connection failed
-            raise ConnectionClosed("The server closed the connection before it said that it was there.")
+            if not self._runner.cancelled():
+                await self._runner  # raises why the first connection failed
+            raise ConnectionClosed("The client was closed before it was connected.")
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -211,7 +220,9 @@ class EtpClient:
             if not self._runner.cancelled():
                 self._runner.exception()  # which was reported, and wait_closed() raises
         if connection is not None:
-            connection.cancel()
+            self._left_busy.add(connection)
+        for each in self._left_busy:
+            each.cancel()
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended for good.
@@ -241,6 +252,8 @@ class EtpClient:
                 if time.monotonic() - opened_at >= _STABLE_AFTER:
                     delays = self._reconnect_delays()
             if (delay := next(delays, None)) is None:
+                if websocket is None:
+                    await self._give_up()
                 return
             self._is_waiting = True
             await asyncio.sleep(delay)
@@ -249,17 +262,28 @@ class EtpClient:
         """Return a connection, or ``None`` where one more attempt makes sense; raise what is for good."""
         self._is_waiting = True
         try:
-            return await self._connector
+            return await self._open()
         except Exception as error:
             assert self._connected is not None
             if not self._connected.done():
                 raise
+            self._refusal = error
             if not self._is_reconnecting or process_exception(error) is not None:
-                await self._handlers.report(error, "connecting again, for the last time")
-                raise
+                await self._give_up()
             return None
         finally:
             self._is_waiting = False
+
+    async def _open(self) -> WebSocket:
+        try:
+            return await self._connector
+        except UnicodeError as error:  # a host that no name server can be asked for
+            raise InvalidURI(self._connector.uri, str(error)) from error
+
+    async def _give_up(self) -> NoReturn:
+        assert self._refusal is not None
+        await self._handlers.report(self._refusal, "connecting again, for the last time")
+        raise self._refusal
 
     async def _serve(self, websocket: WebSocket) -> Disconnect:
         connection = self._connection = ClientConnection(websocket, self._handlers, **self._limits)
@@ -270,9 +294,13 @@ class EtpClient:
                 self._connected.set_result(None)
             connection.start(self._handlers.run_hooks("connect"))
             await connection.read()
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
         finally:
             self._connection = None
             connection.give_up()
+            self._left_busy = {each for each in (*self._left_busy, connection) if each.is_busy}
         await self._handlers.run_hooks("disconnect", connection.disconnect)
         return connection.disconnect
 

@@ -18,9 +18,10 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection as WebSocket
 from websockets.exceptions import ConnectionClosed as WebSocketClosed
+from websockets.protocol import State
 
 from .acks import PendingAcks
-from .client_handlers import ClientHandlers
+from .client_handlers import ClientHandlers, is_end
 from .closing import Disconnect
 from .exceptions import ConnectionClosed, InvalidFrame, InvalidPayload, MessageTooLarge, TooManyEvents
 from .failure_codes import handler_failed, named_failure
@@ -56,6 +57,7 @@ class ClientConnection:
         self._max_queued = max_queued
         self._acks = PendingAcks()
         self._queue: deque[Event] = deque()
+        self._running = 0  # handlers of events; hooks and reports are tasks, too
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -117,7 +119,11 @@ class ClientConnection:
     async def close(self, code: int, reason: str) -> None:
         """Close the connection; what waits for an answer fails before the server has closed too."""
         self.give_up()
-        await self._websocket.close(code, reason)
+        try:
+            await self._websocket.close(code, reason)
+        except asyncio.CancelledError:
+            self.abort()  # nobody waits for the server to close: it may never do
+            raise
 
     def give_up(self) -> None:
         """Let all that waits for an answer fail, and no more events begin."""
@@ -129,17 +135,30 @@ class ClientConnection:
         """Run a handler or hook as a task."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._tasks.discard)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether handlers or hooks run still."""
+        return bool(self._tasks)
+
+    def abort(self) -> None:
+        """Give up the connection at once, without a close: its reader was cancelled, or who closed it."""
+        self._websocket.transport.abort()
 
     def cancel(self) -> None:
         """Cancel what still runs, but for the task that says so."""
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        while self._queue and len(self._tasks) < self._max_running:
-            self.start(self._handle(self._queue.popleft()))
+    def _start_handling(self, event: Event) -> None:
+        self._running += 1
+        self.start(self._handle(event))
+
+    def _handled(self) -> None:
+        self._running -= 1
+        while self._queue and self._running < self._max_running:
+            self._start_handling(self._queue.popleft())
 
     async def _take(self, message: str | bytes) -> None:
         try:
@@ -156,10 +175,12 @@ class ClientConnection:
                 await self.send(encode_answer(event))
         elif event.name == HELLO and self.speaks_extensions:
             self.id = _greeted_id(event)
-        elif len(self._tasks) < self._max_running:
-            self.start(self._handle(event))
+        elif self._running < self._max_running:
+            self._start_handling(event)
         elif len(self._queue) < self._max_queued:
             self._queue.append(event)
+            # What is here already is received without a turn of the loop, in which those before it would end.
+            await asyncio.sleep(0)
         elif self._max_running:  # else it ends: what still comes in is for nobody
             await self._refuse(event)
 
@@ -170,35 +191,39 @@ class ClientConnection:
         await self.close(1008, "too many events")
 
     async def _handle(self, event: Event) -> None:
-        has_returned = False
         try:
             result = await self._handlers.answer(event, speaks_extensions=self.speaks_extensions)
-            has_returned = True
             if event.ack_id:
-                await self.send(encode_answer(event, _text(result)))
+                await self._answer(event, encode_answer(event, _text(result)))
+        except BaseException as error:
+            if is_end(error):
+                raise
+            if isinstance(error, ConnectionClosed) and self._websocket.state is not State.OPEN:
+                logger.debug("The handler of event %.80r found no connection: %s", event.name, error)
+            else:
+                await self._handlers.report(error, f"event {event.name[:80]!r}")
+                await self._answer_failure(event, error)
+        finally:
+            self._handled()
+
+    async def _answer_failure(self, event: Event, error: BaseException) -> None:
+        if event.ack_id and self.speaks_extensions:
+            await self._answer(event, encode_failure(event, named_failure(error) or handler_failed()))
+
+    async def _answer(self, event: Event, frame: str) -> None:
+        try:
+            await self.send(frame)
         except ConnectionClosed as error:
             logger.debug("The answer to event %.80r found no connection: %s", event.name, error)
-        except Exception as error:
-            await self._handlers.report(error, f"event {event.name[:80]!r}")
-            await self._answer_failure(event, error, has_returned=has_returned)
-
-    async def _answer_failure(self, event: Event, error: Exception, *, has_returned: bool = False) -> None:
-        if not event.ack_id or not self.speaks_extensions:
-            return
-        failure = named_failure(error, is_payload_of_event=not has_returned) or handler_failed()
-        try:
-            await self.send(encode_failure(event, failure))
-        except ConnectionClosed as closed:
-            logger.debug("The failure of event %.80r found no connection: %s", event.name, closed)
 
     async def _ask(self, frame: Callable[[int], str], timeout: float) -> Event:
         ack_id, future = self._acks.open()
         try:
-            await self.send(frame(ack_id))
+            sending = self.send(frame(ack_id))
         except BaseException:
             self._acks.discard(ack_id)
             raise
-        return await self._acks.wait(ack_id, future, timeout)
+        return await self._acks.wait(ack_id, future, timeout, sending)
 
 
 def _frame(name: str, data: object, ack_id: int = 0) -> str:
@@ -210,12 +235,14 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return str(value)
+        return str.__str__(value)  # bare text: a member of a str Enum would give its name
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidPayload(
-            f"A payload must be None, str or what JSON can hold, got {type(value).__name__}: {error}. Convert it first."
+            f"A payload must be None, str or what JSON can hold, got {type(value).__name__}: {error}. "
+            "Convert it first.",
+            is_outgoing=True,
         ) from error
 
 

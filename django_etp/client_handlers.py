@@ -5,10 +5,11 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from .cancelling import must_pass
 from .exceptions import EtpError, EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents
 from .protocol import Event, check_event_name
 
-__all__ = ["ClientHandlers"]
+__all__ = ["ClientHandlers", "is_end"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,15 +61,17 @@ class ClientHandlers:
         for hook in self._hooks[kind]:
             try:
                 await _call(hook, *args)
-            except Exception as error:
+            except BaseException as error:
+                if is_end(error):
+                    raise
                 await self.report(error, f"an on_{kind} hook")
 
-    async def report(self, error: Exception, doing: str) -> None:
+    async def report(self, error: BaseException, doing: str) -> None:
         """Tell the log and the ``on_error`` hooks of an error; ``doing`` says what failed."""
         is_expected = isinstance(error, _EXPECTED)
         logger.log(
             logging.WARNING if is_expected else logging.ERROR,
-            "The client failed at %s: %s: %s",
+            "The client failed at %s: %s: %.1000s",
             doing,
             type(error).__name__,
             error,
@@ -77,8 +80,15 @@ class ClientHandlers:
         for hook in self._hooks["error"]:
             try:
                 await _call(hook, error)
-            except Exception:
+            except BaseException as failure:
+                if is_end(failure):
+                    raise
                 logger.exception("An on_error hook failed itself.")
+
+
+def is_end(error: BaseException) -> bool:
+    """Return whether an error is no failure of a handler: its task ends, or the program, by its own ``sys.exit()``."""
+    return must_pass(error) or isinstance(error, SystemExit)
 
 
 async def _call(function: Callable[..., Any], *args: Any) -> Any:

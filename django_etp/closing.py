@@ -27,13 +27,19 @@ class Disconnect:
 
 def check_close(code: int, reason: str) -> None:
     """Raise ``InvalidCloseCode`` where an endpoint must not send this code, or the reason is not str of 123 bytes."""
-    if code not in _CODES:
+    if not isinstance(code, int) or code not in _CODES:
         raise InvalidCloseCode(
             "A close code must be one that an endpoint may send (1000 to 1014 less 1004 to 1006, or 3000 to 4999), "
             f"got {code!r}."
         )
     if not isinstance(reason, str) or len(reason.encode(errors="replace")) > _MAX_REASON:
         raise InvalidCloseCode(f"A close reason must be str of at most {_MAX_REASON} bytes, got {reason!r:.150}.")
+    try:
+        reason.encode()
+    except UnicodeEncodeError:
+        raise InvalidCloseCode(
+            f"A close reason must be valid Unicode, got a lone surrogate in {reason!a:.150}."
+        ) from None
 
 
 def cut_reason(reason: str) -> str:

@@ -1,14 +1,11 @@
-"""A hub's place in a channel layer that spans processes: hearing, sending, asking, and healing.
+"""A hub's place in a channel layer that spans processes: hearing, sending, asking, and staying alive.
 
-Four kinds of messages pass, each with its own part: room traffic (publisher, gaps), joins and leaves (subscriptions),
-signs of life (heartbeat, peers, pulse), questions and answers (questions). This module wires them to one another, to
-the layer and to the clock.
+Each has its own part: room traffic (publisher, gaps), joins and leaves (listening), signs of life (heartbeat, peers,
+pulse, healing, burials), questions and answers (questions). This module wires them to one another, to the layer and to
+the clock.
 
 Rules kept here:
 
-- A hub sends itself echoes and hears its own heartbeat. Where neither these nor anything else comes, the broker may
-  have forgotten its groups, and all are joined again; where that does not help either, it begins anew with fresh
-  layer objects.
 - A hub that does not hear itself, or was paused, does not judge others.
 - Who is taken for dead is removed from the groups, and told so when it is heard of again.
 - A hub without connections is heard of, but not asked: a server that ends with its connections is missed by nobody.
@@ -35,6 +32,7 @@ from .envelope import (
     Echo,
     Foreign,
     Frame,
+    Heard,
     Malformed,
     Message,
     Numbers,
@@ -44,14 +42,15 @@ from .envelope import (
 )
 from .exceptions import EtpError
 from .gaps import GapTracker, Loss
+from .healing import Healing
 from .heartbeat import Heartbeat
 from .inbox import complain
-from .layers import Layers, Reading
+from .layers import Layers
+from .listening import Listening
 from .peers import Peers
 from .publisher import Publisher
 from .pulse import Pulse
 from .questions import Questions
-from .subscriptions import Subscriptions
 
 __all__ = ["ClusterLink", "Host"]
 
@@ -61,18 +60,16 @@ _TICK = 0.25
 # A tick that comes this much late means that the whole process stood still.
 _PAUSED = 1.5
 _READY_LIMIT = 1.0
-_HEAL_EVERY = 1.0
-# How long nothing may come back before all is made anew.
-_BEGIN_ANEW_AFTER = 15.0
 _SLOWEST_ROUND = 600.0
 # Signs of life go through one server of a layer: what another forgets is noticed by nobody.
 _SLOWEST_ROUND_WHERE_SPREAD = 30.0
 # Others answer to a new hub at once. Until then one that knows nobody does not know whether it is alone.
 _KNOWS_ALL_AFTER = 1.0
-# What an end may take: what waits to be sent, the goodbye, the leaves.
+# Three heartbeats, after which all that live have been heard of, in seconds.
+_NOBODY_IS_UNKNOWN_AFTER = 6.0
+# What an end may take: what waits to be sent, then the goodbye.
 _FLUSH_LIMIT = 2.0
 _GOODBYE_LIMIT = 1.0
-_LEAVE_LIMIT = 1.0
 
 
 class Host(Protocol):
@@ -117,17 +114,22 @@ class ClusterLink:
         self._pulse = Pulse(hears_rooms=is_serving)
         self._questions = Questions(host.id, self._send_question, self._ask_group, self._peers.is_gone)
         self._heartbeat = Heartbeat(host.id, self._hub_group, self._layers, self._peers, self._pulse)
-        self._publisher = Publisher(host.id, self._layers.send, partial(self._layers.tell, CONTROL_GROUP))
-        self._traffic = Subscriptions(self._layers.add_traffic, self._layers.discard_traffic, self._joined)
-        self._control = Subscriptions(self._layers.add_control, self._layers.discard_control, lambda group: None)
+        self._publisher = Publisher(host.id, self._layers.send, partial(self._layers.send, CONTROL_GROUP))
+        self._listening = Listening(
+            self._layers,
+            (self._ask_group, CONTROL_GROUP),
+            self._hub_group if is_serving else None,
+            self._take_control,
+            self._take_traffic,
+            self._joined,
+        )
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._burials = Burials(self._layers, lambda: self._traffic.wanted, self._peers.is_gone, self._run)
+        self._burials = Burials(self._layers, lambda: self._listening.traffic_groups, self._peers.is_gone, self._run)
+        self._healing = Healing(self._listening, self._pulse, self._say_all, self._publisher.tell_again, self._run)
         self._keeper: asyncio.Task[None] | None = None
         self._entering: asyncio.Task[None] | None = None
-        self._healing: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._was_deaf = False
-        self._ticked_at = self._next_beat = self._next_round = self._next_heal = self._anew_at = 0.0
+        self._ticked_at = self._next_beat = self._next_round = 0.0
 
     # What the hub calls
 
@@ -135,6 +137,11 @@ class ClusterLink:
     def peers(self) -> frozenset[str]:
         """The ids of the other hubs that live and have connections."""
         return self._peers.serving
+
+    @property
+    def knows_others(self) -> bool:
+        """Whether it has heard for so long, without a pause, that who is unknown does not live."""
+        return self._pulse.hears_for(asyncio.get_running_loop().time()) > _NOBODY_IS_UNKNOWN_AFTER
 
     async def start(self) -> None:
         """Take the place of a hub with connections; waits until the others know of it, 1 s at most."""
@@ -152,26 +159,27 @@ class ClusterLink:
     async def stop(self) -> None:
         """Leave the place, within a bounded time: tell the last numbers, say goodbye, close all. It may start again."""
         if self._stopping is None:
-            is_known = self._entering is not None and not self._was_deaf
+            is_known = self._entering is not None and not self._healing.is_needed
             keeper, self._keeper = self._keeper, None
             if keeper is not None:
                 keeper.cancel()
             for task in tuple(self._tasks):
                 task.cancel()
             self._burials.stop()
+            self._healing.stop()
             self._entering = None
-            self._heartbeat.has_connections = self._was_deaf = False
+            self._heartbeat.has_connections = False
             self._stopping = asyncio.get_running_loop().create_task(self._stop(is_known=is_known))
         await asyncio.shield(self._stopping)
 
-    async def join(self, group: str) -> None:
-        """Hear a group."""
-        await self._traffic.join(group)
+    def join(self, group: str) -> Coroutine[Any, Any, None]:
+        """Hear a group. See Subscriptions.join()."""
+        return self._listening.join(group)
 
     async def leave(self, group: str) -> None:
         """Hear a group no more."""
         self._gaps.leave(group)
-        self._traffic.leave(group)
+        self._listening.leave(group)
 
     def publish(self, groups: Iterable[str], frame: Frame) -> list[Confirmation]:
         """Send a frame to groups. See Publisher.publish()."""
@@ -209,18 +217,13 @@ class ClusterLink:
         if self._keeper is None:
             self._restart_deadlines()
             self._keeper = asyncio.get_running_loop().create_task(self._keep_alive())
-        elif self._was_deaf:
+        elif self._healing.is_needed:
             return  # healing says it as soon as it can
         # Wanted at once: where the layer does not answer now, healing joins them.
-        self._control.want(self._ask_group, CONTROL_GROUP)
-        if self._hears_rooms:
-            self._traffic.want(self._hub_group)
+        self._listening.want_own_groups()
         try:
             async with asyncio.timeout(_READY_LIMIT):
-                await self._open()
-                await asyncio.gather(*(self._control.join(group) for group in self._control.wanted))
-                if self._hears_rooms:
-                    await self._traffic.join(self._hub_group)
+                await self._listening.begin()
                 await self._heartbeat.say_alive(is_new=True, wait=True)
         except Exception as error:
             logger.warning(
@@ -230,10 +233,6 @@ class ClusterLink:
                 _READY_LIMIT,
                 error,
             )
-
-    async def _open(self) -> None:
-        traffic = Reading(self._take_traffic, self._traffic.join_again) if self._hears_rooms else None
-        await self._layers.open(Reading(self._take_control, self._control.join_again), traffic)
 
     # Taking messages
 
@@ -267,7 +266,7 @@ class ClusterLink:
                 self._hear_beat(message, now)
             case Buried():
                 if message.hub == self._host.id:
-                    self._join_all_again()
+                    self._listening.join_again()
             case Numbers():
                 for stream in message.streams:
                     self._hear_last(stream, now)
@@ -276,6 +275,8 @@ class ClusterLink:
             case Question():
                 if self._hears_rooms:
                     self._run(self._give_answer(message))
+            case Heard():
+                self._questions.hear_sign(message)
             case Answer():
                 self._questions.hear(message)
             case _:
@@ -300,6 +301,8 @@ class ClusterLink:
 
     async def _give_answer(self, question: Question) -> None:
         known = sorted(self._peers.serving | {self._host.id})
+        if question.wants_sign:
+            self._run(self._layers.tell(question.answer_to, pack(Heard(question.id, self._host.id, known))))
         try:
             result = await self._host.answer(question.action, question.arguments)
             answer = Answer(question.id, self._host.id, known, result)
@@ -334,24 +337,27 @@ class ClusterLink:
     def _tick(self, now: float) -> None:
         if now - self._ticked_at > _PAUSED:
             self._restart_deadlines()
-            self._join_all_again()
+            self._listening.join_again()
         self._ticked_at = now
         if self._gaps.has_gaps:
             self._look_for_losses(now)
-        self._listen_to_itself(now)
+        self._healing.look(now, self._heartbeat.interval)
+        if self._healing.is_needed:
+            self._peers.restart(now)
         if now >= self._next_beat:
             self._next_beat = now + self._heartbeat.interval
-            self._control.join_again()
+            self._listening.join_control_again()
             self._bury_the_dead(now)
             self._say_all()
         if now >= self._next_round:
             self._next_round = now + self._round
             self._gaps.forget_old(now)
-            self._join_all_again()
+            self._listening.join_again()
 
     def _restart_deadlines(self) -> None:
         now = asyncio.get_running_loop().time()
-        self._anew_at = now
+        self._healing.restart(now)
+        self._pulse.note_deafness()
         self._pulse.restart(now)
         self._peers.restart(now)
 
@@ -366,49 +372,6 @@ class ClusterLink:
             self._host.report_loss(loss)
         if self._gaps.has_gaps and now - self._pulse.last_echo_at() >= 2 * _TICK:
             self._run(self._heartbeat.send_echo())
-
-    # Healing
-
-    def _listen_to_itself(self, now: float) -> None:
-        if not self._pulse.is_deaf(now, self._heartbeat.interval):
-            if self._was_deaf:
-                self._was_deaf = False
-                self._anew_at = now
-                logger.warning("The channel layer brings messages again.")
-                self._publisher.tell_again()
-            return
-        self._pulse.note_deafness()
-        self._peers.restart(now)
-        if not self._was_deaf:
-            self._was_deaf = True
-            logger.warning(
-                "The channel layer brings nothing, not even what this process sends to itself: all rooms are joined "
-                "again until it does."
-            )
-        if now >= self._next_heal and (self._healing is None or self._healing.done()):
-            self._next_heal = now + _HEAL_EVERY
-            self._healing = self._run(self._heal(now))
-
-    async def _heal(self, now: float) -> None:
-        if min(self._pulse.silent_for(now), now - self._anew_at) > _BEGIN_ANEW_AFTER:
-            self._anew_at = now
-            await self._begin_anew()
-        await self._open()
-        self._join_all_again()
-        self._say_all()
-
-    async def _begin_anew(self) -> None:
-        traffic_channel, control_channel = await self._layers.renew()
-        self._join_all_again()
-        # The broker may have kept the groups, and would fill the old channels.
-        for group in self._control.wanted:
-            await self._layers.remove_control(group, control_channel)
-        for group in self._traffic.wanted:
-            await self._layers.remove_traffic(group, traffic_channel)
-
-    def _join_all_again(self) -> None:
-        self._control.join_again()
-        self._traffic.join_again()
 
     def _bury_the_dead(self, now: float) -> None:
         for beat in self._peers.expire(now):
@@ -427,18 +390,12 @@ class ClusterLink:
             await _bounded(self._publisher.stop(), _FLUSH_LIMIT)
             if is_known:
                 await _bounded(self._heartbeat.say_goodbye(), _GOODBYE_LIMIT)
-                await self._leave_all()
+                self._gaps.leave(self._hub_group)
+                await self._listening.leave_own_groups()
             await self._layers.close()
         finally:
-            self._control.stop()
-            self._traffic.stop()
+            self._listening.stop()
             self._stopping = None
-
-    async def _leave_all(self) -> None:
-        await self.leave(self._hub_group)
-        for group in self._control.wanted:
-            self._control.leave(group)
-        await asyncio.gather(self._control.settle(_LEAVE_LIMIT), self._traffic.settle(_LEAVE_LIMIT))
 
     # Looking
 

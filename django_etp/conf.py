@@ -17,6 +17,8 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
+from .origins import is_origin_pattern
+
 __all__ = ["EtpSettings", "ack_timeout", "find_problems", "get_settings", "is_origin_rule", "question_timeout"]
 
 
@@ -111,14 +113,14 @@ def _is_text_list(value: object) -> bool:
 
 def is_origin_rule(value: object) -> bool:
     """Whether this can say which origins are allowed; in a list ``"*"`` would allow none."""
-    return value is None or value == "*" or (_is_text_list(value) and "*" not in cast(Sequence[str], value))
+    return value in (None, "*") or (_is_text_list(value) and all(map(is_origin_pattern, cast(Sequence[str], value))))
 
 
 def _is_encoder(value: object) -> bool:
     if isinstance(value, str):
         try:
             value = import_string(value)
-        except ImportError:
+        except (ImportError, TypeError, ValueError):  # a path that begins with a dot is one of the latter two
             return False
     return isinstance(value, type) and issubclass(value, json.JSONEncoder)
 

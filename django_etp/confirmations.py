@@ -11,28 +11,31 @@ class Confirmation:
 
     Who waits is told within settle(), where a future would take another turn of its loop: on the way of a thread that
     sends, each turn counts.
+
+    Attributes:
+        is_settled: whether one of both has been said.
     """
 
-    __slots__ = ("_error", "_is_settled", "_listeners")
+    __slots__ = ("_error", "_listeners", "is_settled")
 
     def __init__(self) -> None:
         self._error: Exception | None = None
-        self._is_settled = False
+        self.is_settled = False
         self._listeners: list[Callable[[Exception | None], None]] = []
 
     def settle(self, error: Exception | None = None) -> None:
         """Say that it was taken, or why not. What is said first holds."""
-        if self._is_settled:
+        if self.is_settled:
             return
-        self._is_settled, self._error = True, error
+        self.is_settled, self._error = True, error
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
-            listener(error)
+            listener(error and _copied(error))
 
     def tell(self, listener: Callable[[Exception | None], None]) -> None:
         """Call ``listener``, which must not raise, with the error, or ``None``, once it is settled."""
-        if self._is_settled:
-            listener(self._error)
+        if self.is_settled:
+            listener(self._error and _copied(self._error))
         else:
             self._listeners.append(listener)
 
@@ -42,12 +45,12 @@ class Confirmation:
         Raises:
             LayerUnavailable: the layer did not take it.
         """
-        if not self._is_settled:
+        if not self.is_settled:
             settled = asyncio.Event()
             self.tell(lambda error: settled.set())
             await settled.wait()
         if self._error is not None:
-            raise self._error
+            raise _copied(self._error)
 
 
 async def confirmed(confirmations: Iterable[Confirmation]) -> None:
@@ -58,3 +61,10 @@ async def confirmed(confirmations: Iterable[Confirmation]) -> None:
     """
     for confirmation in confirmations:
         await confirmation.wait()
+
+
+def _copied(error: Exception) -> Exception:
+    """Return an error for one of those who wait: each that raises the same one would add to its traceback."""
+    copy = type(error)(*error.args)
+    copy.__cause__ = error.__cause__
+    return copy

@@ -19,11 +19,12 @@ from .data import ConnectionData, from_json
 from .exceptions import ConnectionClosed
 from .gate import Gate
 from .hub import Hub
+from .lazy import unwrapped
 from .loops import arun_on, refuse_in_event_loop, run_on
 from .members import ConnectionInfo
-from .payload import to_frame
-from .protocol import PING, SUBPROTOCOL, Event, encode, read_failure
-from .sessions import ConnectionSession, shares_of_others
+from .payload import to_frame, to_text
+from .protocol import PING, SUBPROTOCOL, Event, check_event_name, encode, read_failure
+from .sessions import ConnectionSession, session_key_of, shares_of_others
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -53,7 +54,7 @@ class Connection:
         id: names the connection in every process; ``<hub id>.<random>``.
         scope: the ASGI scope of the handshake.
         namespace: the namespace of its consumer.
-        user_id: the primary key of the user who connected; ``None`` for an anonymous one.
+        user_id: the primary key of the user who connected, or whom a handler logged in; ``None`` for an anonymous one.
         has_data: whether anyone has ever had its data or the session in hand.
         session_key: the key of the stored session, as of the handshake or the last write; ``None`` without one.
     """
@@ -68,6 +69,7 @@ class Connection:
         "_owner",
         "_rooms",
         "_session",
+        "_user",
         "has_data",
         "id",
         "namespace",
@@ -88,11 +90,10 @@ class Connection:
         self.scope = scope
         self.namespace = namespace
         self.id = hub.new_connection_id()
-        user = self.user
-        self.user_id: Any = getattr(user, "pk", None) if getattr(user, "is_authenticated", True) else None
-        session = scope.get("session")
-        self.session_key = session.session_key if isinstance(session, SessionBase) else None
+        self.user_id: Any = _user_id_of(scope)
+        self.session_key = session_key_of(scope)
         self.has_data = False
+        self._user = scope.get("user")
         self._session: ConnectionSession | None = None
         self._hub = hub
         self._gate = gate
@@ -112,8 +113,8 @@ class Connection:
         # Here, since asgi.py imports the consumer, and models.py may import this class, before the models are loaded.
         from django.contrib.auth.models import AnonymousUser
 
-        user: AbstractBaseUser | AnonymousUser = self.scope.get("user") or AnonymousUser()
-        return user
+        user: AbstractBaseUser | AnonymousUser | None = self.scope.get("user")
+        return AnonymousUser() if user is None else user
 
     @property
     def data(self) -> ConnectionData:
@@ -188,11 +189,12 @@ class Connection:
             InvalidEventName: the name is not for events.
             InvalidPayload: the data cannot become JSON.
         """
-        await self._here(self._emit, event, data)
+        await self._here(self._emit, to_frame(event, data), is_patient=True)
 
     def emit(self, event: str, data: object = None) -> None:
         """See aemit()."""
-        self._from_thread("emit", self._emit, event, data)
+        # In this thread, where the JSON encoder may ask the ORM.
+        self._from_thread("emit", self._emit, to_frame(event, data), is_patient=True)
 
     async def aemit_with_ack(self, event: str, data: object = None, *, timeout: float | None = None) -> Event:
         """Send an event and return the answer to it.
@@ -208,12 +210,14 @@ class Connection:
             TypeError: ``timeout`` is no number.
         """
         seconds = ack_timeout(timeout)
-        return await self._here(self._accept_and_ask, event, data, seconds, timeout=seconds)
+        check_event_name(event)
+        return await self._here(self._accept_and_ask, event, to_text(data), seconds, timeout=seconds)
 
     def emit_with_ack(self, event: str, data: object = None, *, timeout: float | None = None) -> Event:
         """See aemit_with_ack()."""
         seconds = ack_timeout(timeout)
-        return self._from_thread("emit_with_ack", self._accept_and_ask, event, data, seconds, timeout=seconds)
+        check_event_name(event)
+        return self._from_thread("emit_with_ack", self._accept_and_ask, event, to_text(data), seconds, timeout=seconds)
 
     async def aping(self, *, timeout: float | None = None) -> float:
         """Return how long the client took to answer a ping, in seconds. See aemit_with_ack() for what is raised."""
@@ -266,16 +270,34 @@ class Connection:
 
     @property
     def has_unsaved(self) -> bool:
-        """Whether a handler may have changed the data or the session."""
-        return self._session is not None and self._session.is_touched
+        """Whether a handler may have changed the data or the session, or given that another key, as a login does."""
+        return (self._session is not None and self._session.is_touched) or self._has_other_key
+
+    @property
+    def has_other_user(self) -> bool:
+        """Whether a handler has logged somebody in or out since the last write."""
+        return self.scope.get("user") is not self._user
 
     async def save(self, *, can_create: bool = False) -> None:
         """Write what a handler changed in the data or the session; see ConnectionSession.save()."""
-        if self._session is not None:
-            lives = await self._session.save(can_create=can_create)
-            self.session_key = self._session.key
+        user = self.scope.get("user")
+        if self._session is not None or self._has_other_key:
+            session = self._own_session()
+            lives = await session.save(can_create=can_create)
+            self.session_key = session.key
             if not lives:
                 self._session_is_gone()
+            await self.follow_user()
+        self._user = user
+
+    async def follow_user(self) -> None:
+        """Take note where a handler has logged in another user, whose connection it is from now on."""
+        user_id = _user_id_of(self.scope)
+        if user_id is None or user_id == self.user_id:
+            return  # who was logged out is its user until the check of those closes it
+        self.user_id = user_id
+        self.session_key = session_key_of(self.scope)
+        await self._hub.change_user(self, user_id)
 
     def rest(self) -> None:
         """Take note that no handler runs that could change what was saved."""
@@ -298,7 +320,7 @@ class Connection:
 
     def tidy_session(self) -> None:
         """Remove what connections left behind in its session that are gone; watch for those just gone."""
-        if others := shares_of_others(self.scope.get("session")):
+        if self.session_key is not None and (others := shares_of_others(self.scope["session"])):
             self._own_session().watch_others()
             may_live = self._hub.living()
             if not all(may_live(id) for id in others):
@@ -321,6 +343,10 @@ class Connection:
         """Remove the data from the session: the connection has ended."""
         if self._session is not None:
             await self._session.end()
+
+    @property
+    def _has_other_key(self) -> bool:
+        return session_key_of(self.scope) not in (None, self.session_key)
 
     def _own_session(self) -> ConnectionSession:
         if self._session is None:
@@ -380,14 +406,14 @@ class Connection:
             return
         self._take_leave(disconnect)
         self._gate.close(disconnect.code, disconnect.reason, drop=drop)
-        self._owner.begin_end()
+        self._leave_owner()
 
     def lose(self, disconnect: Disconnect) -> None:
         """Take note that the client is gone."""
         if self._disconnect is None:
             self._take_leave(disconnect)
             self._gate.abandon()
-            self._owner.begin_end()
+            self._leave_owner()
 
     @property
     def disconnect(self) -> Disconnect | None:
@@ -400,18 +426,22 @@ class Connection:
         if self._acks is not None:
             self._acks.close()
 
+    def _leave_owner(self) -> None:
+        self._owner.begin_end()
+        # It has this connection, too: in a circle, both and all that they hold would wait for the garbage collector.
+        del self._owner
+
     async def _accept_now(self) -> None:
         self._refuse_closed()
         if not self._gate.is_open:
             await self._owner.accept()
             self._refuse_closed()
 
-    async def _emit(self, event: str, data: object) -> None:
-        frame = to_frame(event, data)
+    async def _emit(self, frame: str) -> None:
         await self._accept_now()
         await self._gate.send(frame)
 
-    async def _accept_and_ask(self, event: str, data: object, timeout: float) -> Event:
+    async def _accept_and_ask(self, event: str, data: str, timeout: float) -> Event:
         await self._accept_now()
         return await self.ask(event, data, timeout)
 
@@ -445,11 +475,16 @@ class Connection:
         if self._disconnect is not None:
             raise ConnectionClosed(f"Connection {self.id} is closed ({self._disconnect.code}).")
 
-    async def _here(self, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any, timeout: float = 0.0) -> _T:
-        return await arun_on(self._hub.loop, function, *args, timeout=timeout)
+    async def _here(self, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any, **limits: Any) -> _T:
+        return await arun_on(self._hub.loop, function, *args, **limits)
 
     def _from_thread(
-        self, name: str, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any, timeout: float = 0.0
+        self, name: str, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any, **limits: Any
     ) -> _T:
         refuse_in_event_loop(name)
-        return run_on(self._hub.loop, function, *args, timeout=timeout)
+        return run_on(self._hub.loop, function, *args, **limits)
+
+
+def _user_id_of(scope: dict[str, Any]) -> Any:
+    user = unwrapped(scope.get("user"))
+    return getattr(user, "pk", None) if getattr(user, "is_authenticated", True) else None

@@ -1,5 +1,6 @@
 """The Channels edge: one ASGI connection in, checked for where it comes from, and served by a hub."""
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
@@ -38,11 +39,12 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
     """
 
     @classmethod
-    def as_asgi(cls, **options: Any) -> Callable[..., Awaitable[None]]:
+    def as_asgi(cls, *args: Any, **options: Any) -> Callable[..., Awaitable[None]]:
         """Return the ASGI application; takes the arguments of the class."""
-        consumer = cls(**options)  # what does not fit is said when the project starts, not at each handshake
+        consumer = cls(*args, **options)  # what does not fit is said when the project starts, not at each handshake
         if cls is EtpConsumer:
             return consumer  # it keeps nothing of a connection, so that one is enough for all
+        options |= zip(inspect.signature(cls).parameters, args, strict=False)  # Channels takes them by name alone
         return cast(Callable[..., Awaitable[None]], super().as_asgi(**options))
 
     def __init__(

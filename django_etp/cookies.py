@@ -32,7 +32,7 @@ def session_cookie(session: SessionBase) -> list[tuple[bytes, bytes]]:
         path=settings.SESSION_COOKIE_PATH,
         secure=settings.SESSION_COOKIE_SECURE or None,
         httponly=settings.SESSION_COOKIE_HTTPONLY or None,
-        samesite=settings.SESSION_COOKIE_SAMESITE,
+        samesite=settings.SESSION_COOKIE_SAMESITE or None,
     )
     headers: list[tuple[bytes, bytes]] = message["headers"]
     return headers

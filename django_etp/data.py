@@ -56,6 +56,18 @@ class ConnectionData(dict[str, Any]):
             check(key, value)
         return json.dumps(dict(self), allow_nan=False)
 
+    def mend(self, written: str) -> None:
+        """Put each key whose value JSON cannot hold back to what it was when ``written`` was made."""
+        before = from_json(written)
+        for key, value in tuple(self.items()):
+            try:
+                check(key, value)
+            except TypeError:
+                if key in before:
+                    self[key] = before[key]
+                else:
+                    del self[key]
+
 
 def check(key: object, value: object) -> None:
     """Raise ``TypeError`` where a key is not str, or a value not JSON."""

@@ -15,11 +15,13 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from django.db import Error as DatabaseError
 
+from .cancelling import must_pass
 from .conf import get_settings
 from .connection import Connection
 from .exceptions import (
@@ -27,6 +29,7 @@ from .exceptions import (
     ConnectionClosed,
     EventFailed,
     InvalidFrame,
+    InvalidPayload,
     MessageTooLarge,
     ProtocolError,
     TooManyEvents,
@@ -37,7 +40,7 @@ from .protocol import Event, encode_answer, encode_failure
 from .registry import Handler, Namespace, registry
 from .threads import exited, expect_broken_database, keep_database_fresh, run_handler, run_hook
 
-__all__ = ["Dispatcher", "is_cancelled", "report"]
+__all__ = ["Dispatcher", "report"]
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +157,9 @@ class Dispatcher:
             try:
                 async with deadline:
                     await _call(hook, run_hook, self._connection, self._connection.disconnect)
-            except Exception as error:
+            except BaseException as error:
+                if must_pass(error):
+                    raise
                 within = f", which has {share:.1f} s" if deadline.expired() else ""
                 await self.report(error, f"its on_disconnect hook {hook.place}{within}")
 
@@ -171,7 +176,7 @@ class Dispatcher:
     async def _handle(self, item: Event | ProtocolError) -> None:
         # One flat coroutine keeps its own books: a done callback per event costs more than it is worth.
         connection = self._connection
-        is_saving = has_returned = False
+        is_saving = False
         try:
             if not isinstance(item, Event):
                 await self.report(item, "a frame it sent")
@@ -183,9 +188,8 @@ class Dispatcher:
             elif handler.is_async:
                 result = await handler.function(connection, item)
             else:
-                result = await _call(handler, run_handler, connection, item)
-            has_returned = True
-            if connection.has_data and connection.has_unsaved:
+                result = await _call(handler, _run_answering, connection, item)
+            if (connection.has_data or connection.has_other_user) and connection.has_unsaved:
                 is_saving = True
                 await connection.save()
                 is_saving = False
@@ -193,8 +197,8 @@ class Dispatcher:
                 answering = connection.answer(encode_answer(item, to_text(result)))
                 if answering is not None:
                     await answering
-        except (Exception, asyncio.CancelledError, SystemExit) as error:
-            if is_cancelled(error):
+        except BaseException as error:
+            if must_pass(error):
                 raise
             if isinstance(error, SystemExit):
                 error = exited(error)
@@ -203,7 +207,7 @@ class Dispatcher:
             if not is_saving:
                 await self.save()
             if isinstance(item, Event):
-                await self._answer_failure(item, error, has_returned=has_returned)
+                await self._answer_failure(item, error)
         finally:
             if self._tasks:  # an eager task that never waited is not in there
                 self._tasks.pop(id(item), None)
@@ -219,11 +223,9 @@ class Dispatcher:
         if event.ack_id and self._connection.speaks_extensions:
             self._connection.deliver(encode_failure(event, failure_of(error)))
 
-    async def _answer_failure(self, event: Event, error: BaseException, *, has_returned: bool) -> None:
+    async def _answer_failure(self, event: Event, error: BaseException) -> None:
         if event.ack_id and self._connection.speaks_extensions:
-            # What a handler returned, and JSON cannot hold, is no fault of the event's payload.
-            failure = failure_of(error, is_payload_of_event=not has_returned)
-            answering = self._connection.answer(encode_failure(event, failure))
+            answering = self._connection.answer(encode_failure(event, failure_of(error)))
             if answering is not None:
                 await answering
 
@@ -235,7 +237,7 @@ class Dispatcher:
         answer: object = None
         for hook in self._handlers.on_unknown_event:
             # It may wait for acks as a handler may, so it takes a handler's thread.
-            result = await _call(hook, run_handler, self._connection, event)
+            result = await _call(hook, _run_answering, self._connection, event)
             answer = answer if result is None else result
         return answer
 
@@ -258,7 +260,7 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
         expect_broken_database()
     logger.log(
         logging.WARNING if expected else logging.ERROR,
-        "Connection %s failed at %s: %s: %s",
+        "Connection %s failed at %s: %s: %.1000s",
         connection.id if connection is not None else "(none yet)",
         doing,
         type(error).__name__,
@@ -269,8 +271,26 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
         try:
             async with asyncio.timeout(_ERROR_LIMIT):
                 await _call(hook, run_hook, connection, error)
-        except Exception:
+        except BaseException as failure:
+            if must_pass(failure):
+                raise
             logger.exception("The on_error hook %s failed itself.", hook.place)
+
+
+async def _run_answering(function: Callable[..., Any], connection: Connection, event: Event) -> Any:
+    return await run_handler(_answer_of, function, connection, event)
+
+
+def _answer_of(function: Callable[..., Any], connection: Connection, event: Event) -> Any:
+    """Return what a plain handler returns, as text where it is to be sent.
+
+    Here in its thread, with its context variables: the encoder may ask the ORM, and a lazy translation the language.
+    """
+    result = function(connection, event)
+    if result is not None and event.ack_id and not inspect.isawaitable(result):
+        with suppress(InvalidPayload):  # raised again where it is the answer: of several hooks another may give that
+            return to_text(result)
+    return result
 
 
 async def _call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
@@ -282,9 +302,3 @@ async def _call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, An
             raise exited(error) from error
     result = await run_in_thread(handler.function, *args)
     return await result if inspect.isawaitable(result) else result
-
-
-def is_cancelled(error: BaseException) -> bool:
-    """Whether this is the running task's own cancellation, rather than that of something it waited for."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

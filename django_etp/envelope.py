@@ -23,6 +23,7 @@ __all__ = [
     "Echo",
     "Foreign",
     "Frame",
+    "Heard",
     "Malformed",
     "Message",
     "Numbers",
@@ -56,6 +57,7 @@ class Frame:
         rooms: all rooms it was sent to, where they are several; each hub delivers it once.
         emission: names the send where ``rooms`` does, so that a hub knows it from the other groups.
         connection_id: the one connection it is for, where it is for one.
+        namespace: that connection's.
     """
 
     text: str
@@ -63,23 +65,31 @@ class Frame:
     rooms: tuple[str, ...] = ()
     emission: str = ""
     connection_id: str = ""
+    namespace: str = ""
+
+    @property
+    def size(self) -> int:
+        """How many characters it takes on its way, with the connections and rooms that it names."""
+        return len(self.text) + sum(map(len, self.exclude)) + sum(map(len, self.rooms))
 
     def to_plain(self) -> str | list[Any]:
         """Return it as it travels: most are text alone."""
         if not (self.exclude or self.rooms or self.connection_id):
             return self.text
-        return [self.text, list(self.exclude), list(self.rooms), self.emission, self.connection_id]
+        return [self.text, list(self.exclude), list(self.rooms), self.emission, self.connection_id, self.namespace]
 
     @classmethod
     def from_plain(cls, value: object) -> "Frame":
         """Read it back."""
         match value:
-            case str():
-                return cls(value)
-            case [str(text), [*exclude], [*rooms], str(emission), str(connection_id)] if all(
+            case str() as text:
+                _check_text(text)
+                return cls(text)
+            case [str(text), [*exclude], [*rooms], str(emission), str(connection_id), str(namespace)] if all(
                 isinstance(item, str) for item in (*exclude, *rooms)
             ):
-                return cls(text, tuple(map(str, exclude)), tuple(map(str, rooms)), emission, connection_id)
+                _check_text(text)
+                return cls(text, tuple(map(str, exclude)), tuple(map(str, rooms)), emission, connection_id, namespace)
         raise Malformed(f"a frame must be text, or a list that starts with text; got {value!r:.80}")
 
 
@@ -172,17 +182,36 @@ class Echo:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Something one hub wants of others: ``action`` with its arguments, answered to the group ``answer_to``."""
+    """Something one hub wants of others.
+
+    Attributes:
+        id: names it, for the answers.
+        answer_to: the group where the asker hears answers.
+        action: what is asked for.
+        arguments: the action's.
+        wants_sign: its asker may not know all hubs yet: who hears it says so at once, however long the answer takes.
+    """
 
     type: ClassVar[str] = "etp.question"
     id: str
     answer_to: str
     action: str
     arguments: list[Any]
+    wants_sign: bool = False
 
     def __post_init__(self) -> None:
         if not self.answer_to.startswith(ASK_PREFIX):
             raise Malformed(f"'answer_to' must be a group for answers, got {self.answer_to!r:.80}")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One hub has heard a question that wants a sign, and will answer; and which hubs it knows."""
+
+    type: ClassVar[str] = "etp.heard"
+    id: str
+    hub: str
+    known: list[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +237,7 @@ class Foreign:
     namespace: str = field(default="default")
 
 
-Message = RoomMessage | Numbers | Beat | Buried | Echo | Question | Answer | Foreign
+Message = RoomMessage | Numbers | Beat | Buried | Echo | Question | Heard | Answer | Foreign
 
 _TYPES: dict[str, type[Message]] = {kind.type: kind for kind in get_args(Message)}
 _NAMES = {name: tuple(field.name for field in fields(kind)) for name, kind in _TYPES.items()}
@@ -240,6 +269,15 @@ def unpack(values: Mapping[str, Any]) -> Message:
         return kind(**known)
     except TypeError as error:
         raise Malformed(f"a key is missing: {error}") from None
+
+
+def _check_text(text: str) -> None:
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Malformed("a frame must be valid Unicode, and this one has a lone surrogate") from None
 
 
 def _checked(name: str, value: object, expected: Any) -> object:

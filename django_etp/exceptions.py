@@ -81,7 +81,18 @@ class TooManyEvents(ProtocolError):
 
 
 class InvalidPayload(EtpError):
-    """Data that is not JSON where JSON was expected, or a value that cannot become wire text."""
+    """Data that is not JSON where JSON was expected, or a value that cannot become wire text.
+
+    Attributes:
+        is_outgoing: whether this side was to send it, rather than the peer sent it.
+        is_answer: whether it is the data of an answer. A handler that lets such an error pass has failed itself: the
+            event it handles is not at fault.
+    """
+
+    def __init__(self, text: str = "", *, is_outgoing: bool = False, is_answer: bool = False) -> None:
+        super().__init__(text)
+        self.is_outgoing = is_outgoing
+        self.is_answer = is_answer
 
 
 class InvalidRoomName(EtpError):
@@ -95,15 +106,20 @@ class EventFailed(EtpError):
         code: ``handler_error``, ``unknown_event``, ``invalid_payload``, ``permission_denied``, ``rate_limited``,
             ``too_many_events``, or one of the application's own.
         message: a sentence for people.
+        is_from_peer: whether a peer said so. A handler that lets such a failure pass has failed itself: what one peer
+            says is not passed on to another.
     """
 
-    def __init__(self, code: str, message: str = "") -> None:
+    def __init__(self, code: str, message: str = "", *, is_from_peer: bool = False) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
+        self.is_from_peer = is_from_peer
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.message}" if self.message else self.code
+        text = f"{self.code}: {self.message}" if self.message else str(self.code)
+        # One line, whatever a peer wrote: it goes into logs.
+        return text if text.isprintable() else repr(text)[1:-1]
 
 
 class AckTimeout(EtpError, TimeoutError):

@@ -5,15 +5,15 @@ from .exceptions import EventFailed, InvalidPayload, TooManyEvents
 __all__ = ["handler_failed", "named_failure"]
 
 
-def named_failure(error: BaseException, *, is_payload_of_event: bool = True) -> EventFailed | None:
+def named_failure(error: BaseException) -> EventFailed | None:
     """Return the failure that names an error, or ``None`` for one that is nobody's business.
 
-    ``is_payload_of_event`` says that an ``InvalidPayload`` is about the event's data, rather than about the answer.
+    What this side could not send is no fault of the event, nor is what a peer answered to the handler.
     """
     match error:
-        case EventFailed():
+        case EventFailed(is_from_peer=False):
             return error
-        case InvalidPayload() if is_payload_of_event:
+        case InvalidPayload(is_outgoing=False, is_answer=False):
             return EventFailed("invalid_payload", str(error))
         case TooManyEvents():
             return EventFailed("too_many_events", "Too many events wait to be handled; the connection is closed.")

@@ -64,7 +64,7 @@ class Gate:
 
     def __init__(self, send: Send, owner: Owner, flusher: Flusher) -> None:
         self._send = send
-        self._owner = owner
+        self._owner: Owner | None = owner  # until the end: it has its gate, and a circle would outlive both
         self._flusher = flusher
         self._outbox: deque[str] | None = None  # made when needed: an empty one has 600 bytes
         self._bytes = 0
@@ -108,7 +108,7 @@ class Gate:
         if self.is_open and not self._is_writing:
             self._is_writing = True
             self._flusher.add(self._drain)
-        elif waiting > _MAX_FRAMES or (self._bytes > _MAX_BYTES and waiting > 1):
+        elif (waiting > _MAX_FRAMES or (self._bytes > _MAX_BYTES and waiting > 1)) and self._owner is not None:
             self._owner.outbox_is_full()
         return waiting
 
@@ -155,6 +155,7 @@ class Gate:
         """Forget everything: the peer is gone."""
         self.is_closing = True
         self.is_open = False
+        self._owner = None
         self._close_message = None
         self._forget_outbox()
         self._tell_closed()

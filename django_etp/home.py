@@ -4,7 +4,8 @@ Rules kept here:
 
 - A hub belongs to the loop that runs its consumers, and is made there.
 - Where no hub serves connections (WSGI, Celery, commands), one without members runs on a daemon thread's loop, made
-  on first use; when a serving hub appears later, new calls go to that, and the other tells its last numbers and ends.
+  on first use; when a serving hub appears later, new calls go to that, and the other tells its last numbers and ends,
+  once the questions that it has asked are answered.
 - After a fork the child makes all anew, and never closes what it inherited.
 - When a server ends, its hub leaves the others: with its last connection (uvicorn), before the reactor stops (daphne),
   or as the loop cancels its tasks (``asyncio.run``).
@@ -32,9 +33,12 @@ logger = logging.getLogger(__name__)
 
 _STOP_LIMIT = 7.0
 _END_LIMIT = 1.0
+# What a call may take from choosing a hub to reaching it, in seconds.
+_LATE_CALL = 1.0
 
 _serving: dict[asyncio.AbstractEventLoop, Hub] = {}
 _lone: "_LonePublisher | None" = None
+_retiring: list["_LonePublisher"] = []
 _lock = threading.Lock()
 # What a child has from its parent. It is kept, since what is collected would be closed, the parent's sockets with it.
 _inherited: list[Any] = []
@@ -64,8 +68,8 @@ def home_hub() -> Hub | None:
     for loop, hub in reversed(list(_serving.items())):
         if not loop.is_closed():
             return hub
-    if _lone is not None:  # the layer spans processes, then; and the settings take their time
-        return _lone.hub
+    if (lone := _lone) is not None:  # the layer spans processes, then; and the settings take their time
+        return lone.hub
     if not _layer_spans_processes():
         return None
     return _lone_publisher().hub
@@ -91,6 +95,7 @@ class _LonePublisher:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self._stopping = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="etp-home", daemon=True)
         self._thread.start()
         self.hub = asyncio.run_coroutine_threadsafe(self._make_hub(), self.loop).result(_STOP_LIMIT)
@@ -106,17 +111,30 @@ class _LonePublisher:
             # The layers close their connections when their loop closes.
             self.loop.close()
 
+    def retire(self) -> None:
+        """Stop as soon as all that was asked through it is answered, or has waited for as long as its caller allows."""
+        with suppress(Exception):  # stop() may come first
+            asyncio.run_coroutine_threadsafe(self._all_answered(), self.loop).result()
+        self.stop()
+        with suppress(ValueError):  # a forked child knows it no more
+            _retiring.remove(self)
+
+    async def _all_answered(self) -> None:
+        await asyncio.sleep(_LATE_CALL)
+        await self.hub.answered()
+
     def stop(self) -> None:
         """Let what waits go out, tell the last numbers, end the loop; within a bounded time."""
-        if self.loop.is_closed():
-            return
-        stopping = asyncio.run_coroutine_threadsafe(self._stop(), self.loop)
-        try:
-            stopping.result(_STOP_LIMIT)
-        except Exception as error:
-            logger.debug("The lone publisher did not stop in time: %r", error)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(_STOP_LIMIT)
+        with self._stopping:
+            if self.loop.is_closed():
+                return
+            stopping = asyncio.run_coroutine_threadsafe(self._stop(), self.loop)
+            try:
+                stopping.result(_STOP_LIMIT)
+            except Exception as error:
+                logger.debug("The lone publisher did not stop in time: %r", error)
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join(_STOP_LIMIT)
 
     async def _stop(self) -> None:
         await self.hub.stop()
@@ -135,14 +153,17 @@ def _retire_lone() -> None:
     global _lone
     with _lock:
         retired, _lone = _lone, None
+        if retired is not None:
+            _retiring.append(retired)
     if retired is not None:
-        threading.Thread(target=retired.stop, name="etp-retire", daemon=True).start()
+        threading.Thread(target=retired.retire, name="etp-retire", daemon=True).start()
 
 
 @atexit.register
 def _stop_lone() -> None:
-    if _lone is not None:
-        _lone.stop()
+    for lone in [_lone, *_retiring]:
+        if lone is not None:
+            lone.stop()
 
 
 def _layer_spans_processes() -> bool:
@@ -153,8 +174,9 @@ def _layer_spans_processes() -> bool:
 def _forget_all() -> None:
     # The child must not touch the parent's loops, threads and sockets; locks may be held by threads it has not.
     global _lone, _lock
-    _inherited.append((dict(_serving), _lone))
+    _inherited.append((dict(_serving), _lone, list(_retiring)))
     _serving.clear()
+    _retiring.clear()
     _lone = None
     _lock = threading.Lock()
 

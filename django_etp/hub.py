@@ -19,12 +19,12 @@ from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from .confirmations import Confirmation, confirmed
-from .envelope import Foreign, Frame, Malformed
+from .envelope import HUB_PREFIX, Foreign, Frame, Malformed
 from .exceptions import ConnectionClosed, EtpError, IncompleteAnswer, MessagesLost
 from .flusher import Flusher
 from .gaps import Loss
 from .groups import check_can_join, group_name
-from .links import Link, LocalLink, open_link
+from .links import Link, open_link
 from .members import Member
 from .membership import Membership
 from .payload import to_frame
@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 # After this many sends without a turn of the loop a sender lets the loop turn, so that readers are served meanwhile.
 _SENDS_PER_TURN = 64
+# A send to more rooms goes through the group of their namespace, once: through the group of each, with the names of all
+# of them, it would grow with their square.
+_MANY_ROOMS = 32
 # Of so many sends to several rooms at once a hub remembers that it has had them.
 _REMEMBERED_EMISSIONS = 4096
 # What connections may take to end when the server ends, in seconds: their hooks at the end have 9 s.
@@ -42,8 +45,6 @@ _END_LIMIT = 10.0
 
 # What is no hub's id names no connection, and may be no group's name either.
 _HUB_ID = re.compile(r"[0-9a-f]{16}")
-# Three heartbeats, after which a hub has heard of all that live, in seconds.
-_NEW_FOR = 6.0
 
 _T = TypeVar("_T")
 
@@ -80,6 +81,8 @@ class Hub:
         self.membership = Membership()
         self._emissions: OrderedDict[str, None] = OrderedDict()
         self._sends_since_turn = 0
+        self._asking = 0
+        self._has_answer = asyncio.Event()
         self._companion: asyncio.Task[None] | None = None
         self._served: dict[asyncio.Task[Any] | None, None] = {}
         self._is_ending = False
@@ -87,7 +90,6 @@ class Hub:
         self._is_empty.set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: Link = open_link(self, is_serving=is_serving)
-        self._knows_others_at = loop.time() + (0.0 if isinstance(self._link, LocalLink) else _NEW_FOR)
 
     async def begin_serving(self) -> None:
         """Serve a connection from now until end_serving(), which is due in any case, in the same task.
@@ -168,9 +170,22 @@ class Hub:
         """Let a connection into the rooms that it cannot leave; may wait for the channel layer."""
         await self._hear(self.membership.enter(member))
 
+    async def change_user(self, member: Member, user_id: object) -> None:
+        """Let a connection be another user's from now on."""
+        empty, entered = self.membership.change_user(member, user_id)
+        await self._hear_no_more(empty)
+        await self._hear(entered)
+
     async def remove(self, member: Member) -> None:
         """Forget a connection that went; it leaves all its rooms."""
         await self._hear_no_more(self.membership.remove(member))
+
+    def remove_at_once(self, member: Member) -> bool:
+        """Do as remove() does where others are in all its rooms, so that no group is to be left; return whether."""
+        if self.membership.is_alone(member):
+            return False
+        self.membership.remove(member)
+        return True
 
     async def join(self, member: Member, rooms: Iterable[str]) -> None:
         """Let a connection join rooms; it may be in them already.
@@ -209,13 +224,14 @@ class Hub:
     def living(self) -> Callable[[str], bool]:
         """Return a function that tells whether a connection may live, by its id, as far as is known now.
 
-        It may be called in any thread. While this hub is new it does not know the others, and takes all for living.
+        It may be called in any thread. While this hub is new, or hears nothing, it does not know the others, and takes
+        all for living.
         """
-        peers, members, is_new = self._link.peers, self.membership, self.loop.time() < self._knows_others_at
+        peers, members, knows_others = self._link.peers, self.membership, self._link.knows_others
 
         def may_live(connection_id: str) -> bool:
             hub = hub_of(connection_id)
-            return connection_id in members if hub == self.id else is_new or hub in peers
+            return connection_id in members if hub == self.id else hub in peers or not knows_others
 
         return may_live
 
@@ -237,6 +253,8 @@ class Hub:
             emission = secrets.token_hex(8)
             self._is_first(emission)
             frame = Frame(text, tuple(exclude), tuple(rooms), emission)
+        if len(targets) > _MANY_ROOMS:
+            targets = [None]
         return self._link.publish([group_name(namespace, target) for target in targets], frame)
 
     def send_to(self, namespace: str, connection_id: str, text: str) -> list[Confirmation]:
@@ -245,7 +263,7 @@ class Hub:
             if member := self.membership.get(namespace, connection_id):
                 member.deliver(text)
         elif _HUB_ID.fullmatch(hub := hub_of(connection_id)):
-            return self._link.publish_to_hub(hub, Frame(text, connection_id=connection_id))
+            return self._link.publish_to_hub(hub, Frame(text, connection_id=connection_id, namespace=namespace))
         return []
 
     async def sent(self, sends: list[Confirmation]) -> None:
@@ -284,6 +302,12 @@ class Hub:
 
     # Asking
 
+    async def answered(self) -> None:
+        """Wait until no question is under way."""
+        while self._asking:
+            self._has_answer.clear()
+            await self._has_answer.wait()
+
     async def ask(self, hub: str | None, action: str, *arguments: Any, timeout: float) -> list[Any]:
         """Return the answers of all hubs, or of one, this one among them, to an action.
 
@@ -291,28 +315,45 @@ class Hub:
             IncompleteAnswer: some did not answer within ``timeout`` seconds; ``answer`` is the list of the others'.
             LayerUnavailable: the others could not be asked.
         """
-        own = [] if hub not in (None, self.id) else [self._answer_here(action, list(arguments))]
+        self._asking += 1
         try:
-            others = {} if hub == self.id else await self._link.ask(hub, action, list(arguments), timeout)
+            return await self._ask(hub, action, list(arguments), timeout)
+        finally:
+            self._asking -= 1
+            self._has_answer.set()
+
+    async def _ask(self, hub: str | None, action: str, arguments: list[Any], timeout: float) -> list[Any]:
+        deadline = self.loop.time() + timeout
+        own = None if hub not in (None, self.id) else self._answer_here(action, arguments)
+        problems = []
+        try:
+            others = {} if hub == self.id else await self._link.ask(hub, action, arguments, timeout)
         except IncompleteAnswer as error:
-            answers = [await task for task in own] + list(cast(dict[str, Any], error.answer).values())
-            raise IncompleteAnswer(str(error), answer=answers) from None
-        except BaseException:
-            for task in own:
-                task.add_done_callback(_forget_outcome)
-            raise
-        return [await task for task in own] + list(others.values())
+            others = cast(dict[str, Any], error.answer)
+            problems.append(str(error))
+        answers = list(others.values())
+        if own is not None:
+            await asyncio.wait([own], timeout=max(0.0, deadline - self.loop.time()))
+            if own.done():
+                answers.insert(0, own.result())
+            else:
+                problems.append(f"This process gave no answer to {action!r} within {timeout:g} s.")
+        if problems:
+            raise IncompleteAnswer(" ".join(problems), answer=answers)
+        return answers
 
     def _answer_here(self, action: str, arguments: list[Any]) -> asyncio.Task[Any]:
         # In the hub's context, as for an asker from elsewhere, and not in that of the one who asks, maybe a request's.
-        return self.context.copy().run(self.run, self._answer(self, action, arguments))
+        task = self.context.copy().run(self.run, self._answer(self, action, arguments))
+        task.add_done_callback(_forget_outcome)
+        return task
 
     # What the link calls
 
     def deliver_frame(self, group: str, frame: Frame) -> None:
         """Give a frame from another process to local members."""
         if frame.connection_id:
-            if member := self.membership.find(frame.connection_id):
+            if member := self.membership.get(frame.namespace, frame.connection_id):
                 member.deliver(frame.text)
         elif (key := self.membership.room_of(group)) and (not frame.rooms or self._is_first(frame.emission)):
             namespace, room = key
@@ -332,11 +373,11 @@ class Hub:
 
     def report_loss(self, loss: Loss) -> None:
         """Tell the log, and ``on_error``, of messages that the layer lost."""
-        namespace, room = self.membership.room_of(loss.group) or ("default", None)
+        namespaces, whose = self._who_lost(loss.group)
         error = MessagesLost(
             f"The channel layer lost {loss.messages} messages with {loss.frames} events on the way to this process, "
-            f"of {'the whole namespace' if room is None else f'room {room!r:.80}'}. Likely causes: its capacity "
-            "was full (raise 'capacity', or use RedisPubSubChannelLayer), or the broker was restarted or out of reach.",
+            f"{whose}. Likely causes: its capacity was full (raise 'capacity', or use RedisPubSubChannelLayer), or the "
+            "broker was restarted or out of reach.",
             group=loss.group,
             messages=loss.messages,
             frames=loss.frames,
@@ -344,7 +385,17 @@ class Hub:
         if self.report is None:
             logger.error("%s", error)
         else:
-            self.run(self.report(namespace, error))
+            for namespace in namespaces:
+                self.run(self.report(namespace, error))
+
+    def _who_lost(self, group: str) -> tuple[Iterable[str], str]:
+        """Return the namespaces that may miss what was lost of a group, and words for what that was."""
+        if key := self.membership.room_of(group):
+            namespace, room = key
+            return [namespace], "of the whole namespace" if room is None else f"of room {room!r:.80}"
+        if group.startswith(HUB_PREFIX):
+            return self.membership.namespaces, "sent to single connections"
+        return ["default"], "of a room that nobody here is in any more"
 
     async def answer(self, action: str, arguments: list[Any]) -> Any:
         """Answer a question of another process."""

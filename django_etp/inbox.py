@@ -6,7 +6,7 @@ Rules kept here:
 - Reading waits for nothing that is done with a message, nor for its share of the time: what stays in the layer may be
   dropped there, for its age or for want of room.
 - An error of the layer is logged once, reported, and reading goes on, with growing pauses while it lasts.
-- A message that is malformed does no harm.
+- A message that is malformed, or that the layer cannot decode, does no harm, and holds up none behind it.
 """
 
 import asyncio
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 _FIRST_PAUSE = 0.05
 _LAST_PAUSE = 1.0
 _SHORTEST_WAIT = 0.5
+# After a message that cannot be decoded: long enough to leave the processor to others, should each receive raise so.
+_UNDECODED_PAUSE = 0.002
 # After this many messages that were there at once the loop turns, so that others have their share.
 _MESSAGES_PER_TURN = 32
 
@@ -59,6 +61,10 @@ async def read_channel(layer: Any, channel: str, take: Callable[[Message], None]
             # error like any other, and must not keep the loop from turning.
             if type(error).__name__ == "TimeoutError" and loop.time() - began_at > _SHORTEST_WAIT:
                 continue
+            if _is_undecoded(error):
+                complain(Malformed(f"it cannot be decoded: {type(error).__name__}: {error}"))
+                await asyncio.sleep(_UNDECODED_PAUSE)
+                continue
             if not is_failing:
                 logger.warning("Receiving from the channel layer failed, and is tried until it works: %r", error)
             is_failing = True
@@ -74,6 +80,13 @@ async def read_channel(layer: Any, channel: str, take: Callable[[Message], None]
         if since_turn >= _MESSAGES_PER_TURN:
             since_turn = 0
             await asyncio.sleep(0)
+
+
+def _is_undecoded(error: Exception) -> bool:
+    """Whether a receive raised for the message that came, which another program wrote, or has another key for."""
+    # InvalidToken is what cryptography raises, which need not be here. TLS has errors that are OSError and ValueError.
+    by_its_content = isinstance(error, ValueError | TypeError | LookupError) or type(error).__name__ == "InvalidToken"
+    return by_its_content and not isinstance(error, OSError)
 
 
 class Backlog:
@@ -140,8 +153,9 @@ class Backlog:
 
 def _size(message: Message) -> int:
     frames = message.frames if isinstance(message, RoomMessage) else ()
-    # What is no text, but a list with one in it, counts little: few frames are, and forged ones may be anything.
-    return sum(len(frame) if isinstance(frame, str) else 1 for frame in frames)
+    texts = (frame[0] if isinstance(frame, list | tuple) and frame else frame for frame in frames)
+    # Forged ones may be anything.
+    return sum(len(text) if isinstance(text, str) else 1 for text in texts)
 
 
 def _unpack(message: object, take: Callable[[Message], None]) -> None:

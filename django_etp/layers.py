@@ -109,13 +109,15 @@ class Layers:
         await self._objects.traffic.group_add(group, self.traffic_channel)
 
     async def discard_traffic(self, group: str) -> None:
-        """Hear a group's room traffic no more."""
-        await self.remove_traffic(group, self.traffic_channel)
+        """Hear a group's room traffic no more; the caller sets the limit."""
+        if channel := self.traffic_channel:
+            await self._objects.traffic.group_discard(group, channel)
 
     async def remove_traffic(self, group: str, channel: str) -> None:
         """Remove a channel of room traffic from a group, whosever it is."""
         if channel:
-            await self._objects.traffic.group_discard(group, channel)
+            async with asyncio.timeout(_CALL_LIMIT):
+                await self._objects.traffic.group_discard(group, channel)
 
     async def add_control(self, group: str) -> None:
         """Hear a control group."""
@@ -123,13 +125,15 @@ class Layers:
         await self._objects.control.group_add(group, self.control_channel)
 
     async def discard_control(self, group: str) -> None:
-        """Hear a control group no more."""
-        await self.remove_control(group, self.control_channel)
+        """Hear a control group no more; the caller sets the limit."""
+        if channel := self.control_channel:
+            await self._objects.control.group_discard(group, channel)
 
     async def remove_control(self, group: str, channel: str) -> None:
         """Remove a control channel from a group, whosever it is."""
         if channel:
-            await self._objects.control.group_discard(group, channel)
+            async with asyncio.timeout(_CALL_LIMIT):
+                await self._objects.control.group_discard(group, channel)
 
     def _refuse_unopened(self, channel: str) -> None:
         if not channel:
@@ -138,11 +142,11 @@ class Layers:
     # Sending
 
     async def send(self, group: str, message: dict[str, Any]) -> None:
-        """Send to a group of rooms' traffic; the caller sets the limit."""
+        """Send to a group, behind what this process has sent to rooms; the caller sets the limit."""
         await self._objects.sending.group_send(group, message)
 
     async def tell(self, group: str, message: dict[str, Any]) -> None:
-        """Send to a control group."""
+        """Send to a control group, without waiting behind rooms' traffic."""
         async with asyncio.timeout(_CALL_LIMIT):
             await self._objects.control.group_send(group, message)
 

@@ -10,15 +10,23 @@ Rules kept here:
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from .cancelling import must_pass
 from .closing import Disconnect, cut_reason
 from .conf import get_settings
 from .connection import Connection
 from .cookies import can_set_cookie, session_cookie
-from .dispatch import Dispatcher, is_cancelled
-from .exceptions import InvalidFrame, MessageTooLarge, ProtocolError, RejectConnection, TooManyEvents
+from .dispatch import Dispatcher
+from .exceptions import (
+    ConnectionClosed,
+    InvalidFrame,
+    MessageTooLarge,
+    ProtocolError,
+    RejectConnection,
+    TooManyEvents,
+)
 from .gate import Gate
 from .hub import Hub
 from .protocol import HELLO, PING, RESERVED_PREFIX, SUBPROTOCOL, Event, decode, encode, encode_answer
@@ -38,6 +46,7 @@ _SERVER_ENDS = 1012
 # daphne kills an application 10 s after the disconnect; hooks at the end have this long.
 _DISCONNECT_LIMIT = 9.0
 
+_NOTHING: Any = None
 _TASK_ENDED = Disconnect(1001, "the server ended the connection's task")
 
 
@@ -126,7 +135,11 @@ class Lifecycle:
         self._connection.end(Disconnect(1013, "reads too slowly"), drop=True)
 
     def begin_end(self) -> None:
-        """Begin to clean up; the connection has ended."""
+        """Clean up, or begin to; the connection has ended."""
+        has_more = any(self._what_remains()) or self._connection.has_unsaved
+        if not has_more and self._hub.remove_at_once(self._connection):
+            self._dispatcher.stop()
+            return
         # Not in the context of whoever closes it, which may be a request's or another connection's.
         self._ending = self._dispatcher.context.copy().run(self._hub.run, self._end())
 
@@ -138,7 +151,10 @@ class Lifecycle:
         if self._handlers.on_connect:
             self._connecting = self._hub.run(self._connect())
         else:
-            await self._connect()
+            # Nobody has the connection in hand, so that nothing takes time, and nobody else can ask for the accept.
+            await self._accept_once()
+            if self._connection.disconnect is None:
+                await self._open()
         return None
 
     async def _read(self) -> Disconnect:
@@ -169,6 +185,8 @@ class Lifecycle:
             except TooManyEvents as error:
                 self._dispatcher.refuse(event, error)
                 self._fail(1008, error, "too many events")
+            # A large one is not kept while the next is waited for.
+            message = text = data = event = _NOTHING
 
     def _take_reserved(self, event: Event) -> bool:
         """Take an answer or a ping; return whether it was one."""
@@ -190,23 +208,28 @@ class Lifecycle:
             async with deadline:
                 await self._dispatcher.connect()
                 await connection.aaccept()
-            # What changed after an early accept.
-            await self._dispatcher.save()
-            connection.tidy_session()
+            await self._open()
         except RejectConnection as rejection:
             self._was_rejected = True
-            connection.end(Disconnect(4403, cut_reason(rejection.reason)))
-        except (Exception, asyncio.CancelledError) as error:
+            connection.end(Disconnect(4403, cut_reason(str(rejection.reason or ""))))
+        except (GeneratorExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
             was_closed = connection.disconnect is not None
             # Before any on_error hook, which may take longer than the peer waits.
             connection.end(Disconnect(1011, "on_connect failed"))
-            if is_cancelled(error):
+            if must_pass(error):
                 raise
-            if not was_closed:
+            if not (was_closed and isinstance(error, ConnectionClosed)):
                 doing = f"its on_connect hooks, which have {_CONNECT_LIMIT:g} s" if deadline.expired() else "on_connect"
                 await self._dispatcher.report(error, doing)
-        else:
-            self._dispatcher.start()
+
+    async def _open(self) -> None:
+        """Let events run, now that the connection is accepted."""
+        # What changed after an early accept.
+        await self._dispatcher.save()
+        self._connection.tidy_session()
+        self._dispatcher.start()
 
     async def _accept_once(self) -> None:
         headers = await self._save_before_accept() if self._connection.has_unsaved else []
@@ -225,16 +248,16 @@ class Lifecycle:
             self._was_accepted = True
 
     async def _save_before_accept(self) -> list[tuple[bytes, bytes]]:
-        """Write what changed; return the headers with the cookie of a session that was made for it."""
+        """Write what changed; return the headers with the cookie of a session that is new, or has a new key."""
         connection = self._connection
-        had_session = connection.session_key is not None
+        key = connection.session_key
         try:
             await connection.save(can_create=can_set_cookie(connection.scope))
+            is_new = connection.session_key not in (None, key)
+            return session_cookie(connection.scope["session"]) if is_new else []
         except Exception as error:
             self._hub.run(self._dispatcher.report(error, "saving its data"))  # the client does not wait for on_error
             return []
-        is_new = not had_session and connection.session_key is not None
-        return session_cookie(connection.scope["session"]) if is_new else []
 
     def _check_size(self, data: str | bytes) -> None:
         size = len(data)
@@ -265,20 +288,20 @@ class Lifecycle:
             await self._hub.remove(self._connection)
         finally:
             if remains := tuple(self._what_remains()):
-                await asyncio.gather(*remains)
+                await asyncio.gather(*(each() for each in remains))
             # What the last handlers and hooks changed in the session.
             await self._dispatcher.save()
 
-    def _what_remains(self) -> Iterator[Coroutine[Any, Any, None]]:
+    def _what_remains(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
         """Give what may have to wait. Most connections end with nothing of it, and each costs a task."""
         if self._is_reading or not self._gate.is_closed:
-            yield self._stop_reading()
+            yield self._stop_reading
         if self._connection.has_data:
-            yield self._forget_data()
+            yield self._forget_data
         if self._dispatcher.is_busy:
-            yield self._dispatcher.finish(get_settings().disconnect_grace)
+            yield self._finish_handlers
         if self._connecting is not None or self._handlers.on_disconnect:
-            yield self._run_last_hooks()
+            yield self._run_last_hooks
 
     async def _stop_reading(self) -> None:
         await self._gate.closed()
@@ -296,6 +319,9 @@ class Lifecycle:
             await self._connection.forget_data()
         except Exception as error:
             await self._dispatcher.report(error, "removing its data from the session")
+
+    async def _finish_handlers(self) -> None:
+        await self._dispatcher.finish(get_settings().disconnect_grace)
 
     async def _run_last_hooks(self) -> None:
         if self._connecting is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
 
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
@@ -17,6 +17,9 @@ __all__ = ["Link", "open_link"]
 
 logger = logging.getLogger(__name__)
 
+# How often the groups of an in-memory layer are joined again, in seconds.
+_ROUND = 60.0
+
 
 class Link(Protocol):
     """A hub's way to other processes."""
@@ -24,6 +27,10 @@ class Link(Protocol):
     @property
     def peers(self) -> frozenset[str]:
         """The ids of the other hubs that live and have connections."""
+
+    @property
+    def knows_others(self) -> bool:
+        """Whether all other hubs that live are among the peers, as far as can be known."""
 
     async def start(self) -> None:
         """Take the place of a hub with connections among the other processes' hubs."""
@@ -34,8 +41,8 @@ class Link(Protocol):
     async def stop(self) -> None:
         """Leave the place; it may be taken again."""
 
-    async def join(self, group: str) -> None:
-        """Hear what is sent to a group."""
+    def join(self, group: str) -> Coroutine[Any, Any, None]:
+        """Hear what is sent to a group, from this call on; what is returned waits until that is sure."""
 
     async def leave(self, group: str) -> None:
         """Hear a group no more."""
@@ -54,6 +61,7 @@ class LocalLink:
     """The way nowhere: rooms work within the process."""
 
     peers: frozenset[str] = frozenset()
+    knows_others = True
 
     async def start(self) -> None:
         """There is nobody to meet."""
@@ -64,8 +72,9 @@ class LocalLink:
     async def stop(self) -> None:
         """There is nothing to leave."""
 
-    async def join(self, group: str) -> None:
+    def join(self, group: str) -> Coroutine[Any, Any, None]:
         """There is nothing to hear."""
+        return _do_nothing()
 
     async def leave(self, group: str) -> None:
         """There was nothing to hear."""
@@ -87,33 +96,48 @@ class InMemoryLink(LocalLink):
     """The way to an ``InMemoryChannelLayer``, which is one process's by nature.
 
     A hub's own sends skip it, since it drops without a word at 100 messages; its groups are joined all the same, so
-    that any Channels code can send to a room.
+    that any Channels code can send to a room. They are joined again each minute: it forgets a group's members after a
+    day, and those of a channel where a message grew old.
     """
 
     def __init__(self, host: Host, layer: BaseChannelLayer) -> None:
         self._host = host
         self._layer = layer
-        self._channel = ""
-        self._reader: asyncio.Task[None] | None = None
+        self._channel = f"etp.{host.id}"
+        self._groups: dict[str, None] = {}
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def stop(self) -> None:
         """Stop reading."""
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.cancel()
-            await asyncio.wait([reader])
+        tasks, self._tasks = self._tasks, []
+        if tasks:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
-    async def join(self, group: str) -> None:
+    def join(self, group: str) -> Coroutine[Any, Any, None]:
         """Hear what other Channels code sends to a group. Reading begins with the first one."""
-        if self._reader is None:
-            self._channel = f"etp.{self._host.id}"
+        if not self._tasks:
             reading = read_channel(self._layer, self._channel, self._take, lambda: None)
-            self._reader = asyncio.get_running_loop().create_task(reading)
-        await self._layer.group_add(group, self._channel)
+            self._tasks = [asyncio.get_running_loop().create_task(each) for each in (reading, self._join_again())]
+        self._groups[group] = None
+        return self._join(group)
 
     async def leave(self, group: str) -> None:
         """Hear a group no more."""
+        self._groups.pop(group, None)
         await self._layer.group_discard(group, self._channel)
+
+    async def _join(self, group: str) -> None:
+        if group in self._groups:  # else it was left meanwhile
+            await self._layer.group_add(group, self._channel)
+
+    async def _join_again(self) -> None:
+        while True:
+            await asyncio.sleep(_ROUND)
+            for group in tuple(self._groups):
+                await self._join(group)
+                await asyncio.sleep(0)
 
     def _take(self, message: Message) -> None:
         if not isinstance(message, Foreign):
@@ -130,3 +154,7 @@ def open_link(host: Host, *, is_serving: bool) -> Link:
     if isinstance(layer, InMemoryChannelLayer):
         return InMemoryLink(host, layer)
     return ClusterLink(host, alias, is_serving=is_serving)
+
+
+async def _do_nothing() -> None:
+    pass

@@ -28,9 +28,9 @@ from .conf import get_settings
 from .connection import Connection
 from .hub import Hub
 from .members import Member
-from .sessions import session_hash
+from .sessions import session_hash, session_key_of
 from .stores import existing_sessions
-from .threads import run_hook
+from .threads import run_own
 
 __all__ = ["CHECK_USER", "CLOSE_SESSION", "check_connections", "check_users_forever", "is_revoked"]
 
@@ -51,8 +51,7 @@ def is_revoked(hub: Hub, scope: dict[str, Any]) -> bool:
     """Return whether a handshake comes with a session that is just logging out."""
     if not hub.revoked:
         return False
-    session = scope.get("session")
-    key = session.session_key if isinstance(session, SessionBase) else None
+    key = session_key_of(scope)
     return key is not None and hub.revoked.get(session_hash(key), 0.0) > hub.loop.time()
 
 
@@ -88,10 +87,14 @@ async def _check_soon(hub: Hub, user_id: str) -> None:
 
 async def check_connections(members: Iterable[Member]) -> None:
     """Close those of the connections whose user, or session, is gone, or has another password now."""
+    members = list(members)
+    for member in members:
+        if isinstance(member, Connection):
+            await member.follow_user()
     connections = {connection.id: connection for connection in _connections(members)}
     if not connections:
         return
-    for id in await run_hook(_find_ended, [_Visit.of(connection) for connection in connections.values()]):
+    for id in await run_own(_find_ended, [_Visit.of(connection) for connection in connections.values()]):
         connections[id].end(_LOGGED_OUT)
 
 
@@ -136,7 +139,7 @@ def _connections(members: Iterable[Member]) -> list[Connection]:
         if isinstance(member, Connection)
         and member.disconnect is None
         and member.user_id is not None
-        and (isinstance(member.user, user_model) or not member.user.is_authenticated)
+        and (isinstance(member.user, user_model) or not getattr(member.user, "is_authenticated", True))
     ]
 
 

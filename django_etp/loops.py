@@ -58,16 +58,21 @@ def refuse_in_event_loop(name: str) -> None:
 
 
 def run_on(
-    loop: asyncio.AbstractEventLoop, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any, timeout: float = 0.0
+    loop: asyncio.AbstractEventLoop,
+    function: Callable[..., Coroutine[Any, Any, _T]],
+    *args: Any,
+    timeout: float = 0.0,
+    is_patient: bool = False,
 ) -> _T:
     """Run a coroutine function on ``loop``, which runs on another thread, and return its result.
 
-    ``timeout`` is how long, in seconds, the coroutine itself may wait for others.
+    ``timeout`` is how long, in seconds, the coroutine itself may wait for others; ``is_patient`` says that it may do so
+    for as long as the loop turns, as for a client that reads slowly.
 
     Raises:
         LayerUnavailable: the loop ended, or did not come to it in time.
     """
-    return _wait(_submit(loop, function(*args)), loop, timeout)
+    return _wait(_submit(loop, function(*args)), loop, timeout, is_patient=is_patient)
 
 
 def call_on(loop: asyncio.AbstractEventLoop, function: Callable[..., Iterable[Confirmation]], *args: Any) -> None:
@@ -114,7 +119,9 @@ def _call(future: concurrent.futures.Future[None], function: Callable[..., Itera
         future.set_result(None)
 
 
-def _wait(future: concurrent.futures.Future[_T], loop: asyncio.AbstractEventLoop, timeout: float) -> _T:
+def _wait(
+    future: concurrent.futures.Future[_T], loop: asyncio.AbstractEventLoop, timeout: float, *, is_patient: bool = False
+) -> _T:
     deadline = time.monotonic() + timeout + _CALL_LIMIT
     if is_borrowing():
         do_errands_until(future, loop, deadline)
@@ -127,13 +134,30 @@ def _wait(future: concurrent.futures.Future[_T], loop: asyncio.AbstractEventLoop
             if not loop.is_running():
                 raise loop_ended() from None
             if time.monotonic() > deadline:
-                future.cancel()
-                raise _loop_busy(timeout + _CALL_LIMIT) from None
+                if not is_patient or not _turns(loop):
+                    future.cancel()
+                    raise _loop_busy(timeout + _CALL_LIMIT) from None
+                deadline = time.monotonic() + _CALL_LIMIT
+                if is_borrowing():
+                    do_errands_until(future, loop, deadline)
     return _result(future)  # it came just now, or is a TimeoutError of its own
 
 
+def _turns(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a loop comes to what is handed to it, in time."""
+    try:
+        _result(_submit(loop, asyncio.sleep(0)), _CALL_LIMIT)
+    except TimeoutError:
+        return False
+    return True
+
+
 async def arun_on(
-    loop: asyncio.AbstractEventLoop, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any, timeout: float = 0.0
+    loop: asyncio.AbstractEventLoop,
+    function: Callable[..., Coroutine[Any, Any, _T]],
+    *args: Any,
+    timeout: float = 0.0,
+    is_patient: bool = False,
 ) -> _T:
     """Run a coroutine function on ``loop`` and return its result. See run_on(); here any loop may be the caller's."""
     if loop is asyncio.get_running_loop():
@@ -146,7 +170,9 @@ async def arun_on(
             if not future.done() and not loop.is_running():
                 raise loop_ended()
             if not future.done() and time.monotonic() > deadline:
-                raise _loop_busy(timeout + _CALL_LIMIT)
+                if not is_patient or not await asyncio.to_thread(_turns, loop):
+                    raise _loop_busy(timeout + _CALL_LIMIT)
+                deadline = time.monotonic() + _CALL_LIMIT
     finally:
         future.cancel()  # where the caller waits no longer
     if future.cancelled():

@@ -96,7 +96,9 @@ class Member(Protocol):
 
 
 def check_id(connection_id: object) -> str:
-    """Return a connection's id, which is text.
+    """Return a connection's id, which is text; what cannot be UTF-8 names nobody, and is returned without that.
+
+    It would fail the message to other processes, and with it the events of others that travel in there.
 
     Raises:
         TypeError: it is something else, such as the connection itself.
@@ -106,7 +108,7 @@ def check_id(connection_id: object) -> str:
             f"A connection's id must be str, got {type(connection_id).__name__}: {connection_id!r:.80}. "
             "Pass the connection's .id."
         )
-    return connection_id
+    return connection_id.encode(errors="replace").decode()
 
 
 def id_of(connection_or_id: "str | Member") -> str:

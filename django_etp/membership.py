@@ -9,7 +9,6 @@ Rules kept here:
 No loop and no channel layer: nothing here waits.
 """
 
-from collections import ChainMap
 from collections.abc import Collection, Iterable
 
 from .groups import RESERVED_PREFIX, group_name, user_room
@@ -21,7 +20,11 @@ _Room = tuple[str, str | None]
 
 
 class Membership:
-    """The connections of one hub, and the rooms they are in."""
+    """The connections of one hub, and the rooms they are in.
+
+    Attributes:
+        namespaces: those that have had a connection.
+    """
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
@@ -29,7 +32,7 @@ class Membership:
         self._rooms_of: dict[str, dict[str, None]] = {}
         self._users_room_of: dict[str, str] = {}
         self._room_of_group: dict[str, _Room] = {}
-        self._namespaces: set[str] = set()
+        self.namespaces: set[str] = set()
 
     def __contains__(self, connection_id: str) -> bool:
         return connection_id in self._members
@@ -39,7 +42,7 @@ class Membership:
     def add(self, member: Member, user_id: object) -> None:
         """Take in a connection; enter() puts it into the rooms that it cannot leave."""
         self._members[member.id] = member
-        self._namespaces.add(member.namespace)
+        self.namespaces.add(member.namespace)
         if user_id is not None:
             self._users_room_of[member.id] = user_room(user_id)
 
@@ -47,12 +50,25 @@ class Membership:
         """Put a connection into the rooms that it cannot leave; return their groups, which are to be heard."""
         return self._put_in(member, self._fixed_rooms(member))
 
+    def change_user(self, member: Member, user_id: object) -> tuple[list[str], list[str]]:
+        """Put a connection into another user's room; return the groups that are empty now, and those to be heard."""
+        if member.id not in self:
+            return [], []
+        left = self._users_room_of.get(member.id)
+        entered = self._users_room_of[member.id] = user_room(user_id)
+        return self._take_out(member, [left] if left is not None else []), self._put_in(member, [entered])
+
     def remove(self, member: Member) -> list[str]:
         """Forget a connection; return the groups that are empty here now."""
         self._members.pop(member.id, None)
         rooms = [*self._rooms_of.pop(member.id, ()), *self._fixed_rooms(member)]
         self._users_room_of.pop(member.id, None)
         return self._take_out(member, rooms)
+
+    def is_alone(self, member: Member) -> bool:
+        """Return whether a connection is the only one in any of its rooms."""
+        rooms = *self._rooms_of.get(member.id, ()), *self._fixed_rooms(member)
+        return any(len(self._rooms.get((member.namespace, room), ())) < 2 for room in rooms)
 
     def join(self, member: Member, rooms: Collection[str]) -> list[str]:
         """Put a connection into rooms, in which it may be; return their groups, which are to be heard."""
@@ -109,12 +125,17 @@ class Membership:
     def of_user(self, user_id: object) -> list[Member]:
         """Return the connections of a user, of all namespaces, accepted or not."""
         room = user_room(user_id)
-        return [member for name in self._namespaces for member in self.present(name, [room])]
+        return [member for name in self.namespaces for member in self.present(name, [room])]
 
     def present(self, namespace: str, rooms: Iterable[str | None]) -> tuple[Member, ...]:
         """Return the connections in any of these rooms, each once, accepted or not."""
         groups = [members for room in rooms if (members := self._rooms.get((namespace, room)))]
-        return tuple(groups[0].values() if len(groups) == 1 else dict(ChainMap(*groups)).values())
+        if len(groups) == 1:
+            return tuple(groups[0].values())
+        present: dict[str, Member] = {}
+        for members in groups:
+            present.update(members)
+        return tuple(present.values())
 
     def members(self, namespace: str, room: str | None = None) -> list[Member]:
         """Return the accepted members of a room, or of the whole namespace."""

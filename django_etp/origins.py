@@ -11,12 +11,12 @@ Rules kept here:
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 from django.utils.http import is_same_domain
 
-__all__ = ["is_origin_allowed"]
+__all__ = ["is_origin_allowed", "is_origin_pattern"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _DEBUG_HOSTS = (".localhost", "127.0.0.1", "[::1]")
@@ -38,6 +38,16 @@ def is_origin_allowed(scope: dict[str, Any], allowed: str | Sequence[str] | None
     return _is_same_host(scope, origin) or any(_matches(host, origin) for host in hosts if host != "*")
 
 
+def is_origin_pattern(text: str) -> bool:
+    """Return whether this names a host, maybe with a scheme and a port, and nothing that no origin has."""
+    try:
+        parts = _split(text)
+        parts.port  # noqa: B018  # raises where it is no number
+    except ValueError:
+        return False
+    return parts.hostname not in (None, "", "*", ".", "*.") and parts.path in ("", "/") and "@" not in parts.netloc
+
+
 _Origin = tuple[str, str, int | None]
 
 
@@ -56,13 +66,12 @@ def _parse(text: str) -> _Origin | None:
 
 def _matches(pattern: str, origin: _Origin) -> bool:
     scheme, host, port = origin
-    has_scheme = "://" in pattern
     try:
-        parts = urlsplit(pattern if has_scheme else f"//{pattern}")
+        parts = _split(pattern)
         pattern_port = parts.port
     except ValueError:
         return False
-    if has_scheme:
+    if parts.scheme:
         if parts.scheme != scheme:
             return False
         pattern_port = pattern_port or _DEFAULT_PORTS.get(scheme)
@@ -70,6 +79,10 @@ def _matches(pattern: str, origin: _Origin) -> bool:
     if pattern_host.startswith("*."):
         pattern_host = pattern_host[1:]
     return bool(pattern_host) and is_same_domain(host, pattern_host) and pattern_port in (None, port)
+
+
+def _split(pattern: str) -> SplitResult:
+    return urlsplit(pattern if "://" in pattern else f"//{pattern}")
 
 
 def _is_same_host(scope: dict[str, Any], origin: _Origin) -> bool:

@@ -29,16 +29,17 @@ def to_text(value: object) -> str:
         return value
     if value is None:
         return ""
-    if isinstance(value, str):
+    if issubclass(type(value), str):
         return str.__str__(value)  # bare text: formatting a member of a str Enum would give its name
-    if isinstance(value, Promise):  # gettext_lazy and its kin are text
+    if isinstance(value, str | Promise):  # lazy ones: a wrapped str says that it is one
         return str(value)
     try:
         return _encoder(cast(Any, get_settings().json_encoder))(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidPayload(
             f"A payload must be None, str or what JSON can hold, got {type(value).__name__}: {error}. "
-            "Convert it, or set ETP['JSON_ENCODER']."
+            "Convert it, or set ETP['JSON_ENCODER'].",
+            is_outgoing=True,
         ) from error
 
 

@@ -94,7 +94,8 @@ class Event:
         try:
             return json.loads(self.data, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
-            raise InvalidPayload(f"The data of event {_cut(self.name)} is not JSON: {error}.") from error
+            text = f"The data of event {_cut(self.name)} is not JSON: {error}."
+            raise InvalidPayload(text, is_answer=self.is_ack) from error
 
 
 _set_name, _set_ack_id, _set_data = (getattr(Event, each).__set__ for each in ("name", "ack_id", "data"))
@@ -174,7 +175,7 @@ def encode_answer(event: Event, data: str = "") -> str:
 def encode_failure(event: Event, failure: EventFailed) -> str:
     """Return the frame that says why ``event`` has no answer; only for a peer that speaks the extensions."""
     # ASCII: what a message quotes need not be valid Unicode.
-    data = json.dumps({"code": failure.code, "message": failure.message}, separators=(",", ":"))
+    data = json.dumps({"code": _bare(failure.code), "message": _bare(failure.message)}, separators=(",", ":"))
     return f"{FAILURE_PREFIX}{event.name}||{event.ack_id}||{data}"
 
 
@@ -186,7 +187,8 @@ def read_failure(event: Event) -> EventFailed:
         content = None
     if not isinstance(content, dict):
         content = {}
-    return EventFailed(str(content.get("code", "handler_error")), str(content.get("message", "")))
+    code, message = content.get("code", "handler_error"), content.get("message", "")
+    return EventFailed(_encodable(code), _encodable(message), is_from_peer=True)
 
 
 def check_event_name(name: object) -> None:
@@ -200,6 +202,11 @@ def check_event_name(name: object) -> None:
     if name.startswith(RESERVED_PREFIX):
         raise InvalidEventName(f"Event names that start with '__' are reserved, got {_cut(name)}. Rename the event.")
     _check_name(name)
+
+
+def _encodable(value: object) -> str:
+    # JSON can hold lone surrogates, which no message to another process could carry.
+    return str(value).encode(errors="replace").decode()
 
 
 def _text(message: bytes) -> str:
@@ -243,9 +250,16 @@ def _check_name(name: str) -> None:
 
 def _check_data(data: str) -> None:
     if not isinstance(data, str):
-        raise InvalidPayload(f"The data of a frame must be str, got {type(data).__name__}. Turn it into text first.")
+        raise InvalidPayload(
+            f"The data of a frame must be str, got {type(data).__name__}. Turn it into text first.", is_outgoing=True
+        )
     if not _is_utf8(data):
-        raise InvalidPayload("The data of a frame must be valid Unicode, got a lone surrogate.")
+        raise InvalidPayload("The data of a frame must be valid Unicode, got a lone surrogate.", is_outgoing=True)
+
+
+def _bare(value: object) -> str:
+    # str() of a member of a str Enum is its name. What is no text, such as a lazy translation, becomes it.
+    return str.__str__(value) if isinstance(value, str) else str(value)
 
 
 def _is_utf8(text: str) -> bool:

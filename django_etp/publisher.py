@@ -53,16 +53,17 @@ _Send = Callable[[str, dict[str, Any]], Coroutine[Any, Any, None]]
 class _Batch:
     """Frames that go to one group in one message."""
 
-    __slots__ = ("bytes", "confirmation", "due_at", "frames")
+    __slots__ = ("bytes", "confirmation", "due_at", "frames", "size")
 
     def __init__(self) -> None:
         self.frames: list[str | list[Any]] = []
-        self.bytes = 0
+        self.bytes = 0  # of the frames' texts; what they name is shared with those for other groups
+        self.size = 0
         self.due_at = asyncio.get_running_loop().time() + _PUBLISH_LIMIT
         self.confirmation = Confirmation()
 
     def has_room(self, size: int) -> bool:
-        return not self.frames or (len(self.frames) < _MAX_BATCH_FRAMES and self.bytes + size <= _MAX_BATCH_BYTES)
+        return not self.frames or (len(self.frames) < _MAX_BATCH_FRAMES and self.size + size <= _MAX_BATCH_BYTES)
 
 
 class _Lane:
@@ -110,8 +111,8 @@ class Publisher:
         Raises:
             LayerUnavailable: too much waits already.
         """
-        size = len(frame.text)
-        return [self._put(group, frame.to_plain(), size).confirmation for group in groups]
+        plain, size = frame.to_plain(), frame.size
+        return [self._put(group, plain, len(frame.text), size).confirmation for group in groups]
 
     def owns(self, stream: str) -> bool:
         """Return whether a stream is, or was, this publisher's."""
@@ -139,8 +140,8 @@ class Publisher:
                 self._untold.add(group)
         self._start_teller()
 
-    def _put(self, group: str, frame: str | list[Any], size: int) -> _Batch:
-        is_full = self._waiting_bytes > 0 and self._waiting_bytes + size > _MAX_WAITING_BYTES
+    def _put(self, group: str, frame: str | list[Any], text_size: int, size: int) -> _Batch:
+        is_full = self._waiting_bytes > 0 and self._waiting_bytes + text_size > _MAX_WAITING_BYTES
         if is_full or self._waiting_frames >= _MAX_WAITING_FRAMES:
             raise LayerUnavailable(
                 f"{self._waiting_frames:,} events wait for the channel layer already, and no more may: it is down, or "
@@ -154,9 +155,10 @@ class Publisher:
             lane.batches.append(_Batch())
         batch = lane.batches[-1]
         batch.frames.append(frame)
-        batch.bytes += size
+        batch.bytes += text_size
+        batch.size += size
         self._waiting_frames += 1
-        self._waiting_bytes += size
+        self._waiting_bytes += text_size
         if not lane.is_sending:
             lane.is_sending = True
             task = asyncio.get_running_loop().create_task(self._empty(group, lane))
@@ -198,7 +200,8 @@ class Publisher:
             self._let_go(batch)
 
     def _let_go(self, batch: _Batch) -> None:
-        batch.confirmation.settle(loop_ended())  # where it was neither confirmed nor refused
+        if not batch.confirmation.is_settled:
+            batch.confirmation.settle(loop_ended())
         self._waiting_frames -= len(batch.frames)
         self._waiting_bytes -= batch.bytes
 

@@ -6,17 +6,19 @@ Rules kept here:
   asked: so a connection that was accepted then is not missed.
 - A question is complete when every hub has answered that the asker knows, or that one of the answers names; what the
   asker knows to be gone counts for nothing.
-- An asker so new that others may not have answered its announcement, and that knows no hub, waits half a second; then
-  nobody is there. Where it asks for a connection, whose id names a hub, it waits two.
+- An asker so new that others may not have answered its announcement wants a sign of each hub that hears its question,
+  however long the answer takes. Where it knows no hub, it waits half a second for one; then nobody is there. Where it
+  asks for a connection, whose id names a hub, it waits two.
 - What is not complete in time raises ``IncompleteAnswer`` with what did come.
 """
 
 import asyncio
+import math
 import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from .envelope import Answer, Question
+from .envelope import Answer, Heard, Question
 from .exceptions import IncompleteAnswer, LayerUnavailable
 
 __all__ = ["Questions"]
@@ -28,16 +30,20 @@ _WAIT_FOR_ONE = 2.0
 class _Asked:
     """One question under way."""
 
-    __slots__ = ("answers", "changed", "expected", "failures", "is_back", "is_to_all", "knows_all")
+    __slots__ = ("answers", "back_at", "changed", "expected", "failures", "is_to_all", "knows_all")
 
     def __init__(self, expected: frozenset[str], *, is_to_all: bool, knows_all: bool) -> None:
         self.expected = set(expected)
         self.is_to_all = is_to_all
-        self.is_back = not is_to_all
+        self.back_at: float | None = None if is_to_all else -math.inf
         self.knows_all = knows_all
         self.answers: dict[str, Any] = {}
         self.failures: dict[str, str] = {}
         self.changed = asyncio.Event()
+
+    @property
+    def is_back(self) -> bool:
+        return self.back_at is not None
 
     @property
     def is_complete(self) -> bool:
@@ -90,7 +96,8 @@ class Questions:
         """
         expected = known if hub is None else frozenset([hub])
         asked = _Asked(expected, is_to_all=hub is None, knows_all=knows_all)
-        question = Question(secrets.token_hex(8), self._answer_to, action, arguments)
+        wants_sign = asked.is_to_all and not knows_all
+        question = Question(secrets.token_hex(8), self._answer_to, action, arguments, wants_sign)
         self._asked[question.id] = asked
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -101,10 +108,10 @@ class Questions:
             except Exception as error:
                 raise LayerUnavailable(f"A question could not be sent: {type(error).__name__}: {error}.") from error
             while not asked.is_complete:
-                is_anybody_there = asked.expected or asked.answers or not asked.is_back
-                patience = _WAIT_FOR_ONE if expects_one else _WAIT_FOR_NOBODY
-                limit = timeout if is_anybody_there else min(timeout, patience)
-                left = started + limit - loop.time()
+                ends_at = started + timeout
+                if asked.back_at is not None and not asked.expected:  # is anybody there?
+                    ends_at = min(ends_at, asked.back_at + (_WAIT_FOR_ONE if expects_one else _WAIT_FOR_NOBODY))
+                left = ends_at - loop.time()
                 if left <= 0:
                     break
                 asked.changed.clear()
@@ -135,7 +142,15 @@ class Questions:
         """Take note that a question came back; ``known`` is who is known now."""
         if asked := self._asked.get(id):
             asked.expected |= known
-            asked.is_back = True
+            asked.back_at = asyncio.get_running_loop().time()
+            asked.changed.set()
+
+    def hear_sign(self, sign: Heard | Answer) -> None:
+        """Take note of who heard a question, and of whom that knows: all of them are to answer."""
+        if (asked := self._asked.get(sign.id)) and asked.is_to_all:
+            named = (hub for hub in sign.known if isinstance(hub, str) and not self._is_gone(hub))
+            asked.expected.update([sign.hub, *named])
+            asked.expected.discard(self._own_id)
             asked.changed.set()
 
     def hear(self, answer: Answer) -> None:
@@ -143,10 +158,7 @@ class Questions:
         asked = self._asked.get(answer.id)
         if asked is None:
             return
-        if asked.is_to_all:
-            named = (hub for hub in answer.known if isinstance(hub, str) and not self._is_gone(hub))
-            asked.expected.update([answer.hub, *named])
-            asked.expected.discard(self._own_id)
+        self.hear_sign(answer)
         if answer.error:
             asked.failures[answer.hub] = answer.error
         else:

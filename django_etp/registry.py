@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction
@@ -50,7 +51,7 @@ class Handler:
     @property
     def place(self) -> str:
         """Where the function is written, for messages to people."""
-        function = inspect.unwrap(self.function)
+        function = _as_written(self.function)
         name = getattr(function, "__qualname__", repr(function))
         code = getattr(function, "__code__", None)
         where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
@@ -206,19 +207,26 @@ def _check_event_name(name: object) -> None:
 def _handler(function: Callable[..., Any]) -> Handler:
     if not callable(function) or isinstance(function, type):
         raise TypeError(f"A handler must be a function, got {function!r:.80}.")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"A handler must not be a generator: {function!r:.80}. Return the answer instead of yielding.")
     call = getattr(function, "__call__", None)  # noqa: B004 (an instance's method, which may be async)
+    if any(inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each) for each in (function, call)):
+        raise TypeError(f"A handler must not be a generator: {function!r:.80}. Return the answer instead of yielding.")
     return Handler(function, iscoroutinefunction(function) or iscoroutinefunction(call))
 
 
 def _app_position(handler: Handler) -> int:
     if not apps.apps_ready:
         return 0
-    module = getattr(inspect.unwrap(handler.function), "__module__", None)
+    module = getattr(_as_written(handler.function), "__module__", None)
     app = apps.get_containing_app_config(module) if module else None
     configs = list(apps.get_app_configs())
     return configs.index(app) if app else len(configs)
+
+
+def _as_written(function: Any) -> Any:
+    """Return the function that somebody wrote, without the decorators and partials around it."""
+    while isinstance(function := inspect.unwrap(function), partial):
+        function = function.func
+    return function
 
 
 registry = Registry()

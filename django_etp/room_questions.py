@@ -101,6 +101,7 @@ def replies(
 
 def reply(connection_id: str, event: str, data: object, timeout: float | None) -> RoomQuestion[Event]:
     """Ask one connection for an answer to an event."""
+    connection_id = check_id(connection_id)
     seconds = ack_timeout(timeout)
     late = AckTimeout(f"Connection {connection_id!r:.120} did not answer {event!r:.80} within {seconds:g} s.")
 
@@ -112,12 +113,12 @@ def reply(connection_id: str, event: str, data: object, timeout: float | None) -
             case [_, "timed_out"]:
                 raise late
             case [_, "failed", code, message]:
-                raise EventFailed(str(code), str(message))
+                raise EventFailed(str(code), str(message), is_from_peer=True)
         raise _gone(connection_id)
 
     arguments = connection_id, event, _text(event, data), seconds
     limit = seconds + get_settings().question_timeout
-    return RoomQuestion("ask_one", arguments, limit, the_answer, hub_of(check_id(connection_id)), lambda text: late)
+    return RoomQuestion("ask_one", arguments, limit, the_answer, hub_of(connection_id), lambda text: late)
 
 
 # To the hub of one connection
@@ -141,11 +142,12 @@ def disconnect(connection_id: str, code: int, reason: str, timeout: float | None
 
 def get(connection_id: str, timeout: float | None) -> RoomQuestion[ConnectionInfo | None]:
     """Ask what is known of a connection."""
+    connection_id = check_id(connection_id)
 
     def the_info(answers: list[Any]) -> ConnectionInfo | None:
         return next((info for columns in answers if columns is not None for info in read_infos(columns)), None)
 
-    return _question("get", timeout, the_info, connection_id, hub=hub_of(check_id(connection_id)))
+    return _question("get", timeout, the_info, connection_id, hub=hub_of(connection_id))
 
 
 def data(connection_id: str, timeout: float | None) -> RoomQuestion[dict[str, Any]]:
@@ -161,7 +163,10 @@ def update_data(
     changes.update(values)
     if isinstance(remove, str):
         raise TypeError(f"remove= takes keys, as a list, got the str {remove!r:.80}.")
-    return _data_question("change_data", connection_id, timeout, changes.to_json(), list(remove))
+    keys = list(remove)
+    if odd := [key for key in keys if not isinstance(key, str)]:
+        raise TypeError(f"remove= takes keys, which are str, got {type(odd[0]).__name__}: {odd[0]!r:.80}.")
+    return _data_question("change_data", connection_id, timeout, changes.to_json(), keys)
 
 
 # To all hubs
@@ -211,24 +216,27 @@ def _question(
 
 def _command(action: str, connection_id: str, timeout: float | None, *arguments: Any) -> RoomQuestion[None]:
     """Return a question to the hub of one connection, which must be there."""
+    connection_id = check_id(connection_id)
 
     def must_be_done(answers: list[Any]) -> None:
         if not any(answers):
             raise _gone(connection_id)
 
-    return _question(action, timeout, must_be_done, connection_id, *arguments, hub=hub_of(check_id(connection_id)))
+    return _question(action, timeout, must_be_done, connection_id, *arguments, hub=hub_of(connection_id))
 
 
 def _data_question(
     action: str, connection_id: str, timeout: float | None, *arguments: Any
 ) -> RoomQuestion[dict[str, Any]]:
+    connection_id = check_id(connection_id)
+
     def the_data(answers: list[Any]) -> dict[str, Any]:
         text = next((answer for answer in answers if answer is not None), None)
         if text is None:
             raise _gone(connection_id)
         return from_json(text)
 
-    return _question(action, timeout, the_data, connection_id, *arguments, hub=hub_of(check_id(connection_id)))
+    return _question(action, timeout, the_data, connection_id, *arguments, hub=hub_of(connection_id))
 
 
 def _nothing(answers: list[Any]) -> None:

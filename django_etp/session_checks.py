@@ -5,21 +5,24 @@ from typing import Any
 
 from django.apps.config import AppConfig
 from django.conf import settings
+from django.contrib.sessions.backends.cache import SessionStore as CacheStore
+from django.contrib.sessions.backends.file import SessionStore as FileStore
+from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
 from django.core.checks import CheckMessage, Error, Warning
+from django.utils.module_loading import import_string
 
 __all__ = ["check_session_engine"]
 
-_COOKIES = "django.contrib.sessions.backends.signed_cookies"
-_WITHOUT_LOCK = {
-    "django.contrib.sessions.backends.cache": "cache",
-    "django.contrib.sessions.backends.file": "file",
-}
+_WITHOUT_LOCK = {CacheStore: "cache", FileStore: "file"}
 
 
 def check_session_engine(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Report a session engine that cannot hold ``connection.data``, or that may lose writes to it."""
-    engine = getattr(settings, "SESSION_ENGINE", "")
-    if engine == _COOKIES:
+    try:
+        engine = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
+    except (AttributeError, ImportError):
+        return []  # Django says so with the first session
+    if issubclass(engine, CookieStore):
         return [
             Error(
                 "SESSION_ENGINE is signed_cookies: a WebSocket cannot write the browser's cookie, so connection data "
@@ -28,10 +31,12 @@ def check_session_engine(app_configs: Sequence[AppConfig] | None, **kwargs: Any)
                 id="django_etp.E101",
             )
         ]
-    if engine in _WITHOUT_LOCK:
+    for store, name in _WITHOUT_LOCK.items():
+        if not issubclass(engine, store):
+            continue
         return [
             Warning(
-                f"SESSION_ENGINE is {_WITHOUT_LOCK[engine]}, which has no lock: two processes that write a session at "
+                f"SESSION_ENGINE is {name}, which has no lock: two processes that write a session at "
                 "the same moment can lose one of the writes.",
                 hint="Use the engine db or cached_db, where none is lost; silence this if you can live with it.",
                 id="django_etp.W101",

@@ -24,12 +24,15 @@ from django.contrib.sessions.backends.signed_cookies import SessionStore as Cook
 from django.utils.crypto import salted_hmac
 
 from .data import ConnectionData, from_json
+from .lazy import unwrapped
 from .stores import DATA_KEY, create_session, patch_session, shares_in
-from .threads import run_hook
+from .threads import run_own
 
-__all__ = ["ConnectionSession", "load_session", "session_hash", "shares_of_others"]
+__all__ = ["ConnectionSession", "load_session", "session_hash", "session_key_of", "shares_of_others"]
 
 _EMPTY = "{}"
+# A plain handler's thread may change a value while it is copied.
+_TRIES = 100
 _MISSING = object()
 
 MayLive = Callable[[str], bool]
@@ -104,7 +107,7 @@ class ConnectionSession:
         """The session, for somebody who may change it."""
         self._is_touched = True
         if self._session is not None and self._base is None:
-            self._base = copy.deepcopy(dict(_content(self._session)))
+            self._base = _copied(_content(self._session))
         return self._session
 
     @property
@@ -216,7 +219,7 @@ class ConnectionSession:
             return await self._patch(key, text, changes)
         if can_create:
             self._may_be_stored = True
-            self._key = await run_hook(create_session, self._change(text, changes))
+            self._key = await run_own(create_session, self._change(text, changes))
             self._session._session_key = self._key
         return True
 
@@ -224,7 +227,7 @@ class ConnectionSession:
         if text != _EMPTY:
             # Whatever becomes of the write: what may be there is to be removed at the end.
             self._may_be_stored = True
-        lives: bool = await run_hook(patch_session, key, self._change(text, changes))
+        lives: bool = await run_own(patch_session, key, self._change(text, changes))
         self._is_in_memory = not lives
         return lives
 
@@ -239,36 +242,40 @@ class ConnectionSession:
         return self._session is not None and not self._is_in_memory and self._session.session_key != self._key
 
     def _changes(self) -> tuple[str, dict[str, Any]]:
-        text = _EMPTY if self._is_ended else self._data.to_json()
-        if self._session is None or self._base is None:
+        text = _EMPTY if self._is_ended else self._data_as_json()
+        # Under a new key, as a login makes one, nobody else has written yet: all that is loaded belongs there.
+        base = {} if self._has_other_key else self._base
+        if self._session is None or base is None:
             return text, {}
-        now, base = _content(self._session), self._base
+        now = _content(self._session)
         changes: dict[str, Any] = {}
         for key in {*now, *base} - {DATA_KEY}:
-            if key not in now:
-                changes[key] = _MISSING
-            elif key not in base or now[key] != base[key]:
-                changes[key] = copy.deepcopy(now[key])
-        self._refuse_unwritable(self._session, changes)
-        return text, changes
-
-    def _refuse_unwritable(self, session: SessionBase, changes: dict[str, Any]) -> None:
-        assert self._base is not None
-        for key, value in changes.items():
-            if value is _MISSING:
-                continue
             try:
-                session.serializer().dumps({key: value})
-            except (TypeError, ValueError) as error:
+                value = now[key]
+                if key not in base or value != base[key]:
+                    changes[key] = _copied(value)
+                    self._session.serializer().dumps({key: changes[key]})
+            except KeyError:
+                changes[key] = _MISSING
+            except Exception as error:  # serializers and copies of what they refuse raise what they like
                 # It would fail every later write, too.
-                if key in self._base:
-                    _content(session)[key] = copy.deepcopy(self._base[key])
+                if key in base:
+                    now[key] = copy.deepcopy(base[key])
                 else:
-                    del _content(session)[key]
+                    del now[key]
                 raise TypeError(
                     f"connection.session[{key!r:.80}] must be what SESSION_SERIALIZER can hold, "
                     f"got {type(value).__name__}: {error}. The key is as it was before."
                 ) from error
+        return text, changes
+
+    def _data_as_json(self) -> str:
+        try:
+            return self._data.to_json()
+        except TypeError as error:
+            # It would fail every later write, and with it events that have nothing to do with it.
+            self._data.mend(self._written)
+            raise TypeError(f"{error} The key is as it was before.") from None
 
     def _rebase(self, written: dict[str, Any]) -> None:
         if self._base is None:
@@ -300,16 +307,36 @@ class ConnectionSession:
         return change
 
 
+def _copied(value: Any) -> Any:
+    for _ in range(_TRIES):
+        try:
+            return copy.deepcopy(value)
+        except RecursionError:
+            break
+        except RuntimeError:
+            continue
+    return copy.deepcopy(value)
+
+
 def session_hash(session_key: str) -> str:
     """Return what names a session between processes, where its key must not travel."""
     return salted_hmac("django_etp.session", session_key, algorithm="sha256").hexdigest()
 
 
+def session_key_of(scope: dict[str, Any]) -> str | None:
+    """Return the key of the session in an ASGI scope; ``None`` where it has none."""
+    session = unwrapped(scope.get("session"))
+    return session.session_key if isinstance(session, SessionBase) else None
+
+
 async def load_session(session: Any) -> None:
     """Load a session that no middleware has loaded, so that no handler does it on the event loop."""
+    session = unwrapped(session)
+    if hasattr(session, "_session_cache"):
+        return
     is_stored = isinstance(session, SessionBase) and not isinstance(session, CookieStore)
-    if is_stored and not hasattr(session, "_session_cache"):
-        await run_hook(session._get_session)
+    if is_stored:
+        await run_own(session._get_session)
 
 
 def shares_of_others(session: Any) -> frozenset[str]:

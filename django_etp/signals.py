@@ -4,6 +4,7 @@ import asyncio
 import logging
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out
@@ -28,8 +29,11 @@ def connect_signals() -> None:
     """Listen for logins and logouts, and for users that are saved or deleted."""
     user_logged_out.connect(_close_session, dispatch_uid="django_etp.logout")
     user_logged_in.connect(_drop_data_of_others, dispatch_uid="django_etp.login")
-    post_save.connect(_check_saved_user, sender=get_user_model(), dispatch_uid="django_etp.user_saved")
-    post_delete.connect(_check_deleted_user, sender=get_user_model(), dispatch_uid="django_etp.user_deleted")
+    # Proxies and children of the user model send signals of their own; a receiver of all would slow every delete.
+    for model in apps.get_models():
+        if issubclass(model, get_user_model()):
+            post_save.connect(_check_saved_user, sender=model, dispatch_uid="django_etp.user_saved")
+            post_delete.connect(_check_deleted_user, sender=model, dispatch_uid="django_etp.user_deleted")
 
 
 def _close_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
@@ -67,13 +71,17 @@ def _tell(action: str, *arguments: str) -> None:
         if hub := home_hub():
             _tell_hubs(hub, action, arguments)
     except Exception as error:
-        # No reason for a logout to fail: the check at intervals finds what was missed.
-        logger.warning(
-            "A logout or a changed user could not be told to all processes at once: %s: %s",
-            type(error).__name__,
-            error,
-            exc_info=None if isinstance(error, EtpError) else error,
-        )
+        _complain(error)
+
+
+def _complain(error: Exception) -> None:
+    # No reason for a logout to fail: the check at intervals finds what was missed.
+    logger.warning(
+        "A logout or a changed user could not be told to all processes at once: %s: %s",
+        type(error).__name__,
+        error,
+        exc_info=None if isinstance(error, EtpError) else error,
+    )
 
 
 def _tell_hubs(hub: Hub, action: str, arguments: tuple[str, ...]) -> None:
@@ -83,9 +91,15 @@ def _tell_hubs(hub: Hub, action: str, arguments: tuple[str, ...]) -> None:
     async def ask() -> None:
         await hub.ask(None, action, "", *arguments, timeout=timeout)
 
+    async def ask_for_nobody() -> None:
+        try:
+            await ask()
+        except Exception as error:
+            _complain(error)
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         run_on(hub.loop, ask, timeout=timeout)
     else:
-        hub.loop.call_soon_threadsafe(lambda: hub.run(ask()))
+        hub.loop.call_soon_threadsafe(lambda: hub.run(ask_for_nobody()))

@@ -7,11 +7,13 @@ Rules kept here:
   is written. The cache entry is deleted after the commit and never set.
 - ``cache`` and ``file`` have no such lock: load, patch, save. What others write within that round trip is lost; in this
   process a session has one writer at a time.
+- ``cache`` and ``file`` take a store that is out of reach for the session's end: it is asked again in a way that fails.
 - Whether a session or a user is still there is asked of the database that is written to: a replica may lag behind.
 
 All functions are synchronous, and touch the database or the cache.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
@@ -20,7 +22,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase, UpdateError
+from django.contrib.sessions.backends.cache import SessionStore as CacheStore
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.contrib.sessions.backends.file import SessionStore as FileStore
+from django.core.exceptions import SuspiciousOperation
 from django.core.management.base import CommandError
 from django.core.signals import setting_changed
 from django.db import router, transaction
@@ -44,6 +49,9 @@ __all__ = [
 
 # Where a session holds the data of its connections, by connection id.
 DATA_KEY = "etp"
+
+# Where Django keeps what set_expiry() was told.
+_EXPIRY_KEY = "_session_expiry"
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -150,8 +158,12 @@ def _patch_row(store: DatabaseStore, change: Change) -> bool:
             return False
         row = store.model.objects.using(using).filter(session_key=key)
         content = store.decode(row.values_list("session_data", flat=True).get())
+        expiry = content.get(_EXPIRY_KEY)
         change(content)
-        row.update(session_data=store.encode(content))
+        changed: dict[str, Any] = {"session_data": store.encode(content)}
+        if content.get(_EXPIRY_KEY) != expiry:  # by set_expiry(); any other change prolongs nothing
+            changed["expire_date"] = store.get_expiry_date(expiry=content.get(_EXPIRY_KEY))
+        row.update(**changed)
     if (cache := getattr(store, "_cache", None)) is not None:
         cache.delete(f"{store.cache_key_prefix}{key}")  # type: ignore[attr-defined]
     return True
@@ -163,15 +175,32 @@ def _living(store: DatabaseStore, **conditions: Any) -> "QuerySet[AbstractBaseSe
 
 
 def _load(store: SessionBase) -> dict[str, Any] | None:
-    """Return the content of a stored session of another engine than the database's; ``None`` where it is gone."""
+    """Return the content of a stored session of another engine than the database's; ``None`` where it is gone.
+
+    Raises:
+        Exception: whatever the cache raises, or an ``OSError``: nobody can tell now.
+    """
     key = store.session_key
+    if isinstance(store, CacheStore):
+        found: dict[str, Any] | None = store._cache.get(store.cache_key)  # type: ignore[attr-defined]
+        store._session_cache = found  # type: ignore[attr-defined]
+        return found
     content = _content(store)
     if store.session_key == key:
         return content
+    if isinstance(store, FileStore) and key is not None and _has_file(store, key):
+        raise OSError("A stored session's file is there, and cannot be read.")
     # Of a session that is gone, some engines make a new one.
     if store.session_key is not None:
         store.delete()
     return None
+
+
+def _has_file(store: FileStore, key: str) -> bool:
+    try:
+        return os.path.exists(store._key_to_file(key))  # type: ignore[attr-defined]
+    except SuspiciousOperation:  # no key of Django's
+        return False
 
 
 def _content(store: SessionBase) -> dict[str, Any]:

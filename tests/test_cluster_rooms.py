@@ -1,6 +1,7 @@
 """The rooms API across two server processes, a daphne and a uvicorn, over both layers of channels-redis."""
 
 import asyncio
+import json
 import re
 import time
 from collections import Counter
@@ -13,10 +14,11 @@ from typing import Any
 
 import pytest
 from django.utils.module_loading import import_string
+from websockets.frames import Frame, Opcode
 
 from django_etp import rooms
 from tests.audience import Listener, hear_nothing_more, listener
-from tests.peers import connect, eventually, expect_nothing, receive
+from tests.peers import RawPeer, connect, eventually, expect_nothing, receive
 from tests.reference.settings import INSTALLED_APPS
 from tests.servers import Server, start_server
 from tests.valkey import LAYERS, Valkey, start_valkey
@@ -110,6 +112,14 @@ async def test_an_excluded_connection_gets_none_in_either_process(here, there, r
 
 
 @HOW
+async def test_an_id_that_cannot_be_utf_8_takes_no_other_event_along(here, there, room, how):
+    emits = [here.call(how, "emit", room, "news", exclude=["\ud800"] if odd else []) for odd in [0, 1] * 10]
+    emits += [here.call(how, "emit_to", id, "news") for id in [there.id, f"{there.id}\ud800"] * 5]
+    assert await asyncio.gather(*emits) == [None] * 30
+    await there.hear(*[("news", "")] * 25)
+
+
+@HOW
 async def test_a_member_of_several_rooms_gets_one_copy(cluster, room, how):
     names = [f"{room}-{name}" for name in "abc"]
     async with (
@@ -121,6 +131,30 @@ async def test_a_member_of_several_rooms_gets_one_copy(cluster, room, how):
         for member in (here, there, one):
             await member.hear(("news", "x"))
         await hear_nothing_more(here, there, one)
+
+
+@HOW
+async def test_a_send_to_a_thousand_rooms_takes_no_more_than_their_names(cluster, here, there, room, how):
+    names = [f"{room}-{number}-{'x' * 50}" for number in range(1000)]
+    sets = names[:2], names[3:5], names[-1:]
+    async with (
+        listener(cluster.there, *sets[0]) as one,
+        listener(cluster.there, *sets[1]) as excluded,
+        listener(cluster.here, *sets[2]) as other,
+    ):
+        before = _received_bytes(cluster.valkey)
+        await here.call(how, "emit", names, "news", "x", exclude=[excluded.id])
+        await here.call(how, "emit", [*names, room], "more")
+        for member in (one, other):
+            await member.hear(("news", "x"), ("more", ""))
+        await there.hear(("more", ""))
+        assert _received_bytes(cluster.valkey) - before < 1_000_000
+        await hear_nothing_more(one, other, there)
+
+
+def _received_bytes(valkey: Valkey) -> int:
+    stats = valkey.command("INFO", "stats").decode()
+    return int(re.search(r"total_net_input_bytes:(\d+)", stats)[1])
 
 
 @HOW
@@ -149,6 +183,19 @@ async def test_what_is_sent_to_an_id_that_never_was_is_dropped_in_silence(here, 
 @HOW
 async def test_what_is_sent_to_a_gone_connection_is_dropped_in_silence(here, gone, how):
     assert await here.call(how, "emit_to", gone, "news") is None
+
+
+@HOW
+@pytest.mark.parametrize("where", ["here", "there"])
+async def test_what_is_sent_to_a_connection_of_another_namespace_reaches_nobody(cluster, here, how, where):
+    server = getattr(cluster, where)
+    async with connect(server, subprotocols=["etp.ext.v1"]) as stranger, listener(server) as neighbour:
+        _, _, hello = str(await receive(stranger)).split("||", 2)
+        assert await here.call(how, "emit_to", json.loads(hello)["id"], "news") is None
+        await here.call(how, "emit_to", neighbour.id, "last")  # the same way, behind it
+        await neighbour.hear(("last", ""))
+        await stranger.send("echo||1||x")
+        assert str(await receive(stranger)).startswith("__ack_echo||1")
 
 
 async def test_the_order_of_a_sender_is_kept(here, there, room):
@@ -231,6 +278,22 @@ async def test_a_connection_elsewhere_can_be_put_into_rooms_and_taken_out(here, 
     assert (await here.call(how, "get", there.id))["rooms"] == [room, f"{room}-a"]
     await here.call(how, "emit", f"{room}-b", "news")
     await hear_nothing_more(there)
+
+
+async def test_rooms_that_are_joined_and_left_at_once_are_not_heard(cluster, room):
+    names, last = [f"{room}-{number}" for number in range(8)], [f"{room}-last"]
+    group_of = {rooms.of(NAMESPACE).group_name(name): name for name in names + last}
+    texts = [f"join||0||{json.dumps(names)}", f"leave||0||{json.dumps(names)}", f"join||1||{json.dumps(last)}"]
+    async with await RawPeer.connect(cluster.here, "/cluster/") as peer:
+        # At once: the server has the second before anything has come of the first.
+        await peer.send_bytes(b"".join(Frame(Opcode.TEXT, text.encode()).serialize(mask=True) for text in texts))
+        assert await peer.receive_text() == "__ack_join||1"
+
+        async def heard() -> list[str]:
+            found = cluster.valkey.command("PUBSUB", "CHANNELS") + cluster.valkey.command("KEYS", "*")
+            return [name for group, name in group_of.items() if any(each.decode().endswith(group) for each in found)]
+
+        await eventually(heard, lambda found: found == last, timeout=5)
 
 
 @HOW
@@ -552,6 +615,9 @@ TO_HUBS: list[Any] = [
     {"type": "etp.question", **QUESTION, "action": "shutdown", "arguments": [NAMESPACE, 1006, ""]},
     {"type": "etp.question", **QUESTION, "action": "ask_one", "arguments": [NAMESPACE, "ID", "||", "", 1]},
     {"type": "etp.question", **QUESTION, "action": "ask_one", "arguments": [NAMESPACE, "ID", "ask", "", "soon"]},
+    {"type": "etp.question", **QUESTION, "wants_sign": 1},
+    {"type": "etp.heard", "id": "q", "hub": "h", "known": "all"},
+    {"type": "etp.heard", "id": "q"},
     {"type": "etp.answer", "id": "q", "hub": "h", "known": "all"},
     {"type": "etp.answer", "id": 7, "hub": "h", "known": []},
     {"type": "etp.echo", "hub": "h", "number": "one"},

@@ -93,7 +93,9 @@ SECONDS = ["ACK_TIMEOUT", "QUESTION_TIMEOUT"]
         *(("CHANNEL_LAYER", value) for value in ("", None, 1, ["default"])),
         *(("EVENT_MODULES", value) for value in ("etp_events", None, [1], [""], {"etp_events"})),
         *(("ALLOWED_ORIGINS", value) for value in ("https://example.com", "", True, [1], [""], {"*"}, ["*"])),
-        *(("JSON_ENCODER", value) for value in ("nowhere.Encoder", "json", "json.dumps", dict, None, Encoder())),
+        *(("JSON_ENCODER", value) for value in ("nowhere.Encoder", "json", "json.dumps", ".Encoder", dict, None)),
+        ("JSON_ENCODER", ".conf.Encoder"),
+        ("JSON_ENCODER", Encoder()),
     ],
 )
 def test_values_that_are_wrong(key: str, value: object) -> None:

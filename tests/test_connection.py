@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import inspect
+import json
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 
 from django_etp import (
     AckTimeout,
@@ -139,6 +141,31 @@ async def test_what_is_emitted_arrives_in_order(is_async: bool) -> None:
             'news||0||{"id":7}',
             "news||0",
         ]
+
+
+class UserEncoder(json.JSONEncoder):
+    """Writes users by their names, which it asks the database for."""
+
+    def default(self, o: Any) -> Any:
+        return [user.username for user in o] if isinstance(o, QuerySet) else super().default(o)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_what_plain_code_sends_becomes_json_in_its_thread(settings: Any) -> None:
+    settings.ETP = {"JSON_ENCODER": UserEncoder}
+    await User.objects.acreate(username="ada")
+
+    @etp_event("tell")
+    def tell(connection: Connection, event: Event) -> Any:
+        connection.emit("news", User.objects.all())
+        return connection.emit_with_ack("question", User.objects.all()).data
+
+    async with EtpCommunicator() as client:
+        await client.send_frame("tell||1")
+        assert await client.receive_frame() == 'news||0||["ada"]'
+        assert await client.receive_frame() == 'question||1||["ada"]'
+        await client.send_frame("__ack_question||1||fine")
+        assert await client.receive_frame() == "__ack_tell||1||fine"
 
 
 async def test_an_emit_waits_while_its_client_is_far_behind_in_reading() -> None:
@@ -471,6 +498,19 @@ async def test_a_question_in_on_connect_accepts_and_gets_its_answer(is_async: bo
         await until(lambda: answered)
 
 
+@both
+@pytest.mark.parametrize("args", [("__news",), ("news", object())], ids=["name", "data"])
+@pytest.mark.parametrize("method", ["emit", "emit_with_ack"])
+async def test_what_cannot_be_sent_accepts_nothing(is_async: bool, method: str, args: tuple[Any, ...]) -> None:
+    @on_connect
+    async def send(connection: Connection) -> None:
+        await calling(connection, is_async)(method, *args)
+
+    wire = Wire().start()
+    assert (await wire.next())["type"] == "websocket.close"
+    await wire.ended()
+
+
 async def test_what_others_send_or_ask_before_the_accept_accepts_nothing() -> None:
     door = asyncio.Event()
     connections = kept()
@@ -486,7 +526,7 @@ async def test_what_others_send_or_ask_before_the_accept_accepts_nothing() -> No
     await rooms.aemit("lobby", "room")
     await rooms.aemit_to(connection.id, "one")
     with pytest.raises(AckTimeout):
-        await rooms.aemit_to_with_ack(connection.id, "impatient", timeout=0.01)
+        await rooms.aemit_to_with_ack(connection.id, "impatient", timeout=0.2)
     asking = asyncio.create_task(rooms.aemit_to_with_ack(connection.id, "question"))
     await asyncio.sleep(0.01)
     assert wire.sent == []

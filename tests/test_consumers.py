@@ -29,7 +29,7 @@ from django_etp import (
 )
 from django_etp.consumers import EtpConsumer
 from django_etp.testing import EtpCommunicator, HandshakeRejected
-from tests.inprocess import Message, Wire, until
+from tests.inprocess import Message, Wire, errors, until
 
 pytestmark = pytest.mark.usefixtures("etp_registry")
 
@@ -55,17 +55,6 @@ def ends() -> list[tuple[int, str]]:
     @on_disconnect
     async def keep(connection: Connection, disconnect: Any) -> None:
         told.append((disconnect.code, disconnect.reason))
-
-    return told
-
-
-def errors() -> list[BaseException]:
-    """Return a list that will hold what on_error is told."""
-    told: list[BaseException] = []
-
-    @on_error
-    async def keep(connection: Connection | None, error: BaseException) -> None:
-        told.append(error)
 
     return told
 
@@ -148,6 +137,33 @@ async def test_a_long_reason_of_a_rejection_is_cut() -> None:
     await wire.ended()
 
 
+@pytest.mark.parametrize(
+    ("reason", "told_to_the_client"),
+    [(None, ""), (ValueError("no seat"), "no seat"), (404, "404")],
+    ids=repr,
+)
+async def test_a_rejection_has_a_reason_whatever_it_was_made_with(reason: Any, told_to_the_client: str) -> None:
+    @on_connect
+    async def refuse(connection: Connection) -> None:
+        raise RejectConnection(reason)
+
+    wire = Wire().start()
+    assert await wire.next(timeout=5) == {"type": "websocket.close", "code": 4403, "reason": told_to_the_client}
+    await wire.ended()
+    assert types(wire) == ["close"]
+
+
+@pytest.mark.parametrize("reason", [None, ValueError("no seat")], ids=repr)
+async def test_a_rejection_after_an_accept_closes_with_4403_whatever_it_was_made_with(reason: Any) -> None:
+    @on_connect
+    async def refuse(connection: Connection) -> None:
+        await connection.aaccept()
+        raise RejectConnection(reason)
+
+    async with Wire() as wire:
+        assert (await wire.next(timeout=5))["code"] == 4403
+
+
 @both
 async def test_on_connect_that_raises_refuses_and_is_reported(is_async: bool) -> None:
     told, ended = errors(), ends()
@@ -158,6 +174,24 @@ async def test_on_connect_that_raises_refuses_and_is_reported(is_async: bool) ->
     assert types(wire) == ["close"]
     assert [type(error) for error in told] == [ZeroDivisionError]
     assert ended == []
+
+
+class Panic(BaseException):
+    """As extensions in Rust raise it."""
+
+
+def panic(*args: Any) -> None:
+    raise Panic
+
+
+@both
+async def test_on_connect_that_panics_refuses_and_is_reported(is_async: bool) -> None:
+    told = errors()
+    hook(on_connect, is_async, panic)
+    wire = Wire().start()
+    assert (await wire.next(timeout=3))["type"] == "websocket.close"
+    await wire.ended()
+    assert [type(error) for error in told] == [Panic]
 
 
 @both
@@ -175,6 +209,37 @@ async def test_on_connect_that_raises_after_an_accept_closes_with_1011(is_async:
     assert [code for code, _ in ended] == [1011]
 
 
+async def test_on_connect_that_raises_after_its_client_vanished_is_reported() -> None:
+    told, inside = errors(), asyncio.Event()
+
+    @on_connect
+    async def wait_and_fail(connection: Connection) -> None:
+        inside.set()
+        await until(lambda: connection.disconnect)
+        fail()
+
+    wire = Wire().start()
+    await inside.wait()
+    wire.vanish()
+    await wire.ended()
+    assert [type(error) for error in told] == [ZeroDivisionError]
+
+
+async def test_on_connect_that_raises_after_its_own_close_is_reported() -> None:
+    told = errors()
+
+    @on_connect
+    async def close_and_fail(connection: Connection) -> None:
+        await connection.aclose()
+        fail()
+
+    wire = Wire().start()
+    assert (await wire.next())["type"] == "websocket.close"
+    await wire.ended()
+    await until(lambda: told)
+    assert [type(error) for error in told] == [ZeroDivisionError]
+
+
 async def test_on_connect_that_fails_at_a_cancelled_call_refuses() -> None:
     told = errors()
 
@@ -188,6 +253,15 @@ async def test_on_connect_that_fails_at_a_cancelled_call_refuses() -> None:
     assert (await wire.next())["type"] == "websocket.close"
     await wire.ended()
     assert [type(error) for error in told] == [asyncio.CancelledError]
+
+
+async def test_a_plain_on_connect_that_raises_stop_iteration_refuses_at_once() -> None:
+    told = errors()
+    on_connect(lambda connection: next(iter(())))
+    wire = Wire().start()
+    assert (await wire.next(timeout=2))["type"] == "websocket.close"
+    await wire.ended()
+    assert [type(error) for error in told] == [RuntimeError]
 
 
 async def test_on_connect_that_hangs_is_refused_after_4_seconds() -> None:
@@ -595,6 +669,73 @@ async def test_on_disconnect_hooks_all_run_though_one_fails() -> None:
     assert [type(error) for error in told] == [ZeroDivisionError] * 2
 
 
+@both
+async def test_an_on_disconnect_that_panics_is_reported_and_the_others_run(is_async: bool) -> None:
+    told = errors()
+    hook(on_disconnect, is_async, panic)
+    ended = ends()
+    async with Wire():
+        pass
+    assert [type(error) for error in told] == [Panic]
+    assert len(ended) == 1
+
+
+async def test_a_plain_on_disconnect_that_raises_stop_iteration_fails_like_any_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = errors()
+    on_disconnect(lambda connection, disconnect: next(iter(())))
+    ended = ends()
+    wire = await Wire().open()
+    wire.vanish()
+    await wire.ended(timeout=3)
+    assert [type(error) for error in told] == [RuntimeError]
+    assert "raised StopIteration" in caplog.text
+    assert len(ended) == 1
+
+
+async def await_what_was_cancelled(*args: Any) -> None:
+    sleeping = asyncio.create_task(asyncio.sleep(60))
+    sleeping.cancel()
+    await sleeping
+
+
+def raise_what_was_cancelled(*args: Any) -> None:
+    raise asyncio.CancelledError
+
+
+cancelled_calls = pytest.mark.parametrize("function", [await_what_was_cancelled, raise_what_was_cancelled])
+
+
+@cancelled_calls
+async def test_an_on_disconnect_that_fails_at_a_cancelled_call_is_reported_and_the_others_run(
+    function: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    told = errors()
+    on_disconnect(function)
+    ended = ends()
+    wire = await Wire().open()
+    wire.vanish()
+    await wire.ended()
+    assert wire.task.exception() is None
+    assert [type(error) for error in told] == [asyncio.CancelledError]
+    assert function.__name__ in caplog.text
+    assert len(ended) == 1
+
+
+@cancelled_calls
+async def test_an_on_error_that_fails_at_a_cancelled_call_leaves_the_end_alone(function: Callable[..., Any]) -> None:
+    on_error(function)
+    told, ended = errors(), []
+    on_disconnect(fail)
+    on_disconnect(lambda connection, disconnect: ended.append(disconnect))
+    wire = await Wire().open()
+    wire.vanish()
+    await wire.ended()
+    assert [type(error) for error in told] == [ZeroDivisionError]
+    assert len(ended) == 1
+
+
 async def test_on_disconnect_that_hangs_is_left_behind(monkeypatch: Any) -> None:
     monkeypatch.setattr(lifecycle, "_DISCONNECT_LIMIT", 0.05)
     told = errors()
@@ -609,7 +750,7 @@ async def test_on_disconnect_that_hangs_is_left_behind(monkeypatch: Any) -> None
 
 
 async def test_an_on_disconnect_hook_that_hangs_leaves_the_others_their_time(monkeypatch: Any) -> None:
-    monkeypatch.setattr(lifecycle, "_DISCONNECT_LIMIT", 0.1)
+    monkeypatch.setattr(lifecycle, "_DISCONNECT_LIMIT", 3.0)  # half of it is for those after `hang`
     told, ended = errors(), ends()
 
     @on_disconnect
@@ -636,7 +777,21 @@ async def test_a_hook_that_exits_fails_and_the_server_goes_on(is_async: bool) ->
     assert str(told[0]).startswith("sys.exit(None) would have ended the server")
 
 
-@pytest.mark.parametrize("value", [["*"], "https://shop.test", True])
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["*"],
+        "https://shop.test",
+        True,
+        ["https://*"],
+        ["*:443"],
+        ["https://"],
+        ["https//shop.test"],
+        ["https://shop.test/page"],
+        ["https://shop.test:port"],
+        ["https://ada@shop.test"],
+    ],
+)
 def test_a_rule_for_origins_that_would_not_do_what_it_says_is_refused_at_once(value: Any) -> None:
     with pytest.raises(ImproperlyConfigured, match=r'allowed_origins must be None, "." by itself, or a list'):
         EtpConsumer.as_asgi(allowed_origins=value)
@@ -961,6 +1116,17 @@ async def test_a_class_of_the_projects_own_works_like_ours() -> None:
 
     async with EtpCommunicator(GameConsumer.as_asgi(), user=AnonymousUser()) as client:
         assert (await client.emit_with_ack("unknown")).data == ""
+
+
+@pytest.mark.parametrize("is_own", [False, True], ids=["ours", "own"])
+async def test_a_route_takes_its_arguments_by_position_too(is_own: bool) -> None:
+    class GameConsumer(EtpConsumer):
+        pass
+
+    etp_event("play", namespace="game")(lambda connection, event: "played")
+    application = (GameConsumer if is_own else EtpConsumer).as_asgi("game", "*")
+    async with EtpCommunicator(application, user=AnonymousUser(), origin="https://elsewhere.test") as client:
+        assert (await client.emit_with_ack("play")).data == "played"
 
 
 async def test_a_client_cannot_write_lines_of_its_own_to_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.db import connection as database
+from django.db.models import QuerySet
+from django.utils.translation import activate, gettext_lazy
 
 from django_etp import (
     AckTimeout,
@@ -33,7 +36,7 @@ from django_etp import (
 from django_etp import dispatch as dispatch_module
 from django_etp import threads as threads_module
 from django_etp.testing import EtpCommunicator
-from tests.inprocess import Wire, until
+from tests.inprocess import Wire, errors, until
 
 pytestmark = pytest.mark.usefixtures("etp_registry")
 
@@ -54,17 +57,6 @@ def handler(name: str, is_async: bool, function: Function) -> None:
         return function(connection, event)
 
     etp_event(name)(coroutine_function if is_async else plain_function)
-
-
-def errors() -> list[BaseException]:
-    """Return a list that will hold what on_error is told."""
-    told: list[BaseException] = []
-
-    @on_error
-    async def keep(connection: Connection | None, error: BaseException) -> None:
-        told.append(error)
-
-    return told
 
 
 def fail(connection: Connection, event: Event) -> None:
@@ -92,6 +84,42 @@ async def test_what_a_handler_returns_is_the_answer(is_async: bool, result: obje
     async with EtpCommunicator() as client:
         await client.send_frame("hello||7")
         assert await client.receive_frame() == frame
+
+
+class UserEncoder(json.JSONEncoder):
+    """Writes users by their names, which it asks the database for."""
+
+    def default(self, o: Any) -> Any:
+        return [user.username for user in o] if isinstance(o, QuerySet) else super().default(o)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", ["users", "unknown"])
+async def test_what_a_plain_handler_returns_becomes_json_in_its_thread(name: str, settings: Any) -> None:
+    settings.ETP = {"JSON_ENCODER": UserEncoder}
+    handler("users", False, lambda connection, event: User.objects.all())
+    on_unknown_event(lambda connection, event: User.objects.all())
+    await User.objects.acreate(username="ada")
+    async with EtpCommunicator() as client:
+        assert (await client.emit_with_ack(name)).json() == ["ada"]
+
+
+async def test_what_a_plain_handler_translates_is_in_the_language_that_it_has_chosen() -> None:
+    @etp_event("today")
+    def today(connection: Connection, event: Event) -> Any:
+        activate("de")
+        return gettext_lazy("Monday")
+
+    async with Wire() as wire:
+        wire.put("today||1")
+        assert await wire.text() == "__ack_today||1||Montag"
+
+
+async def test_of_several_answers_to_an_unknown_event_only_the_last_must_be_one_that_can_be_sent() -> None:
+    on_unknown_event(lambda connection, event: object())
+    on_unknown_event(lambda connection, event: "answer")
+    async with EtpCommunicator() as client:
+        assert (await client.emit_with_ack("unknown")).data == "answer"
 
 
 @both
@@ -358,6 +386,46 @@ async def test_a_handler_that_exits_fails_and_the_server_goes_on(is_async: bool)
     assert isinstance(told[0].__cause__, SystemExit)
 
 
+class Panic(BaseException):
+    """As extensions in Rust raise it."""
+
+
+def panic(*args: Any) -> None:
+    raise Panic
+
+
+@both
+async def test_a_handler_that_panics_fails_like_any_other(is_async: bool) -> None:
+    told = errors()
+    handler("panic", is_async, panic)
+    async with Wire(subprotocols=["etp.ext.v1"]) as wire:
+        assert (await wire.text()).startswith("__hello||")
+        wire.put("panic||1")
+        assert (await wire.text()).startswith('__err_panic||1||{"code":"handler_error"')
+    assert [type(error) for error in told] == [Panic]
+
+
+async def test_a_plain_handler_that_raises_stop_iteration_fails_like_any_other() -> None:
+    told = errors()
+    handler("fail", False, lambda connection, event: next(iter(())))
+    async with Wire(subprotocols=["etp.ext.v1"]) as wire:
+        assert (await wire.text()).startswith("__hello||")
+        wire.put("fail||1")
+        assert (await wire.text()).startswith('__err_fail||1||{"code":"handler_error"')
+    assert [type(error) for error in told] == [RuntimeError]
+    assert isinstance(told[0].__cause__, StopIteration)
+
+
+async def test_plain_handlers_that_raise_stop_iteration_give_their_places_to_the_next(settings: Any) -> None:
+    settings.ETP = {"MAX_CONCURRENT_EVENTS": 1, "SYNC_WORKERS": 1}
+    handler("fail", False, lambda connection, event: next(iter(())))
+    handler("hello", False, lambda connection, event: "hello")
+    async with Wire() as wire:
+        wire.put("fail||0")
+        wire.put("hello||1")
+        assert await wire.text() == "__ack_hello||1||hello"
+
+
 @pytest.mark.parametrize("frame", [v["wire"] for v in VECTORS["decode"] if "error" in v], ids=ascii)
 async def test_a_malformed_frame_is_reported_and_the_connection_stays_open(frame: str) -> None:
     told = errors()
@@ -513,6 +581,33 @@ async def test_on_error_hooks_all_run_though_one_fails() -> None:
         await until(lambda: len(told) == 3)
         assert (await client.emit_with_ack("unknown")).data == ""
     assert told == ["first", "second", "third"]
+
+
+async def test_on_error_hooks_all_run_though_one_fails_at_a_cancelled_call(caplog: pytest.LogCaptureFixture) -> None:
+    @on_error
+    async def await_what_was_cancelled(connection: Connection | None, error: BaseException) -> None:
+        sleeping = asyncio.create_task(asyncio.sleep(60))
+        sleeping.cancel()
+        await sleeping
+
+    told = errors()
+    handler("fail", True, fail)
+    async with EtpCommunicator(subprotocols=["etp.ext.v1"]) as client:
+        await client.expect_event("__hello")
+        await client.send_frame("fail||1")
+        assert (await client.receive_frame()).startswith('__err_fail||1||{"code":"handler_error"')
+    assert [type(error) for error in told] == [ZeroDivisionError]
+    assert "await_what_was_cancelled" in records(caplog)[-1].getMessage()
+
+
+async def test_on_error_hooks_all_run_though_one_panics() -> None:
+    on_error(panic)
+    told = errors()
+    handler("fail", True, fail)
+    async with Wire() as wire:
+        wire.put("fail||0")
+        await until(lambda: told)
+    assert [type(error) for error in told] == [ZeroDivisionError]
 
 
 async def test_an_on_error_hook_that_hangs_is_left_behind(monkeypatch: Any) -> None:

@@ -14,6 +14,7 @@ from django_etp.envelope import (
     Echo,
     Foreign,
     Frame,
+    Heard,
     Malformed,
     Numbers,
     Question,
@@ -27,7 +28,7 @@ numbers = st.integers(min_value=0, max_value=2**63 - 1)
 seconds = st.floats(min_value=0, allow_infinity=False)
 plain = st.recursive(st.none() | st.booleans() | numbers | texts, lambda inner: st.lists(inner, max_size=3))
 frames = st.builds(
-    Frame, texts, st.lists(texts, max_size=3).map(tuple), st.lists(texts, max_size=3).map(tuple), texts, texts
+    Frame, texts, st.lists(texts, max_size=3).map(tuple), st.lists(texts, max_size=3).map(tuple), texts, texts, texts
 )
 
 
@@ -44,7 +45,8 @@ messages = st.one_of(
     st.builds(Numbers, st.lists(plain, max_size=3)),
     st.builds(Beat, texts, st.integers(0, 2**40), st.floats(0.1, 60), texts, texts, *[st.booleans()] * 3),
     st.builds(Echo, texts, numbers),
-    st.builds(Question, texts, texts.map("etp.ask.{}".format), texts, st.lists(plain, max_size=3)),
+    st.builds(Question, texts, texts.map("etp.ask.{}".format), texts, st.lists(plain, max_size=3), st.booleans()),
+    st.builds(Heard, texts, texts, st.lists(plain, max_size=3)),
     st.builds(Answer, texts, texts, st.lists(plain, max_size=3), plain, texts),
     st.builds(Foreign, texts, texts, plain, texts),
 )
@@ -99,6 +101,33 @@ def test_a_frame_comes_back_from_a_serializer_that_makes_tuples(frame):
 
 def test_most_frames_travel_as_their_text_alone():
     assert Frame("news||0").to_plain() == "news||0"
+
+
+def test_a_frame_for_one_connection_names_its_namespace():
+    frame = Frame("news||0", connection_id="a.1", namespace="game")
+    assert Frame.from_plain(frame.to_plain()).namespace == "game"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["news||0", [], [], "", "a.1"],
+        ["news||0", [], [], "", "a.1", None],
+        ["news||0", [], [], "", "a.1", ["game"]],
+        ["news||0", [], [], "", "a.1", "game", ""],
+    ],
+    ids=["none", "null", "list", "one too many"],
+)
+def test_a_frame_without_its_namespace_is_malformed(value):
+    with pytest.raises(Malformed):
+        Frame.from_plain(value)
+
+
+@pytest.mark.parametrize("value", ["news||0||\ud800", ["news||0||\ud800", [], ["a", "b"], "e", "", ""]])
+def test_a_frame_that_no_server_could_write_is_malformed(value):
+    """JSON brings lone surrogates; written to a socket, they end its connection."""
+    with pytest.raises(Malformed, match="valid Unicode"):
+        Frame.from_plain(value)
 
 
 @given(anything)

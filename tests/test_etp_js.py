@@ -324,6 +324,15 @@ async def test_an_event_that_wants_no_answer_gets_none(page: Page, peer: Peer) -
     await expect_no_answer(page, connection)
 
 
+async def test_what_a_handler_returns_is_nobodys_where_no_answer_is_wanted(page: Page, peer: Peer) -> None:
+    connection = await start(page, peer, codec="text")
+    await page.evaluate("() => { client.on('x', () => seen.push('x')); }")  # a number
+    await connection.send("x||0")
+    await wait_until(page, "seen.length > 1")
+    await expect_no_answer(page, connection)
+    assert await page.evaluate("seen") == ["connect", "x"]
+
+
 async def test_an_unknown_event_is_answered_with_nothing(page: Page, peer: Peer) -> None:
     connection = await start(page, peer)
     await connection.send("nosuch||3||x")

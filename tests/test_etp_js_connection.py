@@ -12,7 +12,18 @@ from websockets.asyncio.server import ServerConnection
 
 from tests.browser import CHROMIUM
 from tests.peers import eventually
-from tests.tab import TIMEOUT, Peer, answer_http, expect_no_answer, open_page, receive, start, take_back, wait_until
+from tests.tab import (
+    TIMEOUT,
+    Peer,
+    answer_http,
+    expect_no_answer,
+    open_page,
+    receive,
+    start,
+    start_extended,
+    take_back,
+    wait_until,
+)
 
 if CHROMIUM is None:
     pytest.skip(f"{Path(__file__).name}: chromium is not installed", allow_module_level=True)
@@ -80,6 +91,24 @@ async def test_it_stays_away_where_it_was_told_not_to_reconnect(page: Page, peer
     await connection.close(1011)
     await wait_until(page, "client.state === 'closed'")
     assert await page.evaluate("seen[1]") == ["disconnect", 1011, False, False]
+
+
+async def test_an_option_that_is_undefined_has_its_default(page: Page, peer: Peer) -> None:
+    names = ["ackTimeout", "codec", "extensions", "heartbeat", "maxAttempts", "maxDelay", "params", "queueSize"]
+    await page.evaluate(
+        """(names) => {
+            start(Object.fromEntries([...names, "reconnect"].map((name) => [name, undefined])));
+            client.emit("waits");
+        }""",
+        names,
+    )
+    connection = await peer.accept()
+    assert await receive(connection) == "waits||0"
+    await page.evaluate("() => { window.answer = fate(client.emitWithAck('x')); }")
+    assert await receive(connection) == "x||1"
+    await connection.send('__ack_x||1||{"a": 1}')
+    assert await page.evaluate("answer") == ["resolved", {"a": 1}]
+    await take_back(page, peer, connection)
 
 
 async def test_connect_rejects_when_the_client_gives_up(page: Page) -> None:
@@ -156,6 +185,51 @@ async def test_it_gives_up_after_so_many_attempts_in_a_row(page: Page, peer: Pee
     assert fate == ["ConnectionLost", "connection_lost"]
     assert await page.evaluate("client.state") == "closed"
     assert peer.refusals == 3
+
+
+async def test_the_hooks_are_told_that_a_client_that_was_open_has_given_up(page: Page, peer: Peer) -> None:
+    connection = await start(page, peer, maxAttempts=2)
+    peer.is_refusing = True
+    await connection.close(1012)
+    await wait_until(page, "client.state === 'closed'")
+    ends = [["disconnect", 1012, False, True], ["disconnect", 1006, False, False]]
+    assert await page.evaluate("seen") == ["connect", *ends]
+    assert peer.refusals == 2
+
+
+async def test_the_hooks_are_told_of_a_final_close_before_the_greeting(page: Page, peer: Peer) -> None:
+    connection = await start_extended(page, peer)
+    await connection.close(1012)
+    await (await peer.accept()).close(4403)
+    await wait_until(page, "client.state === 'closed'")
+    ends = [["disconnect", 1012, False, True], ["disconnect", 4403, False, False]]
+    assert await page.evaluate("seen") == ["connect", *ends]
+
+
+async def test_the_hooks_are_told_so_each_time_it_was_open_and_gives_up(page: Page, peer: Peer) -> None:
+    connection = await start(page, peer, maxAttempts=1)
+    ends = [["disconnect", 1012, False, True], ["disconnect", 1006, False, False]]
+    for _ in range(2):
+        peer.is_refusing = True
+        await connection.close(1012)
+        await wait_until(page, "client.state === 'closed'")
+        peer.is_refusing = False
+        await page.evaluate("client.connect()")
+        connection = await peer.accept()
+    assert await page.evaluate("seen") == ["connect", *ends, "connect", *ends, "connect"]
+
+
+async def test_the_hooks_are_not_told_that_a_client_has_given_up_that_was_never_open(page: Page) -> None:
+    await page.evaluate("fate(start({ minDelay: 1, maxAttempts: 2 }, '/refused/'))")
+    assert await page.evaluate("[client.state, seen]") == ["closed", []]
+
+
+async def test_the_hooks_are_not_told_of_a_close_while_it_waits_to_reconnect(page: Page, peer: Peer) -> None:
+    connection = await start_patient(page, peer)
+    await connection.close(1012)
+    await wait_until(page, "client.state === 'connecting'")
+    await page.evaluate("client.close()")
+    assert await page.evaluate("[client.state, seen]") == ["closed", ["connect", ["disconnect", 1012, False, True]]]
 
 
 async def test_a_connection_that_lived_gives_it_all_attempts_again(page: Page, peer: Peer) -> None:
@@ -272,6 +346,18 @@ async def test_a_question_with_retries_waits_for_the_connection(page: Page, peer
     assert await receive(connection) == "x||1"
     await connection.send("__ack_x||1||yes")
     assert await page.evaluate("asked") == "yes"
+
+
+async def test_a_question_that_waited_for_the_connection_is_asked_again_as_often_as_it_may(
+    page: Page, peer: Peer
+) -> None:
+    await page.evaluate("() => { start(); window.asked = fate(client.emitWithAck('x', null, { retries: 1 })); }")
+    connection = await peer.accept()
+    for _ in range(2):
+        assert await receive(connection) == "x||1"
+        connection = await take_back(page, peer, connection)
+    assert await page.evaluate("asked") == ["ConnectionLost", "connection_lost"]
+    await expect_no_answer(page, connection)
 
 
 async def test_a_question_with_retries_rejects_when_the_client_gives_up(page: Page, peer: Peer) -> None:

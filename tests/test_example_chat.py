@@ -1,5 +1,6 @@
 """The example's chat as its users meet it: several people in real browsers, on a real daphne."""
 
+import asyncio
 import os
 import re
 import subprocess
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, WebSocketRoute, expect
 
 from tests.browser import CHROMIUM, start_browser
 from tests.peers import eventually
@@ -24,6 +25,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 PHONE = {"viewport": {"width": 360, "height": 720}, "has_touch": True, "is_mobile": True}
 RECEIVED = "Received by the server"
+HISTORY_LENGTH = 50  # what the server tells a page that comes in
 
 expect.set_options(timeout=15_000)  # milliseconds; what is expected comes at once, but the machine may be busy
 
@@ -63,11 +65,15 @@ async def enter(browser: Browser) -> AsyncIterator[Enter]:
     contexts: list[BrowserContext] = []
     errors: list[str] = []
 
-    async def enter(server: Server, name: str, **options: Any) -> Page:
+    async def enter(
+        server: Server, name: str, *, prepare: Callable[[Page], Awaitable[None]] | None = None, **options: Any
+    ) -> Page:
         context = await browser.new_context(**options)
         contexts.append(context)
         context.on("weberror", lambda error: errors.append(str(error.error)))
         page = await context.new_page()
+        if prepare is not None:
+            await prepare(page)
         await page.goto(f"http://{server.host}/")
         await page.get_by_label("Your name").fill(name)
         await page.get_by_role("button", name="Come in").click()
@@ -88,6 +94,18 @@ async def expect_to_be_in(page: Page, name: str) -> None:
 async def say(page: Page, text: str) -> None:
     await page.get_by_role("textbox", name="Message").fill(text)
     await page.keyboard.press("Enter")
+
+
+async def say_at_once(page: Page, texts: list[str]) -> None:
+    await page.evaluate(
+        """(texts) => {
+            for (const text of texts) {
+                document.getElementById("text").value = text;
+                document.getElementById("composer").requestSubmit();
+            }
+        }""",
+        texts,
+    )
 
 
 async def log_out(page: Page) -> None:
@@ -123,6 +141,11 @@ def people(page: Page) -> Any:
 
 def message(page: Page, text: str) -> Any:
     return page.locator("#log .message").filter(has_text=text)
+
+
+def end(page: Page) -> Any:
+    """Return the last line of the list: a message, or word of somebody who left after an earlier test."""
+    return page.locator("#log li").last
 
 
 async def test_people_see_who_is_there(chat: Server, enter: Enter) -> None:
@@ -335,17 +358,30 @@ async def test_a_newcomer_sees_what_was_said_before(chat: Server, enter: Enter) 
     await expect(old.locator(".text")).to_have_text(["first of old", "second of old"])
 
 
-async def test_who_reads_back_is_not_carried_off(chat: Server, enter: Enter) -> None:
+ANCHORING = {"anchors": ("auto", "page"), "anchors-nothing": ("none", "sheet")}
+
+
+@pytest.mark.parametrize(("anchoring", "word"), ANCHORING.values(), ids=ANCHORING)
+async def test_who_reads_back_is_not_carried_off(chat: Server, enter: Enter, anchoring: str, word: str) -> None:
+    """Some browsers keep what is read in place themselves, others do not."""
     ada = await enter(chat, "Ada")
     grace = await enter(chat, "Grace", viewport={"width": 800, "height": 400})
+    log = await grace.get_by_role("log").element_handle()
+    await log.evaluate("(log, anchoring) => { log.style.overflowAnchor = anchoring; }", anchoring)
     for number in range(8):
-        await say(ada, f"a page full {number}")
-    await expect(message(grace, "a page full 7")).to_be_in_viewport()
-    await grace.get_by_role("log").evaluate("(log) => { log.scrollTop = 0; }")
-    await expect(message(grace, "a page full 7")).not_to_be_in_viewport()
-    await say(ada, "and one more")
+        await say(ada, f"a {word} full {number}")
+    await expect(message(grace, f"a {word} full 7")).to_be_in_viewport()
+    await log.hover()
+    await grace.mouse.wheel(0, -100_000)
+    await grace.wait_for_function("(log) => log.scrollTop <= log.clientHeight - log.scrollHeight + 1", arg=log)
+    await expect(message(grace, f"a {word} full 7")).not_to_be_in_viewport()
+    read = grace.locator("#log .message").first
+    before = await read.bounding_box()
+    await say(ada, f"and one more {word}")
+    await expect(message(grace, f"and one more {word}")).to_have_attribute("data-state", "sent")
+    assert await read.bounding_box() == pytest.approx(before, abs=1)  # pixels
     await grace.get_by_role("button", name="Latest messages").click()
-    await expect(message(grace, "and one more")).to_be_in_viewport()
+    await expect(message(grace, f"and one more {word}")).to_be_in_viewport()
     await expect(grace.get_by_role("button", name="Latest messages")).to_be_hidden()
 
 
@@ -355,32 +391,251 @@ async def test_who_reads_the_end_stays_there_when_the_page_shrinks(chat: Server,
         await say(ada, f"tall page {number}")
     await expect(message(ada, "tall page 7")).to_be_in_viewport()
     await ada.set_viewport_size({"width": 800, "height": 350})
-    await expect(message(ada, "tall page 7")).to_be_in_viewport(ratio=1)
+    await expect(end(ada)).to_be_in_viewport(ratio=1)
 
 
-async def test_who_reads_the_end_stays_there_when_the_page_shrinks_as_a_message_settles(
-    chat: Server, enter: Enter
+@pytest.mark.parametrize(
+    ("word", "changes"),
+    [
+        (
+            "settling",
+            """
+            last.style.marginBottom = "50px";
+            log.scrollTop = log.scrollHeight;
+            await frame();
+            last.style.marginBottom = ""; // its loss of height scrolls the list back
+            await frame();
+            log.style.height = "120px";
+            """,
+        ),
+        (
+            "bouncing",
+            """
+            log.style.height = "120px";
+            await frame();
+            log.style.height = "420px";
+            log.getBoundingClientRect();
+            log.style.height = "120px";
+            await frame();
+            """,
+        ),
+    ],
+    ids=["a-message-and-the-list-shrink", "the-list-grows-and-shrinks-at-once"],
+)
+async def test_who_reads_the_end_stays_there_whatever_changes_size(
+    chat: Server, enter: Enter, word: str, changes: str
 ) -> None:
     ada = await enter(chat, "Ada", viewport={"width": 800, "height": 400})
     for number in range(8):
-        await say(ada, f"settling {number}")
-    last = message(ada, "settling 7")
-    await expect(last).to_have_attribute("data-state", "sent")
+        await say(ada, f"{word} {number}")
+    await expect(message(ada, f"{word} 7")).to_have_attribute("data-state", "sent")
     await ada.get_by_role("log").evaluate(
-        """async (log) => {
+        f"""async (log) => {{
             const frame = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-            const last = log.lastElementChild.style;
-            last.marginBottom = "50px";
-            log.scrollTop = log.scrollHeight;
-            await frame();
-            await frame();
-            // The message's loss of height scrolls the list back; before the page hears of it, the list shrinks.
-            last.marginBottom = "";
-            await frame();
-            log.style.height = "120px";
+            const last = log.querySelector("li:last-child");
+            {changes}
+        }}"""
+    )
+    await expect(end(ada)).to_be_in_viewport(ratio=1)
+
+
+async def test_who_reads_back_is_not_carried_off_by_their_own_words(chat: Server, enter: Enter) -> None:
+    ada = await enter(chat, "Ada", viewport={"width": 800, "height": 400})
+    window = await ada.context.new_page()
+    await window.goto(f"http://{chat.host}/")
+    await expect_to_be_in(window, "Ada")
+    for number in range(8):
+        await say(ada, f"a leaf full {number}")
+    await expect(message(window, "a leaf full 7")).to_have_count(1)
+    await ada.get_by_role("log").hover()
+    await ada.mouse.wheel(0, -100_000)
+    await expect(message(ada, "a leaf full 7")).not_to_be_in_viewport()
+    await say(window, "said in another window")
+    await expect(message(ada, "said in another window")).to_have_count(1)
+    await expect(message(ada, "said in another window")).not_to_be_in_viewport()
+    await ada.get_by_role("button", name="Latest messages").press("Enter")
+    await expect(end(ada)).to_be_in_viewport()
+    await expect(ada.get_by_role("log")).to_be_focused()
+
+
+async def test_an_answer_that_comes_after_a_change_of_room_is_not_shown_there(chat: Server, enter: Enter) -> None:
+    held: list[tuple[WebSocketRoute, str | bytes]] = []
+
+    def hold_answers(page: WebSocketRoute) -> None:
+        def pass_on(frame: str | bytes) -> None:
+            if str(frame).startswith("__ack_say"):
+                held.append((page, frame))
+            else:
+                page.send(frame)
+
+        page.connect_to_server().on_message(pass_on)
+
+    ada = await enter(chat, "Ada", prepare=lambda page: page.route_web_socket("**/ws/", hold_answers))
+    await say(ada, "for the lobby alone")
+    await eventually(lambda: asyncio.sleep(0, len(held)), lambda count: count == 1)
+    await ada.get_by_role("link", name=re.compile("Kitchen")).click()
+    await expect(ada.get_by_role("heading", name="Kitchen")).to_be_visible()
+    await expect_to_be_in(ada, "Ada")
+    for page, frame in held:
+        page.send(frame)
+    await say(ada, "for the cooks")
+    await expect(message(ada, "for the cooks")).to_have_count(1)
+    await expect(message(ada, "for the lobby alone")).to_have_count(0)
+
+
+async def test_what_is_said_while_the_room_opens_is_sent_once(chat: Server, enter: Enter) -> None:
+    opened, said = asyncio.Event(), []
+
+    def hold_the_room(page: WebSocketRoute) -> None:
+        server = page.connect_to_server()
+        opening: list[asyncio.Task[None]] = []
+
+        async def open_late(frame: str | bytes) -> None:
+            await opened.wait()
+            page.send(frame)
+
+        def from_server(frame: str | bytes) -> None:
+            if not opened.is_set() and str(frame).startswith("__ack_"):
+                opening.append(asyncio.create_task(open_late(frame)))
+            else:
+                page.send(frame)
+
+        def from_page(frame: str | bytes) -> None:
+            if str(frame).startswith("say||"):
+                said.append(str(frame))
+            server.send(frame)
+
+        server.on_message(from_server)
+        page.on_message(from_page)
+
+    ada = await enter(chat, "Ada", prepare=lambda page: page.route_web_socket("**/ws/", hold_the_room))
+    await say(ada, "said too early")
+    await eventually(lambda: asyncio.sleep(0, len(said)), lambda count: count == 1)
+    opened.set()
+    await say(ada, "said later")
+    for text in ("said too early", "said later"):
+        await expect(message(ada, text).locator(".tick")).to_have_text(RECEIVED)
+    assert len(said) == 2
+
+
+async def test_a_room_that_did_not_open_is_forgotten_once_another_does(chat: Server, enter: Enter) -> None:
+    refused: list[str] = []
+
+    def refuse_the_kitchen(page: WebSocketRoute) -> None:
+        server = page.connect_to_server()
+
+        def pass_on(frame: str | bytes) -> None:
+            if "kitchen" in str(frame):
+                refused.append(str(frame))
+                page.send(f'__ack_enter||{str(frame).split("||")[1]}||{{"error": "The kitchen is closed."}}')
+            else:
+                server.send(frame)
+
+        page.on_message(pass_on)
+
+    ada = await enter(chat, "Ada", prepare=lambda page: page.route_web_socket("**/ws/", refuse_the_kitchen))
+    await ada.get_by_role("link", name=re.compile("Kitchen")).click()
+    await expect(ada.get_by_role("status")).to_have_text("The kitchen is closed.")
+    await ada.get_by_role("link", name=re.compile("Workshop")).click()
+    await expect_to_be_in(ada, "Ada")
+    await expect(ada.get_by_role("status")).to_be_empty()
+    assert len(refused) == 1
+
+
+async def test_coming_back_leaves_everything_in_its_place(chat: Server, enter: Enter) -> None:
+    lines: list[WebSocketRoute] = []
+
+    def connect(page: WebSocketRoute) -> None:
+        page.connect_to_server()
+        lines.append(page)
+
+    ada = await enter(chat, "Ada", prepare=lambda page: page.route_web_socket("**/ws/", connect))
+    grace = await enter(chat, "Grace")
+    await expect(ada.get_by_role("log")).to_contain_text("Grace came in")
+    await say(grace, "said before she left")
+    await expect(message(ada, "said before she left")).to_have_count(1)
+    await grace.close()
+    await expect(ada.get_by_role("log")).to_contain_text("Grace left")
+    items = ada.locator("#log li:not(.day)")
+    before = await items.all_inner_texts()
+    await ada.evaluate(
+        """() => {
+            window.moved = [];
+            const observer = new MutationObserver((changes) => {
+                for (const { removedNodes } of changes) moved.push(...[...removedNodes].map((node) => node.className));
+            });
+            observer.observe(document.querySelector("#log ol"), { childList: true });
         }"""
     )
-    await expect(last).to_be_in_viewport(ratio=1)
+    await lines[0].close(code=1012)
+    await expect(ada.get_by_role("status")).to_have_text("Connected again.")
+    await expect_to_be_in(ada, "Ada")
+    await say(ada, "said back again")
+    await expect(message(ada, "said back again")).to_have_attribute("data-state", "sent")
+    assert (await items.all_inner_texts())[: len(before)] == before
+    assert [name for name in await ada.evaluate("moved") if "day" not in name] == []
+
+
+class Line:
+    """A page's way to the server, which is cut and mended."""
+
+    def __init__(self) -> None:
+        self._is_cut = False
+        self._socket: WebSocketRoute | None = None
+
+    async def lay(self, page: Page) -> None:
+        await page.route_web_socket("**/ws/", self._connect)
+
+    async def _connect(self, socket: WebSocketRoute) -> None:
+        if self._is_cut:
+            await socket.close(code=1012)
+        else:
+            socket.connect_to_server()
+            self._socket = socket
+
+    async def cut(self, page: Page) -> None:
+        self._is_cut = True
+        assert self._socket is not None
+        await self._socket.close(code=1012)
+        await expect(page.get_by_role("status")).to_contain_text("Reconnecting")
+
+    def mend(self) -> None:
+        """Let the page come back, which it tries every 5 s at the latest."""
+        self._is_cut = False
+
+
+async def test_what_was_written_while_the_server_was_away_is_sent_in_order(chat: Server, enter: Enter) -> None:
+    line = Line()
+    ada, grace = await enter(chat, "Ada", prepare=line.lay), await enter(chat, "Grace")
+    await line.cut(ada)
+    texts = [f"written alone {number}" for number in range(20)]
+    await say_at_once(ada, texts)
+    line.mend()
+    for page in (ada, grace):
+        written = message(page, "written alone")
+        # They go one after the other, once the page is back.
+        await expect(written.and_(page.locator("[data-state=sent]"))).to_have_count(len(texts), timeout=60_000)
+        await expect(written.locator(".text")).to_have_text(texts)
+
+
+@pytest.mark.parametrize(("missed", "lines"), [(HISTORY_LENGTH, 0), (HISTORY_LENGTH + 1, 1)], ids=["all", "not-all"])
+async def test_a_line_says_so_where_a_page_cannot_show_all_that_it_missed(
+    chat: Server, enter: Enter, missed: int, lines: int
+) -> None:
+    line = Line()
+    ada, grace = await enter(chat, "Ada", prepare=line.lay), await enter(chat, "Grace")
+    await say(grace, f"before {missed}")
+    await expect(message(ada, f"before {missed}")).to_have_count(1)
+    await line.cut(ada)
+    await say_at_once(grace, [f"missed {missed} {number}" for number in range(missed)])
+    sent = message(grace, f"missed {missed}").and_(grace.locator("[data-state=sent]"))
+    await expect(sent).to_have_count(missed, timeout=60_000)
+    line.mend()
+    shown = message(ada, f"missed {missed}")
+    await expect(shown).to_have_count(HISTORY_LENGTH)
+    await expect(ada.locator("#log .note").filter(has_text="is missing here")).to_have_count(lines)
+    before = await shown.first.evaluate("(first) => first.previousElementSibling.textContent")
+    assert ("is missing here" if lines else f"before {missed}") in before
 
 
 @pytest.mark.parametrize(
@@ -402,6 +657,22 @@ async def test_markup_is_shown_as_the_text_it_is(chat: Server, enter: Enter) -> 
     await say(ada, markup)
     await expect(message(grace, "bold").locator(".text")).to_have_text(markup)
     await expect(grace).to_have_title("Lobby · Parlour")
+
+
+async def test_a_text_runs_in_the_direction_of_its_letters(chat: Server, enter: Enter) -> None:
+    ada = await enter(chat, "Ada")
+    await say(ada, "שלום!")
+    shown = message(ada, "שלום!").locator(".text")
+    await expect(shown).to_be_visible()
+    letter, mark = await shown.evaluate(
+        """({ firstChild: text }) => [0, 4].map((index) => {
+            const range = new Range();
+            range.setStart(text, index);
+            range.setEnd(text, index + 1);
+            return range.getBoundingClientRect().left;
+        })"""
+    )
+    assert mark < letter  # it ends on the left
 
 
 async def test_the_page_fits_a_phone(chat: Server, enter: Enter) -> None:

@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from tests.servers import ROOT
 
@@ -33,3 +36,20 @@ def test_the_project_has_nothing_for_the_checks_to_say() -> None:
 def test_the_project_has_all_its_migrations() -> None:
     check = run("manage.py", "makemigrations", "--check", "--dry-run")
     assert check.returncode == 0, check.stdout + check.stderr
+
+
+@pytest.mark.parametrize("port", ["abc", "", "0", "65536", "8000 8001"])
+def test_make_demo_says_so_where_a_port_is_none(port: str) -> None:
+    # The suite may be a make's own child, whose flags are not for this one.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    process = subprocess.run(
+        ["make", "--old-file", ".venv/installed", "demo", f"BIN={Path(sys.executable).parent}", f"PORT={port}"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (process.returncode, process.stdout) == (2, "")
+    assert f"PORT={port} is no port: choose one from 1 to 65535" in process.stderr

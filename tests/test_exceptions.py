@@ -73,6 +73,23 @@ def test_an_incomplete_answer_holds_what_came() -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "message", "text"),
+    [
+        ("busy", "", "busy"),
+        ("busy", "später, l'été", "busy: später, l'été"),
+        ("busy\nCRITICAL", "", "busy\\nCRITICAL"),
+        ("busy", "a\r\nb\x1b[2J\u2028c", "busy: a\\r\\nb\\x1b[2J\\u2028c"),
+    ],
+)
+def test_a_failure_is_one_line_of_text(code: str, message: str, text: str) -> None:
+    assert str(exceptions.EventFailed(code, message)) == text
+
+
+def test_a_failure_is_the_applications_own_unless_a_peer_said_so() -> None:
+    assert not exceptions.EventFailed("busy").is_from_peer
+
+
+@pytest.mark.parametrize(
     "error",
     [
         EtpError("why"),
@@ -81,6 +98,9 @@ def test_an_incomplete_answer_holds_what_came() -> None:
         exceptions.MessagesLost("why", group="g", messages=1, frames=2),
         exceptions.IncompleteAnswer("why", answer=[1]),
         exceptions.InvalidFrame("why", frame="hello"),
+        exceptions.EventFailed("busy", "later", is_from_peer=True),
+        exceptions.InvalidPayload("why", is_outgoing=True),
+        exceptions.InvalidPayload("why", is_answer=True),
     ],
     ids=lambda error: type(error).__name__,
 )

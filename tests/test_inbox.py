@@ -1,6 +1,7 @@
 """What waits between the channel layer and those who take it: in order, and without holding up the reading."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -9,13 +10,13 @@ from typing import Any
 import pytest
 
 from django_etp import inbox
-from django_etp.envelope import Malformed, Message, RoomMessage, pack
+from django_etp.envelope import Frame, Malformed, Message, RoomMessage, pack
 from django_etp.inbox import Backlog, read_channel
 from tests.inprocess import until
 
 
-def message(number: int, text: str = "news||0") -> RoomMessage:
-    return RoomMessage("g", "s.1", 1.5, number, number - 1, [text])
+def message(number: int, frame: Any = "news||0") -> RoomMessage:
+    return RoomMessage("g", "s.1", 1.5, number, number - 1, [frame])
 
 
 @asynccontextmanager
@@ -85,6 +86,39 @@ async def test_a_layer_that_fails_is_read_again_and_the_log_tells_of_it_once(
     assert time.monotonic() - started > 0.3  # the pauses grow
 
 
+class InvalidToken(Exception):
+    """What cryptography raises where the key does not fit."""
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyError, TypeError, InvalidToken])
+async def test_what_the_layer_cannot_decode_is_ignored_and_holds_up_nothing(
+    error: type[Exception], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "_complained_of", set())
+
+    async def fail_to_decode() -> dict[str, Any]:
+        raise error("\xff\xfe")
+
+    started = time.monotonic()
+    async with reading(*[fail_to_decode] * 100, come) as (taken, failures):
+        await until(lambda: taken)
+    assert time.monotonic() - started < 5  # as failures of the layer they would take 96 s
+    assert failures == []
+    (complaint,) = caplog.messages
+    assert f"it cannot be decoded: {error.__name__}" in complaint
+
+
+async def test_a_layer_that_fails_at_its_tls_certificate_is_read_again_after_a_pause() -> None:
+    """It is a ValueError too, and no message's fault."""
+
+    async def fail_at_certificate() -> dict[str, Any]:
+        raise ssl.SSLCertVerificationError("expired")
+
+    async with reading(fail_at_certificate, come) as (taken, failures):
+        await until(lambda: taken)
+    assert len(failures) == 1
+
+
 async def test_complaints_without_end_do_not_fill_the_log(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,13 +184,28 @@ async def test_while_much_is_given_others_have_their_turns() -> None:
     assert turns > 10
 
 
-async def test_past_its_limit_reading_keeps_the_pace_of_giving(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "to", [{}, {"exclude": ("a.1",)}, {"rooms": ("a", "b"), "emission": "e"}, {"connection_id": "a.1"}], ids=repr
+)
+async def test_past_its_limit_reading_keeps_the_pace_of_giving(
+    monkeypatch: pytest.MonkeyPatch, to: dict[str, Any]
+) -> None:
     monkeypatch.setattr(inbox, "_MAX_WAITING", 100)
     given: list[Any] = []
     backlog = Backlog(given.append)
     for number in range(1, 6):
-        backlog.put(message(number, "x" * 40))
+        backlog.put(message(number, Frame("x" * 40, **to).to_plain()))
     assert [each.number for each in given] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("frame", [[], (), [7], [None, "x" * 40], [["x" * 40]], {"x": 1}, None], ids=repr)
+async def test_what_is_no_frame_counts_little(monkeypatch: pytest.MonkeyPatch, frame: Any) -> None:
+    monkeypatch.setattr(inbox, "_MAX_WAITING", 10)
+    given: list[Any] = []
+    backlog = Backlog(given.append)
+    for number in range(1, 11):
+        backlog.put(message(number, frame))
+    assert given == []
 
 
 async def test_one_that_cannot_be_taken_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:

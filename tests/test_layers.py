@@ -1,5 +1,6 @@
 """The layer objects of one hub."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from django_etp.envelope import Buried, Message, pack
 from django_etp.exceptions import LayerUnavailable
 from django_etp.layers import Layers, Reading
 
+from .hurry import hurried, seconds
 from .inprocess import until
 
 
@@ -89,6 +91,27 @@ async def test_what_is_renewed_reads_other_channels() -> None:
         await layers.add_control("group")
         await layers.tell("group", pack(Buried("a")))
         await until(lambda: taken == [Buried("a")])
+
+
+class HangingLayer(InMemoryChannelLayer):
+    """One that lets nobody leave a group."""
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("kind", ["traffic", "control"])
+def test_removing_a_channel_from_a_group_gives_up_after_3_s(settings: Any, kind: str) -> None:
+    """Burials, and what begins anew, would wait for ever otherwise."""
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"{__name__}.HangingLayer"}}
+
+    @hurried
+    async def remove() -> None:
+        removing = asyncio.ensure_future(getattr(Layers("default"), f"remove_{kind}")("group", "channel"))
+        assert await seconds(removing) == pytest.approx(3, abs=0.1)
+        assert isinstance(removing.exception(), TimeoutError)
+
+    remove()
 
 
 async def test_what_cannot_be_renewed_stays_as_it_was(reluctant: type[ReluctantLayer]) -> None:

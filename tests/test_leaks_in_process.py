@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -348,3 +349,34 @@ async def test_a_thousand_connections_leave_nothing_behind(kind: Kind, caplog: p
     assert await rooms.anames() == []
     assert get_channel_layer().groups == {}
     assert len(threads()) <= before + 2 * SETTINGS["SYNC_WORKERS"]
+
+
+class Text(str):
+    """A message that tells whether somebody holds it."""
+
+    __slots__ = ("__weakref__",)
+
+
+@pytest.mark.parametrize("frame", ["echo||1||hello", "__ack_echo||1"])
+async def test_an_idle_connection_does_not_keep_what_it_received_last(frame: str) -> None:
+    async with Wire() as wire:
+        wire.put(text := Text(frame))
+        received = weakref.ref(text)
+        del text
+        await until(lambda: received() is None)
+
+
+async def test_an_ended_connection_does_not_wait_for_the_garbage_collector() -> None:
+    await come_and_go()  # what is made once
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        await come_and_go()
+        gc.collect()
+        left = {type(thing).__name__ for thing in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not left & {name for _, name in OF_A_CONNECTION}

@@ -12,11 +12,13 @@ from websockets.exceptions import InvalidStatus
 
 from tests.peers import eventually, expect_nothing
 from tests.servers import Server, start_process, start_server
-from tests.valkey import Valkey, start_valkey
+from tests.valkey import LAYERS, Valkey, start_valkey
 from tests.visitors import Socket, Visitor, copy_sqlite, make_sqlite, run_django, settings_for
 
 # What a logout may take until the sockets are closed, in seconds.
 SOON = 2.0
+# Three heartbeats, after which a process should know all others, and somewhat more, in seconds.
+NOBODY_IS_NEW_AFTER = 8.0
 
 
 class Site:
@@ -393,6 +395,41 @@ async def test_data_of_a_killed_process_goes_when_another_socket_of_the_session_
             assert said == "Removed the data of 1 connections that are gone.\n"
             assert "etp" not in await at(forgotten, living).post("session")
             assert (await there.post("session"))["etp"] == {await socket.ask("id"): {"name": "Cid"}}
+
+
+async def test_the_command_leaves_what_lives_in_a_server_that_is_busy_as_it_asks(
+    database: Path, valkey: Valkey, tmp_path: Path
+) -> None:
+    layers = valkey.layers("pubsub", prefix="busy")
+    settings = settings_for(copy_sqlite(database, tmp_path / "db.sqlite3"), CHANNEL_LAYERS=layers)
+    with start_server("uvicorn", settings=settings) as server:
+        site = Site([server], settings)
+        visitor = await site.visitor((await site.user())[0])
+        async with visitor.socket("?name=Ann") as socket:
+            id = await socket.ask("id")
+            with valkey.monitored() as traffic:
+                server.pause()
+                command = asyncio.create_task(asyncio.to_thread(run_django, settings, "etp_clear_data"))
+                await eventually(lambda: asyncio.to_thread(traffic), lambda said: "etp.question" in said, interval=0.02)
+            # Who hears of nobody is content after half a second.
+            await asyncio.wait([command], timeout=2)
+            server.resume()
+            assert await command == "Removed the data of 0 connections that are gone.\n"
+            assert (await visitor.post("session"))["etp"] == {id: {"name": "Ann"}}
+
+
+async def test_data_of_another_process_stays_while_nobody_can_be_heard_of(database: Path, tmp_path: Path) -> None:
+    layers = {"default": {"BACKEND": LAYERS["pubsub"], "CONFIG": {"hosts": ["redis://127.0.0.1:1"]}}}
+    settings = settings_for(copy_sqlite(database, tmp_path / "db.sqlite3"), CHANNEL_LAYERS=layers)
+    with start_server("uvicorn", settings=settings) as one, start_server("uvicorn", settings=settings) as other:
+        here = await Site([one], settings).visitor((await Site([one], settings).user())[0])
+        async with here.socket("?name=Ann") as first, at(here, other).socket("?name=Bob") as second:
+            ids = {await first.ask("id"), await second.ask("id")}
+            deadline = asyncio.get_running_loop().time() + NOBODY_IS_NEW_AFTER
+            while asyncio.get_running_loop().time() < deadline:
+                await second.ask("count")
+                assert set((await here.post("session"))["etp"]) == ids
+                await asyncio.sleep(0.2)
 
 
 @pytest.mark.parametrize("own_site", [{}], indirect=True)

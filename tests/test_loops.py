@@ -104,6 +104,42 @@ async def test_a_coroutine_does_not_wait_for_ever(other_loop: asyncio.AbstractEv
         await arun_on(other_loop, hang)
 
 
+async def take_a_while() -> str:
+    await asyncio.sleep(1.3)
+    return "done"
+
+
+@contextlib.contextmanager
+def blocked(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let a loop stand still."""
+    goes_on = threading.Event()
+    loop.call_soon_threadsafe(goes_on.wait)
+    try:
+        yield
+    finally:
+        goes_on.set()
+        # What was given up ends there before the loop does.
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.1), loop).result(10)
+
+
+def test_a_patient_thread_waits_for_as_long_as_the_loop_turns(
+    other_loop: asyncio.AbstractEventLoop, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(loops, "_CALL_LIMIT", 0.5)
+    assert run_on(other_loop, take_a_while, is_patient=True) == "done"
+    with blocked(other_loop), pytest.raises(LayerUnavailable, match="Look for code that blocks it"):
+        run_on(other_loop, hang, is_patient=True)
+
+
+async def test_a_patient_coroutine_waits_for_as_long_as_the_other_loop_turns(
+    other_loop: asyncio.AbstractEventLoop, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(loops, "_CALL_LIMIT", 0.5)
+    assert await arun_on(other_loop, take_a_while, is_patient=True) == "done"
+    with blocked(other_loop), pytest.raises(LayerUnavailable, match="Look for code that blocks it"):
+        await arun_on(other_loop, hang, is_patient=True)
+
+
 async def test_who_is_cancelled_leaves_no_call_behind(other_loop: asyncio.AbstractEventLoop) -> None:
     begun, ended = threading.Event(), threading.Event()
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
-from django.utils.functional import lazystr
+from django.utils.functional import SimpleLazyObject, lazystr
 from django.utils.safestring import mark_safe
 
 from django_etp.exceptions import InvalidEventName, InvalidPayload
@@ -59,6 +59,7 @@ class PointEncoder(json.JSONEncoder):
         (decimal.Decimal("1.10"), '"1.10"'),
         (uuid.UUID(int=1), '"00000000-0000-0000-0000-000000000001"'),
         (lazystr("later"), "later"),
+        (SimpleLazyObject(lambda: "later"), "later"),
         ([lazystr("later")], '["later"]'),
         (mark_safe("<b>"), "<b>"),
         (Colour.RED, "red"),

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from django.utils.functional import lazystr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_etp.exceptions import InvalidEventName, InvalidFrame, InvalidPayload
-from django_etp.protocol import Event, decode, encode, encode_answer
+from django_etp.exceptions import EventFailed, InvalidEventName, InvalidFrame, InvalidPayload
+from django_etp.protocol import Event, decode, encode, encode_answer, encode_failure, read_failure
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "wire-vectors.json").read_text())
 VALID = [vector for vector in VECTORS["decode"] if "error" not in vector]
@@ -118,6 +119,27 @@ def test_an_answer_carries_the_number_and_the_name_of_its_event(name: str, ack_i
     assert answer == Event(f"__ack_{name}", ack_id, data)
 
 
+def test_a_failure_carries_its_code_and_its_message_as_text() -> None:
+    frame = encode_failure(Event("ask", 7), EventFailed(lazystr("busy"), lazystr("später")))
+    assert frame == '__err_ask||7||{"code":"busy","message":"sp\\u00e4ter"}'
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "message"),
+    [
+        ('{"code": "busy", "message": "later"}', "busy", "later"),
+        ('{"code": 7, "message": null}', "7", "None"),
+        ("{}", "handler_error", ""),
+        ("[]", "handler_error", ""),
+        ("no JSON", "handler_error", ""),
+        ('{"code": "\\ud800", "message": "x\\udfff"}', "?", "x?"),
+    ],
+)
+def test_a_failure_that_is_read_is_the_peers(data: str, code: str, message: str) -> None:
+    failure = read_failure(Event("__err_ask", 7, data))
+    assert (failure.code, failure.message, failure.is_from_peer) == (code, message, True)
+
+
 @pytest.mark.parametrize("name", ["a||b", "a|", "||", "|", "__ack_", "__ack_hello", "\ud800"])
 def test_encode_refuses_names_that_would_come_back_as_something_else(name: str) -> None:
     with pytest.raises(InvalidEventName):
@@ -132,8 +154,9 @@ def test_encode_refuses_numbers_that_are_not_of_64_bits(ack_id: int) -> None:
 
 @pytest.mark.parametrize("data", ["\udfff", b"bytes", None, 1])
 def test_encode_refuses_data_that_is_not_unicode_text(data: str) -> None:
-    with pytest.raises(InvalidPayload):
+    with pytest.raises(InvalidPayload) as raised:
         encode(Event("name", 0, data))
+    assert raised.value.is_outgoing
 
 
 def test_a_true_ack_id_goes_out_as_a_number() -> None:
@@ -146,5 +169,13 @@ def test_json_gives_the_data_parsed() -> None:
 
 @pytest.mark.parametrize("data", ["", "{", "NaN", "[Infinity]", "[" * 100_000, "9" * 5000, "'a'"])
 def test_json_refuses_what_is_not_json(data: str) -> None:
-    with pytest.raises(InvalidPayload, match="is not JSON"):
+    with pytest.raises(InvalidPayload, match="is not JSON") as raised:
         Event("name", 0, data).json()
+    assert not raised.value.is_outgoing
+    assert not raised.value.is_answer
+
+
+def test_json_of_an_answer_says_whose_data_it_is() -> None:
+    with pytest.raises(InvalidPayload, match="__ack_name") as raised:
+        Event("__ack_name", 7, "no JSON").json()
+    assert raised.value.is_answer

@@ -106,6 +106,18 @@ async def test_message_holds_at_most_256_kib_but_for_one_larger_frame():
 
 
 @hurried
+async def test_what_a_frame_names_counts_for_the_256_kib_of_its_message():
+    layer = Layer()
+    layer.is_open.clear()
+    frame = Frame("hello||0", exclude=("x" * 1024,) * 50, rooms=("y" * 1024,) * 50, emission="e")
+    emits = [asyncio.ensure_future(confirmed(layer.publisher.publish(["room"], frame))) for _ in range(6)]
+    await asyncio.sleep(0.1)
+    layer.is_open.set()
+    await asyncio.gather(*emits)
+    assert [len(message["frames"]) for message in layer.sent] == [2, 2, 2]
+
+
+@hurried
 async def test_sends_to_a_thousand_groups_go_few_at_a_time():
     layer = Layer()
     layer.is_open.clear()
@@ -122,7 +134,7 @@ async def test_sends_to_a_thousand_groups_go_few_at_a_time():
 async def test_frame_for_several_groups_goes_to_each():
     layer = Layer()
     await confirmed(layer.publisher.publish(["a", "b"], Frame("hello||0", rooms=("a", "b"), emission="e")))
-    assert layer.texts("a") == layer.texts("b") == [["hello||0", [], ["a", "b"], "e", ""]]
+    assert layer.texts("a") == layer.texts("b") == [["hello||0", [], ["a", "b"], "e", "", ""]]
     assert [message["number"] for message in layer.sent] == [1, 1]
 
 

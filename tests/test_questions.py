@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from django_etp.envelope import Answer, Question
+from django_etp.envelope import Answer, Heard, Question
 from django_etp.exceptions import IncompleteAnswer, LayerUnavailable
 from django_etp.questions import Questions
+from tests.hurry import hurried, seconds
 
 PATIENCE = 30.0  # seconds that no test should come near
 
@@ -103,13 +104,60 @@ async def test_who_knows_that_nobody_is_there_has_its_answer_at_once():
         assert await task == {}
 
 
+@hurried
 async def test_a_new_asker_waits_half_a_second_for_somebody():
     asker = Asker()
     task, id = await asker.begin()
     asker.questions.hear_own(id, frozenset())
+    assert await seconds(task) == pytest.approx(0.5, abs=0.1)
+    assert await task == {}
+
+
+@hurried
+async def test_a_new_asker_counts_its_half_second_from_when_its_question_is_back():
+    asker = Asker()
+    task, id = await asker.begin()
+    await asyncio.sleep(0.6)
+    asker.questions.hear_own(id, frozenset())
+    assert await seconds(task) == pytest.approx(0.5, abs=0.1)
+    assert await task == {}
+
+
+@hurried
+async def test_who_gave_a_sign_must_answer_and_so_must_whom_it_knows():
+    asker = Asker()
+    task, id = await asker.begin()
+    asker.questions.hear_own(id, frozenset())
+    asker.questions.hear_sign(Heard(id, "a", ["a", "b", "me"]))
+    await asyncio.sleep(10)
+    asker.answer(id, "a", 7)
     assert await is_waiting(task)
-    async with asyncio.timeout(10):
-        assert await task == {}
+    asker.answer(id, "b", 8)
+    assert await task == {"a": 7, "b": 8}
+
+
+@hurried
+async def test_who_gave_a_sign_and_no_answer_is_missed():
+    asker = Asker()
+    task, id = await asker.begin(timeout=3.0)
+    asker.questions.hear_own(id, frozenset())
+    asker.questions.hear_sign(Heard(id, "a", ["a"]))
+    asker.questions.hear_sign(Heard("another", "b", ["b"]))
+    assert await seconds(task) == pytest.approx(3, abs=0.1)
+    with pytest.raises(IncompleteAnswer, match="1 of 1 processes"):
+        await task
+
+
+@pytest.mark.parametrize(
+    ("options", "wants_sign"), [({}, True), ({"knows_all": True}, False), ({"hub": "a"}, False)], ids=repr
+)
+async def test_only_who_may_not_know_all_wants_signs(options: Any, wants_sign: bool) -> None:
+    asker = Asker()
+    task = asyncio.create_task(asker.ask("a", **options))
+    _, question = await asker.sent.get()
+    assert question.wants_sign is wants_sign
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def test_a_new_asker_that_asks_for_one_connection_waits_longer_for_its_hub():

@@ -177,6 +177,30 @@ def test_hooks_of_several_apps_run_in_app_order_however_they_were_imported(insta
     assert names(handlers.on_connect) == ["first", "second", "second_too"]
 
 
+def test_a_hook_that_is_a_partial_has_the_place_of_the_app_that_wrote_it(install: Install) -> None:
+    hook = """
+        from functools import partial
+
+        from django_etp import on_connect
+
+        def welcome(connection, app): ...
+
+        on_connect(partial(welcome, app="{}"))
+    """
+    handlers = install(
+        {
+            "shop_first/etp_events.py": "import shop_second.etp_events\n" + dedent(hook.format("first")),
+            "shop_second/etp_events.py": "from django_etp import on_connect\n\n@on_connect\ndef f(connection): ...\n",
+        },
+        "shop_first",
+        "shop_second",
+    )
+    assert [handler.place.split(" ")[0] for handler in handlers.on_connect] == [
+        "shop_first.etp_events.welcome",
+        "shop_second.etp_events.f",
+    ]
+
+
 def test_a_hook_registered_before_django_knows_its_apps_has_the_place_of_its_app(tmp_path: Path) -> None:
     hook = "from django_etp import on_connect\n\n@on_connect\ndef {}(connection): ...\n"
     for app, module, name in [("early", "etp_events", "first"), ("late", "__init__", "second")]:
@@ -285,11 +309,16 @@ async def async_generator(connection: Any, event: Any) -> Any:
     yield 1
 
 
+class Generator:
+    def __call__(self, connection: Any, event: Any) -> Iterator[int]:
+        yield 1
+
+
 class NoFunction:
     """What a decorator above the wrong line gets; calling it would make one more."""
 
 
-@pytest.mark.parametrize("function", [None, "handler", 1, NoFunction, generator, async_generator])
+@pytest.mark.parametrize("function", [None, "handler", 1, NoFunction, generator, async_generator, Generator()])
 def test_what_cannot_handle_anything_is_refused(etp_registry: Registry, function: Any) -> None:
     with pytest.raises(TypeError, match="A handler must"):
         etp_event("event")(function)
@@ -357,6 +386,12 @@ def test_the_place_of_a_decorated_function_is_where_it_is_written(etp_registry: 
     etp_event("event")(decorated)
     place = etp_registry.namespace("default").events["event"].place
     assert place.startswith(f"{__name__}.plain_function ({__file__}:")
+
+
+def test_the_place_of_a_partial_is_where_its_function_is_written(etp_registry: Registry) -> None:
+    etp_event("event")(functools.partial(functools.partial(wrapped, None)))
+    place = etp_registry.namespace("default").events["event"].place
+    assert place.startswith(f"{__name__}.coroutine_function ({__file__}:")
 
 
 # For tests

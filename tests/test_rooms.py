@@ -415,6 +415,31 @@ async def test_what_is_no_connection_nor_its_id_is_refused(call: Call, no_id: An
         assert await got(client) == [[]]
 
 
+async def test_an_id_that_cannot_be_utf_8_names_nobody(call: Call) -> None:
+    async with clients("lobby") as (client,):
+        id = f"{client.id.partition('.')[0]}.\ud800"
+        await call("emit", "lobby", "news", exclude=[id])
+        await call("emit_to", id, "news")
+        assert await call("get", id) is None
+        for name, args in [
+            ("emit_to_with_ack", [id, "question"]),
+            ("join", [id, "lobby"]),
+            ("leave", [id, "lobby"]),
+            ("data", [id]),
+            ("update_data", [id, {}]),
+            ("disconnect", [id]),
+        ]:
+            with pytest.raises(ConnectionClosed, match="is gone, or never was"):
+                await call(name, *args)
+        assert await got(client) == [["news"]]
+
+
+async def test_keys_to_remove_that_are_not_text_are_refused(call: Call) -> None:
+    async with clients("lobby") as (client,):
+        with pytest.raises(TypeError, match="remove= takes keys, which are str, got int: 1"):
+            await call("update_data", client.id, {}, remove=[1])
+
+
 async def test_a_connection_in_place_of_its_id_is_refused(call: Call) -> None:
     async with clients("") as (client,):
         with pytest.raises(TypeError, match=r"got Connection: <Connection .* Pass the connection's \.id"):

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any
 from urllib.parse import urlencode
@@ -21,6 +22,7 @@ import pytest
 from django.utils.module_loading import module_has_submodule
 
 from tests.audience import Listener, listener
+from tests.peers import connect, eventually, receive
 from tests.servers import ROOT, Server, start_process, start_server
 from tests.valkey import start_valkey
 
@@ -201,6 +203,28 @@ async def test_views(place, members, kind, url):
     server = await asyncio.to_thread(place.server, kind)
     outcome = await asyncio.to_thread(server.get_json, f"{url}?{urlencode(members.names)}", timeout=100)
     await members.expect(outcome)
+
+
+@pytest.mark.parametrize("url", ["/ask/", "/ask-async/"])
+async def test_a_question_outlives_the_coming_of_the_process_s_first_connection(place, url):
+    with start_server("uvicorn", settings=place.settings) as server:
+        async with connect(place.here, "/cluster/") as asked:
+            await asked.send("id||1")
+            id = str(await receive(asked)).rpartition("||")[2]
+            asking = asyncio.create_task(asyncio.to_thread(server.get_json, f"{url}?id={id}", timeout=60))
+            question = str(await receive(asked)).split("||")
+            async with listener(server) as first:
+                # What the first connection began is over for long when the answer comes.
+                assert await first.call("call", "count", "nobody") == 0
+                await asyncio.sleep(3)
+                assert not asking.done()
+                await asked.send(f"__ack_ask||{question[1]}||late")
+                assert await asking == {"answer": "late"}
+                # What it was asked through ends then.
+                look = partial(asyncio.to_thread, server.get_json, "/process/")
+                await eventually(look, lambda process: process["homes"] == 0)
+        server.stop()
+        assert server.complaints == []
 
 
 @pytest.mark.parametrize("kind", PROCESSES)

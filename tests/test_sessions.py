@@ -1,18 +1,21 @@
 """`connection.data` and `connection.session` of one connection, from the handshake to the end."""
 
 import asyncio
+import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from channels.auth import login, logout
 from channels.sessions import SessionMiddlewareStack
-from django.contrib.auth import BACKEND_SESSION_KEY
+from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.db import connection as database
+from django.test.utils import isolate_apps
 
 from django_etp import (
     Connection,
@@ -26,13 +29,14 @@ from django_etp import (
     on_unknown_event,
     rooms,
     sessions,
+    signals,
     upkeep,
 )
 from django_etp.consumers import EtpConsumer
 from django_etp.home import home_hub
 from django_etp.logouts import check_connections
 from django_etp.testing import EtpCommunicator, HandshakeRejected
-from tests.inprocess import WAIT, until
+from tests.inprocess import WAIT, errors, until
 from tests.stored import (
     WITH_LOCK,
     WITHOUT_LOCK,
@@ -67,17 +71,6 @@ def hook(register: Callable[..., Any], is_async: bool, function: Callable[..., A
         return function(*args)
 
     register(coroutine_function if is_async else plain_function)
-
-
-def errors() -> list[BaseException]:
-    """Return a list that will hold what on_error is told."""
-    told: list[BaseException] = []
-
-    @on_error
-    async def keep(connection: Connection | None, error: BaseException) -> None:
-        told.append(error)
-
-    return told
 
 
 def tell_ids() -> list[str]:
@@ -365,6 +358,33 @@ async def test_a_nested_value_that_became_no_json_is_told_once_and_can_be_mended
         await client.emit_with_ack("mend")
         assert await data_of(key, ids[0]) == {"seats": [1]}
     assert [type(error) for error in told] == [TypeError]
+
+
+@pytest.mark.parametrize("old", [{}, {"seats": [1]}], ids=["new-key", "old-key"])
+async def test_a_nested_value_that_became_no_json_fails_its_own_event_alone(old: dict[str, Any]) -> None:
+    told, ids = errors(), tell_ids()
+
+    @on_connect
+    async def begin(connection: Connection) -> None:
+        connection.data.update(copy.deepcopy(old))
+
+    @etp_event("spoil")
+    async def spoil(connection: Connection, event: Event) -> None:
+        connection.data["name"] = "Ann"
+        connection.data.setdefault("seats", []).append(object())
+
+    @etp_event("hello")
+    async def hello(connection: Connection, event: Event) -> dict[str, Any]:
+        return dict(connection.data)
+
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit("spoil")
+        await until(lambda: told)
+        assert (await client.emit_with_ack("hello")).json() == {**old, "name": "Ann"}
+        assert await data_of(key, ids[0]) == {**old, "name": "Ann"}
+    assert [type(error) for error in told] == [TypeError]
+    assert "connection.data['seats']" in str(told[0])
 
 
 # Removed at the end
@@ -682,17 +702,8 @@ async def test_a_handshake_whose_session_ends_during_it_is_refused() -> None:
 
 
 async def test_a_session_is_made_before_the_accept_and_its_cookie_rides_on_it() -> None:
-    accepts: list[Any] = []
     hook(on_connect, True, put)
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        async def send_on(message: Any) -> None:
-            accepts.append(message)
-            await send(message)
-
-        await stack(scope, receive, send_on)
-
-    stack = EtpCommunicator()._application
+    application, accepts = recorded()
     async with EtpCommunicator(application):
         [(name, value)] = accepts[0]["headers"]
         session = await Session.objects.aget()
@@ -702,6 +713,38 @@ async def test_a_session_is_made_before_the_accept_and_its_cookie_rides_on_it() 
         assert b"SameSite=Lax" in value
         assert b"Max-Age=1209600" in value
     assert await acontent_of(session.session_key) == {}
+
+
+async def test_the_cookie_of_a_session_that_has_a_new_key_before_the_accept_rides_on_it() -> None:
+    ada = await User.objects.acreate(username="ada", last_login=None)
+
+    @on_connect
+    async def log_in(connection: Connection) -> None:
+        assert connection.session is not None
+        await login(connection.scope, ada, backend="django.contrib.auth.backends.ModelBackend")
+
+    key = await amake_session(cart=[1])
+    application, accepts = recorded()
+    async with EtpCommunicator(application, headers=cookie(key)):
+        [(_, value)] = accepts[0]["headers"]
+        session = await Session.objects.aget()
+        assert session.session_key != key
+        assert value.startswith(f"sessionid={session.session_key};".encode())
+
+
+def recorded() -> tuple[Callable[..., Any], list[Any]]:
+    """Return the application, and a list that will hold what it sends."""
+    sent: list[Any] = []
+    stack = EtpCommunicator()._application
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        async def send_on(message: Any) -> None:
+            sent.append(message)
+            await send(message)
+
+        await stack(scope, receive, send_on)
+
+    return application, sent
 
 
 async def test_no_session_is_made_where_nothing_is_written() -> None:
@@ -815,27 +858,72 @@ async def test_a_session_change_through_what_a_slow_handler_held_is_written() ->
         assert await acontent_of(key) == {"quick": True, "slow": True}
 
 
-async def test_what_the_session_cannot_hold_is_refused_and_does_not_stop_later_writes() -> None:
+def nested(depth: int) -> list[Any]:
+    """Return a list in a list in a list, and so on."""
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("old", [{}, {"bad": 1}], ids=["new-key", "old-key"])
+@pytest.mark.parametrize(
+    "make",
+    [object, lambda: {1, 2}, lambda: {"a": 1}.keys(), lambda: (number for number in [1]), lambda: nested(5_000)],
+    ids=["object", "set", "keys", "generator", "nested-too-deeply"],
+)
+async def test_what_the_session_cannot_hold_is_refused_and_does_not_stop_later_writes(
+    make: Callable[[], object], old: dict[str, Any]
+) -> None:
     told = errors()
 
     @etp_event("spoil")
     async def spoil(connection: Connection, event: Event) -> None:
         assert connection.session is not None
-        connection.session["bad"] = object()
+        connection.session["bad"] = make()
 
     @etp_event("set")
     async def set_key(connection: Connection, event: Event) -> None:
         assert connection.session is not None
         connection.session["good"] = 1
 
-    key = await amake_session()
+    key = await amake_session(**old)
     async with EtpCommunicator(headers=cookie(key)) as client:
         await client.emit("spoil")
         await until(lambda: told)
         await client.emit_with_ack("set")
-        assert await acontent_of(key) == {"good": 1}
-    assert len(told) == 1
-    assert "connection.session['bad']" in str(told[0])
+        assert await acontent_of(key) == {**old, "good": 1}
+    [error] = told
+    assert isinstance(error, TypeError)
+    assert "connection.session['bad']" in str(error)
+
+
+class Moving(dict[str, int]):
+    """Changes while it is copied, the first times."""
+
+    copies = 0
+
+    def __deepcopy__(self, memo: Any) -> dict[str, int]:
+        Moving.copies += 1
+        if Moving.copies % 4:
+            raise RuntimeError("dictionary changed size during iteration")
+        return dict(self)
+
+
+async def test_a_value_that_a_thread_changes_meanwhile_is_copied_again() -> None:
+    told = errors()
+
+    @etp_event("put")
+    async def put_cart(connection: Connection, event: Event) -> None:
+        assert connection.session is not None
+        connection.session["cart"] = Moving(tea=1)
+
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("put")
+        assert await acontent_of(key) == {"cart": {"tea": 1}}
+    assert told == []
+    assert Moving.copies >= 4
 
 
 @both
@@ -848,6 +936,24 @@ async def test_changes_of_the_session_at_the_end_are_written(is_async: bool) -> 
     key = await amake_session(cart=[1])
     async with EtpCommunicator(headers=cookie(key)):
         pass
+    assert await acontent_of(key) == {"cart": [1], "left": 1000}
+
+
+async def test_changes_of_the_session_by_on_disconnect_are_written_though_it_fails_at_a_cancelled_call() -> None:
+    told = errors()
+
+    @on_disconnect
+    async def say_goodbye(connection: Connection, disconnect: Any) -> None:
+        assert connection.session is not None
+        connection.session["left"] = disconnect.code
+        sleeping = asyncio.create_task(asyncio.sleep(60))
+        sleeping.cancel()
+        await sleeping
+
+    key = await amake_session(cart=[1])
+    async with EtpCommunicator(headers=cookie(key)):
+        pass
+    assert [type(error) for error in told] == [asyncio.CancelledError]
     assert await acontent_of(key) == {"cart": [1], "left": 1000}
 
 
@@ -965,7 +1071,130 @@ async def test_a_handler_that_logs_somebody_in_writes_under_the_new_key() -> Non
         assert content["cart"] == [1]
 
 
+@pytest.mark.parametrize("touches", ["nothing", "data", "session"])
+async def test_a_login_before_the_accept_is_stored(touches: str) -> None:
+    ada = await User.objects.acreate(username="ada", last_login=None)
+
+    @on_connect
+    async def log_in(connection: Connection) -> None:
+        await login(connection.scope, ada, backend="django.contrib.auth.backends.ModelBackend")
+        if touches != "nothing":
+            getattr(connection, touches)["touched"] = True
+
+    application, accepts = recorded()
+    async with EtpCommunicator(application, headers=cookie(await amake_session(cart=[1]))):
+        session = await Session.objects.aget()
+        assert accepts[0]["headers"][0][1].startswith(f"sessionid={session.session_key};".encode())
+        content = session.get_decoded()
+        assert (content["cart"], content[SESSION_KEY]) == ([1], str(ada.pk))
+        assert [info.user_id for info in await rooms.aconnections()] == [ada.pk]
+
+
+@pytest.mark.parametrize("touches", ["nothing", "data", "session"])
+async def test_a_login_is_stored_with_what_its_handler_changes(touches: str) -> None:
+    ada = await User.objects.acreate(username="ada", last_login=None)
+
+    @etp_event("login")
+    async def log_in(connection: Connection, event: Event) -> None:
+        await login(connection.scope, ada, backend="django.contrib.auth.backends.ModelBackend")
+        if touches != "nothing":
+            getattr(connection, touches)["touched"] = True
+
+    async with EtpCommunicator(headers=cookie(await amake_session(cart=[1]))) as client:
+        await client.emit_with_ack("login")
+        content = (await Session.objects.aget()).get_decoded()
+        assert (content["cart"], content[SESSION_KEY]) == ([1], str(ada.pk))
+
+
+async def test_a_login_that_no_handler_does_is_stored_as_the_connection_ends() -> None:
+    ada = await User.objects.acreate(username="ada", last_login=None)
+    connections: list[Connection] = []
+
+    @etp_event("keep")
+    async def keep(connection: Connection, event: Event) -> None:
+        connections.append(connection)
+
+    async with EtpCommunicator(), EtpCommunicator(headers=cookie(await amake_session(cart=[1]))) as client:
+        await client.emit_with_ack("keep")
+        await login(connections[0].scope, ada, backend="django.contrib.auth.backends.ModelBackend")
+        await client.disconnect()
+        content = (await Session.objects.aget()).get_decoded()
+        assert (content["cart"], content[SESSION_KEY]) == ([1], str(ada.pk))
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["touches-the-session", "leaves-it-alone"])
+async def test_who_is_logged_in_by_a_handler_is_the_connections_user(keeps: bool, settings: Any) -> None:
+    ada = await User.objects.acreate(username="ada", last_login=None)
+    settings.ETP = {"SESSION_CHECK_INTERVAL": 0.2}
+
+    @etp_event("login")
+    async def log_in(connection: Connection, event: Event) -> None:
+        if keeps:
+            assert connection.session is not None
+        await login(connection.scope, ada, backend="django.contrib.auth.backends.ModelBackend")
+
+    async def user_ids() -> list[Any]:
+        return [info.user_id for info in await rooms.aconnections()]
+
+    async with EtpCommunicator(headers=cookie(await amake_session())) as client:
+        await client.emit_with_ack("login")
+        await auntil(user_ids, [ada.pk])
+        await rooms.aemit(rooms.user(ada), "for", "ada")
+        assert (await client.expect_event("for")).data == "ada"
+        await client.expect_nothing(timeout=0.5)  # the checks at intervals find nothing wrong
+        ada.is_active = False
+        await ada.asave()
+        await client.expect_close(4401)
+
+
+@isolate_apps("django.contrib.auth")
+@pytest.mark.parametrize("how", ["save", "delete"])
+async def test_a_user_who_changes_as_another_model_is_checked_at_once(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Staff(User):
+        class Meta:
+            app_label = "auth"
+            proxy = True
+
+    monkeypatch.setattr(signals, "apps", Staff._meta.apps)
+    signals.connect_signals()
+    user = await User.objects.acreate(username="ada")
+    async with EtpCommunicator(user=user) as client:
+        staff = await Staff.objects.aget()
+        staff.is_active = False
+        await (staff.asave() if how == "save" else staff.adelete())
+        await client.expect_close(4401)
+
+
+@dataclass
+class Device:
+    """What a project's own middleware may put into the scope's user."""
+
+    pk: str
+
+
+async def test_users_that_are_not_djangos_are_told_and_keep_no_other_from_being_checked() -> None:
+    user = await User.objects.acreate(username="ada")
+    async with EtpCommunicator(user=user) as client, EtpCommunicator(user=Device("robot-7")) as device:
+        assert {info.user_id for info in await rooms.aconnections()} == {user.pk, "robot-7"}
+        await User.objects.aupdate(is_active=False)
+        await check_connections(all_members())
+        await client.expect_close(4401)
+        await device.expect_nothing()
+
+
 # Where writing fails
+
+
+@pytest.mark.parametrize("same_site", [False, None, "Lax"])
+async def test_the_cookie_of_a_new_session_may_say_nothing_of_other_sites(same_site: Any, settings: Any) -> None:
+    settings.SESSION_COOKIE_SAMESITE = same_site
+    hook(on_connect, True, put)
+    client = EtpCommunicator()
+    await client.connect()
+    await client.disconnect()
+    assert await Session.objects.acount() == 1
 
 
 async def test_a_failed_write_is_reported_once_and_tried_again_with_the_next_one(writes: Writes) -> None:

@@ -4,8 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.management.base import CommandError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -23,6 +25,10 @@ from django_etp.stores import (
 from tests.stored import WITH_LOCK, WITHOUT_LOCK, content_of, make_session, patch, store_class, use_engine
 
 pytestmark = pytest.mark.django_db
+
+
+class SessionStore(CookieStore):
+    """A project's own engine, of this module's name."""
 
 
 @pytest.fixture(params=[*WITH_LOCK, *WITHOUT_LOCK])
@@ -101,6 +107,48 @@ def test_a_change_does_not_prolong_the_session() -> None:
     assert Session.objects.get().expire_date == soon
 
 
+@pytest.mark.usefixtures("engine_with_lock")
+@pytest.mark.parametrize(("expiry", "seconds"), [(60, 60), (None, 14 * 24 * 3600)])
+def test_a_new_expiry_holds_from_the_change_on(expiry: int | None, seconds: int, settings: Any) -> None:
+    settings.SESSION_COOKIE_AGE = 14 * 24 * 3600
+    key = make_session(_session_expiry=3600)
+    patch_session(key, put("_session_expiry", expiry))
+    left = Session.objects.get().expire_date - timezone.now()
+    assert left.total_seconds() == pytest.approx(seconds, abs=30)
+
+
+@pytest.mark.parametrize("name", WITHOUT_LOCK)
+def test_a_store_that_is_out_of_reach_does_not_say_that_its_sessions_are_gone(
+    name: str, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Django's own stores take that for a session that never was."""
+    use_engine(name, settings, monkeypatch, tmp_path)
+    key = make_session(cart=[1])
+
+    def away(*args: Any, **kwargs: Any) -> Any:
+        raise ConnectionError("out of reach")
+
+    with monkeypatch.context() as outage:
+        if name == "cache":
+            outage.setattr(LocMemCache, "get", away)
+        else:
+            [file] = tmp_path.iterdir()
+            file.rename(tmp_path / "away")
+            file.mkdir()
+        for ask in (
+            lambda: existing_sessions([key]),
+            lambda: read_shares([key]),
+            lambda: patch_session(key, put("etp", {})),
+        ):
+            with pytest.raises(OSError, match=r"out of reach|cannot be read"):
+                ask()
+    if name == "file":
+        file.rmdir()
+        (tmp_path / "away").rename(file)
+    assert existing_sessions([key]) == {key}
+    assert content_of(key) == {"cart": [1]}
+
+
 def test_a_cached_copy_goes_with_the_change(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     use_engine("cached_db", settings, monkeypatch, tmp_path)
     key = make_session(cart=[1])
@@ -172,6 +220,17 @@ def test_the_check_refuses_sessions_in_cookies(settings: Any) -> None:
     assert problem.id == "django_etp.E101"
     assert problem.is_serious()
     assert "a WebSocket cannot write the browser's cookie" in problem.msg
+
+
+def test_the_check_knows_a_projects_own_engine_by_its_kind(settings: Any) -> None:
+    settings.SESSION_ENGINE = "tests.test_stores"
+    [problem] = check_session_engine(None)
+    assert problem.id == "django_etp.E101"
+
+
+def test_the_check_leaves_an_engine_that_is_not_there_to_django(settings: Any) -> None:
+    settings.SESSION_ENGINE = "nowhere.sessions"
+    assert check_session_engine(None) == []
 
 
 @pytest.mark.parametrize("name", WITHOUT_LOCK)

@@ -11,7 +11,17 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import connections
 from django.test import Client, TestCase, TransactionTestCase
 
-from django_etp import AckTimeout, Connection, ConnectionClosed, Event, InvalidEventName, etp_event, on_connect, rooms
+from django_etp import (
+    AckTimeout,
+    Connection,
+    ConnectionClosed,
+    Event,
+    EventFailed,
+    InvalidEventName,
+    etp_event,
+    on_connect,
+    rooms,
+)
 from django_etp.exceptions import EtpError, RejectConnection
 from django_etp.registry import Registry, registry
 from django_etp.testing import EtpCommunicator, HandshakeRejected
@@ -41,6 +51,10 @@ def _handlers(etp_registry: Registry) -> None:
     @etp_event("close")
     async def close(connection: Connection, event: Event) -> None:
         await connection.aclose(4001, "bye")
+
+    @etp_event("fail")
+    async def fail(connection: Connection, event: Event) -> None:
+        raise EventFailed("rate_limited", "Not so fast.")
 
     @etp_event("create")
     def create(connection: Connection, event: Event) -> int:
@@ -154,9 +168,11 @@ async def test_a_handshake_without_an_answer_times_out_and_leaves_nothing_behind
         await asyncio.Event().wait()
 
     before = asyncio.all_tasks()
+    client = EtpCommunicator(application)
     with pytest.raises(TimeoutError, match="neither accepted nor refused"):
-        await EtpCommunicator(application).connect(timeout=0.01)
+        await client.connect(timeout=0.01)
     assert asyncio.all_tasks() == before
+    await client.disconnect()  # as in a finally
 
 
 async def test_a_cancelled_handshake_leaves_nothing_behind() -> None:
@@ -285,6 +301,13 @@ async def test_the_path_has_a_query_string() -> None:
         assert await ask_scope(client, "query_string") == "b'color=blue'"
 
 
+async def test_the_path_is_unquoted_as_servers_do() -> None:
+    async with EtpCommunicator(path="/ws/B%C3%BCro%201/?a=%20") as client:
+        assert await ask_scope(client, "path") == "'/ws/Büro 1/'"
+        assert await ask_scope(client, "raw_path") == "b'/ws/B%C3%BCro%201/'"
+        assert await ask_scope(client, "query_string") == "b'a=%20'"
+
+
 async def test_further_keys_of_the_scope() -> None:
     async with EtpCommunicator(scope={"url_route": {"kwargs": {"room": "lobby"}}}) as client:
         assert await ask_scope(client, "url_route.kwargs") == "{'room': 'lobby'}"
@@ -373,6 +396,44 @@ async def test_an_answer_to_a_frame_sent_by_hand_is_a_frame() -> None:
     async with EtpCommunicator() as client:
         await client.send_frame("echo||7||by hand")
         assert await client.receive_frame() == "__ack_echo||7||by hand"
+
+
+async def test_a_failure_is_raised_where_the_extensions_are_spoken() -> None:
+    async with EtpCommunicator(subprotocols=["etp.ext.v1"]) as client:
+        await client.expect_event("__hello")
+        with pytest.raises(EventFailed) as failed:
+            await client.emit_with_ack("fail")
+        assert (failed.value.code, failed.value.message) == ("rate_limited", "Not so fast.")
+        assert failed.value.is_from_peer
+        await client.emit("send", "one")
+        await client.expect_event("one")
+
+
+async def test_a_failure_of_a_frame_sent_by_hand_is_a_frame() -> None:
+    async with EtpCommunicator(subprotocols=["etp.ext.v1"]) as client:
+        await client.expect_event("__hello")
+        await client.send_frame("fail||7")
+        assert await client.receive_frame() == '__err_fail||7||{"code":"rate_limited","message":"Not so fast."}'
+
+
+async def test_without_the_extensions_a_failed_event_has_no_answer() -> None:
+    async with EtpCommunicator() as client:
+        with pytest.raises(AckTimeout):
+            await client.emit_with_ack("fail", timeout=0.1)
+
+
+async def test_without_the_extensions_a_failure_is_an_event_like_any_other() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        await receive()
+        await receive()
+        await send({"type": "websocket.send", "text": "__err_x||1||{}"})
+        await send({"type": "websocket.send", "text": "__ack_x||1||yes"})
+        await receive()
+
+    async with EtpCommunicator(application) as client:
+        assert (await client.emit_with_ack("x")).data == "yes"
+        assert await client.receive_frame() == "__err_x||1||{}"
 
 
 async def test_bytes_go_as_a_binary_message() -> None:

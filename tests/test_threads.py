@@ -10,9 +10,10 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection as database
 
-from django_etp import threads
-from django_etp.threads import keep_database_fresh, run_handler, run_hook, thread_sensitive
-from tests.inprocess import until
+from django_etp import Connection, Disconnect, on_connect, on_disconnect, rooms, threads
+from django_etp.threads import keep_database_fresh, run_handler, run_hook, run_own, thread_sensitive
+from tests.inprocess import Wire, until
+from tests.stored import content_of, make_session, store_class, use_engine
 
 language: contextvars.ContextVar[str] = contextvars.ContextVar("language", default="none")
 
@@ -62,6 +63,20 @@ async def test_what_it_raises_is_raised() -> None:
         await run_handler(divmod, 1, 0)
 
 
+async def stop_iteration_in(run: Any) -> RuntimeError:
+    """Run a function that takes the next of what has none, and return what comes of it."""
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError, match="A plain function raised StopIteration") as raised:
+            await run(next, iter(()))
+    assert isinstance(raised.value.__cause__, StopIteration)
+    return raised.value
+
+
+@pytest.mark.parametrize("run", [run_handler, run_hook])
+async def test_a_stop_iteration_is_raised_as_another_error(run: Any) -> None:
+    await stop_iteration_in(run)
+
+
 async def test_handlers_run_side_by_side_up_to_the_setting(settings: Any, crowd: Crowd) -> None:
     settings.ETP = {"SYNC_WORKERS": 3}
     calls = [asyncio.create_task(run_handler(crowd.wait)) for _ in range(10)]
@@ -71,14 +86,46 @@ async def test_handlers_run_side_by_side_up_to_the_setting(settings: Any, crowd:
     assert crowd.most == 3
 
 
-async def test_handlers_that_wait_leave_hooks_their_threads(settings: Any, crowd: Crowd) -> None:
+@pytest.mark.parametrize(
+    ("run", "other"),
+    [(run_handler, run_hook), (run_handler, run_own), (run_hook, run_own)],
+    ids=lambda run: run.__name__,
+)
+async def test_what_waits_leaves_the_others_their_threads(settings: Any, crowd: Crowd, run: Any, other: Any) -> None:
     settings.ETP = {"SYNC_WORKERS": 2}
-    calls = [asyncio.create_task(run_handler(crowd.wait)) for _ in range(10)]
+    calls = [asyncio.create_task(run(crowd.wait)) for _ in range(10)]
     await until(lambda: crowd.inside == 2)
     async with asyncio.timeout(5):
-        assert await run_hook(int, "7") == 7
+        assert await other(int, "7") == 7
     crowd.door.set()
     await asyncio.gather(*calls)
+
+
+@pytest.mark.usefixtures("etp_registry")
+async def test_a_plain_hook_changes_the_data_of_other_connections_where_there_is_one_thread(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    use_engine("file", settings, monkeypatch, tmp_path)
+    settings.ETP = {"SYNC_WORKERS": 1}
+    ids: list[str] = []
+    passed_on: list[dict[str, Any]] = []
+
+    @on_connect
+    async def keep(connection: Connection) -> None:
+        ids.append(connection.id)
+
+    @on_disconnect
+    def pass_on(connection: Connection, disconnect: Disconnect) -> None:
+        if connection.id == ids[0]:
+            passed_on.append(rooms.update_data(ids[1], {"seat": 1}))
+
+    keys = make_session(), make_session()
+    leaving = await Wire(session=store_class()(keys[0])).open()
+    async with Wire(session=store_class()(keys[1])):
+        leaving.vanish()
+        await leaving.ended(timeout=5)
+        assert passed_on == [{"seat": 1}]
+        assert content_of(keys[1]) == {"etp": {ids[1]: {"seat": 1}}}
 
 
 async def test_handlers_that_wait_leave_asgirefs_shared_thread_alone(settings: Any, crowd: Crowd) -> None:
@@ -165,6 +212,19 @@ async def test_the_database_connections_of_asgirefs_thread_are_looked_after(monk
         await sync_to_async(hang_up)()
 
 
+async def test_looking_after_them_waits_for_nobody(monkeypatch: Any) -> None:
+    monkeypatch.setattr(threads, "_FRESH_FOR", -1.0)
+    door = threading.Event()
+    busy = asyncio.create_task(sync_to_async(door.wait)(20))
+    await asyncio.sleep(0)
+    try:
+        await asyncio.wait_for(keep_database_fresh(), 10)
+        assert not busy.done()
+    finally:
+        door.set()
+        await busy
+
+
 @pytest.mark.django_db(transaction=True)
 async def test_looking_after_them_is_not_done_before_each_event(monkeypatch: Any) -> None:
     monkeypatch.setattr(threads, "_FRESH_FOR", 3600.0)
@@ -186,6 +246,12 @@ async def test_thread_sensitive_functions_run_where_the_orm_runs() -> None:
         mine = await run_handler(threading.get_ident)
         hooks = await run_hook(threading.get_ident)
     assert mine == hooks == await sync_to_async(threading.get_ident)()
+
+
+@pytest.mark.parametrize("run", [run_handler, run_hook])
+async def test_a_stop_iteration_is_raised_as_another_error_there(run: Any) -> None:
+    with thread_sensitive():
+        await stop_iteration_in(run)
 
 
 async def test_the_mode_ends_with_its_block() -> None:

@@ -55,8 +55,14 @@ def enter(connection: Connection, event: Event) -> dict[str, Any]:
         connection.session["room"] = room  # the next page opens it, see views.home
     _tell_who_is_where()
     # Read after the join, so that nothing is missed in between; what comes both ways has the same key.
-    latest = Message.objects.filter(room=room).select_related("author").order_by("-id")[:HISTORY_LENGTH]
-    return {"name": connection.data["name"], "history": [message.as_payload() for message in reversed(latest)]}
+    messages = Message.objects.filter(room=room).select_related("author").order_by("-id")
+    latest = list(messages[: HISTORY_LENGTH + 1])
+    return {
+        "name": connection.data["name"],
+        "history": [message.as_payload() for message in reversed(latest[:HISTORY_LENGTH])],
+        # By this a page that was away sees whether it has missed more than that.
+        "follows": latest[HISTORY_LENGTH].key if len(latest) > HISTORY_LENGTH else None,
+    }
 
 
 @etp_event("say")
@@ -66,11 +72,11 @@ def say(connection: Connection, event: Event) -> dict[str, Any]:
     if not form.is_valid():
         return {"error": first_error(form)}
     fields = form.cleaned_data
-    message, is_new = Message.objects.get_or_create(
+    message, _ = Message.objects.get_or_create(
         author_id=connection.user.pk, key=fields["key"], defaults={"room": fields["room"], "text": fields["text"]}
     )
-    if is_new:  # else the browser sends it again, because the first answer was lost
-        rooms.emit(message.room, "message", message.as_payload(), exclude=[connection.id])
+    # Also where the browser sends it again: the first time the layer may not have taken it. Pages know it by its key.
+    rooms.emit(message.room, "message", message.as_payload(), exclude=[connection.id])
     return {"message": message.as_payload()}
 
 

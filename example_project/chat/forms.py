@@ -1,14 +1,21 @@
 """What may come in, from pages and events alike, and the words for what may not."""
 
+import unicodedata
 from typing import Any
 
 from django import forms
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
-from django.core.validators import RegexValidator
 from django.http import HttpRequest
 
 from .models import Message, Room
+
+
+def validate_name(name: str) -> None:
+    """Refuse what is no name."""
+    # Letters of many scripts go with marks, which are no letters to a regular expression.
+    if not all(unicodedata.category(character)[0] in "LMN" or character in " .'\u2019-_" for character in name):
+        raise forms.ValidationError("A name may hold letters, digits, spaces and . ' - _ only.")
 
 
 class LogInForm(forms.Form):
@@ -21,7 +28,7 @@ class LogInForm(forms.Form):
             "required": "Choose a name first.",
             "max_length": "A name may have up to %(limit_value)d characters.",
         },
-        validators=[RegexValidator(r"^[\w .'-]+\Z", "A name may hold letters, digits, spaces and . ' - _ only.")],
+        validators=[validate_name],
         widget=forms.TextInput(attrs={"autocomplete": "nickname", "autofocus": True}),
     )
 
@@ -30,9 +37,11 @@ class LogInForm(forms.Form):
 
     def clean_name(self) -> str:
         name = " ".join(self.cleaned_data["name"].split())
-        self.user, _ = User.objects.get_or_create(
-            username__iexact=name, defaults={"username": name, "password": make_password(None)}
-        )
+        # Two may come in at once as Ada and as ada: the first of them is both from then on.
+        user = User.objects.filter(username__iexact=name).order_by("pk").first()
+        if user is None:
+            user, _ = User.objects.get_or_create(username=name, defaults={"password": make_password(None)})
+        self.user = user
         if self.user.has_usable_password() or not self.user.is_active:
             raise forms.ValidationError("This name belongs to somebody else.")
         return name
@@ -45,8 +54,15 @@ class RoomForm(forms.Form):
     room = forms.ChoiceField(choices=Room.choices, error_messages={"invalid_choice": "There is no such room."})
 
 
+class TextField(forms.CharField):
+    """Text of several lines, each of whose ends is one character: a browser's form sends two."""
+
+    def to_python(self, value: Any) -> Any:
+        return super().to_python(value).replace("\r\n", "\n")
+
+
 class TextForm(forms.Form):
-    text = forms.CharField(
+    text = TextField(
         max_length=Message.MAX_LENGTH,
         error_messages={
             "required": "Write something first.",

@@ -16,7 +16,7 @@ const options: EtpClientOptions = {
   reconnect: false,
 };
 const client = new EtpClient("/ws/", options);
-new EtpClient(new URL("wss://example.com/"), { codec: "json", params: [["tag", "a"]] });
+new EtpClient(new URL("wss://example.com/"), { codec: "json", params: [["tag", "a"]], reconnect: undefined });
 
 const handler: Handler = async (payload: { id: number }, event: EtpEvent) => `${payload.id} ${event.name} ${event.ackId}`;
 const off: Off = client.on("news", handler);

@@ -9,5 +9,7 @@ urlpatterns = [
     path("process/", views.process),
     path("exercise/", views.exercise),
     path("exercise-async/", views.exercise_async),
+    path("ask/", views.ask),
+    path("ask-async/", views.ask_async),
     path("record/<str:name>/", views.peer_record),
 ]

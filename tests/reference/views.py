@@ -9,7 +9,7 @@ from django.http import HttpRequest, JsonResponse
 
 from django_etp import rooms
 from tests.reference import misbehaving
-from tests.reference.exercise import aexercise_all, exercise_all
+from tests.reference.exercise import NAMESPACE, aexercise_all, exercise_all
 
 
 async def process(request: HttpRequest) -> JsonResponse:
@@ -31,6 +31,7 @@ async def process(request: HttpRequest) -> JsonResponse:
     return JsonResponse(
         {
             "connections": connections,
+            "homes": [thread.name for thread in threading.enumerate()].count("etp-home"),
             "rooms": names,
             "tasks": len(asyncio.all_tasks()),
             "futures": futures,
@@ -48,6 +49,18 @@ async def peer_record(request: HttpRequest, name: str) -> JsonResponse:
 def exercise(request: HttpRequest) -> JsonResponse:
     """Do the exercise for the names in the query."""
     return JsonResponse(exercise_all(**request.GET.dict()))
+
+
+def ask(request: HttpRequest) -> JsonResponse:
+    """Ask the connection in the query."""
+    answer = rooms.of(NAMESPACE).emit_to_with_ack(request.GET["id"], "ask", timeout=60)
+    return JsonResponse({"answer": answer.data})
+
+
+async def ask_async(request: HttpRequest) -> JsonResponse:
+    """Ask the connection in the query."""
+    answer = await rooms.of(NAMESPACE).aemit_to_with_ack(request.GET["id"], "ask", timeout=60)
+    return JsonResponse({"answer": answer.data})
 
 
 async def exercise_async(request: HttpRequest) -> JsonResponse:

@@ -1,6 +1,8 @@
 """``manage.py etp_listen URL``: prints the events that an ETP server sends, for debugging."""
 
 import asyncio
+import os
+import sys
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -8,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_etp.closing import Disconnect
-from django_etp.exceptions import EtpError
-from django_etp.protocol import Event
+from django_etp.exceptions import EtpError, InvalidEventName
+from django_etp.protocol import Event, check_event_name
 
 if TYPE_CHECKING:
     from django_etp.client import EtpClient
@@ -36,23 +38,29 @@ class Command(BaseCommand):
         try:
             from django_etp.client import CONNECT_ERRORS, EtpClient
         except ImportError as error:
-            raise CommandError("etp_listen needs websockets: pip install 'django-etp[client]'") from error
+            raise CommandError("etp_listen needs websockets: install django-etp with its extra 'client'.") from error
+        if options["count"] is not None and options["count"] < 1:
+            raise CommandError(f"Expected a count of 1 or more, got {options['count']}.")
         cookies = dict(_pair(text, "=") for text in options["cookie"])
         headers = [_pair(text, ":") for text in options["header"]]
+        emits = [_event(text) for text in options["emit"]]
         try:
             client = EtpClient(options["url"], origin=options["origin"], cookies=cookies, headers=headers)
             with suppress(KeyboardInterrupt):
-                asyncio.run(self._listen(client, options["emit"], options["count"]))
+                asyncio.run(self._listen(client, emits, options["count"]))
         except (*CONNECT_ERRORS, EtpError) as error:
             raise CommandError(f"No connection to the server: {error}") from error
 
-    async def _listen(self, client: "EtpClient", emits: list[str], count: int | None) -> None:
+    async def _listen(self, client: "EtpClient", emits: list[tuple[str, str | None]], count: int | None) -> None:
         left = count
 
         @client.on_unknown_event
         async def show(event: Event) -> None:
             nonlocal left
-            self._say(f"{event.name} {event.data}" + (f"  (wants answer {event.ack_id})" if event.ack_id else ""))
+            if left is not None and left <= 0:
+                return  # it came with the last one that was asked for
+            wish = f"  (wants answer {event.ack_id})" if event.ack_id else ""
+            await self._say(client, f"{event.name} {event.data}{wish}")
             if left is not None:
                 left -= 1
                 if left <= 0:
@@ -60,21 +68,24 @@ class Command(BaseCommand):
 
         @client.on_connect
         async def connected() -> None:
-            self._say("connected")
-            for text in emits:
-                name, _, data = text.partition("=")
-                await client.emit(name, data or None)
+            await self._say(client, "connected")
+            for name, data in emits:
+                await client.emit(name, data)
 
         @client.on_disconnect
-        def disconnected(disconnect: Disconnect) -> None:
-            self._say(f"disconnected: {disconnect.code} {disconnect.reason}".rstrip())
+        async def disconnected(disconnect: Disconnect) -> None:
+            await self._say(client, f"disconnected: {disconnect.code} {disconnect.reason}".rstrip())
 
         async with client:
             await client.wait_closed()
 
-    def _say(self, text: str) -> None:
-        self.stdout.write(f"{datetime.now():%H:%M:%S} {text}")
-        self.stdout.flush()
+    async def _say(self, client: "EtpClient", text: str) -> None:
+        try:
+            self.stdout.write(f"{datetime.now():%H:%M:%S} {text}")
+            self.stdout.flush()
+        except BrokenPipeError:  # nobody reads any more, as behind `etp_listen … | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter fails as it ends
+            await client.close()
 
 
 def _pair(text: str, separator: str) -> tuple[str, str]:
@@ -82,3 +93,12 @@ def _pair(text: str, separator: str) -> tuple[str, str]:
     if not found:
         raise CommandError(f"Expected a name and a value with {separator!r} between them, got {text!r}.")
     return name.strip(), value.strip()
+
+
+def _event(text: str) -> tuple[str, str | None]:
+    name, _, data = text.partition("=")
+    try:
+        check_event_name(name)
+    except InvalidEventName as error:
+        raise CommandError(f"{text!r:.80} cannot be emitted: {error}") from error
+    return name, data or None

@@ -160,7 +160,7 @@ export class EtpClient {
   /** Run `hook` each time the connection is there. Events that waited have gone out by then. */
   onConnect(hook: () => unknown): Off;
 
-  /** Run `hook` each time a connection has ended. */
+  /** Run `hook` each time a connection has ended, and once more where the client then gives up coming back. */
   onDisconnect(hook: (disconnect: Disconnect) => unknown): Off;
 
   /**

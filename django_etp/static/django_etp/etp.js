@@ -32,8 +32,8 @@ const DEFAULTS = {
 };
 
 const CODECS = {
-  auto: { encode: (value) => (typeof value === "string" ? value : toJson(value)), decode: parse },
-  json: { encode: toJson, decode: (text) => (text ? JSON.parse(text) : null) },
+  auto: { encode: (value) => (typeof value === "string" ? value : JSON.stringify(value)), decode: parse },
+  json: { encode: JSON.stringify, decode: (text) => (text ? JSON.parse(text) : null) },
   text: { encode: (value) => value, decode: (text) => text },
 };
 
@@ -88,6 +88,7 @@ export class EtpClient {
   #asked = 0n; // questions of this connection
   #opening = null; // the promise that connect() returns, with its resolvers
   #attempts = 0;
+  #isAway = false; // hooks expect it back
   #openedAt = 0;
   #heardAt = 0;
   #timer; // for the next attempt, one that takes too long, or the next heartbeat
@@ -95,7 +96,8 @@ export class EtpClient {
   constructor(url, options) {
     this.#url = new URL(url, globalThis.location?.href);
     this.#url.protocol = this.#url.protocol.replace(/^http/, "ws");
-    this.#options = { ...DEFAULTS, ...options };
+    this.#options = { ...options };
+    for (const name in DEFAULTS) this.#options[name] ??= DEFAULTS[name];
     this.#codec = CODECS[this.#options.codec] ?? this.#options.codec;
   }
 
@@ -151,6 +153,7 @@ export class EtpClient {
 
   close(code = 1000, reason = "") {
     if (this.#state === "closed") return;
+    this.#isAway = false;
     this.#socket?.close(code, reason);
     this.#end(code, reason, false);
   }
@@ -193,7 +196,7 @@ export class EtpClient {
   #submit(message) {
     if (this.#state === "open" && this.#socket.readyState === OPEN) return this.#send(message);
     const hasRoom = this.#state !== "closed" && this.#queue.size < this.#options.queueSize;
-    if (!hasRoom || (message.reject && message.retries-- < 1)) throw new ConnectionLost("There is no connection");
+    if (!hasRoom || (message.reject && message.retries < 1)) throw new ConnectionLost("There is no connection");
     this.#queue.add(message);
   }
 
@@ -218,6 +221,7 @@ export class EtpClient {
       socket.onopen = () => socket.protocol !== EXTENSIONS && this.#opened(); // else the greeting opens it
       socket.onmessage = (message) => this.#receive(socket, message.data);
       socket.onclose = ({ code, reason }) => this.#end(code, reason, !FINAL.includes(code));
+      socket.onerror = () => socket.readyState || this.#end(1006, "no handshake"); // Node 22 fires no close then
     } catch (error) {
       if (attempt !== this.#attempt) return;
       this.#end(1006, "no attempt possible");
@@ -252,12 +256,14 @@ export class EtpClient {
       this.#opening?.reject(lost);
     }
     if (wasOpen || !willReconnect) this.#opening = null;
-    if (wasOpen) this.#runHooks("disconnect", { code, reason, isNormal: code === 1000, willReconnect });
+    if (!wasOpen && (willReconnect || !this.#isAway)) return;
+    this.#isAway = willReconnect;
+    this.#runHooks("disconnect", { code, reason, isNormal: code === 1000, willReconnect });
   }
 
   #abandon() {
     const socket = this.#socket;
-    if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
+    if (socket) socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
     socket?.close();
     clearTimeout(this.#timer);
     this.#attempt = this.#socket = this.#id = null;
@@ -327,7 +333,7 @@ export class EtpClient {
     try {
       const outcome = await run(handlers, handlers.length && this.#decode(event.data), event);
       errors = outcome.errors;
-      answer = this.#encode(outcome.values.findLast((value) => value != null));
+      if (event.ackId) answer = this.#encode(outcome.values.findLast((value) => value != null));
     } catch (error) {
       errors.push(error);
     }
@@ -381,11 +387,15 @@ function take(registry, key) {
 
 /** Start all at once, and wait for all. */
 async function run(functions, ...args) {
-  const outcomes = await Promise.allSettled(functions.map(async (call) => call(...args)));
-  return {
-    values: outcomes.filter((outcome) => outcome.status === "fulfilled").map((outcome) => outcome.value),
-    errors: outcomes.filter((outcome) => outcome.status === "rejected").map((outcome) => outcome.reason),
+  const errors = [];
+  const attempt = async (call) => {
+    try {
+      return await call(...args);
+    } catch (error) {
+      errors.push(error);
+    }
   };
+  return { values: await Promise.all(functions.map(attempt)), errors };
 }
 
 function later(delay, call) {
@@ -403,10 +413,6 @@ function toFrame(name, ackId = 0n, data = "") {
   return data === "" ? `${name}||${ackId}` : `${name}||${ackId}||${data}`;
 }
 
-function toJson(value) {
-  return JSON.stringify(value);
-}
-
 function parse(text) {
   try {
     return JSON.parse(text);
@@ -419,7 +425,7 @@ function parse(text) {
 function toFailure(error) {
   const isMeant = error?.constructor === EtpError;
   const { code, message } = isMeant ? error : { code: "handler_error", message: "The handler failed" };
-  return toJson({ code, message });
+  return JSON.stringify({ code, message });
 }
 
 function toError(text) {

@@ -24,10 +24,13 @@ let presenceAt = 0;
 let known = null; // who was in this room then; null right after coming in
 let lastTyped = 0;
 let wasLost = false;
+let didNotOpen = false; // the banner says so
 let isLoggedOut = false;
 let lastEntered = Promise.resolve();
+let lastSent = Promise.resolve();
 const typists = new Map(); // name -> the timer that takes it away
 const outbox = new Map(); // key -> message that the server has not confirmed
+const underWay = new Set(); // keys of those of them that this connection sends
 
 const client = new EtpClient("/ws/", { maxDelay: 5_000 });
 
@@ -86,15 +89,22 @@ function enter() {
     const entering = room;
     const answer = await client.emitWithAck("enter", { room: entering });
     if (entering !== room) return; // clicked away meanwhile
-    if (answer.error) return showBanner(answer.error);
+    if (answer.error) return showDidNotOpen(answer.error);
     if (answer.name !== me) return location.reload(); // another window logged in as somebody else
-    log.fill([...answer.history, ...outboxOf(entering)]);
+    if (didNotOpen) showBanner("");
+    didNotOpen = false;
+    log.fill([...answer.history, ...outboxOf(entering)], answer.follows);
     for (const message of outbox.values()) deliver(message);
   });
   lastEntered = lastEntered.catch((error) => {
-    if (!(error instanceof ConnectionLost)) showBanner("The room did not open.", "Try again", enter);
+    if (!(error instanceof ConnectionLost)) showDidNotOpen("The room did not open.", "Try again", enter);
   });
   return lastEntered;
+}
+
+function showDidNotOpen(...banner) {
+  didNotOpen = true;
+  showBanner(...banner);
 }
 
 function goTo(link) {
@@ -175,17 +185,28 @@ text.addEventListener("input", () => {
   client.emit("typing");
 });
 
-/** Send a message until the server has confirmed it; its key makes sure that it is kept only once. */
-async function deliver(message) {
+/**
+ * Send a message until the server has confirmed it; its key makes sure that it is kept only once. One at a time: the
+ * server handles events side by side, and should keep these in the order in which they were written.
+ */
+function deliver(message) {
+  if (underWay.has(message.key)) return;
+  underWay.add(message.key);
   log.mark(message.key, "sending");
+  lastSent = lastSent.then(() => send(message));
+}
+
+async function send(message) {
   try {
     const answer = await client.emitWithAck("say", message);
     outbox.delete(message.key);
     if (answer.error) log.mark(message.key, "failed", answer.error);
-    else log.add(answer.message);
+    else if (answer.message.room === room) log.add(answer.message); // else clicked away meanwhile
   } catch (error) {
     if (error instanceof ConnectionLost) return; // goes out again once the room is entered again
     log.mark(message.key, "failed", "Not sent.", () => deliver(message));
+  } finally {
+    underWay.delete(message.key);
   }
 }
 

@@ -1,6 +1,7 @@
 /** How the chat looks: messages, people, who is typing. What users wrote only ever becomes text, never HTML. */
 
 const GROUP_WITHIN = 5 * 60_000; // messages of one author closer than this stand together
+const MISSING = "Some of what was said while you were away is missing here";
 const NEAR_THE_END = 80; // pixels: who reads within these sees new messages come in
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
@@ -8,53 +9,62 @@ const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric"
 
 /** The list of messages; each is known by its key, and shown once however often it comes. */
 export class MessageLog {
+  #log; // what scrolls: its end is at 0, and what was said before lies at negative offsets
   #list;
   #latest;
   #me;
-  #follows = true; // the reader has not scrolled back
-  #end = 0; // where the list ended when its end was last shown
   #items = new Map(); // key -> { message, element }
 
-  constructor(list, latest, me) {
-    this.#list = list;
+  constructor(log, latest, me) {
+    this.#log = log;
+    this.#list = log.querySelector("ol");
     this.#latest = latest;
     this.#me = me;
-    list.addEventListener("scroll", () => this.#onScroll(), { passive: true });
-    // A phone's keyboard takes half of the page: who was reading the end goes on reading it.
-    new ResizeObserver(() => this.#follows && this.showLatest()).observe(list);
-    latest.addEventListener("click", () => this.showLatest());
+    log.addEventListener("scroll", () => this.#isAtEnd() && (latest.hidden = true), { passive: true });
+    latest.addEventListener("click", () => {
+      this.showLatest();
+      this.#takeFocus();
+    });
   }
 
   clear() {
     this.#list.replaceChildren();
     this.#items.clear();
-    this.#follows = true;
-    this.#latest.hidden = true;
+    this.showLatest();
   }
 
-  /** Show a room's history around what came in meanwhile, silently for screen readers. */
-  fill(messages) {
-    const follow = this.#follows;
-    this.#list.ariaBusy = "true";
-    for (const message of messages) this.add(message);
-    this.#list.ariaBusy = "false";
-    this.#follow(follow);
+  /**
+   * Show a room's history around what came in meanwhile, silently for screen readers. It has an end: where the message
+   * that it follows (its key) is not shown, but others before are, a line says that some are missing.
+   */
+  fill(messages, follows) {
+    const [first] = messages;
+    const isBack = [...this.#items.values()].some(({ message }) => message.sent_at < first?.sent_at);
+    const isTorn = isBack && !this.#items.has(first.key) && !this.#items.has(follows);
+    this.#log.ariaBusy = "true";
+    this.#change(() => {
+      for (const message of messages) this.#put(message);
+      if (isTorn) this.#items.get(first.key).element.before(make("li", "note", MISSING));
+      for (const item of this.#list.children) item.classList.add("still");
+    });
+    setTimeout(() => (this.#log.ariaBusy = "false"), 100); // not at once: browsers tell screen readers of a frame as a whole
   }
 
   /** Show a message; one that its author sees already becomes confirmed. Without `sent_at` it is on its way. */
   add(message) {
+    this.#change(() => this.#put(message));
+  }
+
+  #put(message) {
     const shown = this.#items.get(message.key);
     if (shown && !message.sent_at) return;
-    const follow = this.#follows || message.name === this.#me;
     const element = shown?.element ?? this.#build(message);
     this.#items.set(message.key, { message, element });
     if (shown) {
       element.querySelector("time").replaceWith(time(message));
       this.mark(message.key, "sent");
     }
-    this.#place(message, element);
-    this.#regroup();
-    this.#follow(follow);
+    if (!shown?.message.sent_at) this.#place(message, element);
   }
 
   /** Say how far an own message has come: "sending" or "failed", with a reason and a way to try again. */
@@ -70,23 +80,46 @@ export class MessageLog {
     if (retry) {
       const button = make("button", "link", "Send again");
       button.type = "button";
-      button.addEventListener("click", retry);
+      button.addEventListener("click", () => {
+        this.#takeFocus(); // the button goes
+        retry();
+      });
       problem.append(" ", button);
     }
-    element.querySelector(".body").append(problem);
-    this.#follow(true);
+    this.#change(() => element.querySelector(".body").append(problem));
   }
 
   /** Write a line between the messages. */
   note(line) {
-    const follow = this.#follows;
-    this.#list.append(make("li", "note", line));
-    this.#follow(follow);
+    this.#change(() => this.#list.append(make("li", "note", line)));
   }
 
   showLatest() {
-    this.#list.scrollTop = this.#list.scrollHeight;
-    this.#settle();
+    this.#log.scrollTop = 0;
+    this.#latest.hidden = true;
+  }
+
+  #takeFocus() {
+    this.#log.focus({ preventScroll: true });
+  }
+
+  #isAtEnd() {
+    return this.#log.scrollTop > -NEAR_THE_END;
+  }
+
+  /** Change the list. Who reads its end sees what comes in; who has scrolled back goes on reading where they are. */
+  #change(change) {
+    const follow = this.#isAtEnd();
+    const count = this.#list.childElementCount;
+    const top = this.#log.getBoundingClientRect().top;
+    const bottom = (item) => item.getBoundingClientRect().bottom;
+    const read = follow ? null : [...this.#list.querySelectorAll("[data-key]")].find((item) => bottom(item) > top);
+    const before = read && bottom(read);
+    change();
+    this.#regroup();
+    if (follow) return this.showLatest();
+    if (read) this.#log.scrollTop += bottom(read) - before; // what came in below has pushed it up
+    if (this.#list.childElementCount > count) this.#latest.hidden = false;
   }
 
   #build(message) {
@@ -115,8 +148,8 @@ export class MessageLog {
     for (let item = this.#list.lastElementChild; item; item = item.previousElementSibling) {
       if (item === element) continue;
       const other = this.#items.get(item.dataset.key)?.message;
-      if (!other || !message.sent_at || other.sent_at <= message.sent_at) break;
-      next = item;
+      if (!message.sent_at || other?.sent_at <= message.sent_at) break;
+      if (other) next = item; // else a note, which stays where it is
     }
     // Moving an element would have a screen reader say it again.
     if (!element.isConnected || element.nextElementSibling !== next) this.#list.insertBefore(element, next);
@@ -140,30 +173,6 @@ export class MessageLog {
       }
       last = message ?? null;
     }
-  }
-
-  /** The list shows its end, and goes on doing so. */
-  #settle() {
-    this.#follows = true;
-    this.#latest.hidden = true;
-    this.#end = this.#findEnd();
-  }
-
-  #findEnd() {
-    return this.#list.scrollHeight - this.#list.clientHeight;
-  }
-
-  #onScroll() {
-    const end = this.#findEnd();
-    if (end - this.#list.scrollTop < NEAR_THE_END) return this.#settle();
-    // Where the end has moved, the page did it, by its size or by what is in it; otherwise the reader scrolled back.
-    if (this.#follows && end !== this.#end) this.showLatest();
-    else this.#follows = false;
-  }
-
-  #follow(follow) {
-    if (follow) this.showLatest();
-    else this.#latest.hidden = false;
   }
 }
 
