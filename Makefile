@@ -33,9 +33,8 @@ demo: .venv/installed ## Run the example chat on port 8000, or on another: make 
 	@echo "Open http://127.0.0.1:$(PORT)/ in two browser windows, one of them private, and chat. Ctrl+C ends it."
 	@exec $(BIN)/python -m daphne --verbosity 0 --websocket_timeout -1 --bind 127.0.0.1 --port $(PORT) example_project.asgi:application
 
-test: .venv/installed chromium ## Run the tests
-	$(BIN)/python -m pytest -n auto --dist worksteal $(or $(PYTEST_ARGS),-m "not strain")
-	$(if $(PYTEST_ARGS),,$(BIN)/python -m pytest -m strain)
+test: .venv/installed chromium ## Run the tests; what failed runs once more, alone
+	$(BIN)/python -m tests $(PYTEST_ARGS)
 
 lint: .venv/installed ## Check style, types and the layers of the package
 	$(BIN)/ruff check .
