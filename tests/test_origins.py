@@ -4,16 +4,21 @@ from typing import Any
 
 import pytest
 
-from django_etp.origins import is_origin_allowed
+from django_etp.origins import is_origin_allowed, is_origin_pattern
 
 
 def allowed(
-    origin: str | None, host: str = "testserver", rule: Any = None, *, more: tuple[tuple[bytes, bytes], ...] = ()
+    origin: str | None,
+    host: str = "testserver",
+    rule: Any = None,
+    *,
+    scheme: str = "ws",
+    more: tuple[tuple[bytes, bytes], ...] = (),
 ) -> bool:
     headers = [(b"host", host.encode("latin-1"))]
     if origin is not None:
         headers.append((b"origin", origin.encode("latin-1")))
-    return is_origin_allowed({"headers": [*headers, *more]}, rule)
+    return is_origin_allowed({"scheme": scheme, "headers": [*headers, *more]}, rule)
 
 
 @pytest.mark.parametrize("rule", [None, "*", [], ["https://example.com"]])
@@ -79,6 +84,16 @@ NO_ORIGINS = [
     "http://evil.test\\@testserver",
     "http://[::1",
     "http://testserver, http://evil.test",
+    "http://testserver:0",
+    "http://test\tserver",
+    "http://testserver\n",
+    " http://testserver",
+    "\x00http://testserver",
+    "http://testserver%2eevil.test",
+    "http://testserver:80:80",
+    "http://[testserver]",
+    "http://[::1%lo]",
+    "http://t\xe4stserver",
     "file://",
     "*",
     "\xe4\xf6\xfc",
@@ -139,6 +154,52 @@ def test_pages_of_this_machine_pass_in_debug_mode_without_allowed_hosts(
     assert allowed(origin, "shop.test") is debug
 
 
+@pytest.mark.parametrize("debug", [True, False])
+def test_pages_of_this_machine_pass_in_debug_mode_where_a_star_allows_every_host(settings: Any, debug: bool) -> None:
+    settings.DEBUG, settings.ALLOWED_HOSTS = debug, ["*"]
+    assert allowed("http://localhost:5173", "localhost:8000") is debug
+
+
+@pytest.mark.parametrize(
+    ("debug", "hosts", "is_allowed"),
+    [
+        (False, ["shop.test"], False),
+        (True, ["shop.test"], False),
+        (True, [], False),
+        (False, ["*"], True),
+        (False, [".rebound.test"], True),
+    ],
+)
+def test_a_page_of_a_host_that_django_does_not_serve_is_refused(
+    settings: Any, debug: bool, hosts: list[str], is_allowed: bool
+) -> None:
+    settings.DEBUG, settings.ALLOWED_HOSTS = debug, hosts
+    assert allowed("http://rebound.test:8000", "rebound.test:8000") is is_allowed
+
+
+@pytest.mark.parametrize("rule", [None, ["shop.test"], [".shop.test"], ["shop.test:80", "shop.test:443"]])
+@pytest.mark.parametrize(
+    ("origin", "scheme", "is_allowed"),
+    [
+        ("https://shop.test", "wss", True),
+        ("https://shop.test", "ws", True),  # behind a proxy that speaks TLS
+        ("http://shop.test", "ws", True),
+        ("http://shop.test", "wss", False),
+        ("ftp://shop.test", "ws", False),
+        ("chrome-extension://shop.test", "ws", False),
+    ],
+)
+def test_a_rule_without_a_scheme_means_pages_as_safe_as_the_handshake(
+    settings: Any, rule: Any, origin: str, scheme: str, is_allowed: bool
+) -> None:
+    settings.ALLOWED_HOSTS = ["shop.test"]
+    assert allowed(origin, "shop.test", rule, scheme=scheme) is is_allowed
+
+
+def test_a_rule_with_a_scheme_means_that_scheme_over_tls_too() -> None:
+    assert allowed("http://shop.test", rule=["http://shop.test"], scheme="wss")
+
+
 def test_pages_of_this_machine_do_not_pass_in_debug_mode_with_allowed_hosts(settings: Any) -> None:
     settings.DEBUG, settings.ALLOWED_HOSTS = True, ["shop.test"]
     assert not allowed("http://localhost:5173", "shop.test")
@@ -171,6 +232,16 @@ def test_pages_of_this_machine_do_not_pass_in_debug_mode_with_allowed_hosts(sett
         ("shop.test:443", "https://shop.test", True),
         ("[::1]", "http://[::1]:3000", True),
         ("http://[::1]:3000", "http://[::1]:3000", True),
+        ("https://*.shop.test", "https://shop.test", False),
+        ("https://.shop.test", "https://shop.test", True),
+        ("https://shop.test:*", "https://shop.test:1234", True),
+        ("https://shop.test:*", "http://shop.test:1234", False),
+        ("https://shop.test", "https://shop.test.", False),
+        ("https://b\u00fccher.test", "https://xn--bcher-kva.test", True),
+        ("https://*.B\u00dcCHER.test", "https://www.xn--bcher-kva.test", True),
+        ("https://stra\u00dfe.test", "https://xn--strae-oqa.test", True),
+        ("https://[::1]:8000", "https://[0:0:0:0:0:0:0:1]:8000", True),
+        ("https://[2001:DB8:0::1]", "https://[2001:db8::1]", True),
         ("chrome-extension://abcdef", "chrome-extension://abcdef", True),
         ("chrome-extension://abcdef", "chrome-extension://fedcba", False),
         ("http://shop.test:port", "http://shop.test", False),
@@ -190,6 +261,54 @@ def test_the_projects_own_list_replaces_the_default(settings: Any) -> None:
 
 def test_an_empty_list_refuses_every_origin() -> None:
     assert not allowed("http://testserver", rule=[])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "shop.test",
+        "shop.test:8000",
+        ".shop.test",
+        "*.shop.test",
+        "https://shop.test/",
+        "HTTP://SHOP.TEST:*",
+        "http://localhost:5173",
+        "https://b\u00fccher.test",
+        "[::1]:8000",
+        "chrome-extension://abcdef",
+        "capacitor://localhost",
+        "tauri://localhost",
+    ],
+)
+def test_an_entry_that_matches_some_page(text: str) -> None:
+    assert is_origin_pattern(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "*",
+        "null",
+        "wss://shop.test",
+        "htps://shop.test",
+        "httpss://shop.test",
+        "https:shop.test",
+        "*shop.test",
+        "https://shop.*.test",
+        "shop.test,other.test",
+        "shop.test ",
+        "https://shop.test/page",
+        "https://shop.test:0",
+        "https://shop.test:65536",
+        "https://ada@shop.test",
+        "https://[::1",
+        "https://[shop]",
+        "https://.",
+    ],
+)
+def test_an_entry_that_matches_no_page_is_none(text: str) -> None:
+    assert not is_origin_pattern(text)
 
 
 def test_two_origins_are_refused() -> None:
