@@ -60,13 +60,14 @@ def serving_hub() -> Hub:
 def home_hub() -> Hub | None:
     """Return the hub that this process sends and asks with; ``None`` where it could reach nobody.
 
-    Where several loops serve connections, it is the running loop's, else the newest whose loop lives.
+    Where several loops serve connections, it is the running loop's, else the newest whose loop runs. A loop that rests,
+    as a test runner's does between two tests, can send nothing.
     """
     with suppress(RuntimeError):
         if hub := _serving.get(asyncio.get_running_loop()):
             return hub
     for loop, hub in reversed(list(_serving.items())):
-        if not loop.is_closed():
+        if loop.is_running():
             return hub
     if (lone := _lone) is not None:  # the layer spans processes, then; and the settings take their time
         return lone.hub

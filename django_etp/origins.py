@@ -7,7 +7,7 @@ Rules kept here:
   there. ``"*"`` in ``ALLOWED_HOSTS`` accepts every Host header, but no page of another host.
 - ``ALLOWED_ORIGINS`` replaces that default. Only ``"*"`` as its value allows every origin, and the origin ``null``.
 - The port counts, unless an allowed host is listed without one.
-- A rule without a scheme means pages of ``http`` and ``https``, and of ``https`` alone if the handshake came by ``wss``.
+- A rule without a scheme means pages of ``http`` and ``https``; of ``https`` alone if the handshake came by ``wss``.
 - Hosts are compared as browsers write them (RFC 6454, section 6): in lower case, in Punycode, IPv6 addresses shortened.
 """
 

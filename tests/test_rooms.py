@@ -865,6 +865,21 @@ def test_a_loop_that_has_ended_is_forgotten_with_the_next() -> None:
     assert first() is None
 
 
+def test_a_loop_that_rests_between_two_runs_keeps_no_sender_waiting() -> None:
+    """As that of a test runner whose async tests share one loop, with plain tests between them."""
+
+    async def converse() -> list[list[str]]:
+        async with clients("lobby") as (client,):
+            await rooms.aemit("lobby", "news")
+            return await got(client)
+
+    with asyncio.Runner() as runner:
+        assert runner.run(converse()) == [["news"]]
+        rooms.emit("lobby", "news")
+        assert rooms.count("lobby") == 0
+        assert runner.run(converse()) == [["news"]]
+
+
 async def test_threads_send_side_by_side_each_in_order() -> None:
     def work(name: int) -> None:
         for number in range(100):
