@@ -369,6 +369,7 @@ class ClusterLink:
 
     def _look_for_losses(self, now: float) -> None:
         for loss in self._gaps.losses(now, self._pulse.echoed_at):
+            self._listening.join_group_again(loss.group)
             self._host.report_loss(loss)
         if self._gaps.has_gaps and now - self._pulse.last_echo_at() >= 2 * _TICK:
             self._run(self._heartbeat.send_echo())

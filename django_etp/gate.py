@@ -6,6 +6,7 @@ Rules kept here:
 - The outbox is bounded in frames and in bytes; a connection whose outbox is full is closed with 1013.
 - Until the gate opens (the accept), frames wait; a rejected connection's are dropped.
 - A close goes out behind the frames before it, once; nothing follows it.
+- A frame that the server refuses to write, as daphne does with large ones, ends the connection with 1011.
 """
 
 import asyncio
@@ -35,6 +36,9 @@ class Owner(Protocol):
 
     def outbox_is_full(self) -> None:
         """Give up the connection: its reader is too far behind."""
+
+    def write_failed(self, error: Exception) -> None:
+        """Record that the server refused a frame, and that the connection was closed with 1011."""
 
 
 class Gate:
@@ -131,7 +135,7 @@ class Gate:
         try:
             await self._send({"type": "websocket.send", "text": frame})
         except Exception as error:
-            self._peer_is_gone(error)
+            await self._close_after(error)
         finally:
             self._is_writing = False
             if self._outbox or self._close_message:
@@ -187,16 +191,42 @@ class Gate:
                 await send({"type": "websocket.send", "text": frame})
                 if self._drained is not None and len(outbox) <= _FULL_ENOUGH:
                     self._tell_drained()
-            if self._close_message:
-                await self._send_close(self._close_message)
         except Exception as error:
-            self._peer_is_gone(error)
+            await self._close_after(error)
+        else:
+            if self._close_message:
+                await self._close_with(self._close_message)
         finally:
             self._is_writing = False
             self._writer = None
 
-    async def _send_close(self, message: dict[str, Any]) -> None:
+    async def _close_after(self, error: Exception) -> None:
+        # The peer may still be there: a server may refuse a frame, and keep the connection.
+        owner, message = self._owner, self._close_message
+        self.is_closing = True
+        self._forget_outbox()
+        failure = {"type": "websocket.close", "code": 1011, "reason": "a message could not be written"}
+        was_there = await self._close_with(message or failure)
+        if was_there and message is None and owner is not None:
+            owner.write_failed(error)
+        else:
+            logger.debug("A write failed, the peer is gone: %r", error)
+
+    async def _close_with(self, message: dict[str, Any]) -> bool:
+        """Write a close; return whether the server took it. Servers raise what they like once the peer is gone."""
         self._close_message = None
+        try:
+            async with asyncio.timeout(_CLOSE_LIMIT):
+                await self._send_close(message)
+        except Exception as error:
+            logger.debug("A close could not be written, the peer is gone: %r", error)
+            return False
+        else:
+            return True
+        finally:
+            self.abandon()
+
+    async def _send_close(self, message: dict[str, Any]) -> None:
         try:
             await self._send(message)
         except Exception as error:
@@ -205,12 +235,6 @@ class Gate:
             # daphne takes 1000 and 3000 to 4999 only, and raises on the rest.
             logger.debug("The server refused close code %s: %r", message["code"], error)
             await self._send({**message, "code": message["code"] + 3000})
-        self.abandon()
-
-    def _peer_is_gone(self, error: Exception) -> None:
-        # Servers raise what they like once the peer is gone.
-        logger.debug("A write failed, the peer is gone: %r", error)
-        self.abandon()
 
     async def _until_drained(self) -> None:
         if self._drained is None:

@@ -134,6 +134,17 @@ class Lifecycle:
         )
         self._connection.end(Disconnect(1013, "reads too slowly"), drop=True)
 
+    def write_failed(self, error: Exception) -> None:
+        """Record that the server refused a frame, and that the connection was closed with 1011."""
+        logger.warning(
+            "Connection %s is closed with 1011: the server refused to write a message: %s: %.500s. daphne writes "
+            "messages of up to 1 MiB, unless its option --websocket-max-message-size says more.",
+            self._connection.id,
+            type(error).__name__,
+            error,
+        )
+        self._connection.lose(Disconnect(1011, "a message could not be written"))
+
     def begin_end(self) -> None:
         """Clean up, or begin to; the connection has ended."""
         has_more = any(self._what_remains()) or self._connection.has_unsaved

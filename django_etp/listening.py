@@ -3,7 +3,8 @@
 Rules kept here:
 
 - Room traffic and control have a channel each. A hub that only sends and asks has none for traffic.
-- Where the broker may have forgotten groups, all are joined again on the same channels.
+- Where the broker may have forgotten groups, all are joined again on the same channels; one whose messages were lost is
+  joined again by itself.
 - Where that does not help, the channels are made anew, and the old ones leave the groups that the broker may have kept.
 - The end leaves all groups, in a bounded time.
 """
@@ -81,6 +82,10 @@ class Listening:
     def leave(self, group: str) -> None:
         """Hear a room's group no more. See Subscriptions.leave()."""
         self._traffic.leave(group)
+
+    def join_group_again(self, group: str) -> None:
+        """Join a room's group again: messages to it were lost, and the broker may have evicted it."""
+        self._traffic.join_again(group)
 
     def join_control_again(self) -> None:
         """Join the groups of the hubs again: the broker may have forgotten them."""

@@ -5,6 +5,7 @@ Every wait across threads has a limit, and ends when the loop it waits on ends.
 
 import asyncio
 import concurrent.futures
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
@@ -49,8 +50,12 @@ def loop_ended() -> LayerUnavailable:
 def refuse_in_event_loop(name: str) -> None:
     """Raise ``SyncCallInEventLoop`` on a thread where an event loop runs: waiting there would stop that loop."""
     try:
-        asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
     except RuntimeError:
+        return
+    # gevent and eventlet run several green threads in one of the system: the loop may be another one's, and turns while
+    # this one waits.
+    if getattr(loop, "_thread_id", None) not in (None, threading.get_ident()):
         return
     raise SyncCallInEventLoop(
         f"{name}() was called on a thread where an event loop runs, which it would block. Write 'await a{name}(...)'."

@@ -10,7 +10,7 @@ Rules kept here:
   the number of groups: a broker's client has its limits, too. What waits behind others is given up after 7 s in all.
 - What waits is bounded.
 - The last number of a stream that went quiet is told again and again for a while, so that receivers notice what they
-  missed at its end.
+  missed at its end. Of a stream that never goes quiet it is told every 2 s: a receiver may have missed all of it.
 """
 
 import asyncio
@@ -42,6 +42,8 @@ _PUBLISH_LIMIT = 7.0
 # When the last number of a quiet stream is told, in seconds after its last message.
 _TELL_AFTER = (0.2, 1.0, 5.0, 10.0, 20.0, 30.0)
 _TELL_EVERY = 0.1
+# How often the number of a stream that goes on without a pause is told, in seconds.
+_TELL_BUSY_EVERY = 2.0
 _TELL_AT_ONCE = 500
 # A stream that was quiet this long is forgotten; the next message to its group begins a new one.
 _FORGET_AFTER = 600.0
@@ -69,17 +71,47 @@ class _Batch:
 class _Lane:
     """The way to one group: the batches that wait, and the stream's numbers."""
 
-    __slots__ = ("batches", "born", "frames", "is_sending", "number", "sent_at", "stream", "tells")
+    __slots__ = (
+        "batches",
+        "born",
+        "frames",
+        "is_sending",
+        "last",
+        "number",
+        "sent_at",
+        "stream",
+        "tells",
+        "told",
+        "untold_since",
+    )
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
         self.born = time.time()
         self.number = 0
         self.frames = 0
+        # The number of the last message that is not under way any more, and the frames up to it: what is under way
+        # is no loss yet.
+        self.last = (0, 0)
+        self.told = 0
+        self.untold_since = 0.0
         self.batches: deque[_Batch] = deque()
         self.is_sending = False
         self.sent_at = 0.0
         self.tells = 0
+
+    def note_sent(self, now: float) -> None:
+        """Record that no message is under way now."""
+        if self.told == self.last[0]:
+            self.untold_since = now
+        self.last = self.number, self.frames
+        self.sent_at, self.tells = now, 0
+
+    def is_due(self, now: float) -> bool:
+        """Return whether its last number is to be told now."""
+        if not self.is_sending and now - self.sent_at >= _TELL_AFTER[self.tells]:
+            return True
+        return self.last[0] > self.told and now - self.untold_since >= _TELL_BUSY_EVERY
 
 
 class Publisher:
@@ -128,8 +160,10 @@ class Publisher:
         if self._forgetting is not None:
             self._forgetting.cancel()
             self._forgetting = None
-        if self._untold:
-            await self._tell_numbers(sorted(self._untold))
+        for lane in self._lanes.values():
+            lane.last = lane.number, lane.frames  # what is under way still is lost if it does not arrive
+        if untold := sorted(group for group, lane in self._lanes.items() if group in self._untold or lane.is_sending):
+            await self._tell_numbers(untold)
 
     def tell_again(self) -> None:
         """Begin anew to tell the last numbers: the broker may have lost what was told."""
@@ -176,9 +210,6 @@ class Publisher:
             raise
         finally:
             lane.is_sending = False
-            lane.sent_at, lane.tells = asyncio.get_running_loop().time(), 0
-            self._untold.add(group)
-        self._start_teller()
         self._forget_later()
 
     async def _send_batch(self, group: str, lane: _Lane, batch: _Batch) -> None:
@@ -198,6 +229,10 @@ class Publisher:
             batch.confirmation.settle()
         finally:
             self._let_go(batch)
+            lane.note_sent(asyncio.get_running_loop().time())
+            if lane.number:
+                self._untold.add(group)
+        self._start_teller()
 
     def _let_go(self, batch: _Batch) -> None:
         if not batch.confirmation.is_settled:
@@ -232,30 +267,29 @@ class Publisher:
         while self._untold:
             await asyncio.sleep(_TELL_EVERY)
             now = asyncio.get_running_loop().time()
-            due = [
-                group
-                for group in self._untold
-                if not (lane := self._lanes[group]).is_sending and now - lane.sent_at >= _TELL_AFTER[lane.tells]
-            ]
+            due = [group for group in self._untold if self._lanes[group].is_due(now)]
             for start in range(0, len(due), _TELL_AT_ONCE):
                 await self._tell_numbers(due[start : start + _TELL_AT_ONCE])
 
     async def _tell_numbers(self, groups: list[str]) -> None:
-        lanes = [(group, self._lanes[group]) for group in groups]
-        streams = [[group, lane.stream, lane.born, lane.number, lane.frames] for group, lane in lanes]
+        lanes = [(group, lane, lane.last) for group in groups for lane in [self._lanes[group]]]
+        streams = [[group, lane.stream, lane.born, *last] for group, lane, last in lanes]
         try:
             async with asyncio.timeout(_SEND_LIMIT):
                 await self._tell(pack(Numbers(streams)))
         except Exception as error:  # told again with the next turn
             logger.debug("The last numbers could not be told: %r", error)
-            for _, lane in lanes:
+            for _, lane, _ in lanes:
                 # Not confirmed: whoever heard nothing must hear it often enough once the layer is back.
                 lane.sent_at, lane.tells = asyncio.get_running_loop().time(), 0
+                lane.untold_since = lane.sent_at
             return
-        for group, lane in lanes:
-            lane.tells += 1
-            if lane.tells == len(_TELL_AFTER):
-                self._untold.discard(group)
+        for group, lane, last in lanes:
+            lane.told, lane.untold_since = last[0], asyncio.get_running_loop().time()
+            if last == lane.last and not lane.is_sending:
+                lane.tells += 1
+                if lane.tells == len(_TELL_AFTER):
+                    self._untold.discard(group)
 
     # Forgetting
 

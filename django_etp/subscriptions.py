@@ -101,13 +101,13 @@ class Subscriptions:
             self._again.pop(group, None)
             self._refused.discard(group)
 
-    def join_again(self) -> None:
-        """Join all groups again: the broker may have forgotten them."""
-        for group in self._wanted:
+    def join_again(self, *groups: str) -> None:
+        """Join groups again, or all of them if none is named: the broker may have forgotten them."""
+        for group in groups or self._wanted:
             if group in self._confirmed and group not in self._to_do:
                 self._again[group] = None
                 self._start_worker()
-            else:
+            elif group in self._wanted:
                 self._do(group)
 
     async def settle(self, timeout: float) -> None:

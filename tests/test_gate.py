@@ -46,14 +46,23 @@ def never_full() -> None:
     pytest.fail("the outbox is full")
 
 
-def gate_to(send: Callable[[Message], Awaitable[None]], on_full: Callable[[], None] = never_full) -> Gate:
-    return Gate(
-        send, SimpleNamespace(outbox_is_full=on_full), Flusher(asyncio.get_running_loop(), contextvars.copy_context())
-    )
+def never_failed(error: Exception) -> None:
+    pytest.fail("a write failed")
 
 
-async def open_gate(server: Server, on_full: Callable[[], None] = never_full) -> Gate:
-    gate = gate_to(server.send, on_full)
+def gate_to(
+    send: Callable[[Message], Awaitable[None]],
+    on_full: Callable[[], None] = never_full,
+    on_failure: Callable[[Exception], None] = never_failed,
+) -> Gate:
+    owner = SimpleNamespace(outbox_is_full=on_full, write_failed=on_failure)
+    return Gate(send, owner, Flusher(asyncio.get_running_loop(), contextvars.copy_context()))
+
+
+async def open_gate(
+    server: Server, on_full: Callable[[], None] = never_full, on_failure: Callable[[Exception], None] = never_failed
+) -> Gate:
+    gate = gate_to(server.send, on_full, on_failure)
     await gate.accept()
     server.messages.clear()
     server.tries = 0
@@ -332,23 +341,43 @@ async def test_a_reader_that_takes_nothing_holds_up_its_close_for_a_while_only(m
     await until(lambda: len(asyncio.all_tasks()) == 1)  # the write that was stuck has ended, too
 
 
-async def test_after_a_write_that_failed_nothing_more_is_written() -> None:
-    server = Server(lambda message: message.get("text") == "bad")
-    gate = await open_gate(server)
-    for frame in ("good", "bad", "after"):
-        gate.write(frame)
-    await until(lambda: gate.is_closing)
+@pytest.mark.parametrize("is_direct", [True, False])
+async def test_a_frame_that_the_server_refuses_closes_the_connection_with_1011(is_direct: bool) -> None:
+    server, failures = Server(lambda message: message.get("text") == "bad"), list[Exception]()
+    gate = await open_gate(server, on_failure=failures.append)
+    if is_direct:
+        await gate.send("bad")
+    else:
+        for frame in ("good", "bad", "after"):
+            gate.write(frame)
+    await until(lambda: gate.is_closed)
     await gate.send("even later")
-    assert server.frames == ["good"]
+    assert server.frames == ([] if is_direct else ["good"])
+    assert (server.messages[-1]["type"], server.messages[-1]["code"]) == ("websocket.close", 1011)
+    assert [str(failure) for failure in failures] == ["the server refused this"]
     assert not gate.is_open
 
 
-async def test_a_direct_write_that_failed_is_not_raised_to_its_sender() -> None:
-    server = Server(lambda message: True)
-    gate = gate_to(server.send)
-    gate.is_open = True
-    await gate.send("bad")
-    assert gate.is_closing
+async def test_a_close_that_waits_behind_a_frame_that_the_server_refuses_goes_out() -> None:
+    server = Server(lambda message: message.get("text") == "bad")
+    gate = await open_gate(server)
+    gate.write("bad")
+    gate.close(4001, "bye")
+    await gate.closed()
+    assert server.messages == [{"type": "websocket.close", "code": 4001, "reason": "bye"}]
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+async def test_a_write_that_fails_because_the_peer_is_gone_is_not_reported(is_direct: bool) -> None:
+    server = Server()
+    gate = await open_gate(server)
+    server.refuse = lambda message: True
+    if is_direct:
+        await gate.send("bad")
+    else:
+        gate.write("bad")
+    await until(lambda: gate.is_closed)
+    assert server.messages == []
 
 
 async def test_a_sender_cancelled_in_mid_write_loses_nobody_elses_frame() -> None:

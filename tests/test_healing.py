@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from django_etp import rooms
 from tests.clusters import Member, Script, member_of, start_script, until_answered, until_heard
 from tests.peers import eventually
 from tests.servers import COMPLAINTS, Server, start_server
@@ -102,6 +103,16 @@ async def test_broker_killed_and_started_empty(layer):
         for member in (one, other):
             early = await until_answered(member, "count", "room", expected=2, timeout=HEALED_WITHIN)
             assert results(early) == []
+
+
+async def test_one_group_that_the_broker_evicted_is_joined_again():
+    async with start_cluster("redis") as cluster:
+        daphne, uvicorn = await cluster.start("daphne", "uvicorn")
+        one, other = await cluster.connect(daphne, "room"), await cluster.connect(uvicorn, "room")
+        await all_hear_each_other("room", one, other)
+        (key,) = cluster.valkey.keys(f"*:group:{rooms.of('cluster').group_name('room')}")
+        cluster.valkey.command("DEL", key)
+        await all_hear_each_other("room", one, other, timeout=30)
 
 
 @EACH_LAYER

@@ -23,6 +23,7 @@ class Layer:
         self.is_down = False
         self.is_open = asyncio.Event()
         self.is_open.set()
+        self.takes = 0.0
         self.publisher = Publisher("publisher", self._send, self._tell)
 
     def texts(self, group: str) -> list[str]:
@@ -38,6 +39,8 @@ class Layer:
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             await self.is_open.wait()
+            if self.takes:
+                await asyncio.sleep(self.takes)
             if self.is_down:
                 raise ConnectionError("down")
             self.sent.append(message)
@@ -264,6 +267,55 @@ async def test_last_number_is_told_again_and_again_for_half_a_minute():
     assert [round(at - sent_at, 1) for at, _ in layer.told] == pytest.approx([0.2, 1, 5, 10, 20, 30], abs=0.2)
     stream, born = layer.sent[0]["stream"], layer.sent[0]["born"]
     assert [told for _, told in layer.told] == [["room", stream, born, 2, 2]] * 6
+
+
+@hurried
+async def test_numbers_of_a_stream_that_never_goes_quiet_are_told_every_2_s():
+    layer = Layer()
+    for _ in range(100):
+        await layer.emit("room", "hello||0")
+        await asyncio.sleep(0.1)
+    assert [at for at, _ in layer.told] == pytest.approx([2, 4, 6, 8], abs=0.5)
+    numbers = [stream[3] for _, stream in layer.told]
+    assert numbers == pytest.approx([20, 40, 60, 80], abs=5)
+
+
+@hurried
+async def test_numbers_of_a_stream_that_always_sends_are_told_without_the_one_under_way():
+    layer = Layer()
+    layer.takes = 0.5
+    emits = [asyncio.ensure_future(layer.emit("room", "x" * 200_000)) for _ in range(12)]
+    await asyncio.wait(emits)
+    told = [(at, stream[3]) for at, stream in layer.told]
+    assert [at for at, _ in told] == pytest.approx([2.5, 5.1], abs=0.2)
+    assert [number for _, number in told] == pytest.approx([at / 0.5 for at, _ in told], abs=1.1)
+    assert len(layer.sent) == 12
+
+
+@hurried
+async def test_stop_tells_the_number_of_what_is_under_way():
+    layer = Layer()
+    layer.is_open.clear()
+    emit = asyncio.ensure_future(layer.emit("room", "hello||0"))
+    await asyncio.sleep(0.1)
+    await layer.publisher.stop()
+    assert [stream[3:] for _, stream in layer.told] == [[1, 1]]
+    layer.is_open.set()
+    await emit
+
+
+@hurried
+async def test_an_event_that_was_never_sent_has_no_number_to_tell():
+    layer = Layer()
+    layer.is_open.clear()
+    senders = [asyncio.ensure_future(layer.emit(f"room {number}", "x")) for number in range(33)]
+    await asyncio.sleep(0)
+    late = [asyncio.ensure_future(layer.emit("room 0", str(number))) for number in range(2)]
+    await asyncio.gather(*senders, *late, return_exceptions=True)
+    layer.is_open.set()
+    await asyncio.sleep(60)
+    assert all(stream[3] > 0 for _, stream in layer.told)
+    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_streams"}
 
 
 @hurried

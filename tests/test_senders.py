@@ -236,6 +236,17 @@ async def test_processes_of_their_own(place, members, kind):
     await members.expect(outcome)
 
 
+async def test_green_threads(place, members):
+    """As a Celery worker has them with `--pool=gevent`: the event loop is in a green thread beside the sender's."""
+    (outcome,) = await run(
+        place,
+        ["gevent.monkey", "--module", "tests.reference.sender", "script"],
+        members.names,
+        warnings=["-W", "ignore::DeprecationWarning"],  # gevent's own
+    )
+    await members.expect(outcome)
+
+
 async def test_forked_child_and_its_parent(place, members, more_members):
     # From 3.12 on Python warns of any fork beside a thread.
     outcomes = await run(

@@ -366,6 +366,20 @@ async def test_joins_and_leaves_go_before_those_that_are_joined_again():
 
 
 @hurried
+async def test_one_group_is_joined_again_alone_if_it_is_still_wanted():
+    layer = Layer()
+    for group in "abc":
+        await layer.subscriptions.join(group)
+    layer.subscriptions.leave("b")
+    await layer.subscriptions.settle(5)
+    layer.calls.clear()
+    for group in "abz":
+        layer.subscriptions.join_again(group)
+    await layer.subscriptions.settle(5)
+    assert layer.calls == ["add a"]
+
+
+@hurried
 async def test_what_fails_while_all_is_joined_again_is_tried_until_it_works():
     layer = Layer()
     await asyncio.gather(*(layer.subscriptions.join(group) for group in "abc"))
