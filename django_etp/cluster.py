@@ -16,7 +16,7 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -181,9 +181,9 @@ class ClusterLink:
         self._gaps.leave(group)
         self._listening.leave(group)
 
-    def publish(self, groups: Iterable[str], frame: Frame) -> list[Confirmation]:
+    def publish(self, groups: Sequence[str], frame: Frame, *, beside: Sequence[str] = ()) -> list[Confirmation]:
         """Send a frame to groups. See Publisher.publish()."""
-        return self._publisher.publish(groups, frame)
+        return self._publisher.publish(groups, frame, beside=beside)
 
     def publish_to_hub(self, hub: str, frame: Frame) -> list[Confirmation]:
         """Send a frame to one hub. See Publisher.publish()."""

@@ -253,9 +253,10 @@ class Hub:
             emission = secrets.token_hex(8)
             self._is_first(emission)
             frame = Frame(text, tuple(exclude), tuple(rooms), emission)
+        groups = [group_name(namespace, target) for target in targets]
         if len(targets) > _MANY_ROOMS:
-            targets = [None]
-        return self._link.publish([group_name(namespace, target) for target in targets], frame)
+            return self._link.publish([group_name(namespace, None)], frame, beside=groups)
+        return self._link.publish(groups, frame)
 
     def send_to(self, namespace: str, connection_id: str, text: str) -> list[Confirmation]:
         """Send a frame to one connection, in whichever process it is. See send()."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
@@ -47,7 +47,7 @@ class Link(Protocol):
     async def leave(self, group: str) -> None:
         """Hear a group no more."""
 
-    def publish(self, groups: Iterable[str], frame: Frame) -> list[Confirmation]:
+    def publish(self, groups: Sequence[str], frame: Frame, *, beside: Sequence[str] = ()) -> list[Confirmation]:
         """Send a frame to groups."""
 
     def publish_to_hub(self, hub: str, frame: Frame) -> list[Confirmation]:
@@ -79,7 +79,7 @@ class LocalLink:
     async def leave(self, group: str) -> None:
         """There was nothing to hear."""
 
-    def publish(self, groups: Iterable[str], frame: Frame) -> list[Confirmation]:
+    def publish(self, groups: Sequence[str], frame: Frame, *, beside: Sequence[str] = ()) -> list[Confirmation]:
         """There is nobody to send to: local members have it."""
         return []
 

@@ -3,7 +3,8 @@
 Rules kept here:
 
 - Per group one send is under way at a time; what comes meanwhile gathers and goes as one message. So the order of one
-  sender stays, and a burst costs few round trips and little of the layer's capacity.
+  sender stays, and a burst costs few round trips and little of the layer's capacity. An event to several groups waits
+  for what is before it in each of them.
 - What ``publish`` returns is settled when the layer took the frame, or with ``LayerUnavailable`` where it did not
   confirm. To publish takes no turn of the loop, so that a thread that sends needs one for it and none more.
 - A send has 3 s, and one retry under the same number: receivers drop duplicates. Few are under way at once, whatever
@@ -15,103 +16,32 @@ Rules kept here:
 
 import asyncio
 import logging
-import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from .confirmations import Confirmation
 from .envelope import Frame, Numbers, RoomMessage, pack
 from .exceptions import LayerUnavailable
+from .lanes import PUBLISH_LIMIT, TELL_AFTER, Batch, Fence, Joint, Lane
 from .loops import end_tasks, loop_ended
 
 __all__ = ["Publisher"]
 
 logger = logging.getLogger(__name__)
 
-_MAX_BATCH_FRAMES = 500
-_MAX_BATCH_BYTES = 256 * 1024
 _MAX_WAITING_FRAMES = 10_000
 _MAX_WAITING_BYTES = 16 * 1024 * 1024
 _TELL_LIMIT = 1.0
 _SENDS_AT_ONCE = 32
 _SEND_LIMIT = 3.0
 _RETRY_AFTER = 0.2
-# How long a frame may take in all, with its waiting behind others, in seconds.
-_PUBLISH_LIMIT = 7.0
-# When the last number of a quiet stream is told, in seconds after its last message.
-_TELL_AFTER = (0.2, 1.0, 5.0, 10.0, 20.0, 30.0)
 _TELL_EVERY = 0.1
-# How often the number of a stream that goes on without a pause is told, in seconds.
-_TELL_BUSY_EVERY = 2.0
 _TELL_AT_ONCE = 500
 # A stream that was quiet this long is forgotten; the next message to its group begins a new one.
 _FORGET_AFTER = 600.0
 _FORGET_EVERY = 60.0
 
 _Send = Callable[[str, dict[str, Any]], Coroutine[Any, Any, None]]
-
-
-class _Batch:
-    """Frames that go to one group in one message."""
-
-    __slots__ = ("bytes", "confirmation", "due_at", "frames", "size")
-
-    def __init__(self) -> None:
-        self.frames: list[str | list[Any]] = []
-        self.bytes = 0  # of the frames' texts; what they name is shared with those for other groups
-        self.size = 0
-        self.due_at = asyncio.get_running_loop().time() + _PUBLISH_LIMIT
-        self.confirmation = Confirmation()
-
-    def has_room(self, size: int) -> bool:
-        return not self.frames or (len(self.frames) < _MAX_BATCH_FRAMES and self.size + size <= _MAX_BATCH_BYTES)
-
-
-class _Lane:
-    """The way to one group: the batches that wait, and the stream's numbers."""
-
-    __slots__ = (
-        "batches",
-        "born",
-        "frames",
-        "is_sending",
-        "last",
-        "number",
-        "sent_at",
-        "stream",
-        "tells",
-        "told",
-        "untold_since",
-    )
-
-    def __init__(self, stream: str) -> None:
-        self.stream = stream
-        self.born = time.time()
-        self.number = 0
-        self.frames = 0
-        # The number of the last message that is not under way any more, and the frames up to it: what is under way
-        # is no loss yet.
-        self.last = (0, 0)
-        self.told = 0
-        self.untold_since = 0.0
-        self.batches: deque[_Batch] = deque()
-        self.is_sending = False
-        self.sent_at = 0.0
-        self.tells = 0
-
-    def note_sent(self, now: float) -> None:
-        """Record that no message is under way now."""
-        if self.told == self.last[0]:
-            self.untold_since = now
-        self.last = self.number, self.frames
-        self.sent_at, self.tells = now, 0
-
-    def is_due(self, now: float) -> bool:
-        """Return whether its last number is to be told now."""
-        if not self.is_sending and now - self.sent_at >= _TELL_AFTER[self.tells]:
-            return True
-        return self.last[0] > self.told and now - self.untold_since >= _TELL_BUSY_EVERY
 
 
 class Publisher:
@@ -128,7 +58,8 @@ class Publisher:
         self._streams = 0
         self._send = send
         self._tell = tell
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._fences: dict[str, Joint] = {}
         self._untold: set[str] = set()
         self._waiting_frames = 0
         self._waiting_bytes = 0
@@ -137,14 +68,23 @@ class Publisher:
         self._teller: asyncio.Task[None] | None = None
         self._forgetting: asyncio.TimerHandle | None = None
 
-    def publish(self, groups: Iterable[str], frame: Frame) -> list[Confirmation]:
+    def publish(self, groups: Sequence[str], frame: Frame, *, beside: Sequence[str] = ()) -> list[Confirmation]:
         """Send a frame to groups, where others' may be on the same way; what is returned tells what becomes of it.
+
+        It overtakes nothing that waits for one of these groups, or for one of those ``beside``, to whose members it
+        goes as well.
 
         Raises:
             LayerUnavailable: too much waits already.
         """
-        plain, size = frame.to_plain(), frame.size
-        return [self._put(group, plain, len(frame.text), size).confirmation for group in groups]
+        plain, size, text_size = frame.to_plain(), frame.size, len(frame.text)
+        self._check_room(len(groups), len(groups) * text_size)
+        if len(groups) == 1 and not beside:
+            return [self._put(groups[0], plain, text_size, size).confirmation]
+        joint = Joint(len(groups))
+        for group in beside:
+            self._fence(group, joint)
+        return [self._put(group, plain, text_size, size, joint).confirmation for group in groups]
 
     def owns(self, stream: str) -> bool:
         """Return whether a stream is, or was, this publisher's."""
@@ -174,20 +114,34 @@ class Publisher:
                 self._untold.add(group)
         self._start_teller()
 
-    def _put(self, group: str, frame: str | list[Any], text_size: int, size: int) -> _Batch:
-        is_full = self._waiting_bytes > 0 and self._waiting_bytes + text_size > _MAX_WAITING_BYTES
-        if is_full or self._waiting_frames >= _MAX_WAITING_FRAMES:
+    def _check_room(self, frames: int, size: int) -> None:
+        is_full = self._waiting_bytes > 0 and self._waiting_bytes + size > _MAX_WAITING_BYTES
+        if is_full or self._waiting_frames + frames > _MAX_WAITING_FRAMES:
             raise LayerUnavailable(
                 f"{self._waiting_frames:,} events wait for the channel layer already, and no more may: it is down, or "
                 "slower than what this process sends."
             )
+
+    def _fence(self, group: str, joint: Joint) -> None:
+        lane = self._lanes.get(group)
+        if lane is not None and lane.is_sending:
+            joint.await_lane()
+            lane.batches.append(Fence(joint, is_awaited=True))
+        else:
+            self._fences[group] = joint
+
+    def _put(self, group: str, frame: str | list[Any], text_size: int, size: int, joint: Joint | None = None) -> Batch:
         lane = self._lanes.get(group)
         if lane is None:
             self._streams += 1
-            lane = self._lanes[group] = _Lane(f"{self._name}{self._streams}")
-        if not lane.batches or not lane.batches[-1].has_room(size):
-            lane.batches.append(_Batch())
-        batch = lane.batches[-1]
+            lane = self._lanes[group] = Lane(f"{self._name}{self._streams}")
+        if not lane.is_sending and (fence := self._fences.get(group)) is not None:
+            lane.batches.append(Fence(fence, is_awaited=False))
+        last = lane.batches[-1] if lane.batches else None
+        if not isinstance(last, Batch) or joint is not None or not last.has_room(size):
+            last = Batch(joint)
+            lane.batches.append(last)
+        batch = last
         batch.frames.append(frame)
         batch.bytes += text_size
         batch.size += size
@@ -200,24 +154,28 @@ class Publisher:
             task.add_done_callback(self._tasks.discard)
         return batch
 
-    async def _empty(self, group: str, lane: _Lane) -> None:
+    async def _empty(self, group: str, lane: Lane) -> None:
         try:
             while lane.batches:
-                await self._send_batch(group, lane, lane.batches.popleft())
+                waiting = lane.batches.popleft()
+                await waiting.wait()
+                if isinstance(waiting, Batch):
+                    await self._send_batch(group, lane, waiting)
         except asyncio.CancelledError:  # the loop ends, and must not be given new tasks
             while lane.batches:
-                self._let_go(lane.batches.popleft())
+                if isinstance(left := lane.batches.popleft(), Batch):
+                    self._let_go(left)
             raise
         finally:
             lane.is_sending = False
         self._forget_later()
 
-    async def _send_batch(self, group: str, lane: _Lane, batch: _Batch) -> None:
+    async def _send_batch(self, group: str, lane: Lane, batch: Batch) -> None:
         try:
             if asyncio.get_running_loop().time() >= batch.due_at:
                 # It never leaves this process, and takes no number: nobody will miss it.
                 raise LayerUnavailable(
-                    f"An event waited {_PUBLISH_LIMIT:g} s for those before it, and was not sent to other processes."
+                    f"An event waited {PUBLISH_LIMIT:g} s for those before it, and was not sent to other processes."
                 )
             lane.number += 1
             message = pack(RoomMessage(group, lane.stream, lane.born, lane.number, lane.frames, batch.frames))
@@ -229,12 +187,14 @@ class Publisher:
             batch.confirmation.settle()
         finally:
             self._let_go(batch)
+            if batch.joint is not None and batch.joint.note_sent():
+                self._fences = {group: joint for group, joint in self._fences.items() if joint is not batch.joint}
             lane.note_sent(asyncio.get_running_loop().time())
             if lane.number:
                 self._untold.add(group)
         self._start_teller()
 
-    def _let_go(self, batch: _Batch) -> None:
+    def _let_go(self, batch: Batch) -> None:
         if not batch.confirmation.is_settled:
             batch.confirmation.settle(loop_ended())
         self._waiting_frames -= len(batch.frames)
@@ -288,7 +248,7 @@ class Publisher:
             lane.told, lane.untold_since = last[0], asyncio.get_running_loop().time()
             if last == lane.last and not lane.is_sending:
                 lane.tells += 1
-                if lane.tells == len(_TELL_AFTER):
+                if lane.tells == len(TELL_AFTER):
                     self._untold.discard(group)
 
     # Forgetting

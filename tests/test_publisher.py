@@ -24,6 +24,7 @@ class Layer:
         self.is_open = asyncio.Event()
         self.is_open.set()
         self.takes = 0.0
+        self.slow: dict[str, float] = {}
         self.publisher = Publisher("publisher", self._send, self._tell)
 
     def texts(self, group: str) -> list[str]:
@@ -39,8 +40,8 @@ class Layer:
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             await self.is_open.wait()
-            if self.takes:
-                await asyncio.sleep(self.takes)
+            if takes := self.slow.get(group, self.takes):
+                await asyncio.sleep(takes)
             if self.is_down:
                 raise ConnectionError("down")
             self.sent.append(message)
@@ -267,6 +268,81 @@ async def test_last_number_is_told_again_and_again_for_half_a_minute():
     assert [round(at - sent_at, 1) for at, _ in layer.told] == pytest.approx([0.2, 1, 5, 10, 20, 30], abs=0.2)
     stream, born = layer.sent[0]["stream"], layer.sent[0]["born"]
     assert [told for _, told in layer.told] == [["room", stream, born, 2, 2]] * 6
+
+
+def order(layer: Layer) -> list[str]:
+    """Return the texts in the order in which the layer took them, those of several groups where the last took them."""
+    texts = [frame if isinstance(frame, str) else frame[0] for message in layer.sent for frame in message["frames"]]
+    return list(dict.fromkeys(texts))
+
+
+def emit_to_several(
+    layer: Layer, groups: list[str], text: str, *, beside: list[str] | None = None
+) -> asyncio.Future[None]:
+    frame = Frame(text, rooms=tuple(groups), emission=text)
+    return asyncio.ensure_future(confirmed(layer.publisher.publish(groups, frame, beside=beside or [])))
+
+
+@hurried
+async def test_an_event_to_several_groups_overtakes_nothing_in_any_of_them():
+    layer = Layer()
+    layer.slow = {"a": 1.0}
+    emits = [asyncio.ensure_future(layer.emit("a", f"a{number}")) for number in range(2)]
+    await asyncio.sleep(0.1)
+    emits.append(asyncio.ensure_future(layer.emit("a", "a2")))
+    await asyncio.sleep(0)
+    both = emit_to_several(layer, ["a", "b"], "both")
+    await asyncio.sleep(0)
+    emits += [asyncio.ensure_future(layer.emit("b", "after")), asyncio.ensure_future(layer.emit("c", "elsewhere"))]
+    await asyncio.gather(*emits, both)
+    assert order(layer) == ["elsewhere", "a0", "a1", "a2", "both", "after"]
+    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_untold", "_streams"}
+
+
+@hurried
+async def test_events_to_several_groups_cross_without_a_deadlock():
+    layer = Layer()
+    layer.slow = {"a": 0.1, "b": 0.2, "c": 0.05}
+    names = [["a", "b"], ["b", "c"], ["c", "a"], ["a", "b", "c"]] * 25
+    emits = [emit_to_several(layer, groups, str(number)) for number, groups in enumerate(names)]
+    async with asyncio.timeout(60):
+        outcomes = await asyncio.gather(*emits, return_exceptions=True)
+    sent = [number for number, outcome in enumerate(outcomes) if outcome is None]
+    assert len(sent) > 20
+    for group in "abc":
+        assert layer.texts(group) == sorted(layer.texts(group), key=lambda frame: int(frame[0]))
+
+
+@hurried
+async def test_what_waits_for_another_group_waits_7_s_at_most():
+    layer = Layer()
+    layer.slow = {"a": 60}
+    asyncio.ensure_future(layer.emit("a", "stuck")).add_done_callback(lambda done: done.exception())
+    await asyncio.sleep(0.1)
+    both, after = emit_to_several(layer, ["a", "b"], "both"), asyncio.ensure_future(layer.emit("b", "after"))
+    with pytest.raises(LayerUnavailable):
+        await both
+    await asyncio.wait([after])
+    assert asyncio.get_running_loop().time() < 7.5
+
+
+@hurried
+async def test_an_event_that_goes_another_way_keeps_its_place_among_those_of_its_groups():
+    layer = Layer()
+    layer.slow = {"a": 1.0, "everywhere": 0.5}
+    emits = [asyncio.ensure_future(layer.emit("a", "before"))]
+    await asyncio.sleep(0)
+    groups = ["a", "b", "c"]
+    emits.append(
+        asyncio.ensure_future(confirmed(layer.publisher.publish(["everywhere"], Frame("many"), beside=groups)))
+    )
+    await asyncio.sleep(0)
+    emits += [asyncio.ensure_future(layer.emit(group, f"after {group}")) for group in ("a", "b", "d")]
+    await asyncio.gather(*emits)
+    assert order(layer) == ["after d", "before", "many", "after b", "after a"]
+    await layer.emit("c", "later")
+    await asyncio.sleep(0)
+    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_untold", "_streams"}
 
 
 @hurried
