@@ -250,19 +250,20 @@ class ConnectionSession:
         now = _content(self._session)
         changes: dict[str, Any] = {}
         for key in {*now, *base} - {DATA_KEY}:
+            value = now.get(key, _MISSING)
+            if value is _MISSING:
+                changes[key] = _MISSING
+                continue
             try:
-                value = now[key]
                 if key not in base or value != base[key]:
                     changes[key] = _copied(value)
                     self._session.serializer().dumps({key: changes[key]})
-            except KeyError:
-                changes[key] = _MISSING
             except Exception as error:  # serializers and copies of what they refuse raise what they like
                 # It would fail every later write, too.
                 if key in base:
                     now[key] = copy.deepcopy(base[key])
                 else:
-                    del now[key]
+                    now.pop(key, None)
                 raise TypeError(
                     f"connection.session[{key!r:.80}] must be what SESSION_SERIALIZER can hold, "
                     f"got {type(value).__name__}: {error}. The key is as it was before."
