@@ -18,6 +18,7 @@ from .conf import ack_timeout, get_settings
 from .data import ConnectionData, from_json
 from .exceptions import ConnectionClosed
 from .gate import Gate
+from .groups import user_key
 from .hub import Hub
 from .lazy import unwrapped
 from .loops import arun_on, refuse_in_event_loop, run_on
@@ -487,4 +488,4 @@ class Connection:
 
 def _user_id_of(scope: dict[str, Any]) -> Any:
     user = unwrapped(scope.get("user"))
-    return getattr(user, "pk", None) if getattr(user, "is_authenticated", True) else None
+    return user_key(user) if getattr(user, "is_authenticated", True) else None

@@ -19,6 +19,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, get_user_model, load_backend
 from django.contrib.sessions.backends.base import SessionBase
+from django.core.exceptions import ValidationError
 from django.db import router
 from django.utils.crypto import constant_time_compare
 
@@ -157,12 +158,20 @@ def _without_session(visits: list[_Visit]) -> set[str]:
 
 
 def _users(ids: Iterable[Any]) -> dict[Any, Any]:
-    wanted, users = list(set(ids)), {}
+    wanted, users = [id for id in set(ids) if _is_key(id)], {}
     # Not a replica, which may lag behind.
     stored = get_user_model()._base_manager.using(router.db_for_write(get_user_model()))
     for start in range(0, len(wanted), 500):
         users.update(stored.in_bulk(wanted[start : start + 500]))
     return users
+
+
+def _is_key(id: Any) -> bool:
+    try:
+        get_user_model()._meta.pk.get_prep_value(id)
+    except (TypeError, ValueError, ValidationError):
+        return False  # of a token with anything in it; in a query it would fail the check of all
+    return True
 
 
 def _may_stay(user: Any, visit: _Visit) -> bool:

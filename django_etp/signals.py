@@ -13,6 +13,7 @@ from django.db.models.signals import post_delete, post_save
 
 from .conf import get_settings
 from .exceptions import EtpError
+from .groups import user_key
 from .home import home_hub
 from .hub import Hub
 from .logouts import CHECK_USER, CLOSE_SESSION
@@ -40,9 +41,9 @@ def _close_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
     if user is None or not get_settings().close_on_logout:
         return
     if request is None:  # through Channels, in a socket's handler, which ends the session next
-        _tell(CHECK_USER, str(user.pk))
+        _tell(CHECK_USER, str(user_key(user)))
     elif key := getattr(getattr(request, "session", None), "session_key", None):
-        _tell(CLOSE_SESSION, str(user.pk), session_hash(key))
+        _tell(CLOSE_SESSION, str(user_key(user)), session_hash(key))
 
 
 def _drop_data_of_others(*, request: Any, **kwargs: Any) -> None:
@@ -55,14 +56,15 @@ def _drop_data_of_others(*, request: Any, **kwargs: Any) -> None:
 def _check_saved_user(*, instance: Any, created: bool, update_fields: Any = None, using: str, **kwargs: Any) -> None:
     # Each login saves last_login alone.
     if not created and (update_fields is None or set(update_fields) - {"last_login"}):
-        _check_user_later(str(instance.pk), using)
+        _check_user_later(instance, using)
 
 
 def _check_deleted_user(*, instance: Any, using: str, **kwargs: Any) -> None:
-    _check_user_later(str(instance.pk), using)
+    _check_user_later(instance, using)
 
 
-def _check_user_later(user_id: str, using: str) -> None:
+def _check_user_later(user: Any, using: str) -> None:
+    user_id = str(user_key(user))  # now: after a delete it has none
     transaction.on_commit(lambda: _tell(CHECK_USER, user_id), using=using)
 
 

@@ -1216,6 +1216,19 @@ async def test_users_that_are_not_djangos_are_told_and_keep_no_other_from_being_
         await device.expect_nothing()
 
 
+async def test_a_user_whose_key_came_as_text_stays_and_is_checked() -> None:
+    """As from a token, whose claims are text."""
+    ada = await User.objects.acreate(username="ada")
+    async with EtpCommunicator(user=User(pk=str(ada.pk))) as client, EtpCommunicator(user=User(pk="nobody")) as odd:
+        assert [info.user_id for info in await rooms.amembers(rooms.user(ada))] == [ada.pk]
+        await check_connections(all_members())
+        await odd.expect_close(4401)
+        await client.expect_nothing()
+        ada.is_active = False
+        await ada.asave()
+        await client.expect_close(4401)
+
+
 # Where writing fails
 
 
