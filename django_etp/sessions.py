@@ -17,6 +17,7 @@ Rules kept here:
 import asyncio
 import copy
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from django.contrib.sessions.backends.base import SessionBase
@@ -25,7 +26,7 @@ from django.utils.crypto import salted_hmac
 
 from .data import ConnectionData, from_json
 from .lazy import unwrapped
-from .stores import DATA_KEY, create_session, patch_session, shares_in
+from .stores import DATA_KEY, EXPIRY_KEY, create_session, patch_session, shares_in
 from .threads import run_own
 
 __all__ = ["ConnectionSession", "load_session", "session_hash", "session_key_of", "shares_of_others"]
@@ -107,7 +108,9 @@ class ConnectionSession:
         """The session, for somebody who may change it."""
         self._is_touched = True
         if self._session is not None and self._base is None:
-            self._base = _copied(_content(self._session))
+            content = _content(self._session)
+            self._base = _copied(content)
+            _mark_expiry(content)
         return self._session
 
     @property
@@ -227,7 +230,8 @@ class ConnectionSession:
         if text != _EMPTY:
             # Whatever becomes of the write: what may be there is to be removed at the end.
             self._may_be_stored = True
-        lives: bool = await run_own(patch_session, key, self._change(text, changes))
+        change = self._change(text, changes)
+        lives: bool = await run_own(partial(patch_session, key, change, prolong=EXPIRY_KEY in changes))
         self._is_in_memory = not lives
         return lives
 
@@ -255,7 +259,7 @@ class ConnectionSession:
                 changes[key] = _MISSING
                 continue
             try:
-                if key not in base or value != base[key]:
+                if key not in base or value != base[key] or (key == EXPIRY_KEY and type(value) is int):
                     changes[key] = _copied(value)
                     self._session.serializer().dumps({key: changes[key]})
             except Exception as error:  # serializers and copies of what they refuse raise what they like
@@ -286,6 +290,8 @@ class ConnectionSession:
                 self._base.pop(key, None)
             else:
                 self._base[key] = value
+        if EXPIRY_KEY in written and self._session is not None:
+            _mark_expiry(_content(self._session))
 
     def _change(self, text: str, changes: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
         may_live = self._living()
@@ -306,6 +312,18 @@ class ConnectionSession:
                 content.pop(DATA_KEY, None)
 
         return change
+
+
+class _Expiry(int):
+    """An expiry that is stored already: set_expiry() puts a plain int in its place, maybe the same number again."""
+
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
+        return int, (int(self),)  # copied, or pickled by a cache, it is a plain one
+
+
+def _mark_expiry(content: dict[str, Any]) -> None:
+    if type(expiry := content.get(EXPIRY_KEY)) is int:
+        content[EXPIRY_KEY] = _Expiry(expiry)
 
 
 def _copied(value: Any) -> Any:

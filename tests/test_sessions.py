@@ -2,8 +2,11 @@
 
 import asyncio
 import copy
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -15,8 +18,10 @@ from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
+from django.core.cache import cache
 from django.db import connection as database
 from django.test.utils import isolate_apps
+from django.utils import timezone
 
 from django_etp import (
     Connection,
@@ -839,6 +844,47 @@ async def test_a_second_change_of_the_session_writes_only_what_changed_since() -
         await apatch(key, lambda session: session.update({"one": "changed"}))
         await client.emit_with_ack("set", "two")
         assert await acontent_of(key) == {"one": "changed", "two": "two"}
+
+
+@both
+@pytest.mark.parametrize("seconds", [60, 3600])
+@pytest.mark.parametrize("engine", [*WITH_LOCK, *WITHOUT_LOCK])
+async def test_the_same_expiry_set_again_prolongs_the_session(
+    engine: str, seconds: int, is_async: bool, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    use_engine(engine, settings, monkeypatch, tmp_path)
+
+    def stay(connection: Connection, event: Event) -> None:
+        assert connection.session is not None
+        connection.session.set_expiry(seconds)
+
+    def age(key: str) -> None:
+        if engine == "cache":
+            cache.touch(store_class().cache_key_prefix + key, 5)
+        elif engine == "file":
+            os.utime(tmp_path / f"sessionid{key}", (time.time() - 100,) * 2)
+        else:
+            Session.objects.update(expire_date=timezone.now() + timedelta(seconds=5))
+
+    def left(key: str) -> float:
+        if engine == "cache":
+            return cache._expire_info[cache.make_key(store_class().cache_key_prefix + key)] - time.time()
+        if engine == "file":
+            return (tmp_path / f"sessionid{key}").stat().st_mtime - time.time() + seconds
+        return (Session.objects.get().expire_date - timezone.now()).total_seconds()
+
+    handler("stay", is_async, stay)
+    handler("look", is_async, lambda connection, event: connection.session.get_expiry_age())
+    key = await amake_session(cart=[1])
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        for _ in range(3):
+            await sync_to_async(age)(key)
+            await client.emit_with_ack("stay")
+            assert await sync_to_async(left)(key) == pytest.approx(seconds, abs=4)
+        await sync_to_async(age)(key)
+        assert (await client.emit_with_ack("look")).json() == seconds
+        assert await sync_to_async(left)(key) < seconds - 4
+    assert await acontent_of(key) == {"cart": [1], "_session_expiry": seconds}
 
 
 async def test_a_session_that_was_only_read_is_not_written(writes: Writes) -> None:
