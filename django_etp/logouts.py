@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, get_user_model, load_backend
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model, load_backend
 from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import ValidationError
 from django.db import router
@@ -127,8 +127,12 @@ class _Visit:
     def of(cls, connection: Connection) -> "_Visit":
         session = connection.scope.get("session")
         loaded = getattr(session, "_session_cache", {}) if isinstance(session, SessionBase) else {}
+        if loaded.get(SESSION_KEY) != str(connection.user_id):  # logged out, or put into the scope by a handler
+            return cls(connection.id, connection.session_key, connection.user_id, None, None)
+        # A login in a handler that still runs has another key, or none yet, and is stored after the handler.
+        key = session_key_of(connection.scope)
         auth_hash, backend = loaded.get(HASH_SESSION_KEY), loaded.get(BACKEND_SESSION_KEY)
-        return cls(connection.id, connection.session_key, connection.user_id, auth_hash, backend)
+        return cls(connection.id, key, connection.user_id, auth_hash, backend)
 
 
 def _connections(members: Iterable[Member]) -> list[Connection]:

@@ -10,6 +10,7 @@ Rules kept here:
 - At the connection's end its data is removed, and never written again.
 - A session that is gone is never brought back: the data lives on in memory.
 - A session can be made while its cookie can still ride on the accept; after that, data lives in memory.
+- A login by a handler leads to a session of another key, which is stored though no cookie may name it.
 - A request that began before a write may save its old copy over it: whoever reads what is stored asks whether it is
   intact, and has it written again.
 """
@@ -20,6 +21,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
 from django.utils.crypto import salted_hmac
@@ -54,11 +56,12 @@ class ConnectionSession:
 
     __slots__ = (
         "_base",
+        "_can_be_stored",
         "_connection_id",
         "_data",
         "_has_failed",
         "_is_ended",
-        "_is_in_memory",
+        "_is_gone",
         "_is_touched",
         "_key",
         "_living",
@@ -83,7 +86,8 @@ class ConnectionSession:
         self._connection_id = connection_id
         # Channels wraps the session in a lazy object.
         self._session: SessionBase | None = session if isinstance(session, SessionBase) else None
-        self._is_in_memory = self._session is None or isinstance(session, CookieStore)
+        self._can_be_stored = self._session is not None and not isinstance(session, CookieStore)
+        self._is_gone = False
         self._key = key
         self._run = run
         self._living = living
@@ -198,7 +202,7 @@ class ConnectionSession:
 
     async def _restore(self) -> bool:
         async with self._writing:
-            if self._is_in_memory or self._is_ended or self._key is None:
+            if self._is_in_memory or self._is_ended or self._key is None or self._has_other_key:
                 return True
             return await self._patch(self._key, self._written, {})
 
@@ -213,14 +217,17 @@ class ConnectionSession:
         if self._is_in_memory or self._session is None:
             return True
         key = self._session.session_key
-        if self._key is not None and key is None:
+        is_login = SESSION_KEY in _content(self._session)
+        if self._key is not None and key is None and not is_login:
             # A handler has ended the session itself, by a flush or a logout.
-            self._is_in_memory = True
+            self._is_gone = True
+            self._key = None
             return False
         self._key = key  # another one, where a handler logged somebody in
+        self._is_gone = False
         if key is not None:
             return await self._patch(key, text, changes)
-        if can_create:
+        if can_create or is_login:  # the key of a flushed session is made when it is saved
             self._may_be_stored = True
             self._key = await run_own(create_session, self._change(text, changes))
             self._session._session_key = self._key
@@ -232,7 +239,7 @@ class ConnectionSession:
             self._may_be_stored = True
         change = self._change(text, changes)
         lives: bool = await run_own(partial(patch_session, key, change, prolong=EXPIRY_KEY in changes))
-        self._is_in_memory = not lives
+        self._is_gone = not lives
         return lives
 
     # What has changed
@@ -242,8 +249,13 @@ class ConnectionSession:
         return text == self._written and not changes and not self._has_other_key
 
     @property
+    def _is_in_memory(self) -> bool:
+        """Whether nothing is to be stored: it cannot be, or the session is gone and no handler began another."""
+        return not self._can_be_stored or (self._is_gone and not self._has_other_key)
+
+    @property
     def _has_other_key(self) -> bool:
-        return self._session is not None and not self._is_in_memory and self._session.session_key != self._key
+        return self._can_be_stored and self._session is not None and self._session.session_key != self._key
 
     def _changes(self) -> tuple[str, dict[str, Any]]:
         text = _EMPTY if self._is_ended else self._data_as_json()

@@ -1211,9 +1211,6 @@ async def test_who_is_logged_in_by_a_handler_is_the_connections_user(keeps: bool
             assert connection.session is not None
         await login(connection.scope, ada, backend="django.contrib.auth.backends.ModelBackend")
 
-    async def user_ids() -> list[Any]:
-        return [info.user_id for info in await rooms.aconnections()]
-
     async with EtpCommunicator(headers=cookie(await amake_session())) as client:
         await client.emit_with_ack("login")
         await auntil(user_ids, [ada.pk])
@@ -1222,6 +1219,141 @@ async def test_who_is_logged_in_by_a_handler_is_the_connections_user(keeps: bool
         await client.expect_nothing(timeout=0.5)  # the checks at intervals find nothing wrong
         ada.is_active = False
         await ada.asave()
+        await client.expect_close(4401)
+
+
+async def user_ids() -> list[Any]:
+    return [info.user_id for info in await rooms.aconnections()]
+
+
+@pytest.mark.parametrize("touches", ["nothing", "data", "session"])
+@pytest.mark.parametrize("engine", [*WITH_LOCK, *WITHOUT_LOCK])
+async def test_a_login_of_another_user_makes_the_connection_that_users(
+    engine: str, touches: str, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Django then starts a new session, whose key is made when it is saved."""
+    use_engine(engine, settings, monkeypatch, tmp_path)
+    settings.ETP = {"SESSION_CHECK_INTERVAL": 0.2}
+    ada = await User.objects.acreate(username="ada", last_login=None)
+    bob = await User.objects.acreate(username="bob", last_login=None)
+    ids, keys = tell_ids(), []
+
+    @etp_event("login")
+    async def log_in(connection: Connection, event: Event) -> None:
+        if touches != "nothing":
+            getattr(connection, touches)["touched"] = True
+        await login(connection.scope, bob, backend="django.contrib.auth.backends.ModelBackend")
+
+    @etp_event("put")
+    async def put_and_tell(connection: Connection, event: Event) -> None:
+        connection.data["name"] = "Bob"
+        assert connection.session is not None
+        keys.append(connection.session.session_key)
+
+    key = await amake_session(ada, cart=[1])
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("login")
+        assert await user_ids() == [bob.pk]
+        assert await rooms.amembers(rooms.user(ada)) == []
+        await rooms.aemit(rooms.user(bob), "for", "bob")
+        assert (await client.expect_event("for")).data == "bob"
+        await client.emit_with_ack("put")
+        assert keys[0] not in (None, key)
+        content = await acontent_of(keys[0])
+        assert content is not None
+        assert content[SESSION_KEY] == str(bob.pk)
+        assert content["etp"][ids[0]]["name"] == "Bob"
+        assert "cart" not in content
+        assert await acontent_of(key) is None
+        await client.expect_nothing(timeout=0.5)  # the checks at intervals find nothing wrong
+        await sync_to_async(store_class()(keys[0]).flush)()
+        await client.expect_close(4401)
+
+
+async def test_a_login_of_another_user_before_the_accept_sends_the_new_cookie() -> None:
+    ada = await User.objects.acreate(username="ada", last_login=None)
+    bob = await User.objects.acreate(username="bob", last_login=None)
+
+    @on_connect
+    async def log_in(connection: Connection) -> None:
+        await login(connection.scope, bob, backend="django.contrib.auth.backends.ModelBackend")
+
+    application, accepts = recorded()
+    async with EtpCommunicator(application, headers=cookie(await amake_session(ada))):
+        session = await Session.objects.aget()
+        assert accepts[0]["headers"][0][1].startswith(f"sessionid={session.session_key};".encode())
+        assert session.get_decoded()[SESSION_KEY] == str(bob.pk)
+        assert await user_ids() == [bob.pk]
+
+
+@pytest.mark.parametrize("before", ["ada", "nobody"])
+async def test_a_login_outlives_a_check_while_its_handler_runs(before: str) -> None:
+    inside, door = asyncio.Event(), asyncio.Event()
+    ada = await User.objects.acreate(username="ada", last_login=None)
+    bob = await User.objects.acreate(username="bob", last_login=None)
+
+    @etp_event("login")
+    async def log_in(connection: Connection, event: Event) -> None:
+        await login(connection.scope, bob, backend="django.contrib.auth.backends.ModelBackend")
+        inside.set()
+        await door.wait()
+
+    key = await amake_session(ada if before == "ada" else None)
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        answer = asyncio.create_task(client.emit_with_ack("login"))
+        await inside.wait()
+        await check_connections(all_members())
+        door.set()
+        await answer
+        assert (await Session.objects.aget()).get_decoded()[SESSION_KEY] == str(bob.pk)
+        assert await user_ids() == [bob.pk]
+
+
+async def test_a_login_after_the_session_was_gone_is_stored() -> None:
+    handler("put", True, put)
+    ada = await User.objects.acreate(username="ada", last_login=None)
+
+    @etp_event("login")
+    async def log_in(connection: Connection, event: Event) -> None:
+        await login(connection.scope, ada, backend="django.contrib.auth.backends.ModelBackend")
+
+    key = await amake_session(cart=[1])
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await sync_to_async(store_class()(key).flush)()
+        await client.emit_with_ack("put", "Ann")
+        await client.emit_with_ack("login")
+        session = await Session.objects.aget()
+        assert session.get_decoded()[SESSION_KEY] == str(ada.pk)
+        assert list(session.get_decoded()["etp"].values()) == [{"name": "Ann"}]
+
+
+@both
+@pytest.mark.parametrize("stack", ["with-session", "without-session"])
+@pytest.mark.parametrize("where", ["on_connect", "event"])
+async def test_a_user_put_into_the_scope_is_the_connections_user(
+    where: str, stack: str, is_async: bool, settings: Any
+) -> None:
+    settings.ETP = {"SESSION_CHECK_INTERVAL": 0.2}
+    ada = await User.objects.acreate(username="ada")
+    bob = await User.objects.acreate(username="bob")
+
+    def become(connection: Connection, event: Event | None = None) -> None:
+        connection.scope["user"] = bob
+
+    hook(on_connect, is_async, become if where == "on_connect" else lambda connection: None)
+    handler("become", is_async, become)
+    application = None if stack == "with-session" else EtpConsumer.as_asgi()
+    headers = cookie(await amake_session(ada)) if stack == "with-session" else ()
+    async with EtpCommunicator(application, headers=headers) as client:
+        if where == "event":
+            await client.emit_with_ack("become")
+        assert await user_ids() == [bob.pk]
+        assert await rooms.amembers(rooms.user(ada)) == []
+        await rooms.aemit(rooms.user(bob), "for", "bob")
+        assert (await client.expect_event("for")).data == "bob"
+        await client.expect_nothing(timeout=0.5)  # the checks at intervals find nothing wrong
+        bob.is_active = False
+        await bob.asave()
         await client.expect_close(4401)
 
 
