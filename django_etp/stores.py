@@ -46,6 +46,7 @@ __all__ = [
     "DATA_KEY",
     "EXPIRY_KEY",
     "create_session",
+    "database_of_sessions",
     "existing_sessions",
     "patch_session",
     "read_shares",
@@ -97,6 +98,12 @@ def patch_session(session_key: str, change: Change, *, prolong: bool = False) ->
                 raise OSError("The session store did not take a change.") from None
             return False
     return True
+
+
+def database_of_sessions() -> str | None:
+    """Return the alias of the database where sessions are; ``None`` where the engine keeps them elsewhere."""
+    model = _model()
+    return None if model is None else router.db_for_write(model)
 
 
 def create_session(change: Change) -> str | None:
