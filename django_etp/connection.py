@@ -345,6 +345,11 @@ class Connection:
         if self._session is not None:
             await self._session.end()
 
+    async def discard_session(self) -> None:
+        """Delete the session if it was made for the data of connections, and the last of that is removed."""
+        if self._session is not None:
+            await self._session.discard()
+
     @property
     def _has_other_key(self) -> bool:
         return session_key_of(self.scope) != self.session_key

@@ -7,7 +7,8 @@ Rules kept here:
   thread entered, where nothing changed.
 - A change is a patch of the stored session as it is at that moment: what others wrote stays.
 - A write that has begun ends before the next one begins, also where the one who waited for it was cancelled.
-- At the connection's end its data is removed, and never written again.
+- At the connection's end its data is removed, and never written again; a session that was made for such data goes
+  with the last of it.
 - A session that is gone is never brought back: the data lives on in memory.
 - A session can be made while its cookie can still ride on the accept; after that, data lives in memory.
 - A login by a handler leads to a session of another key, which is stored though no cookie may name it.
@@ -28,7 +29,7 @@ from django.utils.crypto import salted_hmac
 
 from .data import ConnectionData, from_json
 from .lazy import unwrapped
-from .stores import DATA_KEY, EXPIRY_KEY, create_session, patch_session, shares_in
+from .stores import DATA_KEY, EXPIRY_KEY, MADE_KEY, create_session, discard_session, patch_session, shares_in
 from .threads import run_own
 
 __all__ = ["ConnectionSession", "load_session", "session_hash", "session_key_of", "shares_of_others"]
@@ -60,6 +61,7 @@ class ConnectionSession:
         "_connection_id",
         "_data",
         "_has_failed",
+        "_is_empty",
         "_is_ended",
         "_is_gone",
         "_is_touched",
@@ -88,6 +90,7 @@ class ConnectionSession:
         self._session: SessionBase | None = session if isinstance(session, SessionBase) else None
         self._can_be_stored = self._session is not None and not isinstance(session, CookieStore)
         self._is_gone = False
+        self._is_empty = False
         self._key = key
         self._run = run
         self._living = living
@@ -168,6 +171,11 @@ class ConnectionSession:
         if self._may_be_stored or self._writing.locked():
             await asyncio.shield(self._run(self._remove()))
 
+    async def discard(self) -> None:
+        """Delete the session if it was made for connection data, and holds nothing now that this one has ended."""
+        if self._is_empty and self._key is not None:
+            await asyncio.shield(self._run(run_own(discard_session, self._key)))
+
     @property
     def watched_key(self) -> str | None:
         """The key of the stored session that is to be looked after; ``None`` where nothing is in there."""
@@ -209,7 +217,14 @@ class ConnectionSession:
     async def _remove(self) -> None:
         async with self._writing:
             if self._may_be_stored and not self._is_in_memory and self._key is not None:
-                await self._patch(self._key, _EMPTY, {})
+                change = self._change(_EMPTY, {})
+
+                def end(content: dict[str, Any]) -> None:
+                    change(content)
+                    self._is_empty = content.keys() == {MADE_KEY}
+
+                lives = await run_own(partial(patch_session, self._key, end, is_end=True))
+                self._is_gone = not lives
             self._written = _EMPTY
             self._may_be_stored = False
 
@@ -229,7 +244,8 @@ class ConnectionSession:
             return await self._patch(key, text, changes)
         if can_create or is_login:  # the key of a flushed session is made when it is saved
             self._may_be_stored = True
-            self._key = await run_own(create_session, self._change(text, changes))
+            made = {} if is_login or changes else {MADE_KEY: True}
+            self._key = await run_own(create_session, self._change(text, {**changes, **made}))
             self._session._session_key = self._key
         return True
 

@@ -45,8 +45,10 @@ if TYPE_CHECKING:
 __all__ = [
     "DATA_KEY",
     "EXPIRY_KEY",
+    "MADE_KEY",
     "create_session",
     "database_of_sessions",
+    "discard_session",
     "existing_sessions",
     "patch_session",
     "read_shares",
@@ -57,6 +59,9 @@ __all__ = [
 
 # Where a session holds the data of its connections, by connection id.
 DATA_KEY = "etp"
+
+# Says that a session was made for the data of connections, and may go with the last of it.
+MADE_KEY = "_etp_made"
 
 # Where Django keeps what set_expiry() was told.
 EXPIRY_KEY = "_session_expiry"
@@ -77,14 +82,17 @@ Change = Callable[[dict[str, Any]], None]
 _locks = [threading.Lock() for _ in range(64)]
 
 
-def patch_session(session_key: str, change: Change, *, prolong: bool = False) -> bool:
+def patch_session(session_key: str, change: Change, *, prolong: bool = False, is_end: bool = False) -> bool:
     """Apply ``change`` to a stored session's content as it is now; return whether the session still lives.
 
     ``prolong``: it expires as late as if it were made now. In a database a change of the expiry does that, too, and any
-    other change does not.
+    other change does not. ``is_end``: the connection has ended, maybe since the session has.
     """
     store = _engine()(session_key)
     if model := _model():
+        # An UPDATE locks SQLite though it changes no row, and fails the requests that have begun to read.
+        if is_end and not _living(model, session_key=session_key).exists():
+            return False
         return _patch_row(store, model, change, prolong=prolong)
     with _locks[hash(session_key) % len(_locks)]:
         content = _load(store)
@@ -112,6 +120,25 @@ def create_session(change: Change) -> str | None:
     change(_content(store))
     store.create()
     return store.session_key
+
+
+def discard_session(session_key: str) -> None:
+    """Delete a session that was made for the data of connections, if it holds nothing else and no data any more."""
+    store = _engine()(session_key)
+    if model := _model():
+        using = router.db_for_write(model)
+        with transaction.atomic(using=using):
+            row = _living(model, session_key=session_key)
+            if not row.update(expire_date=F("expire_date")):
+                return
+            if store.decode(row.values_list("session_data", flat=True).get()).keys() == {MADE_KEY}:
+                row.delete()
+        _forget_cached(store)
+        return
+    with _locks[hash(session_key) % len(_locks)]:
+        content = _load(store)
+        if content is not None and content.keys() == {MADE_KEY}:
+            store.delete()
 
 
 def existing_sessions(session_keys: Iterable[str]) -> set[str]:
@@ -193,9 +220,13 @@ def _patch_row(store: SessionBase, model: type[models.Model], change: Change, *,
         if prolong or content.get(EXPIRY_KEY) != expiry:  # by set_expiry(); any other change prolongs nothing
             changed["expire_date"] = store.get_expiry_date(expiry=content.get(EXPIRY_KEY))
         row.update(**changed)
-    if (cache := getattr(store, "_cache", None)) is not None:
-        cache.delete(f"{store.cache_key_prefix}{key}")  # type: ignore[attr-defined]
+    _forget_cached(store)
     return True
+
+
+def _forget_cached(store: SessionBase) -> None:
+    if (cache := getattr(store, "_cache", None)) is not None:
+        cache.delete(f"{store.cache_key_prefix}{store.session_key}")  # type: ignore[attr-defined]
 
 
 def _living(model: type[models.Model], **conditions: Any) -> "QuerySet[Any]":

@@ -718,7 +718,82 @@ async def test_a_session_is_made_before_the_accept_and_its_cookie_rides_on_it() 
         assert b"HttpOnly" in value
         assert b"SameSite=Lax" in value
         assert b"Max-Age=1209600" in value
-    assert await acontent_of(session.session_key) == {}
+
+
+@pytest.mark.parametrize("engine", [*WITH_LOCK, *WITHOUT_LOCK])
+async def test_a_session_made_for_data_goes_with_the_last_connection_that_has_data_there(
+    engine: str, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    use_engine(engine, settings, monkeypatch, tmp_path)
+    hook(on_connect, True, put)
+    connections: list[Connection] = []
+
+    @on_connect
+    async def keep(connection: Connection) -> None:
+        connections.append(connection)
+
+    async with EtpCommunicator() as first:
+        key = connections[0].session_key
+        assert key is not None
+        async with EtpCommunicator(headers=cookie(key)) as second:
+            await first.disconnect()
+            content = await acontent_of(key)
+            assert content is not None
+            assert content["etp"] == {connections[1].id: {"name": "Ann"}}
+            await second.disconnect()
+            assert not await sync_to_async(store_class()().exists)(key)
+
+
+@pytest.mark.parametrize("engine", [*WITH_LOCK, *WITHOUT_LOCK])
+@pytest.mark.parametrize("whose", ["a request", "a handler", "on_disconnect"])
+async def test_a_session_made_for_data_stays_where_something_else_was_put_in(
+    whose: str, engine: str, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    use_engine(engine, settings, monkeypatch, tmp_path)
+    hook(on_connect, True, put)
+    keys: list[Any] = []
+
+    @etp_event("key")
+    async def tell(connection: Connection, event: Event) -> None:
+        keys.append(connection.session_key)
+        if whose == "a handler":
+            assert connection.session is not None
+            connection.session["cart"] = [1]
+
+    @on_disconnect
+    async def gone(connection: Connection, disconnect: Any) -> None:
+        if whose == "on_disconnect":
+            assert connection.session is not None
+            connection.session["cart"] = [1]
+
+    async with EtpCommunicator() as client:
+        await client.emit_with_ack("key")
+        if whose == "a request":
+            await apatch(keys[0], lambda session: session.update({"cart": [1]}))
+    content = await acontent_of(keys[0])
+    assert content is not None
+    assert content["cart"] == [1]
+    assert "etp" not in content
+
+
+async def test_a_session_that_somebody_else_made_stays_though_it_is_empty() -> None:
+    hook(on_connect, True, put)
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)):
+        pass
+    assert await acontent_of(key) == {}
+
+
+async def test_the_end_of_a_connection_whose_session_is_gone_takes_no_lock(writes: Writes) -> None:
+    handler("put", True, put)
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("put", "Ann")
+        await sync_to_async(store_class()(key).flush)()
+        writes.fail = True  # any UPDATE
+        told = errors()
+        await client.disconnect()
+    assert told == []
 
 
 async def test_the_cookie_of_a_session_that_has_a_new_key_before_the_accept_rides_on_it() -> None:
