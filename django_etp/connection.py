@@ -18,6 +18,7 @@ from .conf import ack_timeout, get_settings
 from .data import ConnectionData, from_json
 from .exceptions import ConnectionClosed
 from .gate import Gate
+from .groups import user_key
 from .hub import Hub
 from .lazy import unwrapped
 from .loops import arun_on, refuse_in_event_loop, run_on
@@ -270,12 +271,13 @@ class Connection:
 
     @property
     def has_unsaved(self) -> bool:
-        """Whether a handler may have changed the data or the session, or given that another key, as a login does."""
-        return (self._session is not None and self._session.is_touched) or self._has_other_key
+        """Whether a handler may have changed the data or the session, or logged somebody in or out."""
+        is_touched = self._session is not None and self._session.is_touched
+        return is_touched or self.has_other_user or self._has_other_key
 
     @property
     def has_other_user(self) -> bool:
-        """Whether a handler has logged somebody in or out since the last write."""
+        """Whether a handler has logged somebody in or out since the last write, or put a user into the scope."""
         return self.scope.get("user") is not self._user
 
     async def save(self, *, can_create: bool = False) -> None:
@@ -287,16 +289,15 @@ class Connection:
             self.session_key = session.key
             if not lives:
                 self._session_is_gone()
-            await self.follow_user()
+        await self.follow_user()
         self._user = user
 
     async def follow_user(self) -> None:
-        """Take note where a handler has logged in another user, whose connection it is from now on."""
+        """Take note where a handler has logged in another user, or put one into the scope: it is that user's now."""
         user_id = _user_id_of(self.scope)
         if user_id is None or user_id == self.user_id:
             return  # who was logged out is its user until the check of those closes it
         self.user_id = user_id
-        self.session_key = session_key_of(self.scope)
         await self._hub.change_user(self, user_id)
 
     def rest(self) -> None:
@@ -344,9 +345,14 @@ class Connection:
         if self._session is not None:
             await self._session.end()
 
+    async def discard_session(self) -> None:
+        """Delete the session if it was made for the data of connections, and the last of that is removed."""
+        if self._session is not None:
+            await self._session.discard()
+
     @property
     def _has_other_key(self) -> bool:
-        return session_key_of(self.scope) not in (None, self.session_key)
+        return session_key_of(self.scope) != self.session_key
 
     def _own_session(self) -> ConnectionSession:
         if self._session is None:
@@ -487,4 +493,4 @@ class Connection:
 
 def _user_id_of(scope: dict[str, Any]) -> Any:
     user = unwrapped(scope.get("user"))
-    return getattr(user, "pk", None) if getattr(user, "is_authenticated", True) else None
+    return user_key(user) if getattr(user, "is_authenticated", True) else None

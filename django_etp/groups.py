@@ -7,7 +7,9 @@ the namespace and the room, and nobody can read a room out of it.
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
-from typing import cast
+from typing import Any, cast
+
+from django.core.exceptions import ValidationError
 
 from .exceptions import InvalidRoomName
 
@@ -19,6 +21,7 @@ __all__ = [
     "group_name",
     "room_name",
     "room_names",
+    "user_key",
     "user_room",
 ]
 
@@ -40,6 +43,17 @@ def group_name(namespace: str, room: str | None) -> str:
         text = f"{text}:{room}"
     digest = blake2b(text.encode(), digest_size=20).hexdigest()
     return f"etp.room.{digest}"
+
+
+def user_key(user: Any) -> Any:
+    """Return the primary key of a user as Django converts it: a user made from a token may hold it as text."""
+    key, meta = getattr(user, "pk", None), getattr(user, "_meta", None)
+    if key is None or meta is None:
+        return key
+    try:
+        return meta.pk.to_python(key)
+    except ValidationError:
+        return key
 
 
 def user_room(user_id: object) -> str:

@@ -302,6 +302,8 @@ class Lifecycle:
                 await asyncio.gather(*(each() for each in remains))
             # What the last handlers and hooks changed in the session.
             await self._dispatcher.save()
+            if self._connection.has_data:
+                await self._discard_session()
 
     def _what_remains(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
         """Give what may have to wait. Most connections end with nothing of it, and each costs a task."""
@@ -330,6 +332,12 @@ class Lifecycle:
             await self._connection.forget_data()
         except Exception as error:
             await self._dispatcher.report(error, "removing its data from the session")
+
+    async def _discard_session(self) -> None:
+        try:
+            await self._connection.discard_session()
+        except Exception as error:
+            await self._dispatcher.report(error, "deleting its session")
 
     async def _finish_handlers(self) -> None:
         await self._dispatcher.finish(get_settings().disconnect_grace)

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, get_user_model, load_backend
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model, load_backend
 from django.contrib.sessions.backends.base import SessionBase
+from django.core.exceptions import ValidationError
 from django.db import router
 from django.utils.crypto import constant_time_compare
 
@@ -126,8 +127,12 @@ class _Visit:
     def of(cls, connection: Connection) -> "_Visit":
         session = connection.scope.get("session")
         loaded = getattr(session, "_session_cache", {}) if isinstance(session, SessionBase) else {}
+        if loaded.get(SESSION_KEY) != str(connection.user_id):  # logged out, or put into the scope by a handler
+            return cls(connection.id, connection.session_key, connection.user_id, None, None)
+        # A login in a handler that still runs has another key, or none yet, and is stored after the handler.
+        key = session_key_of(connection.scope)
         auth_hash, backend = loaded.get(HASH_SESSION_KEY), loaded.get(BACKEND_SESSION_KEY)
-        return cls(connection.id, connection.session_key, connection.user_id, auth_hash, backend)
+        return cls(connection.id, key, connection.user_id, auth_hash, backend)
 
 
 def _connections(members: Iterable[Member]) -> list[Connection]:
@@ -157,12 +162,20 @@ def _without_session(visits: list[_Visit]) -> set[str]:
 
 
 def _users(ids: Iterable[Any]) -> dict[Any, Any]:
-    wanted, users = list(set(ids)), {}
+    wanted, users = [id for id in set(ids) if _is_key(id)], {}
     # Not a replica, which may lag behind.
     stored = get_user_model()._base_manager.using(router.db_for_write(get_user_model()))
     for start in range(0, len(wanted), 500):
         users.update(stored.in_bulk(wanted[start : start + 500]))
     return users
+
+
+def _is_key(id: Any) -> bool:
+    try:
+        get_user_model()._meta.pk.get_prep_value(id)
+    except (TypeError, ValueError, ValidationError):
+        return False  # of a token with anything in it; in a query it would fail the check of all
+    return True
 
 
 def _may_stay(user: Any, visit: _Visit) -> bool:

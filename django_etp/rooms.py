@@ -15,7 +15,7 @@ from . import room_questions as questions
 from .confirmations import Confirmation
 from .exceptions import InvalidRoomName
 from .groups import group_name as _group_name
-from .groups import room_name, room_names, user_room
+from .groups import room_name, room_names, user_key, user_room
 from .home import home_hub
 from .hub import Hub
 from .loops import arun_on, call_on, refuse_in_event_loop, run_on
@@ -64,7 +64,7 @@ class Rooms:
         Raises:
             InvalidRoomName: the user is anonymous, or was not saved yet.
         """
-        key = getattr(user, "pk", user)
+        key = user_key(user) if hasattr(user, "pk") else user
         if key is None:
             raise InvalidRoomName(
                 f"A user's room needs a user with a primary key, or that key; got {type(user).__name__} without one. "

@@ -7,9 +7,11 @@ Rules kept here:
   thread entered, where nothing changed.
 - A change is a patch of the stored session as it is at that moment: what others wrote stays.
 - A write that has begun ends before the next one begins, also where the one who waited for it was cancelled.
-- At the connection's end its data is removed, and never written again.
+- At the connection's end its data is removed, and never written again; a session that was made for such data goes
+  with the last of it.
 - A session that is gone is never brought back: the data lives on in memory.
 - A session can be made while its cookie can still ride on the accept; after that, data lives in memory.
+- A login by a handler leads to a session of another key, which is stored though no cookie may name it.
 - A request that began before a write may save its old copy over it: whoever reads what is stored asks whether it is
   intact, and has it written again.
 """
@@ -17,15 +19,17 @@ Rules kept here:
 import asyncio
 import copy
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
+from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
 from django.utils.crypto import salted_hmac
 
 from .data import ConnectionData, from_json
 from .lazy import unwrapped
-from .stores import DATA_KEY, create_session, patch_session, shares_in
+from .stores import DATA_KEY, EXPIRY_KEY, MADE_KEY, create_session, discard_session, patch_session, shares_in
 from .threads import run_own
 
 __all__ = ["ConnectionSession", "load_session", "session_hash", "session_key_of", "shares_of_others"]
@@ -53,11 +57,13 @@ class ConnectionSession:
 
     __slots__ = (
         "_base",
+        "_can_be_stored",
         "_connection_id",
         "_data",
         "_has_failed",
+        "_is_empty",
         "_is_ended",
-        "_is_in_memory",
+        "_is_gone",
         "_is_touched",
         "_key",
         "_living",
@@ -82,7 +88,9 @@ class ConnectionSession:
         self._connection_id = connection_id
         # Channels wraps the session in a lazy object.
         self._session: SessionBase | None = session if isinstance(session, SessionBase) else None
-        self._is_in_memory = self._session is None or isinstance(session, CookieStore)
+        self._can_be_stored = self._session is not None and not isinstance(session, CookieStore)
+        self._is_gone = False
+        self._is_empty = False
         self._key = key
         self._run = run
         self._living = living
@@ -107,7 +115,9 @@ class ConnectionSession:
         """The session, for somebody who may change it."""
         self._is_touched = True
         if self._session is not None and self._base is None:
-            self._base = _copied(_content(self._session))
+            content = _content(self._session)
+            self._base = _copied(content)
+            _mark_expiry(content)
         return self._session
 
     @property
@@ -161,6 +171,11 @@ class ConnectionSession:
         if self._may_be_stored or self._writing.locked():
             await asyncio.shield(self._run(self._remove()))
 
+    async def discard(self) -> None:
+        """Delete the session if it was made for connection data, and holds nothing now that this one has ended."""
+        if self._is_empty and self._key is not None:
+            await asyncio.shield(self._run(run_own(discard_session, self._key)))
+
     @property
     def watched_key(self) -> str | None:
         """The key of the stored session that is to be looked after; ``None`` where nothing is in there."""
@@ -195,14 +210,21 @@ class ConnectionSession:
 
     async def _restore(self) -> bool:
         async with self._writing:
-            if self._is_in_memory or self._is_ended or self._key is None:
+            if self._is_in_memory or self._is_ended or self._key is None or self._has_other_key:
                 return True
             return await self._patch(self._key, self._written, {})
 
     async def _remove(self) -> None:
         async with self._writing:
             if self._may_be_stored and not self._is_in_memory and self._key is not None:
-                await self._patch(self._key, _EMPTY, {})
+                change = self._change(_EMPTY, {})
+
+                def end(content: dict[str, Any]) -> None:
+                    change(content)
+                    self._is_empty = content.keys() == {MADE_KEY}
+
+                lives = await run_own(partial(patch_session, self._key, end, is_end=True))
+                self._is_gone = not lives
             self._written = _EMPTY
             self._may_be_stored = False
 
@@ -210,16 +232,20 @@ class ConnectionSession:
         if self._is_in_memory or self._session is None:
             return True
         key = self._session.session_key
-        if self._key is not None and key is None:
+        is_login = SESSION_KEY in _content(self._session)
+        if self._key is not None and key is None and not is_login:
             # A handler has ended the session itself, by a flush or a logout.
-            self._is_in_memory = True
+            self._is_gone = True
+            self._key = None
             return False
         self._key = key  # another one, where a handler logged somebody in
+        self._is_gone = False
         if key is not None:
             return await self._patch(key, text, changes)
-        if can_create:
+        if can_create or is_login:  # the key of a flushed session is made when it is saved
             self._may_be_stored = True
-            self._key = await run_own(create_session, self._change(text, changes))
+            made = {} if is_login or changes else {MADE_KEY: True}
+            self._key = await run_own(create_session, self._change(text, {**changes, **made}))
             self._session._session_key = self._key
         return True
 
@@ -227,8 +253,9 @@ class ConnectionSession:
         if text != _EMPTY:
             # Whatever becomes of the write: what may be there is to be removed at the end.
             self._may_be_stored = True
-        lives: bool = await run_own(patch_session, key, self._change(text, changes))
-        self._is_in_memory = not lives
+        change = self._change(text, changes)
+        lives: bool = await run_own(partial(patch_session, key, change, prolong=EXPIRY_KEY in changes))
+        self._is_gone = not lives
         return lives
 
     # What has changed
@@ -238,8 +265,13 @@ class ConnectionSession:
         return text == self._written and not changes and not self._has_other_key
 
     @property
+    def _is_in_memory(self) -> bool:
+        """Whether nothing is to be stored: it cannot be, or the session is gone and no handler began another."""
+        return not self._can_be_stored or (self._is_gone and not self._has_other_key)
+
+    @property
     def _has_other_key(self) -> bool:
-        return self._session is not None and not self._is_in_memory and self._session.session_key != self._key
+        return self._can_be_stored and self._session is not None and self._session.session_key != self._key
 
     def _changes(self) -> tuple[str, dict[str, Any]]:
         text = _EMPTY if self._is_ended else self._data_as_json()
@@ -250,19 +282,20 @@ class ConnectionSession:
         now = _content(self._session)
         changes: dict[str, Any] = {}
         for key in {*now, *base} - {DATA_KEY}:
+            value = now.get(key, _MISSING)
+            if value is _MISSING:
+                changes[key] = _MISSING
+                continue
             try:
-                value = now[key]
-                if key not in base or value != base[key]:
+                if key not in base or value != base[key] or (key == EXPIRY_KEY and type(value) is int):
                     changes[key] = _copied(value)
                     self._session.serializer().dumps({key: changes[key]})
-            except KeyError:
-                changes[key] = _MISSING
             except Exception as error:  # serializers and copies of what they refuse raise what they like
                 # It would fail every later write, too.
                 if key in base:
                     now[key] = copy.deepcopy(base[key])
                 else:
-                    del now[key]
+                    now.pop(key, None)
                 raise TypeError(
                     f"connection.session[{key!r:.80}] must be what SESSION_SERIALIZER can hold, "
                     f"got {type(value).__name__}: {error}. The key is as it was before."
@@ -285,6 +318,8 @@ class ConnectionSession:
                 self._base.pop(key, None)
             else:
                 self._base[key] = value
+        if EXPIRY_KEY in written and self._session is not None:
+            _mark_expiry(_content(self._session))
 
     def _change(self, text: str, changes: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
         may_live = self._living()
@@ -305,6 +340,18 @@ class ConnectionSession:
                 content.pop(DATA_KEY, None)
 
         return change
+
+
+class _Expiry(int):
+    """An expiry that is stored already: set_expiry() puts a plain int in its place, maybe the same number again."""
+
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
+        return int, (int(self),)  # copied, or pickled by a cache, it is a plain one
+
+
+def _mark_expiry(content: dict[str, Any]) -> None:
+    if type(expiry := content.get(EXPIRY_KEY)) is int:
+        content[EXPIRY_KEY] = _Expiry(expiry)
 
 
 def _copied(value: Any) -> Any:

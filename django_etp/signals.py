@@ -1,28 +1,45 @@
-"""Django's signals of logouts and changed users → the hubs of all processes."""
+"""Django's signals of logouts and changed users → the hubs of all processes.
 
-import asyncio
+Rules kept here:
+
+- Who logs out, or saves a user, waits for no other process and for no channel layer.
+- What is told is told after the transaction, if there is one: it is true then, and sockets that close write nothing
+  meanwhile.
+"""
+
 import logging
+from collections import Counter, defaultdict
+from functools import partial
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models.signals import post_delete, post_save
 
 from .conf import get_settings
 from .exceptions import EtpError
+from .groups import user_key
 from .home import home_hub
 from .hub import Hub
 from .logouts import CHECK_USER, CLOSE_SESSION
-from .loops import run_on
+from .loops import loop_ended
 from .sessions import session_hash
-from .stores import DATA_KEY
+from .stores import DATA_KEY, database_of_sessions
 
 __all__ = ["connect_signals"]
 
 logger = logging.getLogger(__name__)
+
+_Hint = tuple[str, ...]
+
+# So many are told at once, of a hub.
+_MAX_UNDER_WAY = 100
+# Of each hub what it is to tell others, and how many tell, by its id; used on its loop alone.
+_waiting: defaultdict[str, dict[_Hint, None]] = defaultdict(dict)
+_under_way: Counter[str] = Counter()
 
 
 def connect_signals() -> None:
@@ -40,9 +57,14 @@ def _close_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
     if user is None or not get_settings().close_on_logout:
         return
     if request is None:  # through Channels, in a socket's handler, which ends the session next
-        _tell(CHECK_USER, str(user.pk))
+        _tell(CHECK_USER, str(user_key(user)))
     elif key := getattr(getattr(request, "session", None), "session_key", None):
-        _tell(CLOSE_SESSION, str(user.pk), session_hash(key))
+        close = partial(_tell, CLOSE_SESSION, str(user_key(user)), session_hash(key))
+        using = database_of_sessions()
+        if using is not None and connections[using].in_atomic_block:
+            transaction.on_commit(close, using=using)
+        else:
+            close()
 
 
 def _drop_data_of_others(*, request: Any, **kwargs: Any) -> None:
@@ -55,23 +77,51 @@ def _drop_data_of_others(*, request: Any, **kwargs: Any) -> None:
 def _check_saved_user(*, instance: Any, created: bool, update_fields: Any = None, using: str, **kwargs: Any) -> None:
     # Each login saves last_login alone.
     if not created and (update_fields is None or set(update_fields) - {"last_login"}):
-        _check_user_later(str(instance.pk), using)
+        _check_user_later(instance, using)
 
 
 def _check_deleted_user(*, instance: Any, using: str, **kwargs: Any) -> None:
-    _check_user_later(str(instance.pk), using)
+    _check_user_later(instance, using)
 
 
-def _check_user_later(user_id: str, using: str) -> None:
+def _check_user_later(user: Any, using: str) -> None:
+    user_id = str(user_key(user))  # now: after a delete it has none
     transaction.on_commit(lambda: _tell(CHECK_USER, user_id), using=using)
 
 
 def _tell(action: str, *arguments: str) -> None:
+    """Let all hubs do something soon. Nobody waits for it here: this thread may be the one that serves all requests."""
     try:
         if hub := home_hub():
-            _tell_hubs(hub, action, arguments)
+            if not hub.loop.is_running():  # daphne leaves its own so, never closed
+                raise loop_ended()
+            hub.loop.call_soon_threadsafe(_take, hub, (action, *arguments), context=hub.context.copy())
     except Exception as error:
         _complain(error)
+
+
+def _take(hub: Hub, hint: _Hint) -> None:
+    _waiting[hub.id][hint] = None  # the same again is told once
+    if _under_way[hub.id] < _MAX_UNDER_WAY:
+        _under_way[hub.id] += 1
+        hub.run(_tell_hubs(hub))
+
+
+async def _tell_hubs(hub: Hub) -> None:
+    """Tell all hubs what waits to be told."""
+    waiting = _waiting[hub.id]
+    try:
+        while waiting:
+            action, *arguments = hint = next(iter(waiting))
+            del waiting[hint]
+            try:
+                await hub.ask(None, action, "", *arguments, timeout=get_settings().question_timeout)
+            except Exception as error:
+                _complain(error)
+    finally:
+        _under_way[hub.id] -= 1
+        if not _under_way[hub.id] and not waiting:
+            del _under_way[hub.id], _waiting[hub.id]
 
 
 def _complain(error: Exception) -> None:
@@ -82,24 +132,3 @@ def _complain(error: Exception) -> None:
         error,
         exc_info=None if isinstance(error, EtpError) else error,
     )
-
-
-def _tell_hubs(hub: Hub, action: str, arguments: tuple[str, ...]) -> None:
-    """Let all hubs do something, and wait until they have, where this thread may wait."""
-    timeout = get_settings().question_timeout
-
-    async def ask() -> None:
-        await hub.ask(None, action, "", *arguments, timeout=timeout)
-
-    async def ask_for_nobody() -> None:
-        try:
-            await ask()
-        except Exception as error:
-            _complain(error)
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        run_on(hub.loop, ask, timeout=timeout)
-    else:
-        hub.loop.call_soon_threadsafe(lambda: hub.run(ask_for_nobody()))

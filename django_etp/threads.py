@@ -5,7 +5,8 @@ Rules kept here:
 - A plain function never runs in the one thread that asgiref shares, where one that waits stops a whole server.
 - Hooks have threads of their own, so that handlers waiting for acks cannot starve them.
 - What the library itself does with stored sessions and users waits behind neither: a hook may wait for it.
-- Django's database connections are closed when they are too old or broken, before and after each call.
+- Django's database connections are closed when they are too old or broken: before and after each call, and every 10 s
+  in a thread that has nothing to do.
 - After a fork the child starts pools of its own.
 """
 
@@ -17,10 +18,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 
 from .conf import get_settings
 from .errands import run_errand
@@ -38,6 +40,9 @@ __all__ = [
 
 # How long asgiref's shared thread goes at most without its connections being looked after, in seconds.
 _FRESH_FOR = 10.0
+
+# How often a thread that has nothing to do looks after its connections, in seconds.
+_CLOSE_EVERY = 10.0
 
 _pools: dict[tuple[str, int], ThreadPoolExecutor] = {}
 _looked_after_at = -math.inf
@@ -144,8 +149,30 @@ def exited(error: SystemExit) -> RuntimeError:
 def _pool(kind: str) -> ThreadPoolExecutor:
     key = kind, get_settings().sync_workers
     if key not in _pools:
-        _pools[key] = ThreadPoolExecutor(key[1], thread_name_prefix=kind)
+        pool = _pools[key] = ThreadPoolExecutor(key[1], thread_name_prefix=kind)
+        # Not public: without it, connections of idle threads would stay open until their thread's next call.
+        pool._work_queue = _Calls()  # type: ignore[assignment]
     return _pools[key]
+
+
+class _Calls(SimpleQueue[Any]):
+    """The calls that wait for a pool's threads; a thread that waits for one closes connections that grow too old."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """See SimpleQueue.get()."""
+        while block and timeout is None and _has_ageing_connection():
+            try:
+                return super().get(timeout=_CLOSE_EVERY)
+            except Empty:
+                close_old_connections()
+        return super().get(block, timeout)
+
+
+def _has_ageing_connection() -> bool:
+    """Whether this thread has a database connection that may be closed for its age."""
+    return any(
+        each.connection is not None and each.close_at is not None for each in connections.all(initialized_only=True)
+    )
 
 
 if hasattr(os, "register_at_fork"):

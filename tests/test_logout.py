@@ -1,6 +1,7 @@
 """Users, logouts, and what processes leave behind: real servers, logins and cookies, two processes over Valkey."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -131,6 +132,29 @@ async def test_a_logout_works_while_the_broker_is_away(database: Path, tmp_path:
                 valkey.kill()
                 await visitor.post("log_out")
                 await closes_soon(socket)
+
+
+async def test_a_logout_and_a_changed_user_wait_for_no_broker_that_is_frozen(database: Path, tmp_path: Path) -> None:
+    with start_valkey() as valkey:
+        settings = settings_for(
+            copy_sqlite(database, tmp_path / "db.sqlite3"), CHANNEL_LAYERS=valkey.layers("pubsub"), ETP={}
+        )
+        with start_server("uvicorn", settings=settings) as server:
+            site = Site([server], settings)
+            (name, _), (other, _) = await site.user(), await site.user()
+            visitor, changed = await site.visitor(name), await site.visitor(other)
+            async with visitor.socket() as one, changed.socket() as two:
+                await lives(one, two)
+                valkey.pause()
+                began = time.monotonic()
+                for _ in range(5):
+                    await visitor.post("change_user", username=other, how="deactivate")
+                await visitor.post("log_out")
+                assert time.monotonic() - began < 1.5  # each took 2 s where it waited
+                await closes_soon(one)
+                assert await two.closed() == 4401
+            await eventually(lambda: asyncio.to_thread(lambda: server.log), lambda log: "could not be told" in log)
+            valkey.resume()
 
 
 async def test_no_session_key_reaches_the_broker(site: Site, valkey: Valkey) -> None:

@@ -2,8 +2,12 @@
 
 import asyncio
 import copy
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from http.cookies import SimpleCookie
 from typing import Any
 
 import pytest
@@ -14,8 +18,10 @@ from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
+from django.core.cache import cache
 from django.db import connection as database
 from django.test.utils import isolate_apps
+from django.utils import timezone
 
 from django_etp import (
     Connection,
@@ -712,7 +718,82 @@ async def test_a_session_is_made_before_the_accept_and_its_cookie_rides_on_it() 
         assert b"HttpOnly" in value
         assert b"SameSite=Lax" in value
         assert b"Max-Age=1209600" in value
-    assert await acontent_of(session.session_key) == {}
+
+
+@pytest.mark.parametrize("engine", [*WITH_LOCK, *WITHOUT_LOCK])
+async def test_a_session_made_for_data_goes_with_the_last_connection_that_has_data_there(
+    engine: str, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    use_engine(engine, settings, monkeypatch, tmp_path)
+    hook(on_connect, True, put)
+    connections: list[Connection] = []
+
+    @on_connect
+    async def keep(connection: Connection) -> None:
+        connections.append(connection)
+
+    async with EtpCommunicator() as first:
+        key = connections[0].session_key
+        assert key is not None
+        async with EtpCommunicator(headers=cookie(key)) as second:
+            await first.disconnect()
+            content = await acontent_of(key)
+            assert content is not None
+            assert content["etp"] == {connections[1].id: {"name": "Ann"}}
+            await second.disconnect()
+            assert not await sync_to_async(store_class()().exists)(key)
+
+
+@pytest.mark.parametrize("engine", [*WITH_LOCK, *WITHOUT_LOCK])
+@pytest.mark.parametrize("whose", ["a request", "a handler", "on_disconnect"])
+async def test_a_session_made_for_data_stays_where_something_else_was_put_in(
+    whose: str, engine: str, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    use_engine(engine, settings, monkeypatch, tmp_path)
+    hook(on_connect, True, put)
+    keys: list[Any] = []
+
+    @etp_event("key")
+    async def tell(connection: Connection, event: Event) -> None:
+        keys.append(connection.session_key)
+        if whose == "a handler":
+            assert connection.session is not None
+            connection.session["cart"] = [1]
+
+    @on_disconnect
+    async def gone(connection: Connection, disconnect: Any) -> None:
+        if whose == "on_disconnect":
+            assert connection.session is not None
+            connection.session["cart"] = [1]
+
+    async with EtpCommunicator() as client:
+        await client.emit_with_ack("key")
+        if whose == "a request":
+            await apatch(keys[0], lambda session: session.update({"cart": [1]}))
+    content = await acontent_of(keys[0])
+    assert content is not None
+    assert content["cart"] == [1]
+    assert "etp" not in content
+
+
+async def test_a_session_that_somebody_else_made_stays_though_it_is_empty() -> None:
+    hook(on_connect, True, put)
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)):
+        pass
+    assert await acontent_of(key) == {}
+
+
+async def test_the_end_of_a_connection_whose_session_is_gone_takes_no_lock(writes: Writes) -> None:
+    handler("put", True, put)
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("put", "Ann")
+        await sync_to_async(store_class()(key).flush)()
+        writes.fail = True  # any UPDATE
+        told = errors()
+        await client.disconnect()
+    assert told == []
 
 
 async def test_the_cookie_of_a_session_that_has_a_new_key_before_the_accept_rides_on_it() -> None:
@@ -730,6 +811,23 @@ async def test_the_cookie_of_a_session_that_has_a_new_key_before_the_accept_ride
         session = await Session.objects.aget()
         assert session.session_key != key
         assert value.startswith(f"sessionid={session.session_key};".encode())
+
+
+@pytest.mark.parametrize(
+    ("same_site", "said"), [(False, None), (None, None), ("Lax", "Lax"), ("Strict", "Strict"), ("None", "None")]
+)
+async def test_the_cookie_of_a_new_session_says_of_other_sites_what_the_settings_say(
+    same_site: Any, said: str | None, settings: Any
+) -> None:
+    settings.SESSION_COOKIE_SAMESITE = same_site
+    hook(on_connect, True, put)
+    application, accepts = recorded()
+    async with EtpCommunicator(application):
+        [(name, value)] = accepts[0]["headers"]
+        [cookie] = SimpleCookie(value.decode()).values()
+        assert name == b"Set-Cookie"
+        assert cookie.value == (await Session.objects.aget()).session_key
+        assert (cookie["samesite"] or None) == said
 
 
 def recorded() -> tuple[Callable[..., Any], list[Any]]:
@@ -823,6 +921,47 @@ async def test_a_second_change_of_the_session_writes_only_what_changed_since() -
         assert await acontent_of(key) == {"one": "changed", "two": "two"}
 
 
+@both
+@pytest.mark.parametrize("seconds", [60, 3600])
+@pytest.mark.parametrize("engine", [*WITH_LOCK, *WITHOUT_LOCK])
+async def test_the_same_expiry_set_again_prolongs_the_session(
+    engine: str, seconds: int, is_async: bool, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    use_engine(engine, settings, monkeypatch, tmp_path)
+
+    def stay(connection: Connection, event: Event) -> None:
+        assert connection.session is not None
+        connection.session.set_expiry(seconds)
+
+    def age(key: str) -> None:
+        if engine == "cache":
+            cache.touch(store_class().cache_key_prefix + key, 5)
+        elif engine == "file":
+            os.utime(tmp_path / f"sessionid{key}", (time.time() - 100,) * 2)
+        else:
+            Session.objects.update(expire_date=timezone.now() + timedelta(seconds=5))
+
+    def left(key: str) -> float:
+        if engine == "cache":
+            return cache._expire_info[cache.make_key(store_class().cache_key_prefix + key)] - time.time()
+        if engine == "file":
+            return (tmp_path / f"sessionid{key}").stat().st_mtime - time.time() + seconds
+        return (Session.objects.get().expire_date - timezone.now()).total_seconds()
+
+    handler("stay", is_async, stay)
+    handler("look", is_async, lambda connection, event: connection.session.get_expiry_age())
+    key = await amake_session(cart=[1])
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        for _ in range(3):
+            await sync_to_async(age)(key)
+            await client.emit_with_ack("stay")
+            assert await sync_to_async(left)(key) == pytest.approx(seconds, abs=4)
+        await sync_to_async(age)(key)
+        assert (await client.emit_with_ack("look")).json() == seconds
+        assert await sync_to_async(left)(key) < seconds - 4
+    assert await acontent_of(key) == {"cart": [1], "_session_expiry": seconds}
+
+
 async def test_a_session_that_was_only_read_is_not_written(writes: Writes) -> None:
     handler("get", True, lambda connection, event: connection.session["cart"])
     key = await amake_session(cart=[1])
@@ -866,11 +1005,25 @@ def nested(depth: int) -> list[Any]:
     return value
 
 
+class Uncopyable:
+    """Raises at a copy what a dict raises for a key that is not there."""
+
+    def __deepcopy__(self, memo: Any) -> object:
+        return {}["nothing"]
+
+
 @pytest.mark.parametrize("old", [{}, {"bad": 1}], ids=["new-key", "old-key"])
 @pytest.mark.parametrize(
     "make",
-    [object, lambda: {1, 2}, lambda: {"a": 1}.keys(), lambda: (number for number in [1]), lambda: nested(5_000)],
-    ids=["object", "set", "keys", "generator", "nested-too-deeply"],
+    [
+        object,
+        Uncopyable,
+        lambda: {1, 2},
+        lambda: {"a": 1}.keys(),
+        lambda: (number for number in [1]),
+        lambda: nested(5_000),
+    ],
+    ids=["object", "key-error", "set", "keys", "generator", "nested-too-deeply"],
 )
 async def test_what_the_session_cannot_hold_is_refused_and_does_not_stop_later_writes(
     make: Callable[[], object], old: dict[str, Any]
@@ -1133,9 +1286,6 @@ async def test_who_is_logged_in_by_a_handler_is_the_connections_user(keeps: bool
             assert connection.session is not None
         await login(connection.scope, ada, backend="django.contrib.auth.backends.ModelBackend")
 
-    async def user_ids() -> list[Any]:
-        return [info.user_id for info in await rooms.aconnections()]
-
     async with EtpCommunicator(headers=cookie(await amake_session())) as client:
         await client.emit_with_ack("login")
         await auntil(user_ids, [ada.pk])
@@ -1144,6 +1294,141 @@ async def test_who_is_logged_in_by_a_handler_is_the_connections_user(keeps: bool
         await client.expect_nothing(timeout=0.5)  # the checks at intervals find nothing wrong
         ada.is_active = False
         await ada.asave()
+        await client.expect_close(4401)
+
+
+async def user_ids() -> list[Any]:
+    return [info.user_id for info in await rooms.aconnections()]
+
+
+@pytest.mark.parametrize("touches", ["nothing", "data", "session"])
+@pytest.mark.parametrize("engine", [*WITH_LOCK, *WITHOUT_LOCK])
+async def test_a_login_of_another_user_makes_the_connection_that_users(
+    engine: str, touches: str, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Django then starts a new session, whose key is made when it is saved."""
+    use_engine(engine, settings, monkeypatch, tmp_path)
+    settings.ETP = {"SESSION_CHECK_INTERVAL": 0.2}
+    ada = await User.objects.acreate(username="ada", last_login=None)
+    bob = await User.objects.acreate(username="bob", last_login=None)
+    ids, keys = tell_ids(), []
+
+    @etp_event("login")
+    async def log_in(connection: Connection, event: Event) -> None:
+        if touches != "nothing":
+            getattr(connection, touches)["touched"] = True
+        await login(connection.scope, bob, backend="django.contrib.auth.backends.ModelBackend")
+
+    @etp_event("put")
+    async def put_and_tell(connection: Connection, event: Event) -> None:
+        connection.data["name"] = "Bob"
+        assert connection.session is not None
+        keys.append(connection.session.session_key)
+
+    key = await amake_session(ada, cart=[1])
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("login")
+        assert await user_ids() == [bob.pk]
+        assert await rooms.amembers(rooms.user(ada)) == []
+        await rooms.aemit(rooms.user(bob), "for", "bob")
+        assert (await client.expect_event("for")).data == "bob"
+        await client.emit_with_ack("put")
+        assert keys[0] not in (None, key)
+        content = await acontent_of(keys[0])
+        assert content is not None
+        assert content[SESSION_KEY] == str(bob.pk)
+        assert content["etp"][ids[0]]["name"] == "Bob"
+        assert "cart" not in content
+        assert await acontent_of(key) is None
+        await client.expect_nothing(timeout=0.5)  # the checks at intervals find nothing wrong
+        await sync_to_async(store_class()(keys[0]).flush)()
+        await client.expect_close(4401)
+
+
+async def test_a_login_of_another_user_before_the_accept_sends_the_new_cookie() -> None:
+    ada = await User.objects.acreate(username="ada", last_login=None)
+    bob = await User.objects.acreate(username="bob", last_login=None)
+
+    @on_connect
+    async def log_in(connection: Connection) -> None:
+        await login(connection.scope, bob, backend="django.contrib.auth.backends.ModelBackend")
+
+    application, accepts = recorded()
+    async with EtpCommunicator(application, headers=cookie(await amake_session(ada))):
+        session = await Session.objects.aget()
+        assert accepts[0]["headers"][0][1].startswith(f"sessionid={session.session_key};".encode())
+        assert session.get_decoded()[SESSION_KEY] == str(bob.pk)
+        assert await user_ids() == [bob.pk]
+
+
+@pytest.mark.parametrize("before", ["ada", "nobody"])
+async def test_a_login_outlives_a_check_while_its_handler_runs(before: str) -> None:
+    inside, door = asyncio.Event(), asyncio.Event()
+    ada = await User.objects.acreate(username="ada", last_login=None)
+    bob = await User.objects.acreate(username="bob", last_login=None)
+
+    @etp_event("login")
+    async def log_in(connection: Connection, event: Event) -> None:
+        await login(connection.scope, bob, backend="django.contrib.auth.backends.ModelBackend")
+        inside.set()
+        await door.wait()
+
+    key = await amake_session(ada if before == "ada" else None)
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        answer = asyncio.create_task(client.emit_with_ack("login"))
+        await inside.wait()
+        await check_connections(all_members())
+        door.set()
+        await answer
+        assert (await Session.objects.aget()).get_decoded()[SESSION_KEY] == str(bob.pk)
+        assert await user_ids() == [bob.pk]
+
+
+async def test_a_login_after_the_session_was_gone_is_stored() -> None:
+    handler("put", True, put)
+    ada = await User.objects.acreate(username="ada", last_login=None)
+
+    @etp_event("login")
+    async def log_in(connection: Connection, event: Event) -> None:
+        await login(connection.scope, ada, backend="django.contrib.auth.backends.ModelBackend")
+
+    key = await amake_session(cart=[1])
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await sync_to_async(store_class()(key).flush)()
+        await client.emit_with_ack("put", "Ann")
+        await client.emit_with_ack("login")
+        session = await Session.objects.aget()
+        assert session.get_decoded()[SESSION_KEY] == str(ada.pk)
+        assert list(session.get_decoded()["etp"].values()) == [{"name": "Ann"}]
+
+
+@both
+@pytest.mark.parametrize("stack", ["with-session", "without-session"])
+@pytest.mark.parametrize("where", ["on_connect", "event"])
+async def test_a_user_put_into_the_scope_is_the_connections_user(
+    where: str, stack: str, is_async: bool, settings: Any
+) -> None:
+    settings.ETP = {"SESSION_CHECK_INTERVAL": 0.2}
+    ada = await User.objects.acreate(username="ada")
+    bob = await User.objects.acreate(username="bob")
+
+    def become(connection: Connection, event: Event | None = None) -> None:
+        connection.scope["user"] = bob
+
+    hook(on_connect, is_async, become if where == "on_connect" else lambda connection: None)
+    handler("become", is_async, become)
+    application = None if stack == "with-session" else EtpConsumer.as_asgi()
+    headers = cookie(await amake_session(ada)) if stack == "with-session" else ()
+    async with EtpCommunicator(application, headers=headers) as client:
+        if where == "event":
+            await client.emit_with_ack("become")
+        assert await user_ids() == [bob.pk]
+        assert await rooms.amembers(rooms.user(ada)) == []
+        await rooms.aemit(rooms.user(bob), "for", "bob")
+        assert (await client.expect_event("for")).data == "bob"
+        await client.expect_nothing(timeout=0.5)  # the checks at intervals find nothing wrong
+        bob.is_active = False
+        await bob.asave()
         await client.expect_close(4401)
 
 
@@ -1184,17 +1469,20 @@ async def test_users_that_are_not_djangos_are_told_and_keep_no_other_from_being_
         await device.expect_nothing()
 
 
+async def test_a_user_whose_key_came_as_text_stays_and_is_checked() -> None:
+    """As from a token, whose claims are text."""
+    ada = await User.objects.acreate(username="ada")
+    async with EtpCommunicator(user=User(pk=str(ada.pk))) as client, EtpCommunicator(user=User(pk="nobody")) as odd:
+        assert [info.user_id for info in await rooms.amembers(rooms.user(ada))] == [ada.pk]
+        await check_connections(all_members())
+        await odd.expect_close(4401)
+        await client.expect_nothing()
+        ada.is_active = False
+        await ada.asave()
+        await client.expect_close(4401)
+
+
 # Where writing fails
-
-
-@pytest.mark.parametrize("same_site", [False, None, "Lax"])
-async def test_the_cookie_of_a_new_session_may_say_nothing_of_other_sites(same_site: Any, settings: Any) -> None:
-    settings.SESSION_COOKIE_SAMESITE = same_site
-    hook(on_connect, True, put)
-    client = EtpCommunicator()
-    await client.connect()
-    await client.disconnect()
-    assert await Session.objects.acount() == 1
 
 
 async def test_a_failed_write_is_reported_once_and_tried_again_with_the_next_one(writes: Writes) -> None:

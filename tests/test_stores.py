@@ -1,5 +1,8 @@
 """Changing stored sessions, on every engine: what others wrote stays, and what is gone stays gone."""
 
+import errno
+import os
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +25,7 @@ from django_etp.stores import (
     remove_data,
     sessions_with_data,
 )
+from tests import stored_elsewhere
 from tests.stored import WITH_LOCK, WITHOUT_LOCK, content_of, make_session, patch, store_class, use_engine
 
 pytestmark = pytest.mark.django_db
@@ -42,6 +46,17 @@ def engine_with_lock(
     request: pytest.FixtureRequest, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     use_engine(request.param, settings, monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def table(settings: Any) -> Iterator[None]:
+    """The table of an engine whose rows have a column of their own, in use."""
+    settings.SESSION_ENGINE = "tests.stored_elsewhere"
+    with connection.schema_editor() as editor:
+        editor.create_model(stored_elsewhere.Session)
+    yield
+    with connection.schema_editor() as editor:
+        editor.delete_model(stored_elsewhere.Session)
 
 
 def put(key: str, value: Any) -> Any:
@@ -117,6 +132,111 @@ def test_a_new_expiry_holds_from_the_change_on(expiry: int | None, seconds: int,
     assert left.total_seconds() == pytest.approx(seconds, abs=30)
 
 
+@pytest.mark.usefixtures("engine_with_lock")
+def test_a_session_is_prolonged_where_that_is_asked_for() -> None:
+    key = make_session(_session_expiry=3600)
+    Session.objects.update(expire_date=timezone.now() + timedelta(minutes=1))
+    patch_session(key, put("_session_expiry", 3600), prolong=True)
+    assert (Session.objects.get().expire_date - timezone.now()).total_seconds() == pytest.approx(3600, abs=30)
+
+
+class ForgivingCache(LocMemCache):
+    """Answers as an empty one while it is out of reach, as with django-redis' IGNORE_EXCEPTIONS."""
+
+    away = False
+    lag = 0
+
+    def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
+        if self.lag:
+            type(self).lag -= 1
+        return default if self.away or self.lag else super().get(key, default, version)
+
+    def set(self, *args: Any, **kwargs: Any) -> None:
+        if not self.away:
+            super().set(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> bool:
+        return not self.away and super().delete(*args, **kwargs)
+
+
+ASKS: list[Callable[[str], Any]] = [
+    lambda key: existing_sessions([key]),
+    lambda key: read_shares([key]),
+    lambda key: patch_session(key, put("etp", {})),
+]
+
+
+@pytest.fixture
+def forgiving_cache(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    use_engine("cache", settings, monkeypatch, tmp_path)
+    settings.CACHES = {"default": {"BACKEND": "tests.test_stores.ForgivingCache", "LOCATION": str(tmp_path)}}
+
+
+@pytest.mark.usefixtures("forgiving_cache")
+@pytest.mark.parametrize("ask", ASKS)
+def test_a_cache_that_hides_an_outage_does_not_say_that_its_sessions_are_gone(
+    ask: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = make_session(cart=[1])
+    with monkeypatch.context() as outage:
+        outage.setattr(ForgivingCache, "away", True)
+        with pytest.raises(OSError, match="out of reach"):
+            ask(key)
+    assert existing_sessions([key, "gone" * 8]) == {key}
+    assert content_of(key) == {"cart": [1]}
+
+
+@pytest.mark.usefixtures("forgiving_cache")
+@pytest.mark.parametrize("ask", ASKS)
+def test_a_session_that_a_cache_brings_late_is_found(
+    ask: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = make_session()
+    monkeypatch.setattr(ForgivingCache, "lag", 3)
+    assert ask(key)
+
+
+@pytest.mark.usefixtures("forgiving_cache")
+def test_asking_a_cache_leaves_nothing_behind() -> None:
+    key = make_session()
+    assert existing_sessions([key, "gone" * 8]) == {key}
+    assert len(cache._cache) == 1
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("ask", ASKS)
+def test_a_file_that_cannot_be_looked_at_is_not_gone(
+    ask: Callable[[str], Any], error: int, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    use_engine("file", settings, monkeypatch, tmp_path)
+    key = make_session(cart=[1])
+
+    def fail(path: Any, *args: Any, **kwargs: Any) -> Any:
+        raise OSError(error, os.strerror(error), path)
+
+    with monkeypatch.context() as outage:
+        outage.setattr("builtins.open", fail)
+        outage.setattr(os, "stat", fail)
+        with pytest.raises(OSError, match=os.strerror(error)):
+            ask(key)
+    assert content_of(key) == {"cart": [1]}
+
+
+@pytest.mark.parametrize("ask", ASKS)
+def test_a_directory_of_sessions_that_is_gone_is_no_end_of_them(
+    ask: Callable[[str], Any], settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    folder = tmp_path / "sessions"
+    folder.mkdir()
+    use_engine("file", settings, monkeypatch, folder)
+    key = make_session(cart=[1])
+    folder.rename(tmp_path / "away")
+    with pytest.raises(FileNotFoundError, match="sessions"):
+        ask(key)
+    (tmp_path / "away").rename(folder)
+    assert existing_sessions([key]) == {key}
+
+
 @pytest.mark.parametrize("name", WITHOUT_LOCK)
 def test_a_store_that_is_out_of_reach_does_not_say_that_its_sessions_are_gone(
     name: str, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
@@ -165,6 +285,24 @@ def test_the_row_is_locked_before_it_is_read(settings: Any, monkeypatch: pytest.
         patch_session(key, put("etp", {}))
     statements = [query["sql"].split()[0] for query in queries]
     assert [word for word in statements if word in ("UPDATE", "SELECT")] == ["UPDATE", "SELECT", "UPDATE"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("table")
+def test_columns_of_a_row_that_are_no_business_of_ours_stay() -> None:
+    store = stored_elsewhere.SessionStore(owner="Firefox on a phone")
+    store["cart"] = [1]
+    store.create()
+    key = store.session_key
+    assert key is not None
+    assert patch_session(key, put("etp", {"a": {"n": 1}}))
+    row = stored_elsewhere.Session.objects.get()
+    assert (row.owner, store.decode(row.session_data)) == ("Firefox on a phone", {"cart": [1], "etp": {"a": {"n": 1}}})
+    assert read_shares([key, "gone"]) == {key: {"a": {"n": 1}}}
+    assert list(sessions_with_data()) == [(key, {"a"})]
+    assert existing_sessions([key, "gone"]) == {key}
+    assert not patch_session("gone", put("etp", {}))
+    assert stored_elsewhere.Session.objects.count() == 1
 
 
 def test_a_change_that_fails_writes_nothing(engine: str) -> None:

@@ -3,11 +3,13 @@
 import asyncio
 import contextvars
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db import connection as database
 
 from django_etp import Connection, Disconnect, on_connect, on_disconnect, rooms, threads
@@ -197,6 +199,27 @@ async def test_the_database_connections_of_a_thread_are_looked_after(settings: A
     try:
         await run(spoil)
         assert not await run(is_spoiled)
+    finally:
+        await run(hang_up)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("run", [run_handler, run_hook, run_own])
+async def test_a_thread_that_has_nothing_to_do_closes_its_connections_when_they_are_old(
+    settings: Any, monkeypatch: Any, run: Any
+) -> None:
+    settings.ETP = {"SYNC_WORKERS": 3}  # a pool of the test's own
+    monkeypatch.setattr(threads, "_CLOSE_EVERY", 0.02)
+
+    def open_one() -> Any:
+        database.ensure_connection()
+        database.close_at = time.monotonic() + 3600
+        return connections[DEFAULT_DB_ALIAS]
+
+    held = await run(open_one)
+    try:
+        held.errors_occurred = True
+        await until(lambda: not held.errors_occurred)  # looked after
     finally:
         await run(hang_up)
 
