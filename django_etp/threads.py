@@ -151,7 +151,7 @@ def _pool(kind: str) -> ThreadPoolExecutor:
     if key not in _pools:
         pool = _pools[key] = ThreadPoolExecutor(key[1], thread_name_prefix=kind)
         # Not public: without it, connections of idle threads would stay open until their thread's next call.
-        pool._work_queue = _Calls()  # type: ignore[assignment]
+        pool._work_queue = _Calls()
     return _pools[key]
 
 
