@@ -1,8 +1,8 @@
 """Threads for the middleware of handshakes: ``HandshakeThreads``, which a project may wrap around it.
 
-Channels' ``AuthMiddlewareStack`` loads the session and the user in the one thread of a process that asgiref shares among
-all ``sync_to_async()`` calls outside of requests, the ORM's a-methods included: a handshake waits for every other one,
-and for whatever an async handler has running there.
+Channels' ``AuthMiddlewareStack`` loads the session and the user in the one thread of a process that asgiref shares
+among all ``sync_to_async()`` calls outside of requests, the ORM's a-methods included: a handshake waits for every other
+one, and for whatever an async handler has running there.
 
 Rules kept here:
 
@@ -82,12 +82,12 @@ class _Handshake:
         self.original_receive = receive
         self._slots = slots
         self._has_slot = True
-        self._context: ThreadSensitiveContext | None = None
+        self._context: Any = None  # asgiref's have no types
         self._task = asyncio.current_task()
 
     async def begin(self) -> None:
         """Take the thread; it starts with the first call."""
-        context = ThreadSensitiveContext()
+        context: Any = ThreadSensitiveContext()
         await context.__aenter__()
         self._context = context
 
