@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .conf import get_settings, is_origin_rule
 from .dispatch import report
+from .handshakes import end_handshake
 from .home import serving_hub
 from .lifecycle import Lifecycle
 from .logouts import is_revoked
@@ -70,6 +71,7 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
                 f"EtpConsumer serves WebSocket connections, got one of type {scope['type']!r}. "
                 "Route it under 'websocket' in ProtocolTypeRouter."
             )
+        receive = await end_handshake(receive)
         allowed = get_settings().allowed_origins if self.allowed_origins is None else self.allowed_origins
         if not is_origin_allowed(scope, allowed):
             if (await receive())["type"] == "websocket.connect":

@@ -2,9 +2,10 @@
 
 Rules kept here:
 
-- ``db`` and ``cached_db``, and other engines that keep sessions as rows of a model: in one transaction, a no-op ``UPDATE`` takes the row's lock (on every database, SQLite
-  included); the row is read behind it, patched, and written. No row, or an expired one: the session is gone, nothing
-  is written. Columns of the row's own stay. The cache entry is deleted after the commit and never set.
+- ``db`` and ``cached_db``, and other engines that keep sessions as rows of a model: in one transaction, a no-op
+  ``UPDATE`` takes the row's lock (on every database, SQLite included); the row is read behind it, patched, and written.
+  No row, or an expired one: the session is gone, nothing is written. Columns of the row's own stay. The cache entry is
+  deleted after the commit and never set.
 - ``cache`` and ``file`` have no such lock: load, patch, save. What others write within that round trip is lost; in this
   process a session has one writer at a time.
 - A store that is out of reach is an error, never a session's end. Django's ``cache`` and ``file`` engines do not tell
@@ -306,7 +307,7 @@ def _has_file(store: FileStore, key: str) -> bool:
     except SuspiciousOperation:  # no key of Django's
         return False
     except FileNotFoundError:
-        os.stat(store.storage_path)  # type: ignore[attr-defined]
+        os.stat(store.storage_path)
         return False
     return True
 
@@ -331,12 +332,12 @@ def _model() -> "type[AbstractBaseSession] | None":
     if issubclass(engine, CacheStore | FileStore | CookieStore):
         return None
     if issubclass(engine, DatabaseStore):
-        return engine.get_model_class()  # type: ignore[no-any-return]
+        return engine.get_model_class()
     model = getattr(sys.modules[engine.__module__], "Session", None)
     if not (isinstance(model, type) and issubclass(model, models.Model)):
         return None
     fields = {field.name for field in model._meta.get_fields()}
-    return model if _FIELDS <= fields else None  # type: ignore[return-value]
+    return model if fields >= _FIELDS else None  # type: ignore[return-value]
 
 
 @receiver(setting_changed)

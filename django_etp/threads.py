@@ -35,6 +35,7 @@ __all__ = [
     "run_handler",
     "run_hook",
     "run_own",
+    "runs_thread_sensitive",
     "thread_sensitive",
 ]
 
@@ -58,6 +59,11 @@ def thread_sensitive() -> Iterator[None]:
         yield
     finally:
         _is_thread_sensitive.reset(token)
+
+
+def runs_thread_sensitive() -> bool:
+    """Whether plain functions run where the caller's ORM runs."""
+    return _is_thread_sensitive.get()
 
 
 async def run_handler(function: Callable[..., Any], *args: Any) -> Any:
@@ -151,7 +157,7 @@ def _pool(kind: str) -> ThreadPoolExecutor:
     if key not in _pools:
         pool = _pools[key] = ThreadPoolExecutor(key[1], thread_name_prefix=kind)
         # Not public: without it, connections of idle threads would stay open until their thread's next call.
-        pool._work_queue = _Calls()  # type: ignore[assignment]
+        pool._work_queue = _Calls()
     return _pools[key]
 
 

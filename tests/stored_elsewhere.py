@@ -16,7 +16,7 @@ with isolate_apps("tests"):
         session_key = models.CharField(max_length=40, primary_key=True)
         session_data = models.TextField()
         expire_date = models.DateTimeField()
-        owner = models.TextField(null=True)
+        owner = models.TextField()
 
         class Meta:
             app_label = "tests"
@@ -28,7 +28,7 @@ with isolate_apps("tests"):
 class SessionStore(SessionBase):
     """Stores the owner that it was made with, as middleware makes it for a request."""
 
-    def __init__(self, session_key: str | None = None, owner: str | None = None) -> None:
+    def __init__(self, session_key: str | None = None, owner: str = "") -> None:
         super().__init__(session_key)
         self.owner = owner
 

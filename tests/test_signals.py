@@ -12,7 +12,6 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth import logout
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_out
-
 from django.db import transaction
 from django.test import RequestFactory
 
