@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, cast
+from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -17,9 +18,15 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
-from .origins import is_origin_pattern
-
-__all__ = ["EtpSettings", "ack_timeout", "find_problems", "get_settings", "is_origin_rule", "question_timeout"]
+__all__ = [
+    "EtpSettings",
+    "ack_timeout",
+    "find_problems",
+    "get_settings",
+    "is_origin_rule",
+    "question_timeout",
+    "split_origin",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +120,22 @@ def _is_text_list(value: object) -> bool:
 
 def is_origin_rule(value: object) -> bool:
     """Whether this can say which origins are allowed; in a list ``"*"`` would allow none."""
-    return value in (None, "*") or (_is_text_list(value) and all(map(is_origin_pattern, cast(Sequence[str], value))))
+    return value in (None, "*") or (_is_text_list(value) and all(map(_is_origin_pattern, cast(Sequence[str], value))))
+
+
+def _is_origin_pattern(text: str) -> bool:
+    """Return whether this names a host, maybe with a scheme and a port, and nothing that no origin has."""
+    try:
+        parts = split_origin(text)
+        parts.port  # noqa: B018  # raises where it is no number
+    except ValueError:
+        return False
+    return parts.hostname not in (None, "", "*", ".", "*.") and parts.path in ("", "/") and "@" not in parts.netloc
+
+
+def split_origin(pattern: str) -> SplitResult:
+    """Return the parts of what may stand in ``ALLOWED_ORIGINS``, whose scheme may be left out."""
+    return urlsplit(pattern if "://" in pattern else f"//{pattern}")
 
 
 def _is_encoder(value: object) -> bool:

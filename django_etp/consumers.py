@@ -8,16 +8,18 @@ from typing import Any, cast
 from channels.consumer import AsyncConsumer
 from django.core.exceptions import ImproperlyConfigured
 
+import django_etp.rooms.queries  # noqa: F401  (registers what other processes ask of this one)
+
+from .auth.revocation import is_revoked
 from .conf import get_settings, is_origin_rule
-from .dispatch import report
-from .home import serving_hub
-from .lifecycle import Lifecycle
-from .logouts import is_revoked
-from .origins import is_origin_allowed
-from .registry import registry
-from .sending import Receive, Send, past_session_middleware, with_trailing_delimiter
-from .sessions import load_session
-from .upkeep import keep_up
+from .connections.asgi import Receive, Send, past_session_middleware, with_trailing_delimiter
+from .events.errors import report
+from .events.registry import registry
+from .hub.process import serving_hub
+from .server.lifecycle import Lifecycle
+from .server.maintenance import maintain
+from .server.origins import is_origin_allowed
+from .sessions.session import load_session
 
 __all__ = ["EtpConsumer"]
 
@@ -79,7 +81,7 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
         send = past_session_middleware(send)
         if self.trailing_delimiter:
             send = with_trailing_delimiter(send)
-        hub.report, hub.accompany = _report_to_hooks, keep_up
+        hub.report, hub.accompany = _report_to_hooks, maintain
         try:
             await hub.begin_serving()
             await load_session(scope.get("session"))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from django_etp.origins import is_origin_allowed
+from django_etp.server.origins import is_origin_allowed
 
 
 def allowed(

@@ -10,8 +10,11 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection as database
 
-from django_etp import Connection, Disconnect, on_connect, on_disconnect, rooms, threads
-from django_etp.threads import keep_database_fresh, run_handler, run_hook, run_own, thread_sensitive
+from django_etp import Connection, Disconnect, on_connect, on_disconnect, rooms
+from django_etp.concurrency import database as database_module
+from django_etp.concurrency.database import keep_database_fresh
+from django_etp.concurrency.workers import run_handler, run_hook, run_own
+from django_etp.testing.waiting import thread_sensitive
 from tests.inprocess import Wire, until
 from tests.stored import content_of, make_session, store_class, use_engine
 
@@ -203,7 +206,7 @@ async def test_the_database_connections_of_a_thread_are_looked_after(settings: A
 
 @pytest.mark.django_db(transaction=True)
 async def test_the_database_connections_of_asgirefs_thread_are_looked_after(monkeypatch: Any) -> None:
-    monkeypatch.setattr(threads, "_FRESH_FOR", -1.0)
+    monkeypatch.setattr(database_module, "_FRESH_FOR", -1.0)
     await sync_to_async(spoil)()
     try:
         await keep_database_fresh()
@@ -213,7 +216,7 @@ async def test_the_database_connections_of_asgirefs_thread_are_looked_after(monk
 
 
 async def test_looking_after_them_waits_for_nobody(monkeypatch: Any) -> None:
-    monkeypatch.setattr(threads, "_FRESH_FOR", -1.0)
+    monkeypatch.setattr(database_module, "_FRESH_FOR", -1.0)
     door = threading.Event()
     busy = asyncio.create_task(sync_to_async(door.wait)(20))
     await asyncio.sleep(0)
@@ -227,8 +230,8 @@ async def test_looking_after_them_waits_for_nobody(monkeypatch: Any) -> None:
 
 @pytest.mark.django_db(transaction=True)
 async def test_looking_after_them_is_not_done_before_each_event(monkeypatch: Any) -> None:
-    monkeypatch.setattr(threads, "_FRESH_FOR", 3600.0)
-    monkeypatch.setattr(threads, "_looked_after_at", float("-inf"))
+    monkeypatch.setattr(database_module, "_FRESH_FOR", 3600.0)
+    monkeypatch.setattr(database_module, "_looked_after_at", float("-inf"))
     await keep_database_fresh()
     await sync_to_async(spoil)()
     try:
@@ -262,7 +265,7 @@ async def test_the_mode_ends_with_its_block() -> None:
 
 @pytest.mark.django_db(transaction=True)
 async def test_thread_sensitive_functions_leave_database_connections_alone(monkeypatch: Any) -> None:
-    monkeypatch.setattr(threads, "_FRESH_FOR", -1.0)
+    monkeypatch.setattr(database_module, "_FRESH_FOR", -1.0)
     with thread_sensitive():
         await run_handler(spoil)
         try:
