@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import rooms as rooms
-    from .closing import Disconnect
-    from .connection import Connection
+    from .connections.connection import Connection
+    from .events.registry import etp_event, on_connect, on_disconnect, on_error, on_unknown_event
     from .exceptions import (
         AckTimeout,
         ConnectionClosed,
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
         SyncCallInEventLoop,
         TooManyEvents,
     )
-    from .members import ConnectionInfo, RoomReply
-    from .protocol import Event
-    from .registry import etp_event, on_connect, on_disconnect, on_error, on_unknown_event
+    from .hub.members import ConnectionInfo, RoomReply
+    from .protocol.closing import Disconnect
+    from .protocol.frames import Event
 
 __all__ = [
     "AckTimeout",
@@ -69,16 +69,16 @@ __all__ = [
 __version__ = "0.1.0"
 
 _MODULES = {
-    "Connection": "connection",
-    "ConnectionInfo": "members",
-    "Disconnect": "closing",
-    "Event": "protocol",
-    "RoomReply": "members",
-    "etp_event": "registry",
-    "on_connect": "registry",
-    "on_disconnect": "registry",
-    "on_error": "registry",
-    "on_unknown_event": "registry",
+    "Connection": "connections.connection",
+    "ConnectionInfo": "hub.members",
+    "Disconnect": "protocol.closing",
+    "Event": "protocol.frames",
+    "RoomReply": "hub.members",
+    "etp_event": "events.registry",
+    "on_connect": "events.registry",
+    "on_disconnect": "events.registry",
+    "on_error": "events.registry",
+    "on_unknown_event": "events.registry",
 }
 
 

@@ -4,10 +4,11 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 
-from .checks import check_channel_layer, check_settings
+from .checks.layers import check_channel_layer
+from .checks.sessions import check_session_engine
+from .checks.settings import check_settings
 from .conf import find_problems
-from .registry import registry
-from .session_checks import check_session_engine
+from .events.registry import registry
 
 __all__ = ["DjangoEtpConfig"]
 
@@ -23,7 +24,7 @@ class DjangoEtpConfig(AppConfig):
         checks.register(check_settings)
         checks.register(check_channel_layer)
         checks.register(check_session_engine)
-        from .signals import connect_signals
+        from .auth.receivers import connect_signals
 
         connect_signals()
         if not find_problems(getattr(settings, "ETP", {})):

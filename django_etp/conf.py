@@ -19,7 +19,14 @@ from django.utils.module_loading import import_string
 
 from .origins import is_origin_pattern
 
-__all__ = ["EtpSettings", "ack_timeout", "find_problems", "get_settings", "is_origin_rule", "question_timeout"]
+__all__ = [
+    "EtpSettings",
+    "ack_timeout",
+    "find_problems",
+    "get_settings",
+    "is_origin_rule",
+    "question_timeout",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

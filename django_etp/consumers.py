@@ -8,19 +8,21 @@ from typing import Any, cast
 from channels.consumer import AsyncConsumer
 from django.core.exceptions import ImproperlyConfigured
 
-from .conf import get_settings, is_origin_rule
-from .dispatch import report
-from .handshakes import end_handshake
-from .home import serving_hub
-from .lifecycle import Lifecycle
-from .logouts import is_revoked
-from .origins import is_origin_allowed
-from .registry import registry
-from .sending import Receive, Send, past_session_middleware, with_trailing_delimiter
-from .sessions import load_session
-from .upkeep import keep_up
+import django_etp.rooms.queries  # noqa: F401  (registers what other processes ask of this one)
 
-__all__ = ["EtpConsumer"]
+from .auth.revocation import is_revoked
+from .concurrency.database import use_handler_thread, use_handshake_thread
+from .conf import get_settings, is_origin_rule
+from .connections.asgi import Receive, Send, past_session_middleware, with_trailing_delimiter
+from .events.errors import report
+from .events.registry import registry
+from .hub.process import serving_hub
+from .origins import is_origin_allowed
+from .server.lifecycle import Lifecycle
+from .server.maintenance import maintain
+from .sessions.session import load_session
+
+__all__ = ["EtpConsumer", "HandshakeThreads"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +68,15 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection from its handshake to its end."""
+        with use_handler_thread():
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":
             raise ValueError(
                 f"EtpConsumer serves WebSocket connections, got one of type {scope['type']!r}. "
                 "Route it under 'websocket' in ProtocolTypeRouter."
             )
-        receive = await end_handshake(receive)
         allowed = get_settings().allowed_origins if self.allowed_origins is None else self.allowed_origins
         if not is_origin_allowed(scope, allowed):
             if (await receive())["type"] == "websocket.connect":
@@ -81,7 +86,7 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
         send = past_session_middleware(send)
         if self.trailing_delimiter:
             send = with_trailing_delimiter(send)
-        hub.report, hub.accompany = _report_to_hooks, keep_up
+        hub.report, hub.accompany = _report_to_hooks, maintain
         try:
             await hub.begin_serving()
             await load_session(scope.get("session"))
@@ -104,6 +109,26 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
             else "list it in ETP['ALLOWED_ORIGINS'] if it should pass",
         )
         await send({"type": "websocket.close", "code": 4403})
+
+
+class HandshakeThreads:
+    """An ASGI application around the middleware of handshakes, which then waits for nothing but other handshakes.
+
+    Channels' ``AuthMiddlewareStack`` loads the session and the user in the one thread of a process that asgiref shares
+    among all thread-sensitive calls outside of requests. Inside of this it does so in one of up to 8 threads that only
+    handshakes use, each with its own database connection.
+
+    Args:
+        application: the middleware around ``EtpConsumer``, such as an ``AuthMiddlewareStack``.
+    """
+
+    def __init__(self, application: Callable[[dict[str, Any], Receive, Send], Awaitable[None]]) -> None:
+        self._application = application
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        with use_handshake_thread():
+            await self._application(scope, receive, send)
 
 
 async def _report_to_hooks(namespace: str, error: Exception) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .registry import Registry
-    from .testing import EtpCommunicator
+    from .events.registry import Registry
+    from .testing.communicator import EtpCommunicator
 
 __all__ = ["etp_communicator", "etp_registry"]
 
@@ -18,7 +18,7 @@ _THREAD_LIMIT = 10.0
 @pytest.fixture
 def etp_registry() -> "Iterator[Registry]":
     """The registry; handlers and hooks registered inside the test are gone after it."""
-    from .registry import registry
+    from .events.registry import registry
 
     with registry.isolated():
         yield registry
@@ -33,8 +33,8 @@ def etp_communicator(request: pytest.FixtureRequest) -> "Iterator[type[EtpCommun
     """
     from asgiref.sync import SyncToAsync
 
-    from .lending import connections_to_lend, lend, take_back
-    from .testing import EtpCommunicator
+    from .testing.communicator import EtpCommunicator
+    from .testing.database import connections_to_lend, lend, take_back
 
     for name in {"db", "transactional_db"} & set(request.fixturenames):
         request.getfixturevalue(name)  # it begins before this, and ends after

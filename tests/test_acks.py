@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from django_etp.acks import PendingAcks
 from django_etp.exceptions import AckTimeout, ConnectionClosed, EtpError
 from django_etp.protocol import Event
+from django_etp.protocol.acks import PendingAcks
 
 
 async def test_questions_are_numbered_from_1_up() -> None:

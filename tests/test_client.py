@@ -10,7 +10,6 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import InvalidStatus
 
 from django_etp.client import EtpClient
-from django_etp.closing import Disconnect
 from django_etp.exceptions import (
     AckTimeout,
     ConnectionClosed,
@@ -20,6 +19,7 @@ from django_etp.exceptions import (
     InvalidPayload,
 )
 from django_etp.protocol import Event
+from django_etp.protocol.closing import Disconnect
 from tests.servers import ROOT, Server, held_port, start_server
 
 WAIT = 20.0

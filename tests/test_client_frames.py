@@ -15,9 +15,8 @@ from websockets.exceptions import ConnectionClosed as WebSocketClosed
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request, Response
 
-from django_etp import client as client_module
 from django_etp.client import CONNECT_ERRORS, EtpClient
-from django_etp.closing import Disconnect
+from django_etp.client import client as client_module
 from django_etp.exceptions import (
     AckTimeout,
     ConnectionClosed,
@@ -29,6 +28,7 @@ from django_etp.exceptions import (
     TooManyEvents,
 )
 from django_etp.protocol import Event
+from django_etp.protocol.closing import Disconnect
 
 WAIT = 10.0
 GREETING = '__hello||0||{"id": "abc"}'

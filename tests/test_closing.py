@@ -2,8 +2,8 @@
 
 import pytest
 
-from django_etp.closing import Disconnect, check_close, cut_reason
 from django_etp.exceptions import InvalidCloseCode, ProtocolError
+from django_etp.protocol.closing import Disconnect, check_close, cut_reason
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1013, 1014, 3000, 4403, 4999])

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer
 
-from django_etp.actions import answer
 from django_etp.exceptions import IncompleteAnswer
-from django_etp.hub import Hub
+from django_etp.hub.hub import Hub
+from django_etp.hub.queries import answer
 from tests.hurry import hurried, seconds, stand_still
 
 # A connection of a hub that nobody has heard of.
@@ -126,7 +126,7 @@ async def test_who_lives_is_told_as_it_was_known_when_it_was_asked():
         assert may_live_then(UNKNOWN)
 
 
-# Questions to all
+# Queries to all
 
 
 def answers_after(delay: float) -> Any:

@@ -5,17 +5,17 @@ import traceback
 
 import pytest
 
-from django_etp.confirmations import Confirmation, confirmed
+from django_etp.concurrency.confirmations import Confirmation, confirmed
 from django_etp.exceptions import LayerUnavailable
 
 
 def test_who_listens_is_told_once_it_is_settled() -> None:
     confirmation, told = Confirmation(), []
-    confirmation.tell(told.append)
+    confirmation.notify(told.append)
     assert told == []
     confirmation.settle()
     assert told == [None]
-    confirmation.tell(told.append)
+    confirmation.notify(told.append)
     assert told == [None, None]
 
 
@@ -23,7 +23,7 @@ def test_what_is_said_first_holds() -> None:
     confirmation, told = Confirmation(), []
     confirmation.settle(LayerUnavailable("full"))
     confirmation.settle()
-    confirmation.tell(told.append)
+    confirmation.notify(told.append)
     (refusal,) = told
     assert isinstance(refusal, LayerUnavailable)
     assert str(refusal) == "full"
@@ -79,10 +79,10 @@ async def test_each_who_waits_gets_an_error_of_its_own(is_early: bool) -> None:
 def test_each_who_listens_is_told_an_error_of_its_own(is_early: bool) -> None:
     confirmation, told = Confirmation(), []
     for _ in range(0 if is_early else 3):
-        confirmation.tell(told.append)
+        confirmation.notify(told.append)
     confirmation.settle(LayerUnavailable("full"))
     for _ in range(3 if is_early else 0):
-        confirmation.tell(told.append)
+        confirmation.notify(told.append)
     assert len({id(refusal) for refusal in told}) == 3
 
 
@@ -91,7 +91,7 @@ async def test_an_error_of_ones_own_says_what_was_said() -> None:
     error = LayerUnavailable("full")
     error.__cause__ = cause = OSError("the broker is away")
     confirmation.settle(error)
-    confirmation.tell(told.append)
+    confirmation.notify(told.append)
     for refusal in (*told, await refused(confirmation)):
         assert refusal is not error
         assert (type(refusal), str(refusal), refusal.__cause__) == (LayerUnavailable, "full", cause)

@@ -21,13 +21,13 @@ from django_etp import (
     RejectConnection,
     TooManyEvents,
     etp_event,
-    lifecycle,
     on_connect,
     on_disconnect,
     on_error,
     rooms,
 )
 from django_etp.consumers import EtpConsumer
+from django_etp.server import lifecycle
 from django_etp.testing import EtpCommunicator, HandshakeRejected
 from tests.inprocess import Message, Wire, errors, until
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from django_etp.data import ConnectionData, from_json
+from django_etp.sessions.data import ConnectionData, from_json
 
 REFUSED = [object(), {1, 2}, b"bytes", float("nan"), float("inf"), {"deep": [object()]}, {1: "a"}, [{"a": {2: "b"}}]]
 WAYS: dict[str, Callable[[ConnectionData, Any], object]] = {

@@ -31,10 +31,10 @@ from django_etp import (
     on_connect,
     on_error,
     on_unknown_event,
-    upkeep,
 )
-from django_etp import dispatch as dispatch_module
-from django_etp import threads as threads_module
+from django_etp.concurrency import database as database_module
+from django_etp.events import errors as errors_module
+from django_etp.server import maintenance
 from django_etp.testing import EtpCommunicator
 from tests.inprocess import Wire, errors, until
 
@@ -348,8 +348,8 @@ async def test_on_unknown_event_that_raises_is_reported_and_answers_nothing() ->
 
 @pytest.mark.django_db(transaction=True)
 async def test_after_a_database_error_the_next_async_handler_has_a_fresh_connection(monkeypatch: Any) -> None:
-    monkeypatch.setattr(threads_module, "_FRESH_FOR", 3600.0)
-    monkeypatch.setattr(upkeep, "_DATABASE_EVERY", 3600.0)
+    monkeypatch.setattr(database_module, "_FRESH_FOR", 3600.0)
+    monkeypatch.setattr(maintenance, "_DATABASE_EVERY", 3600.0)
     told = errors()
 
     def spoil() -> None:
@@ -611,7 +611,7 @@ async def test_on_error_hooks_all_run_though_one_panics() -> None:
 
 
 async def test_an_on_error_hook_that_hangs_is_left_behind(monkeypatch: Any) -> None:
-    monkeypatch.setattr(dispatch_module, "_ERROR_LIMIT", 0.05)
+    monkeypatch.setattr(errors_module, "_ERROR_LIMIT", 0.05)
 
     @on_error
     async def hang(connection: Connection | None, error: BaseException) -> None:
@@ -625,7 +625,7 @@ async def test_an_on_error_hook_that_hangs_is_left_behind(monkeypatch: Any) -> N
 
 
 def records(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    return [record for record in caplog.records if record.name == "django_etp.dispatch"]
+    return [record for record in caplog.records if record.name == "django_etp.events.errors"]
 
 
 @both
@@ -1045,7 +1045,7 @@ async def test_plain_handlers_find_fresh_database_connections(settings: Any) -> 
 
 @pytest.mark.django_db(transaction=True)
 async def test_async_hooks_find_fresh_database_connections(monkeypatch: Any) -> None:
-    monkeypatch.setattr(threads_module, "_FRESH_FOR", -1.0)
+    monkeypatch.setattr(database_module, "_FRESH_FOR", -1.0)
     found = []
 
     @on_connect
@@ -1064,7 +1064,7 @@ async def test_async_hooks_find_fresh_database_connections(monkeypatch: Any) -> 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("is_spoiled_first", [True, False], ids=["before the first connection", "while it is open"])
 async def test_async_handlers_find_fresh_database_connections(monkeypatch: Any, is_spoiled_first: bool) -> None:
-    monkeypatch.setattr(upkeep, "_DATABASE_EVERY", 3600.0 if is_spoiled_first else 0.01)
+    monkeypatch.setattr(maintenance, "_DATABASE_EVERY", 3600.0 if is_spoiled_first else 0.01)
 
     @etp_event("ask")
     async def ask(connection: Connection, event: Event) -> bool:
@@ -1087,4 +1087,4 @@ async def test_async_handlers_find_fresh_database_connections(monkeypatch: Any, 
 
 
 def test_database_connections_are_looked_after_often_enough() -> None:
-    assert upkeep._DATABASE_EVERY <= 10
+    assert maintenance._DATABASE_EVERY <= 10

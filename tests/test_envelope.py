@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_etp.envelope import (
-    Answer,
+from django_etp.cluster.messages import (
     Beat,
     Echo,
     Foreign,
@@ -17,7 +16,8 @@ from django_etp.envelope import (
     Heard,
     Malformed,
     Numbers,
-    Question,
+    Query,
+    Reply,
     RoomMessage,
     pack,
     unpack,
@@ -45,9 +45,9 @@ messages = st.one_of(
     st.builds(Numbers, st.lists(plain, max_size=3)),
     st.builds(Beat, texts, st.integers(0, 2**40), st.floats(0.1, 60), texts, texts, *[st.booleans()] * 3),
     st.builds(Echo, texts, numbers),
-    st.builds(Question, texts, texts.map("etp.ask.{}".format), texts, st.lists(plain, max_size=3), st.booleans()),
+    st.builds(Query, texts, texts.map("etp.ask.{}".format), texts, st.lists(plain, max_size=3), st.booleans()),
     st.builds(Heard, texts, texts, st.lists(plain, max_size=3)),
-    st.builds(Answer, texts, texts, st.lists(plain, max_size=3), plain, texts),
+    st.builds(Reply, texts, texts, st.lists(plain, max_size=3), plain, texts),
     st.builds(Foreign, texts, texts, plain, texts),
 )
 # What a serializer may bring, and more.

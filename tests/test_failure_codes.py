@@ -3,7 +3,7 @@
 import pytest
 
 from django_etp.exceptions import ConnectionClosed, EventFailed, InvalidPayload, TooManyEvents
-from django_etp.failure_codes import handler_failed, named_failure
+from django_etp.protocol.failures import handler_failed, named_failure
 
 
 def test_a_failure_that_a_handler_means_is_told_as_it_is() -> None:

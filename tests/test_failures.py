@@ -9,8 +9,8 @@ import pytest_asyncio
 from django.core.exceptions import PermissionDenied
 from websockets.asyncio.client import ClientConnection
 
+from django_etp.events.errors import failure_of
 from django_etp.exceptions import EventFailed, InvalidPayload, TooManyEvents
-from django_etp.failures import failure_of
 from tests.peers import connect, expect_close, receive
 from tests.servers import Server
 

@@ -1,11 +1,11 @@
-"""When gates are written: which writes go out at once, what one task writes, and who is held up by whom."""
+"""When outboxes are written: which writes go out at once, what one task writes, and who is held up by whom."""
 
 import asyncio
 import contextvars
 
 import pytest
 
-from django_etp.flusher import Flusher
+from django_etp.concurrency.flusher import Flusher
 from tests.inprocess import until
 
 
@@ -14,8 +14,8 @@ async def flusher() -> Flusher:
     return Flusher(asyncio.get_running_loop(), contextvars.copy_context())
 
 
-class Gates:
-    """Gates that note when they are written, and by which task."""
+class Outboxes:
+    """Outboxes that note when they are written, and by which task."""
 
     def __init__(self) -> None:
         self.written: list[str] = []
@@ -32,74 +32,74 @@ class Gates:
 
 
 async def test_one_task_writes_many_gates_in_the_order_in_which_they_came(flusher: Flusher) -> None:
-    gates, names = Gates(), [str(number) for number in range(1000)]
+    outboxes, names = Outboxes(), [str(number) for number in range(1000)]
     for name in names:
-        flusher.add(lambda name=name: gates.write(name))
-    assert gates.written == []
-    await until(lambda: len(gates.written) == 1000)
-    assert gates.written == names
-    assert len(gates.tasks) == 1
+        flusher.add(lambda name=name: outboxes.write(name))
+    assert outboxes.written == []
+    await until(lambda: len(outboxes.written) == 1000)
+    assert outboxes.written == names
+    assert len(outboxes.tasks) == 1
 
 
 async def test_what_comes_in_a_turn_of_the_loop_is_written_in_the_next(flusher: Flusher) -> None:
-    gates = Gates()
-    flusher.add(lambda: gates.write("first"))
+    outboxes = Outboxes()
+    flusher.add(lambda: outboxes.write("first"))
     await asyncio.sleep(0)
-    assert gates.written == ["first"]
-    flusher.add(lambda: gates.write("second"))
+    assert outboxes.written == ["first"]
+    flusher.add(lambda: outboxes.write("second"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert gates.written == ["first", "second"]
+    assert outboxes.written == ["first", "second"]
 
 
 @pytest.mark.parametrize("held_up", [1, 3])
 async def test_a_reader_that_takes_nothing_holds_up_nobody_behind_it(flusher: Flusher, held_up: int) -> None:
-    gates = Gates()
+    outboxes = Outboxes()
     for number in range(held_up):
-        flusher.add(lambda number=number: gates.hold_up(f"slow {number}"))
-        flusher.add(lambda number=number: gates.write(f"fast {number}"))
-    await until(lambda: len(gates.written) == held_up)
-    assert gates.written == [f"fast {number}" for number in range(held_up)]
-    flusher.add(lambda: gates.write("later"))
-    await until(lambda: "later" in gates.written)
-    gates.takes.set()
-    await until(lambda: len(gates.written) == 2 * held_up + 1)
+        flusher.add(lambda number=number: outboxes.hold_up(f"slow {number}"))
+        flusher.add(lambda number=number: outboxes.write(f"fast {number}"))
+    await until(lambda: len(outboxes.written) == held_up)
+    assert outboxes.written == [f"fast {number}" for number in range(held_up)]
+    flusher.add(lambda: outboxes.write("later"))
+    await until(lambda: "later" in outboxes.written)
+    outboxes.takes.set()
+    await until(lambda: len(outboxes.written) == 2 * held_up + 1)
 
 
 async def test_a_thousand_readers_that_take_nothing_hold_up_others_for_few_turns(flusher: Flusher) -> None:
-    gates = Gates()
+    outboxes = Outboxes()
     for _ in range(1000):
-        flusher.add(lambda: gates.hold_up("slow"))
-    flusher.add(lambda: gates.write("fast"))
+        flusher.add(lambda: outboxes.hold_up("slow"))
+    flusher.add(lambda: outboxes.write("fast"))
     turns = 0
-    while not gates.written:
+    while not outboxes.written:
         await asyncio.sleep(0)
         turns += 1
     assert turns <= 12
-    gates.takes.set()
-    await until(lambda: len(gates.written) == 1001)
+    outboxes.takes.set()
+    await until(lambda: len(outboxes.written) == 1001)
 
 
 async def test_a_writer_that_is_cancelled_takes_no_other_gate_with_it(flusher: Flusher) -> None:
-    gates = Gates()
+    outboxes = Outboxes()
     before = asyncio.all_tasks()
-    flusher.add(lambda: gates.hold_up("slow"))
+    flusher.add(lambda: outboxes.hold_up("slow"))
     await asyncio.sleep(0)
     (stuck,) = asyncio.all_tasks() - before
-    flusher.add(lambda: gates.write("behind it"))
+    flusher.add(lambda: outboxes.write("behind it"))
     stuck.cancel()
-    await until(lambda: gates.written == ["behind it"])
+    await until(lambda: outboxes.written == ["behind it"])
     await until(lambda: asyncio.all_tasks() == before)
 
 
 async def test_all_that_waits_is_written_before_the_loop_turns(flusher: Flusher) -> None:
-    gates = Gates()
+    outboxes = Outboxes()
     for sends in range(1, 11):
         for _ in range(1000):
-            flusher.add(lambda: gates.write(""))
+            flusher.add(lambda: outboxes.write(""))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert len(gates.written) == 1000 * sends
+        assert len(outboxes.written) == 1000 * sends
 
 
 async def test_the_first_write_of_a_turn_may_go_out_at_once(flusher: Flusher) -> None:
@@ -110,10 +110,10 @@ async def test_the_first_write_of_a_turn_may_go_out_at_once(flusher: Flusher) ->
 
 
 async def test_no_write_goes_out_at_once_before_what_waits(flusher: Flusher) -> None:
-    gates = Gates()
-    flusher.add(lambda: gates.write("waits"))
+    outboxes = Outboxes()
+    flusher.add(lambda: outboxes.write("waits"))
     assert not flusher.take_turn()
-    await until(lambda: gates.written == ["waits"])
+    await until(lambda: outboxes.written == ["waits"])
     await asyncio.sleep(0)
     assert flusher.take_turn()
 
@@ -131,8 +131,8 @@ async def test_its_tasks_see_no_context_of_those_who_write(flusher: Flusher) -> 
 
 
 async def test_it_keeps_no_task_that_has_ended(flusher: Flusher) -> None:
-    gates, before = Gates(), asyncio.all_tasks()
+    outboxes, before = Outboxes(), asyncio.all_tasks()
     for _ in range(10):
-        flusher.add(lambda: gates.write(""))
+        flusher.add(lambda: outboxes.write(""))
         await asyncio.sleep(0)
     await until(lambda: asyncio.all_tasks() == before and not flusher._tasks)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_etp.envelope import RoomMessage
-from django_etp.gaps import GapTracker, Loss
+from django_etp.cluster.gaps import GapTracker, Loss
+from django_etp.cluster.messages import RoomMessage
 
 JOINED = 1000.0  # wall-clock time, as `born` is
 BEFORE, AFTER = JOINED - 10, JOINED + 10
@@ -108,7 +108,7 @@ def test_messages_of_a_group_not_joined_are_delivered_and_not_counted():
     gaps = GapTracker()
     assert gaps.receive(message(5), 0)
     assert gaps.receive(message(2), 0)
-    gaps.hear_last(GROUP, "hub.1", AFTER, 9, 9, 0)
+    gaps.receive_last(GROUP, "hub.1", AFTER, 9, 9, 0)
     assert not gaps.has_gaps
 
 
@@ -118,45 +118,45 @@ def test_messages_of_a_group_not_joined_are_delivered_and_not_counted():
 def test_a_last_number_that_was_seen_says_nothing_new(gaps):
     gaps.receive(message(1), 0)
     gaps.receive(message(2), 0)
-    gaps.hear_last(GROUP, "hub.1", AFTER, 2, 2, 0)
-    gaps.hear_last(GROUP, "hub.1", AFTER, 1, 1, 0)
+    gaps.receive_last(GROUP, "hub.1", AFTER, 2, 2, 0)
+    gaps.receive_last(GROUP, "hub.1", AFTER, 1, 1, 0)
     assert not gaps.has_gaps
 
 
 def test_a_gap_at_the_end_waits_for_an_echo_sent_after_it_was_noticed(gaps):
     gaps.receive(message(1), 0)
-    gaps.hear_last(GROUP, "hub.1", AFTER, 3, 12, 5)
+    gaps.receive_last(GROUP, "hub.1", AFTER, 3, 12, 5)
     assert losses(gaps, 60, echoed_at=5) == []
     assert losses(gaps, 60, echoed_at=5.1) == [(2, 11)]
 
 
 def test_a_gap_at_the_end_waits_one_second_too(gaps):
-    gaps.hear_last(GROUP, "hub.1", AFTER, 1, 1, 5)
+    gaps.receive_last(GROUP, "hub.1", AFTER, 1, 1, 5)
     assert losses(gaps, 5.9) == []
     assert losses(gaps, 6) == [(1, 1)]
 
 
 def test_messages_behind_their_last_number_fill_the_gap(gaps):
-    gaps.hear_last(GROUP, "hub.1", AFTER, 2, 2, 0)
+    gaps.receive_last(GROUP, "hub.1", AFTER, 2, 2, 0)
     assert gaps.receive(message(1), 0)
     assert gaps.receive(message(2), 0)
     assert losses(gaps, 60) == []
 
 
 def test_a_whole_stream_can_be_missing(gaps):
-    gaps.hear_last(GROUP, "hub.1", AFTER, 3, 30, 0)
+    gaps.receive_last(GROUP, "hub.1", AFTER, 3, 30, 0)
     assert losses(gaps, 1) == [(3, 30)]
 
 
 def test_the_last_number_of_an_older_stream_never_seen_is_its_start(gaps):
-    gaps.hear_last(GROUP, "hub.1", BEFORE, 3, 30, 0)
+    gaps.receive_last(GROUP, "hub.1", BEFORE, 3, 30, 0)
     assert losses(gaps, 2) == []
     assert gaps.receive(message(5, before=37, born=BEFORE), 2)
     assert losses(gaps, 4) == [(1, 7)]
 
 
 def test_a_message_of_an_older_stream_may_be_overtaken_by_its_last_number(gaps):
-    gaps.hear_last(GROUP, "hub.1", BEFORE, 3, 3, 0)
+    gaps.receive_last(GROUP, "hub.1", BEFORE, 3, 3, 0)
     assert gaps.receive(message(2, born=BEFORE), 0.1)
     assert gaps.receive(message(3, born=BEFORE), 0.1)
     assert not gaps.receive(message(3, born=BEFORE), 0.1)
@@ -166,7 +166,7 @@ def test_a_message_of_an_older_stream_may_be_overtaken_by_its_last_number(gaps):
 
 
 def test_what_was_overtaken_comes_before_an_echo_does(gaps):
-    gaps.hear_last(GROUP, "hub.1", BEFORE, 3, 3, 5)
+    gaps.receive_last(GROUP, "hub.1", BEFORE, 3, 3, 5)
     assert losses(gaps, 60, echoed_at=5) == []
     assert gaps.receive(message(3, born=BEFORE), 60)
     assert losses(gaps, 61, echoed_at=60) == []
@@ -176,9 +176,9 @@ def test_what_was_overtaken_comes_before_an_echo_does(gaps):
 
 def test_a_stream_goes_on_after_its_last_number(gaps):
     gaps.receive(message(1), 0)
-    gaps.hear_last(GROUP, "hub.1", AFTER, 1, 1, 1)
+    gaps.receive_last(GROUP, "hub.1", AFTER, 1, 1, 1)
     assert gaps.receive(message(2), 2)
-    gaps.hear_last(GROUP, "hub.1", AFTER, 3, 3, 3)
+    gaps.receive_last(GROUP, "hub.1", AFTER, 3, 3, 3)
     assert losses(gaps, 10) == [(1, 1)]
 
 
@@ -223,7 +223,7 @@ def test_a_stream_with_a_gap_is_not_forgotten(gaps):
 
 def test_a_number_without_measure_costs_nothing(gaps):
     gaps.receive(message(2**63 - 1, before=2**63 - 1), 0)
-    gaps.hear_last(GROUP, "hub.2", AFTER, 2**62, 2**62, 0)
+    gaps.receive_last(GROUP, "hub.2", AFTER, 2**62, 2**62, 0)
     assert losses(gaps, 1) == [(2**63 - 2, 2**63 - 1), (2**62, 2**62)]
 
 
@@ -252,11 +252,11 @@ def test_received_and_lost_add_up_to_what_was_sent(data):
     for arrival in arrivals:
         now += data.draw(st.sampled_from([0.0, 0.3, 2.0]))
         if arrival is None:
-            gaps.hear_last(GROUP, "hub.1", AFTER, len(stream), sum(sizes), now)
+            gaps.receive_last(GROUP, "hub.1", AFTER, len(stream), sum(sizes), now)
         elif gaps.receive(arrival, now):
             received += len(arrival.frames)
         lost += sum(loss.frames for loss in gaps.losses(now, data.draw(st.sampled_from([0.0, now]))))
-    gaps.hear_last(GROUP, "hub.1", AFTER, len(stream), sum(sizes), now)
+    gaps.receive_last(GROUP, "hub.1", AFTER, len(stream), sum(sizes), now)
     lost += sum(loss.frames for loss in gaps.losses(now + 2, now + 1))
     assert received + lost == sum(sizes)
     assert not gaps.has_gaps
@@ -272,7 +272,7 @@ def test_no_message_is_dropped_or_missed_where_last_numbers_overtake_them(data):
     now = 0.0
     for number in range(first, last + 1):
         for told in data.draw(st.lists(st.integers(first, last), max_size=2)):
-            gaps.hear_last(GROUP, "hub.1", born, told, told, now)
+            gaps.receive_last(GROUP, "hub.1", born, told, told, now)
         now += 1
         assert losses(gaps, now, echoed_at=0.0) == []
         assert gaps.receive(message(number, born=born), now)

@@ -11,11 +11,11 @@ from channels.layers import get_channel_layer
 from django.core.cache.backends.locmem import LocMemCache
 
 from django_etp import Connection, Event, IncompleteAnswer, MessagesLost, etp_event, on_connect, on_error, rooms
-from django_etp.envelope import HUB_PREFIX, Malformed
-from django_etp.gaps import Loss
-from django_etp.groups import group_name
-from django_etp.home import home_hub
-from django_etp.hub import Hub
+from django_etp.cluster.gaps import Loss
+from django_etp.cluster.messages import HUB_PREFIX, Malformed
+from django_etp.hub.hub import Hub
+from django_etp.hub.names import group_name
+from django_etp.hub.process import process_hub
 from tests.inprocess import Wire
 from tests.stored import content_of, make_session, store_class, use_engine
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("etp_registry")
 
 def hub() -> Hub:
     """Return the hub of the running loop."""
-    hub = home_hub()
+    hub = process_hub()
     assert hub is not None
     return hub
 
@@ -51,7 +51,7 @@ async def test_rooms_that_one_handler_joins_and_the_next_leaves_at_once_are_not_
         assert heard.isdisjoint({rooms.group_name(name) for name in names})
 
 
-# Questions
+# Queries
 
 
 class StuckCache(LocMemCache):

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from django_etp import inbox
-from django_etp.envelope import Frame, Malformed, Message, RoomMessage, pack
-from django_etp.inbox import Backlog, read_channel
+from django_etp.cluster import reader
+from django_etp.cluster.messages import Frame, Malformed, Message, RoomMessage, pack
+from django_etp.cluster.reader import Backlog, read_channel
 from tests.inprocess import until
 
 
@@ -94,7 +94,7 @@ class InvalidToken(Exception):
 async def test_what_the_layer_cannot_decode_is_ignored_and_holds_up_nothing(
     error: type[Exception], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "_complained_of", set())
+    monkeypatch.setattr(reader, "_complained_of", set())
 
     async def fail_to_decode() -> dict[str, Any]:
         raise error("\xff\xfe")
@@ -122,10 +122,10 @@ async def test_a_layer_that_fails_at_its_tls_certificate_is_read_again_after_a_p
 async def test_complaints_without_end_do_not_fill_the_log(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "_complained_of", set())
+    monkeypatch.setattr(reader, "_complained_of", set())
     for number in range(1000):
-        inbox.complain(Malformed(f"{number} is odd"))
-        inbox.complain(Malformed(f"{number} is odd"))
+        reader.complain(Malformed(f"{number} is odd"))
+        reader.complain(Malformed(f"{number} is odd"))
     assert len(caplog.messages) == len(set(caplog.messages)) == 100
 
 
@@ -190,7 +190,7 @@ async def test_while_much_is_given_others_have_their_turns() -> None:
 async def test_past_its_limit_reading_keeps_the_pace_of_giving(
     monkeypatch: pytest.MonkeyPatch, to: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(inbox, "_MAX_WAITING", 100)
+    monkeypatch.setattr(reader, "_MAX_WAITING", 100)
     given: list[Any] = []
     backlog = Backlog(given.append)
     for number in range(1, 6):
@@ -200,7 +200,7 @@ async def test_past_its_limit_reading_keeps_the_pace_of_giving(
 
 @pytest.mark.parametrize("frame", [[], (), [7], [None, "x" * 40], [["x" * 40]], {"x": 1}, None], ids=repr)
 async def test_what_is_no_frame_counts_little(monkeypatch: pytest.MonkeyPatch, frame: Any) -> None:
-    monkeypatch.setattr(inbox, "_MAX_WAITING", 10)
+    monkeypatch.setattr(reader, "_MAX_WAITING", 10)
     given: list[Any] = []
     backlog = Backlog(given.append)
     for number in range(1, 11):

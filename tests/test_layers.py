@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer
 
-from django_etp.envelope import Buried, Message, pack
+from django_etp.cluster.messages import Evicted, Message, pack
+from django_etp.cluster.transport import Reading, Transport
 from django_etp.exceptions import LayerUnavailable
-from django_etp.layers import Layers, Reading
 
 from .hurry import hurried, seconds
 from .inprocess import until
@@ -27,18 +27,18 @@ def test_expiry_of_nothing_means_that_groups_are_kept(settings: Any, group_expir
     settings.CHANNEL_LAYERS = {
         "default": {"BACKEND": f"{__name__}.ForgetfulLayer", "CONFIG": {"group_expiry": group_expiry}}
     }
-    assert Layers("default").group_expiry == expected
+    assert Transport("default").group_expiry == expected
 
 
 @pytest.mark.parametrize(("hosts", "expected"), [(1, False), (2, True)])
 def test_a_layer_with_several_hosts_is_spread(settings: Any, hosts: int, expected: bool) -> None:
     config = {"hosts": [("127.0.0.1", 1 + number) for number in range(hosts)]}  # it connects when it is first used
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": config}}
-    assert Layers("default").is_spread is expected
+    assert Transport("default").is_spread is expected
 
 
 def test_a_layer_without_hosts_is_not_spread() -> None:
-    assert not Layers("default").is_spread
+    assert not Transport("default").is_spread
 
 
 class ReluctantLayer(InMemoryChannelLayer):
@@ -61,36 +61,36 @@ def reluctant(settings: Any) -> Iterator[type[ReluctantLayer]]:
 
 
 @asynccontextmanager
-async def read() -> AsyncIterator[tuple[Layers, list[Message]]]:
+async def read() -> AsyncIterator[tuple[Transport, list[Message]]]:
     """Open a layer's channels; give it with the list of what comes from other hubs."""
     taken: list[Message] = []
-    layers = Layers("default")
-    await layers.open(Reading(taken.append, lambda: None), Reading(lambda message: None, lambda: None))
-    yield layers, taken
-    await layers.close()
+    transport = Transport("default")
+    await transport.open(Reading(taken.append, lambda: None), Reading(lambda message: None, lambda: None))
+    yield transport, taken
+    await transport.close()
 
 
 async def test_both_channels_are_read_until_the_end() -> None:
-    async with read() as (layers, taken):
-        await layers.add_control("group")
-        await layers.tell("group", pack(Buried("a")))
-        await until(lambda: taken == [Buried("a")])
-        assert layers.control_channel
-        assert layers.traffic_channel
-    assert (layers.control_channel, layers.traffic_channel) == ("", "")
+    async with read() as (transport, taken):
+        await transport.add_control("group")
+        await transport.send_control("group", pack(Evicted("a")))
+        await until(lambda: taken == [Evicted("a")])
+        assert transport.control_channel
+        assert transport.traffic_channel
+    assert (transport.control_channel, transport.traffic_channel) == ("", "")
     with pytest.raises(LayerUnavailable, match="could not be opened yet"):
-        await layers.add_control("group")
+        await transport.add_control("group")
 
 
 async def test_what_is_renewed_reads_other_channels() -> None:
-    async with read() as (layers, taken):
-        old = layers.traffic_channel, layers.control_channel
-        assert await layers.renew() == old
-        assert layers.traffic_channel not in ("", old[0])
-        assert layers.control_channel not in ("", old[1])
-        await layers.add_control("group")
-        await layers.tell("group", pack(Buried("a")))
-        await until(lambda: taken == [Buried("a")])
+    async with read() as (transport, taken):
+        old = transport.traffic_channel, transport.control_channel
+        assert await transport.renew() == old
+        assert transport.traffic_channel not in ("", old[0])
+        assert transport.control_channel not in ("", old[1])
+        await transport.add_control("group")
+        await transport.send_control("group", pack(Evicted("a")))
+        await until(lambda: taken == [Evicted("a")])
 
 
 class HangingLayer(InMemoryChannelLayer):
@@ -107,7 +107,7 @@ def test_removing_a_channel_from_a_group_gives_up_after_3_s(settings: Any, kind:
 
     @hurried
     async def remove() -> None:
-        removing = asyncio.ensure_future(getattr(Layers("default"), f"remove_{kind}")("group", "channel"))
+        removing = asyncio.ensure_future(getattr(Transport("default"), f"remove_{kind}")("group", "channel"))
         assert await seconds(removing) == pytest.approx(3, abs=0.1)
         assert isinstance(removing.exception(), TimeoutError)
 
@@ -115,10 +115,10 @@ def test_removing_a_channel_from_a_group_gives_up_after_3_s(settings: Any, kind:
 
 
 async def test_what_cannot_be_renewed_stays_as_it_was(reluctant: type[ReluctantLayer]) -> None:
-    async with read() as (layers, taken):
-        await layers.add_control("group")
+    async with read() as (transport, taken):
+        await transport.add_control("group")
         reluctant.is_open = False
         with pytest.raises(OSError, match="down"):
-            await layers.renew()
-        await layers.tell("group", pack(Buried("a")))
-        await until(lambda: taken == [Buried("a")])
+            await transport.renew()
+        await transport.send_control("group", pack(Evicted("a")))
+        await until(lambda: taken == [Evicted("a")])

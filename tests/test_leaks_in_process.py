@@ -12,16 +12,7 @@ from typing import Any
 import pytest
 from channels.layers import get_channel_layer
 
-from django_etp import (
-    AckTimeout,
-    Connection,
-    Event,
-    RejectConnection,
-    etp_event,
-    on_connect,
-    on_disconnect,
-    rooms,
-)
+from django_etp import AckTimeout, Connection, Event, RejectConnection, etp_event, on_connect, on_disconnect, rooms
 from tests.inprocess import Message, Wire, until
 
 CONNECTIONS = 1000
@@ -296,12 +287,12 @@ KINDS = [
 ]
 
 OF_A_CONNECTION = {
-    ("django_etp.acks", "PendingAcks"),
-    ("django_etp.connection", "Connection"),
+    ("django_etp.protocol.acks", "PendingAcks"),
+    ("django_etp.connections.connection", "Connection"),
     ("django_etp.consumers", "EtpConsumer"),
-    ("django_etp.lifecycle", "Lifecycle"),
-    ("django_etp.dispatch", "Dispatcher"),
-    ("django_etp.gate", "Gate"),
+    ("django_etp.server.lifecycle", "Lifecycle"),
+    ("django_etp.events.dispatcher", "Dispatcher"),
+    ("django_etp.connections.outbox", "Outbox"),
 }
 
 

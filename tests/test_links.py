@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 from channels.layers import InMemoryChannelLayer
 
-from django_etp.envelope import Foreign
-from django_etp.links import InMemoryLink
+from django_etp.cluster.links import InMemoryLink
+from django_etp.cluster.messages import Foreign
 from tests.hurry import hurried
 from tests.inprocess import until
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from django_etp import loops
-from django_etp.confirmations import Confirmation
+from django_etp.concurrency import bridge
+from django_etp.concurrency.bridge import arun_on, call_on, refuse_in_event_loop, run_on
+from django_etp.concurrency.confirmations import Confirmation
+from django_etp.concurrency.tasks import end_tasks
 from django_etp.exceptions import LayerUnavailable, SyncCallInEventLoop
-from django_etp.loops import arun_on, call_on, end_tasks, refuse_in_event_loop, run_on
 
 
 @pytest.fixture
@@ -73,20 +74,20 @@ async def test_a_coroutine_gets_what_the_other_loops_raises(
 def test_a_result_that_comes_as_the_thread_looks_after_the_loop_is_not_lost(
     other_loop: asyncio.AbstractEventLoop, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(loops, "_LOOK_AFTER_LOOP", 0.0)
+    monkeypatch.setattr(bridge, "_LOOK_AFTER_LOOP", 0.0)
     assert [run_on(other_loop, add, number, 1) for number in range(200)] == list(range(1, 201))
 
 
 def test_a_thread_does_not_wait_for_ever(other_loop: asyncio.AbstractEventLoop, monkeypatch: Any) -> None:
-    monkeypatch.setattr(loops, "_CALL_LIMIT", 0.05)
-    monkeypatch.setattr(loops, "_LOOK_AFTER_LOOP", 0.01)
+    monkeypatch.setattr(bridge, "_CALL_LIMIT", 0.05)
+    monkeypatch.setattr(bridge, "_LOOK_AFTER_LOOP", 0.01)
     with pytest.raises(LayerUnavailable, match=r"within 0\.05 s"):
         run_on(other_loop, hang)
 
 
 def test_what_a_thread_gave_up_is_not_called_later(other_loop: asyncio.AbstractEventLoop, monkeypatch: Any) -> None:
-    monkeypatch.setattr(loops, "_CALL_LIMIT", 0.05)
-    monkeypatch.setattr(loops, "_LOOK_AFTER_LOOP", 0.01)
+    monkeypatch.setattr(bridge, "_CALL_LIMIT", 0.05)
+    monkeypatch.setattr(bridge, "_LOOK_AFTER_LOOP", 0.01)
     called: list[int] = []
     goes_on = threading.Event()
     other_loop.call_soon_threadsafe(goes_on.wait)
@@ -98,8 +99,8 @@ def test_what_a_thread_gave_up_is_not_called_later(other_loop: asyncio.AbstractE
 
 
 async def test_a_coroutine_does_not_wait_for_ever(other_loop: asyncio.AbstractEventLoop, monkeypatch: Any) -> None:
-    monkeypatch.setattr(loops, "_CALL_LIMIT", 0.05)
-    monkeypatch.setattr(loops, "_LOOK_AFTER_LOOP", 0.01)
+    monkeypatch.setattr(bridge, "_CALL_LIMIT", 0.05)
+    monkeypatch.setattr(bridge, "_LOOK_AFTER_LOOP", 0.01)
     with pytest.raises(LayerUnavailable, match=r"within 0\.05 s"):
         await arun_on(other_loop, hang)
 
@@ -125,7 +126,7 @@ def blocked(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 def test_a_patient_thread_waits_for_as_long_as_the_loop_turns(
     other_loop: asyncio.AbstractEventLoop, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(loops, "_CALL_LIMIT", 0.5)
+    monkeypatch.setattr(bridge, "_CALL_LIMIT", 0.5)
     assert run_on(other_loop, take_a_while, is_patient=True) == "done"
     with blocked(other_loop), pytest.raises(LayerUnavailable, match="Look for code that blocks it"):
         run_on(other_loop, hang, is_patient=True)
@@ -134,7 +135,7 @@ def test_a_patient_thread_waits_for_as_long_as_the_loop_turns(
 async def test_a_patient_coroutine_waits_for_as_long_as_the_other_loop_turns(
     other_loop: asyncio.AbstractEventLoop, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(loops, "_CALL_LIMIT", 0.5)
+    monkeypatch.setattr(bridge, "_CALL_LIMIT", 0.5)
     assert await arun_on(other_loop, take_a_while, is_patient=True) == "done"
     with blocked(other_loop), pytest.raises(LayerUnavailable, match="Look for code that blocks it"):
         await arun_on(other_loop, hang, is_patient=True)
@@ -213,8 +214,8 @@ def test_a_call_raises_the_first_error(other_loop: asyncio.AbstractEventLoop, er
 
 
 def test_a_call_does_not_wait_for_ever(other_loop: asyncio.AbstractEventLoop, monkeypatch: Any) -> None:
-    monkeypatch.setattr(loops, "_CALL_LIMIT", 0.05)
-    monkeypatch.setattr(loops, "_LOOK_AFTER_LOOP", 0.01)
+    monkeypatch.setattr(bridge, "_CALL_LIMIT", 0.05)
+    monkeypatch.setattr(bridge, "_LOOK_AFTER_LOOP", 0.01)
     with pytest.raises(LayerUnavailable, match=r"within 0\.05 s"):
         call_on(other_loop, Confirmations(1).give)
 

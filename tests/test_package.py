@@ -29,7 +29,7 @@ def test_the_codec_loads_neither_django_nor_asyncio(statement: str) -> None:
 
 
 def test_the_acks_load_no_django() -> None:
-    assert loaded_by("import django_etp.acks", "django", "channels", "asgiref") == []
+    assert loaded_by("import django_etp.protocol.acks", "django", "channels", "asgiref") == []
 
 
 def test_the_pytest_plugin_loads_no_django() -> None:

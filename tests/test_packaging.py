@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 MODULES_WITHOUT_DJANGO = [
     "django_etp",
-    "django_etp.acks",
+    "django_etp.protocol.acks",
     "django_etp.client",
     "django_etp.protocol",
     "django_etp.pytest_plugin",
@@ -91,7 +91,8 @@ def metadata(wheel: Path) -> email.message.Message:
 @pytest.mark.parametrize("module", MODULES_WITHOUT_DJANGO)
 def test_installed_module_imports_without_django(installed: Path, tmp_path: Path, module: str):
     code = f"import sys, {module}; print({module}.__file__, *sorted({{'django', 'channels'}} & sys.modules.keys()))"
-    expected = installed / (module.replace(".", "/") + ("/__init__.py" if module == "django_etp" else ".py"))
+    path = installed / module.replace(".", "/")
+    expected = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     assert run("-c", code, cwd=tmp_path, python_path=installed) == str(expected)
 
 

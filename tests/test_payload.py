@@ -14,7 +14,7 @@ from django.utils.functional import SimpleLazyObject, lazystr
 from django.utils.safestring import mark_safe
 
 from django_etp.exceptions import InvalidEventName, InvalidPayload
-from django_etp.payload import to_frame, to_text
+from django_etp.serialization import to_frame, to_text
 
 
 class Colour(str, enum.Enum):  # noqa: UP042 (what projects have)

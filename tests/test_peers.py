@@ -2,8 +2,8 @@
 
 from itertools import count
 
-from django_etp.envelope import Beat
-from django_etp.peers import Peers, beat_interval
+from django_etp.cluster.directory import Directory, beat_interval
+from django_etp.cluster.messages import Beat
 
 _numbers = count(1)
 
@@ -23,65 +23,65 @@ def beat(
 
 
 def test_a_hub_heard_of_is_known():
-    peers = Peers()
-    peers.hear(beat("a"), 0)
-    peers.hear(beat("b"), 0)
+    peers = Directory()
+    peers.record(beat("a"), 0)
+    peers.record(beat("b"), 0)
     assert peers.serving == {"a", "b"}
     assert len(peers) == 2
 
 
 def test_a_hub_without_connections_is_known_but_not_asked():
-    peers = Peers()
-    peers.hear(beat(is_serving=False), 0)
+    peers = Directory()
+    peers.record(beat(is_serving=False), 0)
     assert peers.serving == frozenset()
     assert len(peers) == 1
-    peers.hear(beat(is_serving=True), 0)
+    peers.record(beat(is_serving=True), 0)
     assert peers.serving == {"a"}
-    peers.hear(beat(is_serving=False), 0)
+    peers.record(beat(is_serving=False), 0)
     assert peers.serving == frozenset()
 
 
 def test_a_beat_that_was_overtaken_by_a_later_one_counts_for_nothing():
-    peers = Peers()
-    peers.hear(beat(number=8, is_serving=True), 0)
-    peers.hear(beat(number=7, is_serving=False), 5)
+    peers = Directory()
+    peers.record(beat(number=8, is_serving=True), 0)
+    peers.record(beat(number=7, is_serving=False), 5)
     assert peers.serving == {"a"}
     assert peers.expire(6.1)
 
 
 def test_a_beat_that_was_overtaken_by_the_goodbye_revives_nobody():
-    peers = Peers()
-    peers.hear(beat(number=8, is_last=True), 0)
-    peers.hear(beat(number=7), 0)
+    peers = Directory()
+    peers.record(beat(number=8, is_last=True), 0)
+    peers.record(beat(number=7), 0)
     assert len(peers) == 0
     assert peers.is_gone("a")
 
 
 def test_a_hub_that_says_goodbye_is_forgotten_at_once():
-    peers = Peers()
-    peers.hear(beat(), 0)
-    peers.hear(beat(is_last=True), 0)
+    peers = Directory()
+    peers.record(beat(), 0)
+    peers.record(beat(is_last=True), 0)
     assert len(peers) == 0
     assert peers.is_gone("a")
 
 
 def test_a_goodbye_of_an_unknown_hub_makes_it_no_peer():
-    peers = Peers()
-    peers.hear(beat(is_last=True), 0)
+    peers = Directory()
+    peers.record(beat(is_last=True), 0)
     assert peers.serving == frozenset()
 
 
 def test_a_hub_lives_while_it_missed_three_beats_or_fewer():
-    peers = Peers()
-    peers.hear(beat(interval=2), 10)
+    peers = Directory()
+    peers.record(beat(interval=2), 10)
     assert peers.expire(16) == []
     assert peers.serving == {"a"}
 
 
 def test_a_hub_that_missed_three_beats_is_gone_once_with_its_last_beat():
-    peers = Peers()
+    peers = Directory()
     last = beat(interval=2)
-    peers.hear(last, 10)
+    peers.record(last, 10)
     assert peers.expire(16.1) == [last]
     assert peers.expire(16.1) == []
     assert peers.serving == frozenset()
@@ -89,44 +89,44 @@ def test_a_hub_that_missed_three_beats_is_gone_once_with_its_last_beat():
 
 
 def test_each_hub_is_judged_by_the_interval_it_told():
-    peers = Peers()
-    peers.hear(beat("a", interval=2), 0)
-    peers.hear(beat("b", interval=5), 0)
+    peers = Directory()
+    peers.record(beat("a", interval=2), 0)
+    peers.record(beat("b", interval=5), 0)
     assert [last.hub for last in peers.expire(7)] == ["a"]
 
 
 def test_each_beat_begins_a_hubs_time_anew():
-    peers = Peers()
-    peers.hear(beat(), 0)
-    peers.hear(beat(), 5)
+    peers = Directory()
+    peers.record(beat(), 0)
+    peers.record(beat(), 5)
     assert peers.expire(11) == []
 
 
 def test_a_restart_gives_all_their_full_time_again():
-    peers = Peers()
-    peers.hear(beat(), 0)
+    peers = Directory()
+    peers.record(beat(), 0)
     peers.restart(100)
     assert peers.expire(106) == []
     assert peers.expire(107)
 
 
 def test_only_who_was_taken_for_dead_is_told_so_when_it_comes_back():
-    peers = Peers()
-    assert not peers.hear(beat("a"), 0)
-    assert not peers.hear(beat("b"), 0)
-    peers.hear(beat("b", is_last=True), 0)
+    peers = Directory()
+    assert not peers.record(beat("a"), 0)
+    assert not peers.record(beat("b"), 0)
+    peers.record(beat("b", is_last=True), 0)
     peers.expire(10)
-    assert peers.hear(beat("a"), 11)
-    assert not peers.hear(beat("b"), 11)
-    assert not peers.hear(beat("a"), 12)
+    assert peers.record(beat("a"), 11)
+    assert not peers.record(beat("b"), 11)
+    assert not peers.record(beat("a"), 12)
     assert peers.serving == {"a", "b"}
     assert not peers.is_gone("a")
 
 
 def test_those_gone_are_remembered_for_a_minute():
-    peers = Peers()
-    peers.hear(beat("dead"), 0)
-    peers.hear(beat("ended", is_last=True), 0)
+    peers = Directory()
+    peers.record(beat("dead"), 0)
+    peers.record(beat("ended", is_last=True), 0)
     peers.expire(7)
     peers.expire(60)
     assert peers.is_gone("dead")

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from django_etp.confirmations import confirmed
-from django_etp.envelope import Frame
+from django_etp.cluster.messages import Frame
+from django_etp.cluster.publisher import Publisher
+from django_etp.concurrency.confirmations import confirmed
 from django_etp.exceptions import LayerUnavailable
-from django_etp.publisher import Publisher
 from tests.hurry import hurried, kept, seconds
 
 
@@ -411,7 +411,7 @@ async def test_tell_again_tells_what_was_told_to_nobody():
     await layer.emit("room", "1")
     await asyncio.sleep(60)
     layer.told.clear()
-    layer.publisher.tell_again()
+    layer.publisher.send_numbers_again()
     await asyncio.sleep(0.5)
     assert len(layer.told) == 1
 

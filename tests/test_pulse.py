@@ -2,14 +2,14 @@
 
 import pytest
 
-from django_etp.pulse import Pulse
+from django_etp.cluster.liveness import Liveness
 
 INTERVAL = 2.0
 
 
 @pytest.fixture
-def pulse() -> Pulse:
-    pulse = Pulse(hears_rooms=True)
+def pulse() -> Liveness:
+    pulse = Liveness(hears_rooms=True)
     pulse.restart(0)
     return pulse
 
@@ -20,15 +20,15 @@ def test_a_hub_is_deaf_when_what_it_sends_does_not_come_back(pulse):
 
 
 def test_a_hub_is_deaf_when_one_of_its_channels_brings_nothing(pulse):
-    pulse.hear_control(5)
+    pulse.record_control(5)
     assert pulse.is_deaf(5, INTERVAL)
-    pulse.hear_traffic(5)
+    pulse.record_traffic(5)
     assert not pulse.is_deaf(5, INTERVAL)
 
 
 def test_who_hears_no_rooms_needs_no_traffic():
-    pulse = Pulse(hears_rooms=False)
-    pulse.hear_control(5)
+    pulse = Liveness(hears_rooms=False)
+    pulse.record_control(5)
     assert pulse.silent_for(7) == 2
 
 
@@ -39,25 +39,25 @@ def test_a_restart_counts_from_then(pulse):
 
 def test_beats_are_numbered_and_known_when_they_come_back(pulse):
     first, second = pulse.next_beat(), pulse.next_beat()
-    assert not pulse.has_heard(first)
-    pulse.hear_beat(second)
-    assert pulse.has_heard(first)
-    assert pulse.has_heard(second)
-    assert not pulse.has_heard(pulse.next_beat())
+    assert not pulse.has_received(first)
+    pulse.record_beat(second)
+    assert pulse.has_received(first)
+    assert pulse.has_received(second)
+    assert not pulse.has_received(pulse.next_beat())
 
 
 def test_an_echo_tells_when_it_was_sent(pulse):
     first, second = pulse.next_echo(1), pulse.next_echo(2)
     assert pulse.last_echo_at() == 2
-    pulse.hear_echo(second)
+    pulse.record_echo(second)
     assert pulse.echoed_at == 2
-    pulse.hear_echo(first)
+    pulse.record_echo(first)
     assert pulse.echoed_at == 2
     assert pulse.last_echo_at() == 0
 
 
 def test_an_echo_that_was_never_sent_tells_nothing(pulse):
-    pulse.hear_echo(17)
+    pulse.record_echo(17)
     assert pulse.echoed_at == 0
 
 
@@ -69,10 +69,10 @@ def test_echoes_that_never_come_back_are_forgotten(pulse):
 
 def test_a_hub_knows_since_when_it_hears(pulse):
     assert pulse.hears_for(1) == 0
-    pulse.hear_control(2)
-    pulse.hear_control(4)
+    pulse.record_control(2)
+    pulse.record_control(4)
     assert pulse.hears_for(5) == 3
-    pulse.note_deafness()
+    pulse.record_deafness()
     assert pulse.hears_for(6) == 0
-    pulse.hear_control(7)
+    pulse.record_control(7)
     assert pulse.hears_for(8) == 1

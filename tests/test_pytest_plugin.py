@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db import connections
 
 from django_etp import Connection, Event, etp_event
-from django_etp.registry import Registry
+from django_etp.events.registry import Registry
 from django_etp.testing import EtpCommunicator
 from tests.postgres import start_postgres
 
@@ -25,7 +25,7 @@ def test_the_communicator_fixture_is_the_class(etp_communicator: type[EtpCommuni
 
 
 def test_the_registry_fixture_is_the_registry(etp_registry: Registry) -> None:
-    from django_etp.registry import registry
+    from django_etp.events.registry import registry
 
     assert etp_registry is registry
 
@@ -129,7 +129,7 @@ from django.contrib.sessions.models import Session
 from django.test import TestCase, TransactionTestCase
 
 from django_etp import etp_event, rooms
-from django_etp.stores import create_session
+from django_etp.sessions.storage import create_session
 from django_etp.testing import EtpCommunicator
 
 

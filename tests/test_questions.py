@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from django_etp.envelope import Answer, Heard, Question
+from django_etp.cluster.messages import Heard, Query, Reply
+from django_etp.cluster.rpc import Queries
 from django_etp.exceptions import IncompleteAnswer, LayerUnavailable
-from django_etp.questions import Questions
 from tests.hurry import hurried, seconds
 
 PATIENCE = 30.0  # seconds that no test should come near
@@ -17,13 +17,13 @@ class Asker:
     """Questions whose sending can be seen, and made to fail."""
 
     def __init__(self) -> None:
-        self.sent: asyncio.Queue[tuple[str | None, Question]] = asyncio.Queue()
+        self.sent: asyncio.Queue[tuple[str | None, Query]] = asyncio.Queue()
         self.gone: set[str] = set()
         self.error: Exception | None = None
-        self.questions = Questions("me", self._send, "etp.ask.me", self.gone.__contains__)
+        self.queries = Queries("me", self._send, "etp.ask.me", self.gone.__contains__)
 
     async def ask(self, *known: str, hub: str | None = None, timeout: float = PATIENCE, **options: Any) -> Any:
-        return await self.questions.ask(hub, frozenset(known), "count", ["r"], timeout, **options)
+        return await self.queries.ask(hub, frozenset(known), "count", ["r"], timeout, **options)
 
     async def begin(self, *known: str, **options: Any) -> tuple[asyncio.Task[Any], str]:
         """Ask, and return the task that waits for the answers and the question's id."""
@@ -32,12 +32,12 @@ class Asker:
         return task, question.id
 
     def answer(self, id: str, hub: str, result: object = 1, *, known: tuple[str, ...] = (), error: str = "") -> None:
-        self.questions.hear(Answer(id, hub, [hub, *known], result, error))
+        self.queries.receive(Reply(id, hub, [hub, *known], result, error))
 
-    async def _send(self, hub: str | None, question: Question) -> None:
+    async def _send(self, hub: str | None, query: Query) -> None:
         if self.error:
             raise self.error
-        self.sent.put_nowait((hub, question))
+        self.sent.put_nowait((hub, query))
 
 
 async def is_waiting(task: asyncio.Task[Any]) -> bool:
@@ -50,7 +50,7 @@ async def is_waiting(task: asyncio.Task[Any]) -> bool:
 async def test_a_question_to_all_is_complete_when_all_known_have_answered():
     asker = Asker()
     task, id = await asker.begin("a", "b")
-    asker.questions.hear_own(id, frozenset("ab"))
+    asker.queries.receive_own(id, frozenset("ab"))
     asker.answer(id, "a", 1)
     assert await is_waiting(task)
     asker.answer(id, "b", 2)
@@ -60,7 +60,7 @@ async def test_a_question_to_all_is_complete_when_all_known_have_answered():
 async def test_whom_an_answer_names_must_answer_too():
     asker = Asker()
     task, id = await asker.begin("a")
-    asker.questions.hear_own(id, frozenset("a"))
+    asker.queries.receive_own(id, frozenset("a"))
     asker.answer(id, "a", known=("b", "me"))
     assert await is_waiting(task)
     asker.answer(id, "b")
@@ -70,7 +70,7 @@ async def test_whom_an_answer_names_must_answer_too():
 async def test_what_an_answer_names_and_is_no_hub_need_not_answer():
     asker = Asker()
     task, id = await asker.begin("a")
-    asker.questions.hear_own(id, frozenset("a"))
+    asker.queries.receive_own(id, frozenset("a"))
     asker.answer(id, "a", known=(7, ["b"], None))
     assert await task == {"a": 1}
 
@@ -79,7 +79,7 @@ async def test_whom_the_asker_knows_to_be_gone_need_not_answer():
     asker = Asker()
     asker.gone.add("b")
     task, id = await asker.begin("a")
-    asker.questions.hear_own(id, frozenset("a"))
+    asker.queries.receive_own(id, frozenset("a"))
     asker.answer(id, "a", known=("b",))
     assert await task == {"a": 1}
 
@@ -89,7 +89,7 @@ async def test_whom_the_asker_heard_of_before_its_question_came_back_must_answer
     task, id = await asker.begin("a", knows_all=True)
     asker.answer(id, "a")
     assert await is_waiting(task)
-    asker.questions.hear_own(id, frozenset("ab"))
+    asker.queries.receive_own(id, frozenset("ab"))
     assert await is_waiting(task)
     asker.answer(id, "b")
     assert await task == {"a": 1, "b": 1}
@@ -99,7 +99,7 @@ async def test_who_knows_that_nobody_is_there_has_its_answer_at_once():
     asker = Asker()
     task, id = await asker.begin(knows_all=True)
     assert await is_waiting(task)
-    asker.questions.hear_own(id, frozenset())
+    asker.queries.receive_own(id, frozenset())
     async with asyncio.timeout(0.4):
         assert await task == {}
 
@@ -108,7 +108,7 @@ async def test_who_knows_that_nobody_is_there_has_its_answer_at_once():
 async def test_a_new_asker_waits_half_a_second_for_somebody():
     asker = Asker()
     task, id = await asker.begin()
-    asker.questions.hear_own(id, frozenset())
+    asker.queries.receive_own(id, frozenset())
     assert await seconds(task) == pytest.approx(0.5, abs=0.1)
     assert await task == {}
 
@@ -118,7 +118,7 @@ async def test_a_new_asker_counts_its_half_second_from_when_its_question_is_back
     asker = Asker()
     task, id = await asker.begin()
     await asyncio.sleep(0.6)
-    asker.questions.hear_own(id, frozenset())
+    asker.queries.receive_own(id, frozenset())
     assert await seconds(task) == pytest.approx(0.5, abs=0.1)
     assert await task == {}
 
@@ -127,8 +127,8 @@ async def test_a_new_asker_counts_its_half_second_from_when_its_question_is_back
 async def test_who_gave_a_sign_must_answer_and_so_must_whom_it_knows():
     asker = Asker()
     task, id = await asker.begin()
-    asker.questions.hear_own(id, frozenset())
-    asker.questions.hear_sign(Heard(id, "a", ["a", "b", "me"]))
+    asker.queries.receive_own(id, frozenset())
+    asker.queries.receive_sign(Heard(id, "a", ["a", "b", "me"]))
     await asyncio.sleep(10)
     asker.answer(id, "a", 7)
     assert await is_waiting(task)
@@ -140,9 +140,9 @@ async def test_who_gave_a_sign_must_answer_and_so_must_whom_it_knows():
 async def test_who_gave_a_sign_and_no_answer_is_missed():
     asker = Asker()
     task, id = await asker.begin(timeout=3.0)
-    asker.questions.hear_own(id, frozenset())
-    asker.questions.hear_sign(Heard(id, "a", ["a"]))
-    asker.questions.hear_sign(Heard("another", "b", ["b"]))
+    asker.queries.receive_own(id, frozenset())
+    asker.queries.receive_sign(Heard(id, "a", ["a"]))
+    asker.queries.receive_sign(Heard("another", "b", ["b"]))
     assert await seconds(task) == pytest.approx(3, abs=0.1)
     with pytest.raises(IncompleteAnswer, match="1 of 1 processes"):
         await task
@@ -165,7 +165,7 @@ async def test_a_new_asker_that_asks_for_one_connection_waits_longer_for_its_hub
     loop = asyncio.get_running_loop()
     began_at = loop.time()
     task, id = await asker.begin(expects_one=True)
-    asker.questions.hear_own(id, frozenset())
+    asker.queries.receive_own(id, frozenset())
     loop.call_later(0.8, asker.answer, id, "a")
     assert await task == {"a": 1}
     assert loop.time() - began_at < PATIENCE
@@ -174,7 +174,7 @@ async def test_a_new_asker_that_asks_for_one_connection_waits_longer_for_its_hub
 async def test_a_new_asker_hears_somebody_it_did_not_know():
     asker = Asker()
     task, id = await asker.begin()
-    asker.questions.hear_own(id, frozenset())
+    asker.queries.receive_own(id, frozenset())
     asker.answer(id, "a", 7)
     assert await task == {"a": 7}
 
@@ -191,7 +191,7 @@ async def test_a_question_that_does_not_come_back_is_not_complete():
 async def test_who_does_not_answer_in_time_leaves_the_answer_incomplete():
     asker = Asker()
     task, id = await asker.begin("a", "b", timeout=0.1)
-    asker.questions.hear_own(id, frozenset("ab"))
+    asker.queries.receive_own(id, frozenset("ab"))
     asker.answer(id, "a", 7)
     with pytest.raises(IncompleteAnswer, match=r"1 of 2 processes .* within 0\.1 s") as incomplete:
         await task
@@ -201,7 +201,7 @@ async def test_who_does_not_answer_in_time_leaves_the_answer_incomplete():
 async def test_who_failed_leaves_the_answer_incomplete_at_once_and_says_why():
     asker = Asker()
     task, id = await asker.begin("a", "b")
-    asker.questions.hear_own(id, frozenset("ab"))
+    asker.queries.receive_own(id, frozenset("ab"))
     asker.answer(id, "a", 7)
     asker.answer(id, "b", error="the action 'count' is unknown here")
     with pytest.raises(IncompleteAnswer, match="is unknown here") as incomplete:
@@ -212,9 +212,9 @@ async def test_who_failed_leaves_the_answer_incomplete_at_once_and_says_why():
 async def test_who_is_gone_meanwhile_is_not_waited_for():
     asker = Asker()
     task, id = await asker.begin("a", "b")
-    asker.questions.hear_own(id, frozenset("ab"))
+    asker.queries.receive_own(id, frozenset("ab"))
     asker.answer(id, "a", 7)
-    asker.questions.forget("b")
+    asker.queries.forget("b")
     assert await task == {"a": 7}
 
 
@@ -228,7 +228,7 @@ async def test_a_question_to_one_hub_needs_its_answer_alone():
 async def test_one_hub_that_is_gone_meanwhile_has_answered_nothing():
     asker = Asker()
     task, _ = await asker.begin("a", "b", hub="b")
-    asker.questions.forget("b")
+    asker.queries.forget("b")
     assert await task == {"b": None}
 
 
@@ -255,7 +255,7 @@ async def test_answers_nobody_waits_for_are_dropped():
     asker = Asker()
     task, id = await asker.begin("a", hub="a")
     asker.answer("another", "a", 9)
-    asker.questions.hear_own("another", frozenset("b"))
+    asker.queries.receive_own("another", frozenset("b"))
     asker.answer(id, "a", 7)
     assert await task == {"a": 7}
     asker.answer(id, "a", 8)

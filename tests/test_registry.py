@@ -23,7 +23,7 @@ from django_etp import (
     on_unknown_event,
 )
 from django_etp.consumers import EtpConsumer
-from django_etp.registry import Namespace, Registry
+from django_etp.events.registry import Namespace, Registry
 from tests import settings as tests_settings
 
 ROOT = Path(__file__).parent.parent
@@ -214,7 +214,7 @@ def test_a_hook_registered_before_django_knows_its_apps_has_the_place_of_its_app
         apps = ["django.contrib.auth", "django.contrib.contenttypes", "django_etp", "early", "late"]
         settings.configure(INSTALLED_APPS=apps)
         django.setup()
-        from django_etp.registry import registry
+        from django_etp.events.registry import registry
 
         print(*[hook.function.__name__ for hook in registry.namespace("default").on_connect])
     """

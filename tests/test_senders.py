@@ -222,7 +222,7 @@ async def test_a_question_outlives_the_coming_of_the_process_s_first_connection(
                 assert await asking == {"answer": "late"}
                 # What it was asked through ends then.
                 look = partial(asyncio.to_thread, server.get_json, "/process/")
-                await eventually(look, lambda process: process["homes"] == 0)
+                await eventually(look, lambda process: process["background_hubs"] == 0)
         server.stop()
         assert server.complaints == []
 

@@ -2,7 +2,7 @@
 
 from channels.sessions import InstanceSessionWrapper
 
-from django_etp.sending import past_session_middleware
+from django_etp.connections.asgi import past_session_middleware
 
 
 async def send(message):

@@ -34,13 +34,13 @@ from django_etp import (
     on_error,
     on_unknown_event,
     rooms,
-    sessions,
-    signals,
-    upkeep,
 )
+from django_etp.auth import receivers
+from django_etp.auth.revocation import check_connections
 from django_etp.consumers import EtpConsumer
-from django_etp.home import home_hub
-from django_etp.logouts import check_connections
+from django_etp.hub.process import process_hub
+from django_etp.server import maintenance
+from django_etp.sessions import session as session_module
 from django_etp.testing import EtpCommunicator, HandshakeRejected
 from tests.inprocess import WAIT, errors, until
 from tests.stored import (
@@ -107,7 +107,7 @@ async def auntil(look: Callable[[], Any], expected: object, *, timeout: float = 
 
 def all_members() -> list[Any]:
     """Return the connections of this process."""
-    hub = home_hub()
+    hub = process_hub()
     assert hub is not None
     return list(hub.membership.all())
 
@@ -558,7 +558,7 @@ async def test_an_old_copy_that_a_request_saved_is_mended_by_the_next_write() ->
 
 
 async def test_an_old_copy_that_a_request_saved_is_mended_without_a_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "_LOOK_AFTER_EVERY", 0.1)
+    monkeypatch.setattr(maintenance, "_LOOK_AFTER_EVERY", 0.1)
     ids = tell_ids()
     handler("put", True, put)
     key = await amake_session()
@@ -583,8 +583,8 @@ def watch(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any]:
 
 
 async def test_an_old_copy_is_mended_however_late_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "_LOOK_AFTER_EVERY", 0.02)
-    reads = watch(monkeypatch, upkeep, "read_shares")
+    monkeypatch.setattr(maintenance, "_LOOK_AFTER_EVERY", 0.02)
+    reads = watch(monkeypatch, maintenance, "read_shares")
     ids = tell_ids()
     handler("put", True, put)
     key = await amake_session()
@@ -597,20 +597,20 @@ async def test_an_old_copy_is_mended_however_late_it_comes(monkeypatch: pytest.M
 
 
 async def test_what_is_as_it_was_written_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "_LOOK_AFTER_EVERY", 0.02)
-    reads = watch(monkeypatch, upkeep, "read_shares")
+    monkeypatch.setattr(maintenance, "_LOOK_AFTER_EVERY", 0.02)
+    reads = watch(monkeypatch, maintenance, "read_shares")
     handler("put", True, put)
     key = await amake_session()
     async with EtpCommunicator(headers=cookie(key)) as client:
         await client.emit_with_ack("put", "Ann")
-        writes = watch(monkeypatch, sessions, "patch_session")
+        writes = watch(monkeypatch, session_module, "patch_session")
         await until(lambda: len(reads) > 3)
         assert writes == []
 
 
 async def test_sessions_without_data_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "_LOOK_AFTER_EVERY", 0.01)
-    reads = watch(monkeypatch, upkeep, "read_shares")
+    monkeypatch.setattr(maintenance, "_LOOK_AFTER_EVERY", 0.01)
+    reads = watch(monkeypatch, maintenance, "read_shares")
     key = await amake_session()
     async with EtpCommunicator(headers=cookie(key)) as client:
         await client.expect_nothing(timeout=0.1)
@@ -618,7 +618,7 @@ async def test_sessions_without_data_are_not_read(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_the_data_is_looked_after_soon_enough() -> None:
-    assert upkeep._LOOK_AFTER_EVERY <= 25
+    assert maintenance._LOOK_AFTER_EVERY <= 25
 
 
 # A session that is gone
@@ -1442,8 +1442,8 @@ async def test_a_user_who_changes_as_another_model_is_checked_at_once(
             app_label = "auth"
             proxy = True
 
-    monkeypatch.setattr(signals, "apps", Staff._meta.apps)
-    signals.connect_signals()
+    monkeypatch.setattr(receivers, "apps", Staff._meta.apps)
+    receivers.connect_signals()
     user = await User.objects.acreate(username="ada")
     async with EtpCommunicator(user=user) as client:
         staff = await Staff.objects.aget()

@@ -15,8 +15,8 @@ from django.contrib.auth.signals import user_logged_out
 from django.db import transaction
 from django.test import RequestFactory
 
-from django_etp import signals
-from django_etp.home import home_hub
+from django_etp.auth import receivers
+from django_etp.hub.process import process_hub
 from django_etp.testing import EtpCommunicator
 from tests.inprocess import Wire, until
 from tests.stored import amake_session, cookie, store_class
@@ -53,17 +53,17 @@ async def test_a_logout_that_cannot_be_told_waits_for_nobody_and_is_a_line_of_th
 @pytest.mark.usefixtures("frozen_broker")
 @pytest.mark.parametrize("frozen_broker", ["pubsub"], indirect=True)
 async def test_many_users_who_change_at_once_are_told_a_few_at_a_time(settings: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(signals, "_MAX_UNDER_WAY", 3)
+    monkeypatch.setattr(receivers, "_MAX_UNDER_WAY", 3)
     settings.ETP = {"QUESTION_TIMEOUT": 3.0}
     async with Wire():
-        hub = home_hub()
+        hub = process_hub()
         assert hub is not None
         for pk in [*range(20), *range(20)]:
             user_logged_out.send(sender=User, request=None, user=User(pk=pk))
         await until(lambda: hub._asking)
         await asyncio.sleep(0)
         assert hub._asking == 3
-        assert len(signals._waiting[hub.id]) == 17
+        assert len(receivers._waiting[hub.id]) == 17
 
 
 @pytest.mark.usefixtures("etp_communicator")
@@ -86,7 +86,7 @@ async def test_a_logout_in_a_transaction_is_told_once_that_is_committed(commits:
 
     were_open: list[bool] = []
     async with EtpCommunicator(headers=cookie(key)) as client:
-        hub = home_hub()
+        hub = process_hub()
         assert hub is not None
         [member] = hub.membership.all()
         await sync_to_async(log_out)()

@@ -16,8 +16,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_etp.session_checks import check_session_engine
-from django_etp.stores import (
+from django_etp.checks.sessions import check_session_engine
+from django_etp.sessions.storage import (
     create_session,
     existing_sessions,
     patch_session,

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from django_etp.subscriptions import Subscriptions
+from django_etp.cluster.subscriptions import Subscriptions
 from tests.hurry import hurried, kept, seconds
 
 
@@ -308,7 +308,7 @@ async def test_stopped_lets_go_of_those_who_wait_and_may_be_used_again():
 
 
 def test_failure_is_logged_once_and_its_end(caplog):
-    caplog.set_level(logging.INFO, "django_etp.subscriptions")
+    caplog.set_level(logging.INFO, "django_etp.cluster.subscriptions")
 
     @hurried
     async def fail_for_a_while() -> None:
@@ -328,7 +328,7 @@ def test_failure_is_logged_once_and_its_end(caplog):
 
 def test_failure_of_some_groups_is_logged_once_though_others_are_joined_meanwhile(caplog):
     """One of the servers that a layer is spread over is down."""
-    caplog.set_level(logging.INFO, "django_etp.subscriptions")
+    caplog.set_level(logging.INFO, "django_etp.cluster.subscriptions")
 
     @hurried
     async def fail_for_a_while() -> None:

@@ -22,8 +22,8 @@ from django_etp import (
     on_connect,
     rooms,
 )
+from django_etp.events.registry import Registry, registry
 from django_etp.exceptions import EtpError, RejectConnection
-from django_etp.registry import Registry, registry
 from django_etp.testing import EtpCommunicator, HandshakeRejected
 from tests.inprocess import until
 from tests.stored import acontent_of, amake_session, cookie

@@ -12,8 +12,12 @@ from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db import connection as database
 
-from django_etp import Connection, Disconnect, on_connect, on_disconnect, rooms, threads
-from django_etp.threads import keep_database_fresh, run_handler, run_hook, run_own, thread_sensitive
+from django_etp import Connection, Disconnect, on_connect, on_disconnect, rooms
+from django_etp.concurrency import database as database_module
+from django_etp.concurrency import workers
+from django_etp.concurrency.database import keep_database_fresh
+from django_etp.concurrency.workers import run_handler, run_hook, run_own
+from django_etp.testing.waiting import thread_sensitive
 from tests.inprocess import Wire, until
 from tests.stored import content_of, make_session, store_class, use_engine
 
@@ -209,7 +213,7 @@ async def test_a_thread_that_has_nothing_to_do_closes_its_connections_when_they_
     settings: Any, monkeypatch: Any, run: Any
 ) -> None:
     settings.ETP = {"SYNC_WORKERS": 3}  # a pool of the test's own
-    monkeypatch.setattr(threads, "_CLOSE_EVERY", 0.02)
+    monkeypatch.setattr(workers, "_CLOSE_EVERY", 0.02)
 
     def open_one() -> Any:
         database.ensure_connection()
@@ -226,7 +230,7 @@ async def test_a_thread_that_has_nothing_to_do_closes_its_connections_when_they_
 
 @pytest.mark.django_db(transaction=True)
 async def test_the_database_connections_of_asgirefs_thread_are_looked_after(monkeypatch: Any) -> None:
-    monkeypatch.setattr(threads, "_FRESH_FOR", -1.0)
+    monkeypatch.setattr(database_module, "_FRESH_FOR", -1.0)
     await sync_to_async(spoil)()
     try:
         await keep_database_fresh()
@@ -236,7 +240,7 @@ async def test_the_database_connections_of_asgirefs_thread_are_looked_after(monk
 
 
 async def test_looking_after_them_waits_for_nobody(monkeypatch: Any) -> None:
-    monkeypatch.setattr(threads, "_FRESH_FOR", -1.0)
+    monkeypatch.setattr(database_module, "_FRESH_FOR", -1.0)
     door = threading.Event()
     busy = asyncio.create_task(sync_to_async(door.wait)(20))
     await asyncio.sleep(0)
@@ -250,8 +254,8 @@ async def test_looking_after_them_waits_for_nobody(monkeypatch: Any) -> None:
 
 @pytest.mark.django_db(transaction=True)
 async def test_looking_after_them_is_not_done_before_each_event(monkeypatch: Any) -> None:
-    monkeypatch.setattr(threads, "_FRESH_FOR", 3600.0)
-    monkeypatch.setattr(threads, "_looked_after_at", float("-inf"))
+    monkeypatch.setattr(database_module, "_FRESH_FOR", 3600.0)
+    monkeypatch.setattr(database_module._shared, "looked_after_at", float("-inf"))
     await keep_database_fresh()
     await sync_to_async(spoil)()
     try:
@@ -285,7 +289,7 @@ async def test_the_mode_ends_with_its_block() -> None:
 
 @pytest.mark.django_db(transaction=True)
 async def test_thread_sensitive_functions_leave_database_connections_alone(monkeypatch: Any) -> None:
-    monkeypatch.setattr(threads, "_FRESH_FOR", -1.0)
+    monkeypatch.setattr(database_module, "_FRESH_FOR", -1.0)
     with thread_sensitive():
         await run_handler(spoil)
         try:

@@ -8,15 +8,7 @@ from typing import Any
 import pytest
 from django.utils.translation import gettext_lazy
 
-from django_etp import (
-    Connection,
-    Event,
-    EventFailed,
-    InvalidPayload,
-    etp_event,
-    on_connect,
-    rooms,
-)
+from django_etp import Connection, Event, EventFailed, InvalidPayload, etp_event, on_connect, rooms
 from django_etp.testing import EtpCommunicator
 from tests.inprocess import errors
 
@@ -151,7 +143,7 @@ async def test_what_a_client_says_as_a_failure_is_one_short_line_of_the_log(capl
         await client.expect_event("q")
         await client.send_frame(f"__err_q||1||{json.dumps(said)}")
         await client.failure()
-    [record] = [record for record in caplog.records if record.name == "django_etp.dispatch"]
+    [record] = [record for record in caplog.records if record.name == "django_etp.events.errors"]
     line = record.getMessage()
     assert "CRITICAL root: forged" in line
     assert line.isprintable()

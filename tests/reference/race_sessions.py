@@ -28,7 +28,7 @@ def main(rounds: str) -> None:
     from django.http import HttpRequest
     from django.utils import timezone
 
-    from django_etp.stores import patch_session
+    from django_etp.sessions.storage import patch_session
 
     store_class = import_module(settings.SESSION_ENGINE).SessionStore
     user = get_user_model().objects.create(username=uuid4().hex)

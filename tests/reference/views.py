@@ -31,7 +31,7 @@ async def process(request: HttpRequest) -> JsonResponse:
     return JsonResponse(
         {
             "connections": connections,
-            "homes": [thread.name for thread in threading.enumerate()].count("etp-home"),
+            "background_hubs": [thread.name for thread in threading.enumerate()].count("etp-background"),
             "rooms": names,
             "tasks": len(asyncio.all_tasks()),
             "futures": futures,

@@ -7,8 +7,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_etp import rooms
 from django_etp.exceptions import EtpError
-from django_etp.home import home_hub
-from django_etp.stores import remove_data, sessions_with_data
+from django_etp.hub.process import process_hub
+from django_etp.sessions.storage import remove_data, sessions_with_data
 
 # Three heartbeats, in seconds.
 _ALL_ARE_HEARD_OF_AFTER = 6.0
@@ -43,7 +43,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Removed the data of {cleared} connections that are gone.")
 
     def _living(self) -> set[str]:
-        if home_hub() is None:
+        if process_hub() is None:
             raise CommandError(
                 "The channel layer does not span processes, so nobody can tell which connections live. Stop the "
                 "server and pass --all."

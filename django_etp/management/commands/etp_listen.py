@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from django_etp.closing import Disconnect
 from django_etp.exceptions import EtpError, InvalidEventName
 from django_etp.protocol import Event, check_event_name
+from django_etp.protocol.closing import Disconnect
 
 if TYPE_CHECKING:
     from django_etp.client import EtpClient

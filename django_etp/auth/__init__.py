@@ -1,0 +1,1 @@
+"""Logouts and changed users."""

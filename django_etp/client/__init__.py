@@ -1,0 +1,5 @@
+"""An ETP client for Python; it needs no Django."""
+
+from .client import CONNECT_ERRORS, EtpClient
+
+__all__ = ["CONNECT_ERRORS", "EtpClient"]

@@ -1,0 +1,96 @@
+"""What an application registers with an ``EtpClient``, and how that is run: event handlers, and hooks."""
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django_etp.concurrency.tasks import must_pass
+from django_etp.exceptions import EtpError, EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents
+from django_etp.protocol.frames import Event, check_event_name
+
+__all__ = ["ClientHandlers", "is_end"]
+
+logger = logging.getLogger(__name__)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# What the server did, or a handler meant: no traceback.
+_EXPECTED = (EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents)
+
+
+class ClientHandlers:
+    """The handlers of events by name, and the hooks by kind, of one client."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Callable[..., Any]] = {}
+        self._hooks: dict[str, list[Callable[..., Any]]] = {
+            kind: [] for kind in ("connect", "disconnect", "error", "unknown_event")
+        }
+
+    def add(self, name: str, function: Callable[..., Any]) -> None:
+        """Register the handler of an event; see EtpClient.on()."""
+        check_event_name(name)
+        if name in self._handlers:
+            raise EtpError(f"Event {name!r:.80} has a handler already: {self._handlers[name]!r:.200}.")
+        self._handlers[name] = function
+
+    def add_hook(self, kind: str, function: Function) -> Function:
+        """Register one more hook of a kind."""
+        self._hooks[kind].append(function)
+        return function
+
+    async def answer(self, event: Event, *, speaks_extensions: bool) -> object:
+        """Return what the event's handler returns, or the last of the fallback hooks that returned something.
+
+        Raises:
+            EventFailed: nobody handles the event, and the server wants to know.
+        """
+        if handler := self._handlers.get(event.name):
+            return await _call(handler, event)
+        if not self._hooks["unknown_event"] and speaks_extensions:
+            raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")
+        result = None
+        for hook in self._hooks["unknown_event"]:
+            answer = await _call(hook, event)
+            result = result if answer is None else answer
+        return result
+
+    async def run_hooks(self, kind: str, *args: Any) -> None:
+        """Run all hooks of a kind; what one raises is reported."""
+        for hook in self._hooks[kind]:
+            try:
+                await _call(hook, *args)
+            except BaseException as error:
+                if is_end(error):
+                    raise
+                await self.report(error, f"an on_{kind} hook")
+
+    async def report(self, error: BaseException, doing: str) -> None:
+        """Tell the log and the ``on_error`` hooks of an error; ``doing`` says what failed."""
+        is_expected = isinstance(error, _EXPECTED)
+        logger.log(
+            logging.WARNING if is_expected else logging.ERROR,
+            "The client failed at %s: %s: %.1000s",
+            doing,
+            type(error).__name__,
+            error,
+            exc_info=None if is_expected else error,
+        )
+        for hook in self._hooks["error"]:
+            try:
+                await _call(hook, error)
+            except BaseException as failure:
+                if is_end(failure):
+                    raise
+                logger.exception("An on_error hook failed itself.")
+
+
+def is_end(error: BaseException) -> bool:
+    """Return whether an error is no failure of a handler: its task ends, or the program, by its own ``sys.exit()``."""
+    return must_pass(error) or isinstance(error, SystemExit)
+
+
+async def _call(function: Callable[..., Any], *args: Any) -> Any:
+    result = function(*args)
+    return await result if inspect.isawaitable(result) else result

@@ -1,0 +1,175 @@
+"""The ways from a publisher to the groups of the channel layer: what waits in each, and the numbers of its stream.
+
+Rules kept here:
+
+- A batch is one message: frames to one group that gathered while the message before it was under way.
+- Batches of one event to several groups leave together: none before what already waited in any of these lanes, and
+  what comes later in one of them leaves after. So each member gets one sender's events in their order.
+- What waits for other lanes waits no longer than anything else.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+from django_etp.concurrency.confirmations import Confirmation
+
+__all__ = ["PUBLISH_LIMIT", "TELL_AFTER", "Batch", "Fence", "Joint", "Lane"]
+
+_MAX_BATCH_FRAMES = 500
+_MAX_BATCH_BYTES = 256 * 1024
+# How long a frame may take in all, with its waiting behind others, in seconds.
+PUBLISH_LIMIT = 7.0
+# When the last number of a quiet stream is told, in seconds after its last message.
+TELL_AFTER = (0.2, 1.0, 5.0, 10.0, 20.0, 30.0)
+# How often the number of a stream that goes on without a pause is told, in seconds.
+_TELL_BUSY_EVERY = 2.0
+
+
+class Joint:
+    """The batches of one event to several groups.
+
+    Args:
+        sends: how many groups it is sent to.
+    """
+
+    __slots__ = ("_is_over", "_is_ready", "_missing", "_unsent")
+
+    def __init__(self, sends: int) -> None:
+        self._missing = self._unsent = sends
+        self._is_ready = asyncio.Event()
+        self._is_over = asyncio.Event()
+
+    def await_lane(self) -> None:
+        """Wait for one more lane, which has a fence."""
+        self._missing += 1
+
+    def arrive(self) -> None:
+        """Record that one of the lanes has nothing left before this event."""
+        self._missing -= 1
+        if not self._missing:
+            self._is_ready.set()
+
+    async def ready(self) -> None:
+        """Wait until all lanes have arrived."""
+        await self._is_ready.wait()
+
+    def note_sent(self) -> bool:
+        """Record that one of the batches was sent, or given up; return whether it was the last."""
+        self._unsent -= 1
+        if not self._unsent:
+            self._is_over.set()
+        return not self._unsent
+
+    async def over(self) -> None:
+        """Wait until all batches were sent, or given up."""
+        await self._is_over.wait()
+
+
+class Fence:
+    """The place in a lane of an event that goes another way: what is behind it leaves after that event.
+
+    Args:
+        joint: the event.
+        is_awaited: the event waits until the lane has nothing left before this place.
+    """
+
+    __slots__ = ("_due_at", "_is_awaited", "_joint")
+
+    def __init__(self, joint: Joint, *, is_awaited: bool) -> None:
+        self._joint = joint
+        self._is_awaited = is_awaited
+        self._due_at = asyncio.get_running_loop().time() + PUBLISH_LIMIT
+
+    def has_room(self, size: int) -> bool:
+        """Return ``False``: nothing is sent with it."""
+        return False
+
+    async def wait(self) -> None:
+        """Wait until the event was sent, or given up."""
+        if self._is_awaited:
+            self._joint.arrive()
+        await _until(self._due_at, self._joint.over())
+
+
+class Batch:
+    """Frames that go to one group in one message.
+
+    Args:
+        joint: the event to several groups that is the first in it, if any.
+    """
+
+    __slots__ = ("bytes", "confirmation", "due_at", "frames", "joint", "size")
+
+    def __init__(self, joint: Joint | None = None) -> None:
+        self.frames: list[str | list[Any]] = []
+        self.bytes = 0  # of the frames' texts; what they name is shared with those for other groups
+        self.size = 0
+        self.due_at = asyncio.get_running_loop().time() + PUBLISH_LIMIT
+        self.confirmation = Confirmation()
+        self.joint = joint
+
+    def has_room(self, size: int) -> bool:
+        """Return whether a frame of this size may go with it."""
+        return not self.frames or (len(self.frames) < _MAX_BATCH_FRAMES and self.size + size <= _MAX_BATCH_BYTES)
+
+    async def wait(self) -> None:
+        """Wait until it may leave as far as other lanes are concerned, and no longer than it may take in all."""
+        if self.joint is not None:
+            self.joint.arrive()
+            await _until(self.due_at, self.joint.ready())
+
+
+class Lane:
+    """The way to one group: the batches that wait, and the stream's numbers."""
+
+    __slots__ = (
+        "batches",
+        "born",
+        "frames",
+        "is_sending",
+        "last",
+        "number",
+        "sent_at",
+        "stream",
+        "tells",
+        "told",
+        "untold_since",
+    )
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        self.born = time.time()
+        self.number = 0
+        self.frames = 0
+        # The number of the last message that is not under way any more, and the frames up to it: what is under way
+        # is no loss yet.
+        self.last = (0, 0)
+        self.told = 0
+        self.untold_since = 0.0
+        self.batches: deque[Batch | Fence] = deque()
+        self.is_sending = False
+        self.sent_at = 0.0
+        self.tells = 0
+
+    def note_sent(self, now: float) -> None:
+        """Record that no message is under way now."""
+        if self.told == self.last[0]:
+            self.untold_since = now
+        self.last = self.number, self.frames
+        self.sent_at, self.tells = now, 0
+
+    def is_due(self, now: float) -> bool:
+        """Return whether its last number is to be told now."""
+        if not self.is_sending and now - self.sent_at >= TELL_AFTER[self.tells]:
+            return True
+        return self.last[0] > self.told and now - self.untold_since >= _TELL_BUSY_EVERY
+
+
+async def _until(due_at: float, waiting: Coroutine[Any, Any, None]) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(due_at):
+            await waiting

@@ -1,0 +1,187 @@
+"""Reading one channel of the channel layer, for as long as its hub lives.
+
+Rules kept here:
+
+- A ``receive`` is never cancelled or timed out but at the end: on some layers that loses messages.
+- Reading waits for nothing that is done with a message, nor for its share of the time: what stays in the layer may be
+  dropped there, for its age or for want of room.
+- An error of the layer is logged once, reported, and reading goes on, with growing pauses while it lasts.
+- A message that is malformed, or that the layer cannot decode, does no harm, and holds up none behind it.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from .messages import Malformed, Message, RoomMessage, unpack
+
+__all__ = ["Backlog", "complain", "read_channel"]
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE = 0.05
+_LAST_PAUSE = 1.0
+_SHORTEST_WAIT = 0.5
+# After a message that cannot be decoded: long enough to leave the processor to others, should each receive raise so.
+_UNDECODED_PAUSE = 0.002
+# After this many messages that were there at once the loop turns, so that others have their share.
+_MESSAGES_PER_TURN = 32
+
+# Giving may take this share of the time. What is beyond it adds up, and then reading has a turn, which ends where
+# nothing comes for a while, and comes less often then. In seconds. A receive of RedisChannelLayer takes many turns of
+# the loop: where each is full of deliveries the layer would be emptied only as fast as they go.
+_GIVING_SHARE = 0.5
+_GIVING_TURN = 0.1
+_LONGEST_GIVING_TURN = 1.0
+_READING_TURN = 0.2
+_NOTHING_CAME = 0.05
+# How long others wait for their turn of the loop while messages are given, in seconds.
+_LONGEST_STEP = 0.005
+# What may wait here, in characters of frames; past that reading keeps the pace of giving.
+_MAX_WAITING = 128 * 1024 * 1024
+
+_MOST_COMPLAINTS = 100
+_complained_of: set[str] = set()
+
+
+async def read_channel(layer: Any, channel: str, take: Callable[[Message], None], failed: Callable[[], None]) -> None:
+    """Give each message of a channel to ``take``, without end; call ``failed`` where the layer raised."""
+    loop = asyncio.get_running_loop()
+    pause = _FIRST_PAUSE
+    is_failing = False
+    since_turn = 0
+    while True:
+        began_at = loop.time()
+        try:
+            message = await layer.receive(channel)
+        except Exception as error:
+            # redis-py gives up waiting after socket_timeout; there simply was no message. One that comes at once is an
+            # error like any other, and must not keep the loop from turning.
+            if type(error).__name__ == "TimeoutError" and loop.time() - began_at > _SHORTEST_WAIT:
+                continue
+            if _is_undecoded(error):
+                complain(Malformed(f"it cannot be decoded: {type(error).__name__}: {error}"))
+                await asyncio.sleep(_UNDECODED_PAUSE)
+                continue
+            if not is_failing:
+                logger.warning("Receiving from the channel layer failed, and is tried until it works: %r", error)
+            is_failing = True
+            failed()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LAST_PAUSE)
+            continue
+        if is_failing:
+            logger.info("Receiving from the channel layer works again.")
+        is_failing, pause = False, _FIRST_PAUSE
+        _unpack(message, take)
+        since_turn += 1
+        if since_turn >= _MESSAGES_PER_TURN:
+            since_turn = 0
+            await asyncio.sleep(0)
+
+
+def _is_undecoded(error: Exception) -> bool:
+    """Whether a receive raised for the message that came, which another program wrote, or has another key for."""
+    # InvalidToken is what cryptography raises, which need not be here. TLS has errors that are OSError and ValueError.
+    by_its_content = isinstance(error, ValueError | TypeError | LookupError) or type(error).__name__ == "InvalidToken"
+    return by_its_content and not isinstance(error, OSError)
+
+
+class Backlog:
+    """Messages that were read and wait to be given to ``take``, in order.
+
+    A process that is busy delivering empties its channel nevertheless.
+    """
+
+    def __init__(self, take: Callable[[Message], None]) -> None:
+        self._take = take
+        self._messages: deque[tuple[Message, int]] = deque()
+        self._size = 0
+        self._reads = 0
+        self._came = asyncio.Event()
+
+    def put(self, message: Message) -> None:
+        """Take in a message that was read."""
+        size = _size(message)
+        self._reads += 1
+        self._size += size
+        self._messages.append((message, size))
+        self._came.set()
+        while self._size > _MAX_WAITING:
+            self._give_one()
+
+    async def give(self) -> None:
+        """Give what comes, without end."""
+        clock = asyncio.get_running_loop().time
+        limit, spent, looked_at = _GIVING_TURN, 0.0, clock()
+        while True:
+            await self._came.wait()
+            began_at = clock()
+            self._give_until(began_at + _LONGEST_STEP)
+            await asyncio.sleep(0)  # in which what was given is written
+            now = clock()
+            spent = max(0.0, spent + now - began_at - (now - looked_at) * _GIVING_SHARE)
+            if spent > limit:
+                limit = _GIVING_TURN if await self._let_reading_go_on() else min(limit * 2, _LONGEST_GIVING_TURN)
+                spent, now = 0.0, clock()
+            looked_at = now
+
+    def _give_until(self, ends_at: float) -> None:
+        clock = asyncio.get_running_loop().time
+        while self._messages and clock() < ends_at:
+            self._give_one()
+        if not self._messages:
+            self._came.clear()
+
+    def _give_one(self) -> None:
+        message, size = self._messages.popleft()
+        self._size -= size
+        _hand_over(message, self._take)
+
+    async def _let_reading_go_on(self) -> bool:
+        """Return whether anything came."""
+        clock = asyncio.get_running_loop().time
+        ends_at = clock() + _READING_TURN
+        first, reads = self._reads, -1
+        while self._reads != reads and clock() < ends_at:
+            reads = self._reads
+            await asyncio.sleep(_NOTHING_CAME)
+        return self._reads != first
+
+
+def _size(message: Message) -> int:
+    frames = message.frames if isinstance(message, RoomMessage) else ()
+    texts = (frame[0] if isinstance(frame, list | tuple) and frame else frame for frame in frames)
+    # Forged ones may be anything.
+    return sum(len(text) if isinstance(text, str) else 1 for text in texts)
+
+
+def _unpack(message: object, take: Callable[[Message], None]) -> None:
+    try:
+        if not isinstance(message, dict):
+            raise Malformed(f"it is no dict but {type(message).__name__}")
+        unpacked = unpack(message)
+    except Malformed as problem:
+        complain(problem)
+    else:
+        _hand_over(unpacked, take)
+
+
+def _hand_over(message: Message, take: Callable[[Message], None]) -> None:
+    """Give a message to ``take``; one that it refuses, or fails at, does no harm."""
+    try:
+        take(message)
+    except Malformed as problem:
+        complain(problem)
+    except Exception:
+        logger.exception("A message on the channel layer could not be handled.")
+
+
+def complain(problem: Exception) -> None:
+    """Say in the log, once for each kind of problem, that a message was ignored."""
+    kind = str(problem)[:40]
+    if kind not in _complained_of and len(_complained_of) < _MOST_COMPLAINTS:
+        _complained_of.add(kind)
+        logger.warning("A message on the channel layer was ignored (more of its kind are, in silence): %s", problem)

@@ -1,0 +1,120 @@
+"""What one hub hears: the channels that are read, and the groups of the channel layer that they are in.
+
+Rules kept here:
+
+- Room traffic and control have a channel each. A hub that only sends and asks has none for traffic.
+- Where the broker may have forgotten groups, all are joined again on the same channels; one whose messages were lost is
+  joined again by itself.
+- Where that does not help, the channels are made anew, and the old ones leave the groups that the broker may have kept.
+- The end leaves all groups, in a bounded time.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from .messages import Message
+from .subscriptions import Subscriptions
+from .transport import Reading, Transport
+
+__all__ = ["Receiver"]
+
+_LEAVE_LIMIT = 1.0
+
+_Take = Callable[[Message], None]
+
+
+class Receiver:
+    """The channels of one hub, and their groups.
+
+    Args:
+        transport: the channel layer.
+        control_groups: the groups that it hears for its own sake, on its channel for control.
+        traffic_group: the same on its channel for room traffic; ``None`` where it hears no rooms.
+        take_control: takes each message from the other hubs.
+        take_traffic: takes each message of room traffic.
+        joined: is told of each room's group, each time the layer has confirmed a join.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        control_groups: tuple[str, ...],
+        traffic_group: str | None,
+        take_control: _Take,
+        take_traffic: _Take,
+        joined: Callable[[str], None],
+    ) -> None:
+        self._transport = transport
+        self._control_groups = control_groups
+        self._traffic_group = traffic_group
+        self._control = Subscriptions(transport.add_control, transport.discard_control, lambda group: None)
+        self._traffic = Subscriptions(transport.add_traffic, transport.discard_traffic, joined)
+        self._control_reading = Reading(take_control, self._control.join_again)
+        self._traffic_reading = None if traffic_group is None else Reading(take_traffic, self._traffic.join_again)
+
+    @property
+    def traffic_groups(self) -> tuple[str, ...]:
+        """The groups of room traffic that it hears, or is about to."""
+        return self._traffic.wanted
+
+    def want_own_groups(self) -> None:
+        """Take note that its own groups are to be heard; whatever joins groups next, or again, joins them."""
+        self._control.want(*self._control_groups)
+        if self._traffic_group is not None:
+            self._traffic.want(self._traffic_group)
+
+    async def begin(self) -> None:
+        """Read the channels, and join its own groups."""
+        await self.open()
+        await asyncio.gather(*(self._control.join(group) for group in self._control_groups))
+        if self._traffic_group is not None:
+            await self._traffic.join(self._traffic_group)
+
+    async def open(self) -> None:
+        """Read the channels, unless they are read already."""
+        await self._transport.open(self._control_reading, self._traffic_reading)
+
+    def join(self, group: str) -> Coroutine[Any, Any, None]:
+        """Hear a room's group. See Subscriptions.join()."""
+        return self._traffic.join(group)
+
+    def leave(self, group: str) -> None:
+        """Hear a room's group no more. See Subscriptions.leave()."""
+        self._traffic.leave(group)
+
+    def join_group_again(self, group: str) -> None:
+        """Join a room's group again: messages to it were lost, and the broker may have evicted it."""
+        self._traffic.join_again(group)
+
+    def join_control_again(self) -> None:
+        """Join the groups of the hubs again: the broker may have forgotten them."""
+        self._control.join_again()
+
+    def join_again(self) -> None:
+        """Join all groups again: the broker may have forgotten them."""
+        self._control.join_again()
+        self._traffic.join_again()
+
+    async def begin_anew(self) -> None:
+        """Go on with new channels. Where they cannot be opened, the old ones stay."""
+        traffic_channel, control_channel = await self._transport.renew()
+        self.join_again()
+        # The broker may have kept the groups, and would fill the old channels.
+        for group in self._control.wanted:
+            await self._transport.remove_control(group, control_channel)
+        for group in self._traffic.wanted:
+            await self._transport.remove_traffic(group, traffic_channel)
+
+    async def leave_own_groups(self) -> None:
+        """Leave its own groups, and wait until all that were left are, 1 s at most."""
+        if self._traffic_group is not None:
+            self._traffic.leave(self._traffic_group)
+        for group in self._control.wanted:
+            self._control.leave(group)
+        await asyncio.gather(self._control.settle(_LEAVE_LIMIT), self._traffic.settle(_LEAVE_LIMIT))
+
+    def stop(self) -> None:
+        """Do nothing more: the channels are given up."""
+        self._control.stop()
+        self._traffic.stop()

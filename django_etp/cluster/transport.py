@@ -1,0 +1,201 @@
+"""A channel layer as one hub uses it: objects that are opened together, read while they serve, and renewed together.
+
+Rules kept here:
+
+- Room traffic and control have an object each, so that an overflow of one does not starve the other; what is sent has a
+  third, so that it does not wait behind joins.
+- Every call has a limit in time.
+- What was opened is closed: no task, no connection to the broker stays behind.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from channels.layers import channel_layers
+
+from django_etp.concurrency.tasks import end_tasks
+from django_etp.exceptions import LayerUnavailable
+
+from .messages import Message
+from .reader import Backlog, read_channel
+
+__all__ = ["Reading", "Transport"]
+
+logger = logging.getLogger(__name__)
+
+_CALL_LIMIT = 3.0
+_CLOSE_LIMIT = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What becomes of a channel's messages: ``take`` gets each, ``failed`` is called where reading raised."""
+
+    take: Callable[[Message], None]
+    failed: Callable[[], None]
+
+
+class Transport:
+    """Three objects of one channel layer, and the channels that are read; all can be made anew.
+
+    Args:
+        alias: the layer in ``CHANNEL_LAYERS``.
+    """
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self._objects = _Objects(alias)
+        self._control: Reading | None = None
+        self._traffic: Reading | None = None
+
+    @property
+    def traffic_channel(self) -> str:
+        """The channel for room traffic; ``""`` until it is read."""
+        return self._objects.traffic_channel
+
+    @property
+    def control_channel(self) -> str:
+        """The channel for messages between hubs; ``""`` until it is read."""
+        return self._objects.control_channel
+
+    @property
+    def group_expiry(self) -> float | None:
+        """After how many seconds the layer forgets who is in a group; ``None`` where it does not, or does not tell."""
+        expiry = getattr(self._objects.sending, "group_expiry", None)
+        return expiry if isinstance(expiry, int | float) and expiry > 0 else None
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether the layer keeps its groups on several servers, one of which may forget its share alone."""
+        hosts = getattr(self._objects.sending, "hosts", None)
+        return isinstance(hosts, list) and len(hosts) > 1
+
+    # Beginning and end
+
+    async def open(self, control: Reading, traffic: Reading | None) -> None:
+        """Read the channel for messages between hubs, and the one for room traffic, unless they are read already."""
+        self._control, self._traffic = control, traffic
+        await self._objects.open(control, traffic)
+
+    async def renew(self) -> tuple[str, str]:
+        """Go on with new objects; return the channels for room traffic and control that were read until now.
+
+        Where the new ones cannot be opened, the old ones stay.
+        """
+        objects = _Objects(self._alias)
+        try:
+            if self._control is not None:
+                await objects.open(self._control, self._traffic)
+        except BaseException:
+            await objects.close()
+            raise
+        old, self._objects = self._objects, objects
+        channels = old.traffic_channel, old.control_channel
+        await old.close()
+        return channels
+
+    async def close(self) -> None:
+        """Give all up, within a bounded time. What is sent nevertheless opens connections of its own."""
+        old, self._objects = self._objects, _Objects(self._alias)
+        await old.close()
+
+    # Hearing
+
+    async def add_traffic(self, group: str) -> None:
+        """Hear a group's room traffic."""
+        self._refuse_unopened(self.traffic_channel)
+        await self._objects.traffic.group_add(group, self.traffic_channel)
+
+    async def discard_traffic(self, group: str) -> None:
+        """Hear a group's room traffic no more; the caller sets the limit."""
+        if channel := self.traffic_channel:
+            await self._objects.traffic.group_discard(group, channel)
+
+    async def remove_traffic(self, group: str, channel: str) -> None:
+        """Remove a channel of room traffic from a group, whosever it is."""
+        if channel:
+            async with asyncio.timeout(_CALL_LIMIT):
+                await self._objects.traffic.group_discard(group, channel)
+
+    async def add_control(self, group: str) -> None:
+        """Hear a control group."""
+        self._refuse_unopened(self.control_channel)
+        await self._objects.control.group_add(group, self.control_channel)
+
+    async def discard_control(self, group: str) -> None:
+        """Hear a control group no more; the caller sets the limit."""
+        if channel := self.control_channel:
+            await self._objects.control.group_discard(group, channel)
+
+    async def remove_control(self, group: str, channel: str) -> None:
+        """Remove a control channel from a group, whosever it is."""
+        if channel:
+            async with asyncio.timeout(_CALL_LIMIT):
+                await self._objects.control.group_discard(group, channel)
+
+    def _refuse_unopened(self, channel: str) -> None:
+        if not channel:
+            raise LayerUnavailable(f"The channel layer {self._alias!r} could not be opened yet.")
+
+    # Sending
+
+    async def send(self, group: str, message: dict[str, Any]) -> None:
+        """Send to a group, behind what this process has sent to rooms; the caller sets the limit."""
+        await self._objects.sending.group_send(group, message)
+
+    async def send_control(self, group: str, message: dict[str, Any]) -> None:
+        """Send to a control group, without waiting behind rooms' traffic."""
+        async with asyncio.timeout(_CALL_LIMIT):
+            await self._objects.control.group_send(group, message)
+
+
+class _Objects:
+    """The objects that stand for a layer until they are given up, all together."""
+
+    def __init__(self, alias: str) -> None:
+        self.sending, self.traffic, self.control = (channel_layers.make_backend(alias) for _ in "123")
+        self.traffic_channel = self.control_channel = ""
+        self._opening = asyncio.Lock()
+        self._readers: list[asyncio.Task[None]] = []
+
+    async def open(self, control: Reading, traffic: Reading | None) -> None:
+        async with asyncio.timeout(_CALL_LIMIT), self._opening:
+            if not self.control_channel:
+                self.control_channel = await self.control.new_channel("etp")
+                self._run(read_channel(self.control, self.control_channel, control.take, control.failed))
+        if traffic is None:
+            return
+        async with asyncio.timeout(_CALL_LIMIT), self._opening:
+            if not self.traffic_channel:
+                self.traffic_channel = await self.traffic.new_channel("etp")
+                backlog = Backlog(traffic.take)
+                self._run(read_channel(self.traffic, self.traffic_channel, backlog.put, traffic.failed))
+                self._run(backlog.give())
+
+    async def close(self) -> None:
+        readers, self._readers = self._readers, []
+        await end_tasks(readers, _CLOSE_LIMIT)
+        self.traffic_channel = self.control_channel = ""
+        await asyncio.gather(*(_close(layer) for layer in (self.sending, self.traffic, self.control)))
+
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._readers.append(asyncio.get_running_loop().create_task(coroutine))
+
+
+async def _close(layer: Any) -> None:
+    kind = type(layer)
+    if hasattr(kind, "close_pools"):
+        close = layer.close_pools()
+    elif kind.__module__ == "channels_redis.pubsub":
+        # This one closes its connections with flush() and deletes nothing. Others would delete everybody's messages.
+        close = layer.flush()
+    else:
+        return
+    try:
+        async with asyncio.timeout(_CLOSE_LIMIT):
+            await close
+    except Exception as error:
+        logger.debug("A channel layer could not be closed: %r", error)

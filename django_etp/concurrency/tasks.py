@@ -1,0 +1,53 @@
+"""Asyncio tasks: end them reliably, let them end by themselves, and tell their end from a failure."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["end_tasks", "leave_alone", "must_pass"]
+
+# How long a cancelled task may take to clean up before it is cancelled again, in seconds.
+_CANCEL_AGAIN = 0.4
+
+# Those that nobody else holds: the event loop itself does not keep a task alive.
+_left_alone: set[asyncio.Task[Any]] = set()
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]], limit: float) -> None:
+    """Cancel tasks until they have ended, or ``limit`` seconds have passed.
+
+    Once is not enough: until Python 3.12 ``asyncio.wait_for()``, which redis-py uses, can swallow a cancellation.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + limit
+    pending = set(tasks)
+    while pending and (left := deadline - loop.time()) > 0:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=min(left, _CANCEL_AGAIN))
+
+
+def leave_alone(task: asyncio.Task[Any]) -> None:
+    """Let a task end when it ends, whoever waits for it."""
+    _left_alone.add(task)
+    task.add_done_callback(_forget)
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _left_alone.discard(task)
+    if not task.cancelled():
+        task.exception()  # where nobody is left to hear it
+
+
+def must_pass(error: BaseException) -> bool:
+    """Return whether an error is the end of the running task, or of the process, and no failure of what it called.
+
+    What is derived from ``BaseException`` need not be one: a panic in a Rust extension is not, nor a test's ``fail()``.
+    """
+    return _is_cancelled(error) or isinstance(error, GeneratorExit | KeyboardInterrupt)
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Return whether this is the running task's own cancellation, rather than that of something it waited for."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

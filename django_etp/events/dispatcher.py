@@ -1,0 +1,237 @@
+"""From an event to its handler, and from what that returns to the answer.
+
+Rules kept here:
+
+- Each event is a task of its own; a slow one holds up nothing.
+- Up to ``MAX_CONCURRENT_EVENTS`` run per connection, up to ``MAX_QUEUED_EVENTS`` more wait in order.
+- An event that wants an answer gets exactly one; none where its handler failed or the connection ended.
+- What a handler raises reaches the log and ``on_error``; the connection lives.
+"""
+
+import asyncio
+import contextvars
+import logging
+import sys
+from collections import deque
+from functools import cache
+
+from django_etp.concurrency.tasks import must_pass
+from django_etp.concurrency.workers import exited, run_hook
+from django_etp.conf import get_settings
+from django_etp.connections.connection import Connection
+from django_etp.exceptions import EventFailed, ProtocolError, TooManyEvents
+from django_etp.protocol.failures import encode_failure
+from django_etp.protocol.frames import Event, encode_answer
+from django_etp.serialization import to_text
+
+from .errors import failure_of, report
+from .handlers import Namespace, call, run_answering
+from .registry import registry
+
+__all__ = ["Dispatcher"]
+
+logger = logging.getLogger(__name__)
+
+
+_HAS_EAGER_TASKS = sys.version_info >= (3, 12)
+
+
+class Dispatcher:
+    """Runs the handlers and hooks of one connection.
+
+    Attributes:
+        context: the context variables of the handshake.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_handlers",
+        "_loop",
+        "_max_running",
+        "_queue",
+        "_running",
+        "_tasks",
+        "context",
+    )
+
+    def __init__(self, connection: Connection, handlers: Namespace) -> None:
+        self._connection = connection
+        # An event that waited must not see what the handler before it, or a hook, left in its context variables.
+        self.context = contextvars.copy_context()
+        self._handlers = handlers
+        self._loop = asyncio.get_running_loop()
+        self._max_running = 0  # until start()
+        self._queue: deque[Event | ProtocolError] | None = None  # made when needed: an empty one has 600 bytes
+        self._running = 0
+        # Those that wait for something, by the id() of what they handle.
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    def start(self) -> None:
+        """Let events run, those first that came before."""
+        self._max_running = get_settings().max_concurrent_events
+        while self._queue and self._running < self._max_running:
+            self._start(self._queue.popleft())
+
+    def submit(self, item: Event | ProtocolError) -> bool:
+        """Handle an event, or report a malformed frame, now or once others are done; return whether it waits for them.
+
+        Raises:
+            TooManyEvents: more wait than may wait.
+        """
+        if self._running < self._max_running:
+            if _HAS_EAGER_TASKS:
+                self._running += 1
+                task = asyncio.Task(self._handle(item), loop=self._loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+                if not task.done():
+                    self._tasks[id(item)] = task
+            else:
+                self._start(item)
+            return False
+        max_queued = get_settings().max_queued_events
+        if len(self._queue or ()) < max_queued:
+            if self._queue is None:
+                self._queue = deque()
+            self._queue.append(item)
+            return True
+        raise TooManyEvents(
+            f"More than {max_queued} events of one connection wait to be handled; it is closed with 1008. "
+            "Raise ETP['MAX_QUEUED_EVENTS'] if clients may send that many at once."
+        )
+
+    def stop(self) -> None:
+        """Let no more events begin."""
+        self._max_running = 0
+        self._queue = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether handlers run that wait for something."""
+        return bool(self._tasks)
+
+    async def finish(self, grace: float) -> None:
+        """Give running handlers ``grace`` seconds to end, then cancel them."""
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=grace)
+        for task in tuple(self._tasks.values()):
+            task.cancel()
+
+    async def connect(self) -> None:
+        """Run the ``on_connect`` hooks; what one raises is raised."""
+        for hook in self._handlers.on_connect:
+            await call(hook, run_hook, self._connection)
+
+    async def save(self) -> None:
+        """Write what hooks changed in the data or the session; a failure is reported."""
+        if self._connection.has_unsaved:
+            try:
+                await self._connection.save()
+            except Exception as error:
+                await self.report(error, "saving its data")
+            if not self._running:
+                self._connection.mark_saved()
+
+    async def disconnect(self, limit: float) -> None:
+        """Run the ``on_disconnect`` hooks, each though another failed or hangs: they share ``limit`` seconds."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + limit
+        hooks = list(self._handlers.on_disconnect)
+        for index, hook in enumerate(hooks):
+            share = max(0.0, ends_at - loop.time()) / (len(hooks) - index)
+            deadline = asyncio.timeout(share)
+            try:
+                async with deadline:
+                    await call(hook, run_hook, self._connection, self._connection.disconnect)
+            except BaseException as error:
+                if must_pass(error):
+                    raise
+                within = f", which has {share:.1f} s" if deadline.expired() else ""
+                await self.report(error, f"its on_disconnect hook {hook.place}{within}")
+
+    async def report(self, error: BaseException, doing: str) -> None:
+        """Tell the log and the ``on_error`` hooks of an error; ``doing`` says what failed."""
+        await report(self._handlers, self._connection, error, doing)
+
+    def _start(self, item: Event | ProtocolError) -> None:
+        self._running += 1
+        name = item.name if isinstance(item, Event) else "a malformed frame"  # the default name takes longer to make
+        task = asyncio.Task(self._handle(item), loop=self._loop, name=name, context=self.context.copy())
+        self._tasks[id(item)] = task
+
+    async def _handle(self, item: Event | ProtocolError) -> None:
+        # One flat coroutine keeps its own books: a done callback per event costs more than it is worth.
+        connection = self._connection
+        is_saving = False
+        try:
+            if not isinstance(item, Event):
+                await self.report(item, "a frame it sent")
+                await self.save()
+                return
+            handler = self._handlers.events.get(item.name)
+            if handler is None:
+                result = await self._handle_unknown(item)
+            elif handler.is_async:
+                result = await handler.function(connection, item)
+            else:
+                result = await call(handler, run_answering, connection, item)
+            if (connection.has_data or connection.has_other_user) and connection.has_unsaved:
+                is_saving = True
+                await connection.save()
+                is_saving = False
+            if item.ack_id:
+                answering = connection.answer(encode_answer(item, to_text(result)))
+                if answering is not None:
+                    await answering
+        except BaseException as error:
+            if must_pass(error):
+                raise
+            if isinstance(error, SystemExit):
+                error = exited(error)
+            name = item.name if isinstance(item, Event) else ""
+            await self.report(error, f"event {name[:80]!r}")
+            if not is_saving:
+                await self.save()
+            if isinstance(item, Event):
+                await self._answer_failure(item, error)
+        finally:
+            if self._tasks:  # an eager task that never waited is not in there
+                self._tasks.pop(id(item), None)
+            self._running -= 1
+            # Another handler that runs may have the data in hand, and change a nested value in it.
+            if connection.has_data and not self._running and connection.has_unsaved and connection.disconnect is None:
+                connection.mark_saved()
+            if self._queue and self._running < self._max_running:
+                self._start(self._queue.popleft())
+
+    def refuse(self, event: Event, error: TooManyEvents) -> None:
+        """Tell a client that speaks the extensions that its event is one too many."""
+        if event.ack_id and self._connection.speaks_extensions:
+            self._connection.deliver(encode_failure(event, failure_of(error)))
+
+    async def _answer_failure(self, event: Event, error: BaseException) -> None:
+        if event.ack_id and self._connection.speaks_extensions:
+            answering = self._connection.answer(encode_failure(event, failure_of(error)))
+            if answering is not None:
+                await answering
+
+    async def _handle_unknown(self, event: Event) -> object:
+        if not self._handlers.events and not self._handlers.on_unknown_event:
+            _log_nothing_is_handled(self._connection.namespace)
+        if not self._handlers.on_unknown_event and self._connection.speaks_extensions:
+            raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")
+        answer: object = None
+        for hook in self._handlers.on_unknown_event:
+            # It may wait for acks as a handler may, so it takes a handler's thread.
+            result = await call(hook, run_answering, self._connection, event)
+            answer = answer if result is None else result
+        return answer
+
+
+@cache
+def _log_nothing_is_handled(namespace: str) -> None:
+    """Say in the log, once per namespace and process, that events come where none has a handler."""
+    logger.warning(
+        "Events come to the namespace %r, which has no handler; namespaces with handlers: %s. Look for a typo in "
+        "namespace=…, in ETP['EVENT_MODULES'], or in the name of an app's module.",
+        namespace,
+        ", ".join(map(repr, registry.handled)) or "none",
+    )

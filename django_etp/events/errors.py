@@ -1,0 +1,66 @@
+"""What becomes of an exception: a line in the log, the ``on_error`` hooks, and what the client is told of it."""
+
+import asyncio
+import logging
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.db import Error as DatabaseError
+
+from django_etp.concurrency.database import expect_broken_database
+from django_etp.concurrency.tasks import must_pass
+from django_etp.concurrency.workers import run_hook
+from django_etp.connections.connection import Connection
+from django_etp.exceptions import (
+    AckTimeout,
+    ConnectionClosed,
+    EventFailed,
+    InvalidFrame,
+    MessageTooLarge,
+    TooManyEvents,
+)
+from django_etp.protocol.failures import handler_failed, named_failure
+
+from .handlers import Namespace, call
+
+__all__ = ["failure_of", "report"]
+
+logger = logging.getLogger(__name__)
+
+# How long an on_error hook may take, in seconds: nothing else waits for it without a limit.
+_ERROR_LIMIT = 5.0
+# What a peer or the network did is no fault of the code here: no traceback.
+_EXPECTED = (AckTimeout, ConnectionClosed, EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents)
+
+
+async def report(handlers: Namespace, connection: Connection | None, error: BaseException, doing: str) -> None:
+    """Tell the log and the ``on_error`` hooks of an error; ``connection`` is ``None`` where there is none yet."""
+    expected = isinstance(error, _EXPECTED)
+    if isinstance(error, DatabaseError):
+        expect_broken_database()
+    logger.log(
+        logging.WARNING if expected else logging.ERROR,
+        "Connection %s failed at %s: %s: %.1000s",
+        connection.id if connection is not None else "(none yet)",
+        doing,
+        type(error).__name__,
+        error,
+        exc_info=None if expected else error,
+    )
+    for hook in handlers.on_error:
+        try:
+            async with asyncio.timeout(_ERROR_LIMIT):
+                await call(hook, run_hook, connection, error)
+        except BaseException as failure:
+            if must_pass(failure):
+                raise
+            logger.exception("The on_error hook %s failed itself.", hook.place)
+
+
+def failure_of(error: BaseException) -> EventFailed:
+    """Return the failure that names an error; no text of an unexpected one goes out unless ``DEBUG`` is on."""
+    if isinstance(error, PermissionDenied):
+        return EventFailed("permission_denied", str(error) or "This is not allowed.")
+    if failure := named_failure(error):
+        return failure
+    return handler_failed(f"{type(error).__name__}: {error}") if settings.DEBUG else handler_failed()

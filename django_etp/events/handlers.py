@@ -1,0 +1,134 @@
+"""Handlers and hooks: the functions that applications register, and how they are called.
+
+Rules kept here:
+
+- Hooks of several apps all run, in the order of ``INSTALLED_APPS``; within an app, as they were registered.
+- A coroutine function runs on the event loop, a plain one in a thread; what a plain one returns is awaited if need be.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django.apps import apps
+
+from django_etp.concurrency.database import keep_database_fresh
+from django_etp.concurrency.workers import exited, run_handler
+from django_etp.connections.connection import Connection
+from django_etp.exceptions import InvalidPayload
+from django_etp.protocol.frames import Event
+from django_etp.serialization import to_text
+
+__all__ = ["Handler", "Hooks", "Namespace", "call", "run_answering"]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A registered function, and how to call it."""
+
+    function: Callable[..., Any]
+    is_async: bool
+
+    @property
+    def place(self) -> str:
+        """Where the function is written, for messages to people."""
+        function = _as_written(self.function)
+        name = getattr(function, "__qualname__", repr(function))
+        code = getattr(function, "__code__", None)
+        where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+        return f"{getattr(function, '__module__', '?')}.{name}{where}"
+
+
+class Hooks:
+    """The hooks of one kind, in app order."""
+
+    __slots__ = ("_handlers",)
+
+    def __init__(self) -> None:
+        self._handlers: list[Handler] = []
+
+    def __iter__(self) -> Iterator[Handler]:
+        return iter(self._handlers)
+
+    def __bool__(self) -> bool:
+        return bool(self._handlers)
+
+    def __copy__(self) -> Hooks:
+        twin = Hooks()
+        twin._handlers = list(self._handlers)
+        return twin
+
+    def add(self, handler: Handler) -> None:
+        """Put a hook behind those of its own and of earlier apps."""
+        # A list of its own each time: whoever is running the old one goes on with it.
+        self._handlers = sorted([*self._handlers, handler], key=_app_position)
+
+
+class Namespace:
+    """The handlers and hooks of one namespace."""
+
+    __slots__ = ("events", "on_connect", "on_disconnect", "on_error", "on_unknown_event")
+
+    def __init__(self) -> None:
+        self.events: dict[str, Handler] = {}
+        self.on_connect = Hooks()
+        self.on_disconnect = Hooks()
+        self.on_error = Hooks()
+        self.on_unknown_event = Hooks()
+
+    def __copy__(self) -> Namespace:
+        twin = Namespace()
+        for name in Namespace.__slots__:
+            setattr(twin, name, copy(getattr(self, name)))
+        return twin
+
+
+async def call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
+    """Call a handler or hook; a plain function runs by ``run_in_thread``."""
+    if handler.is_async:
+        await keep_database_fresh()
+        try:
+            return await handler.function(*args)
+        except SystemExit as error:
+            raise exited(error) from error
+    result = await run_in_thread(handler.function, *args)
+    return await result if inspect.isawaitable(result) else result
+
+
+async def run_answering(function: Callable[..., Any], connection: Connection, event: Event) -> Any:
+    """Run a plain handler in a thread, and return its answer, as text where it is to be sent."""
+    return await run_handler(_answer_of, function, connection, event)
+
+
+def _answer_of(function: Callable[..., Any], connection: Connection, event: Event) -> Any:
+    """Return what a plain handler returns, as text where it is to be sent.
+
+    Here in its thread, with its context variables: the encoder may ask the ORM, and a lazy translation the language.
+    """
+    result = function(connection, event)
+    if result is not None and event.ack_id and not inspect.isawaitable(result):
+        with suppress(InvalidPayload):  # raised again where it is the answer: of several hooks another may give that
+            return to_text(result)
+    return result
+
+
+def _app_position(handler: Handler) -> int:
+    if not apps.apps_ready:
+        return 0
+    module = getattr(_as_written(handler.function), "__module__", None)
+    app = apps.get_containing_app_config(module) if module else None
+    configs = list(apps.get_app_configs())
+    return configs.index(app) if app else len(configs)
+
+
+def _as_written(function: Any) -> Any:
+    """Return the function that somebody wrote, without the decorators and partials around it."""
+    while isinstance(function := inspect.unwrap(function), partial):
+        function = function.func
+    return function

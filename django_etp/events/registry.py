@@ -1,0 +1,157 @@
+"""Which function handles which event, and which hooks run: the registry behind the decorators.
+
+Rules kept here:
+
+- Each namespace has its own handlers and hooks.
+- One handler an event: a second one is refused, naming both places.
+- Names that start with ``__`` are reserved by ETP.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from typing import Any, TypeVar
+
+from asgiref.sync import iscoroutinefunction
+from django.utils.module_loading import autodiscover_modules
+
+from django_etp.conf import get_settings
+from django_etp.exceptions import EventAlreadyRegistered, InvalidEventName
+from django_etp.hub.names import check_namespace
+from django_etp.protocol.frames import check_event_name
+
+from .handlers import Handler, Hooks, Namespace
+
+__all__ = [
+    "Registry",
+    "etp_event",
+    "on_connect",
+    "on_disconnect",
+    "on_error",
+    "on_unknown_event",
+    "registry",
+]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Registry:
+    """All handlers and hooks, by namespace. The decorators are methods of the one instance, ``registry``."""
+
+    def __init__(self) -> None:
+        self._namespaces: defaultdict[str, Namespace] = defaultdict(Namespace)
+
+    def namespace(self, name: str) -> Namespace:
+        """Return the handlers and hooks of a namespace.
+
+        Raises:
+            TypeError: the name is not str.
+        """
+        check_namespace(name)
+        return self._namespaces[name]
+
+    @property
+    def handled(self) -> list[str]:
+        """The names of the namespaces with handlers, sorted."""
+        return sorted(name for name, namespace in self._namespaces.items() if namespace.events)
+
+    def etp_event(self, name: str, *, namespace: str = "default") -> Callable[[_Function], _Function]:
+        """Register the decorated function as the handler of the event ``name``.
+
+        The function takes the connection and the event, and returns the answer: ``None`` for an empty one, str as it
+        is, anything else as JSON. An ``async def`` runs on the event loop, a plain ``def`` in a thread, where the ORM
+        is fine.
+
+        Raises:
+            InvalidEventName: ETP cannot carry the name, or reserves it.
+            EventAlreadyRegistered: the event has a handler already.
+            TypeError: what is decorated is no function, or the namespace not str.
+        """
+        _check_event_name(name)
+
+        def register(function: _Function) -> _Function:
+            handler = _handler(function)
+            events = self.namespace(namespace).events
+            if name in events:
+                raise EventAlreadyRegistered(
+                    f"Event {name!r} (namespace {namespace!r}) has a handler already: {events[name].place}. "
+                    f"{handler.place} would be the second. Rename one of them, or use another namespace."
+                )
+            events[name] = handler
+            return function
+
+        return register
+
+    def on_connect(self, function: Any = None, *, namespace: str = "default") -> Any:
+        """Register a function of the connection that runs before it is accepted.
+
+        It may raise ``RejectConnection``: the peer then sees HTTP 403. It has 4 s.
+        """
+        return self._add_hook("on_connect", function, namespace)
+
+    def on_disconnect(self, function: Any = None, *, namespace: str = "default") -> Any:
+        """Register a function of the connection and a ``Disconnect``; it runs once after an accepted connection."""
+        return self._add_hook("on_disconnect", function, namespace)
+
+    def on_error(self, function: Any = None, *, namespace: str = "default") -> Any:
+        """Register a function of the connection (``None`` where there is none yet) and the exception."""
+        return self._add_hook("on_error", function, namespace)
+
+    def on_unknown_event(self, function: Any = None, *, namespace: str = "default") -> Any:
+        """Register a function of the connection and an event that has no handler; what it returns is the answer."""
+        return self._add_hook("on_unknown_event", function, namespace)
+
+    def discover(self) -> None:
+        """Import the modules named by the setting ``EVENT_MODULES`` from every installed app.
+
+        An error inside such a module is raised as it is.
+        """
+        autodiscover_modules(*get_settings().event_modules)
+
+    @contextmanager
+    def isolated(self) -> Iterator[Registry]:
+        """Undo at the end whatever is registered inside; for tests."""
+        kept = {name: copy(namespace) for name, namespace in self._namespaces.items()}
+        try:
+            yield self
+        finally:
+            self._namespaces.clear()
+            self._namespaces.update(kept)
+
+    def _add_hook(self, kind: str, function: Any, namespace: str) -> Any:
+        if isinstance(function, str):
+            raise TypeError(f"{kind} decorates a function, got {function!r:.40}. Write @{kind}(namespace=…).")
+
+        def register(function: _Function) -> _Function:
+            hooks: Hooks = getattr(self.namespace(namespace), kind)
+            hooks.add(_handler(function))
+            return function
+
+        return register if function is None else register(function)
+
+
+def _check_event_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise InvalidEventName(f'etp_event takes the name of the event, as in @etp_event("hello"); got {name!r:.80}.')
+    check_event_name(name)
+
+
+def _handler(function: Callable[..., Any]) -> Handler:
+    if not callable(function) or isinstance(function, type):
+        raise TypeError(f"A handler must be a function, got {function!r:.80}.")
+    call = getattr(function, "__call__", None)  # noqa: B004 (an instance's method, which may be async)
+    if any(inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each) for each in (function, call)):
+        raise TypeError(f"A handler must not be a generator: {function!r:.80}. Return the answer instead of yielding.")
+    return Handler(function, iscoroutinefunction(function) or iscoroutinefunction(call))
+
+
+registry = Registry()
+etp_event = registry.etp_event
+on_connect = registry.on_connect
+on_disconnect = registry.on_disconnect
+on_error = registry.on_error
+on_unknown_event = registry.on_unknown_event

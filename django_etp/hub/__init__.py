@@ -1,0 +1,1 @@
+"""The connections and rooms of one process."""

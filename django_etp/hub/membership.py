@@ -1,0 +1,164 @@
+"""Which connections there are in one process, and which rooms they are in.
+
+Rules kept here:
+
+- A connection is in the room ``None``, where all of its namespace are, and in its user's; it cannot leave these.
+- A room exists while it has a member. Who joins and leaves is told which of its groups has its first member, or none.
+- Connections that are not accepted yet are in rooms, and get what is sent there, but do not count as members.
+
+No loop and no channel layer: nothing here waits.
+"""
+
+from collections.abc import Collection, Iterable
+
+from .members import Member
+from .names import RESERVED_PREFIX, group_name, user_room
+
+__all__ = ["Membership"]
+
+_Room = tuple[str, str | None]
+
+
+class Membership:
+    """The connections of one hub, and the rooms they are in.
+
+    Attributes:
+        namespaces: those that have had a connection.
+    """
+
+    def __init__(self) -> None:
+        self._members: dict[str, Member] = {}
+        self._rooms: dict[_Room, dict[str, Member]] = {}
+        self._rooms_of: dict[str, dict[str, None]] = {}
+        self._users_room_of: dict[str, str] = {}
+        self._room_of_group: dict[str, _Room] = {}
+        self.namespaces: set[str] = set()
+
+    def __contains__(self, connection_id: str) -> bool:
+        return connection_id in self._members
+
+    # Changes
+
+    def add(self, member: Member, user_id: object) -> None:
+        """Take in a connection; enter() puts it into the rooms that it cannot leave."""
+        self._members[member.id] = member
+        self.namespaces.add(member.namespace)
+        if user_id is not None:
+            self._users_room_of[member.id] = user_room(user_id)
+
+    def enter(self, member: Member) -> list[str]:
+        """Put a connection into the rooms that it cannot leave; return their groups, which are to be heard."""
+        return self._put_in(member, self._fixed_rooms(member))
+
+    def change_user(self, member: Member, user_id: object) -> tuple[list[str], list[str]]:
+        """Put a connection into another user's room; return the groups that are empty now, and those to be heard."""
+        if member.id not in self:
+            return [], []
+        left = self._users_room_of.get(member.id)
+        entered = self._users_room_of[member.id] = user_room(user_id)
+        return self._take_out(member, [left] if left is not None else []), self._put_in(member, [entered])
+
+    def remove(self, member: Member) -> list[str]:
+        """Forget a connection; return the groups that are empty here now."""
+        self._members.pop(member.id, None)
+        rooms = [*self._rooms_of.pop(member.id, ()), *self._fixed_rooms(member)]
+        self._users_room_of.pop(member.id, None)
+        return self._take_out(member, rooms)
+
+    def is_alone(self, member: Member) -> bool:
+        """Return whether a connection is the only one in any of its rooms."""
+        rooms = *self._rooms_of.get(member.id, ()), *self._fixed_rooms(member)
+        return any(len(self._rooms.get((member.namespace, room), ())) < 2 for room in rooms)
+
+    def join(self, member: Member, rooms: Collection[str]) -> list[str]:
+        """Put a connection into rooms, in which it may be; return their groups, which are to be heard."""
+        self._rooms_of.setdefault(member.id, {}).update(dict.fromkeys(rooms))
+        return self._put_in(member, rooms)
+
+    def leave(self, member: Member, rooms: Iterable[str]) -> list[str]:
+        """Take a connection out of rooms, in which it need not be; return the groups that are empty here now."""
+        joined = self._rooms_of.get(member.id, {})
+        return self._take_out(member, [room for room in rooms if joined.pop(room, _ABSENT) is not _ABSENT])
+
+    def _fixed_rooms(self, member: Member) -> tuple[str | None, ...]:
+        users_room = self._users_room_of.get(member.id)
+        return (None,) if users_room is None else (None, users_room)
+
+    def _put_in(self, member: Member, rooms: Iterable[str | None]) -> list[str]:
+        groups = []
+        for room in rooms:
+            key = member.namespace, room
+            group = group_name(*key)
+            self._rooms.setdefault(key, {})[member.id] = member
+            self._room_of_group[group] = key
+            groups.append(group)
+        return groups
+
+    def _take_out(self, member: Member, rooms: Iterable[str | None]) -> list[str]:
+        empty = []
+        for room in rooms:
+            key = member.namespace, room
+            members = self._rooms.get(key)
+            if members is None or members.pop(member.id, None) is None or members:
+                continue
+            del self._rooms[key]
+            group = group_name(*key)
+            self._room_of_group.pop(group, None)
+            empty.append(group)
+        return empty
+
+    # Looking
+
+    def find(self, connection_id: str) -> Member | None:
+        """Return a connection of any namespace, accepted or not."""
+        return self._members.get(connection_id)
+
+    def get(self, namespace: str, connection_id: str) -> Member | None:
+        """Return a connection of a namespace, accepted or not."""
+        member = self.find(connection_id)
+        return member if member is not None and member.namespace == namespace else None
+
+    def all(self) -> list[Member]:
+        """Return the connections of all namespaces, accepted or not."""
+        return list(self._members.values())
+
+    def of_user(self, user_id: object) -> list[Member]:
+        """Return the connections of a user, of all namespaces, accepted or not."""
+        room = user_room(user_id)
+        return [member for name in self.namespaces for member in self.present(name, [room])]
+
+    def present(self, namespace: str, rooms: Iterable[str | None]) -> tuple[Member, ...]:
+        """Return the connections in any of these rooms, each once, accepted or not."""
+        groups = [members for room in rooms if (members := self._rooms.get((namespace, room)))]
+        if len(groups) == 1:
+            return tuple(groups[0].values())
+        present: dict[str, Member] = {}
+        for members in groups:
+            present.update(members)
+        return tuple(present.values())
+
+    def members(self, namespace: str, room: str | None = None) -> list[Member]:
+        """Return the accepted members of a room, or of the whole namespace."""
+        return [member for member in self._rooms.get((namespace, room), {}).values() if member.is_accepted]
+
+    def names(self, namespace: str) -> list[str]:
+        """Return the names of the rooms that have an accepted member, sorted."""
+        return sorted(
+            name
+            for (of_namespace, name), members in self._rooms.items()
+            if of_namespace == namespace
+            and name is not None
+            and not name.startswith(RESERVED_PREFIX)
+            and any(member.is_accepted for member in members.values())
+        )
+
+    def rooms_of(self, connection_id: str) -> frozenset[str]:
+        """Return the names of the rooms a connection has joined."""
+        return frozenset(self._rooms_of.get(connection_id, ()))
+
+    def room_of(self, group: str) -> _Room | None:
+        """Return the namespace and the name of the room whose group this is, where it has anybody here."""
+        return self._room_of_group.get(group)
+
+
+_ABSENT = object()

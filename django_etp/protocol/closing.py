@@ -1,0 +1,47 @@
+"""How connections end: the close codes and reasons of RFC 6455."""
+
+from dataclasses import dataclass
+
+from django_etp.exceptions import InvalidCloseCode
+
+__all__ = ["Disconnect", "check_close", "cut_reason"]
+
+# Section 7.4: what an endpoint may send. 1004 to 1006 and 1015 never go on the wire.
+_CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
+# Section 5.5.1: a control frame holds 125 bytes, two of them the code.
+_MAX_REASON = 123
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """How a connection ended: a close code of RFC 6455 and its reason."""
+
+    code: int
+    reason: str = ""
+
+    @property
+    def is_normal(self) -> bool:
+        """Whether the close code is 1000."""
+        return self.code == 1000
+
+
+def check_close(code: int, reason: str) -> None:
+    """Raise ``InvalidCloseCode`` where an endpoint must not send this code, or the reason is not str of 123 bytes."""
+    if not isinstance(code, int) or code not in _CODES:
+        raise InvalidCloseCode(
+            "A close code must be one that an endpoint may send (1000 to 1014 less 1004 to 1006, or 3000 to 4999), "
+            f"got {code!r}."
+        )
+    if not isinstance(reason, str) or len(reason.encode(errors="replace")) > _MAX_REASON:
+        raise InvalidCloseCode(f"A close reason must be str of at most {_MAX_REASON} bytes, got {reason!r:.150}.")
+    try:
+        reason.encode()
+    except UnicodeEncodeError:
+        raise InvalidCloseCode(
+            f"A close reason must be valid Unicode, got a lone surrogate in {reason!a:.150}."
+        ) from None
+
+
+def cut_reason(reason: str) -> str:
+    """Return as much of a reason as a close frame can hold."""
+    return reason.encode(errors="replace")[:_MAX_REASON].decode(errors="ignore")

@@ -1,0 +1,250 @@
+"""ETP's frames: what one WebSocket text message means, and how an event becomes one.
+
+Rules kept here:
+
+- A frame is ``name||ackId`` or ``name||ackId||data``. It splits at the first two delimiters only; data may hold more.
+- Empty data and absent data are one and the same; encoding leaves the second delimiter out.
+- ``ackId`` is a signed 64-bit decimal number: an optional sign, then ASCII digits. 0 wants no answer.
+- A frame whose name starts with ``__ack_`` is an answer, matched by its number alone.
+- With a peer that speaks ``etp.ext.v1``, a name that starts with ``__err_`` is the failure of the event of that number.
+- ``decode`` raises nothing but ``InvalidFrame``; ``decode(encode(event)) == event`` for all that ``encode`` accepts.
+- The text of an error tells the shape of what came, never what it holds: it goes to logs.
+
+No Django, no asyncio, no clock: server and client share this module.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from django_etp.exceptions import InvalidEventName, InvalidFrame, InvalidPayload
+
+__all__ = [
+    "ACK_PREFIX",
+    "FAILURE_PREFIX",
+    "HELLO",
+    "PING",
+    "RESERVED_PREFIX",
+    "SUBPROTOCOL",
+    "Event",
+    "check_event_name",
+    "decode",
+    "encode",
+    "encode_answer",
+]
+
+# The WebSocket subprotocol of the extensions: failures and the greeting.
+SUBPROTOCOL = "etp.ext.v1"
+ACK_PREFIX = "__ack_"
+FAILURE_PREFIX = "__err_"
+HELLO = "__hello"
+RESERVED_PREFIX = "__"
+PING = "__ping"
+
+_DELIMITER = "||"
+_ACK_ID_MAX = 2**63 - 1
+_ACK_ID_MIN = -(2**63)
+# int() also takes spaces, underscores and other scripts' digits, which ETP does not.
+_ACK_ID = re.compile(r"[+-]?[0-9]+", re.ASCII)
+# Every number of 18 digits fits 64 bits; longer ones need a look.
+_SAFE_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Event:
+    """One event: a name, the number of the answer it wants (0: none), and its data as text.
+
+    Data that is absent on the wire is ``""``.
+    """
+
+    name: str
+    ack_id: int = 0
+    data: str = ""
+
+    def __init__(self, name: str, ack_id: int = 0, data: str = "") -> None:
+        # What dataclasses generate takes three times as long.
+        _set_name(self, name)
+        _set_ack_id(self, ack_id)
+        _set_data(self, data)
+
+    @property
+    def ack_required(self) -> bool:
+        """Whether the sender waits for an answer."""
+        return self.ack_id != 0
+
+    @property
+    def is_ack(self) -> bool:
+        """Whether this is an answer to an event rather than an event."""
+        return self.name.startswith(ACK_PREFIX)
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether this is the failure of an event, between peers that speak the extensions."""
+        return self.name.startswith(FAILURE_PREFIX)
+
+    def json(self) -> Any:
+        """Return the data parsed as JSON (RFC 8259).
+
+        Raises:
+            InvalidPayload: the data is not JSON. ``NaN`` and ``Infinity`` are not JSON.
+        """
+        try:
+            return json.loads(self.data, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            text = f"The data of event {_cut(self.name)} is not JSON: {error}."
+            raise InvalidPayload(text, is_answer=self.is_ack) from error
+
+
+_set_name, _set_ack_id, _set_data = (getattr(Event, each).__set__ for each in ("name", "ack_id", "data"))
+
+
+class _Draft:
+    """An event that can still be filled in. One is made for each message: its constructor takes twice as long."""
+
+    __slots__ = ("ack_id", "data", "name")
+
+
+def decode(message: str | bytes) -> Event:
+    """Return the event that a WebSocket message holds, answers included (see ``Event.is_ack``).
+
+    A binary message is read like a text one.
+
+    Raises:
+        InvalidFrame: the message is no ETP frame.
+    """
+    if isinstance(message, bytes):
+        message = _text(message)
+    try:
+        parts = message.split(_DELIMITER, 2)
+    except (AttributeError, TypeError):
+        raise _not_a_frame(message) from None
+    if len(parts) == 3:
+        name, ack_text, data = parts
+    elif len(parts) == 2:
+        name, ack_text, data = *parts, ""
+    else:
+        raise _not_a_frame(message)
+    if len(ack_text) <= _SAFE_DIGITS and ack_text.isdigit() and ack_text.isascii():
+        ack_id = int(ack_text)
+    else:
+        ack_id = _unusual_ack_id(ack_text, message)
+    draft: Any = _Draft()
+    draft.name = name
+    draft.ack_id = ack_id
+    draft.data = data
+    draft.__class__ = Event  # frozen from here on
+    event: Event = draft
+    return event
+
+
+def encode(event: Event) -> str:
+    """Return the frame of an event, or of an answer (a name that starts with ``__ack_`` and a number other than 0).
+
+    Raises:
+        InvalidEventName: the name would come back as another frame.
+        InvalidFrame: the ack id is not a signed 64-bit number.
+        InvalidPayload: the data is not text, or cannot be UTF-8.
+    """
+    name, ack_id, data = event.name, event.ack_id, event.data
+    _check_name(name)
+    if ack_id == 0 and name.startswith(ACK_PREFIX):
+        raise InvalidEventName(
+            f"An event name must not start with {ACK_PREFIX!r}, which marks answers; got {_cut(name)}. Rename it."
+        )
+    if not isinstance(ack_id, int) or not _ACK_ID_MIN <= ack_id <= _ACK_ID_MAX:
+        raise InvalidFrame(f"An ack id must be a signed 64-bit number, got {_cut(ack_id)}.")
+    _check_data(data)
+    # d and join, not formatting: a bool, an IntEnum or a str Enum must go out by its value, not by its name.
+    return _DELIMITER.join((name, f"{ack_id:d}", data) if data else (name, f"{ack_id:d}"))
+
+
+def encode_answer(event: Event, data: str = "") -> str:
+    """Return the frame that answers ``event``.
+
+    Raises:
+        InvalidPayload: the data is not text, or cannot be UTF-8.
+    """
+    if type(data) is not str or not data.isascii():
+        _check_data(data)
+    return f"{ACK_PREFIX}{event.name}||{event.ack_id}||{data}" if data else f"{ACK_PREFIX}{event.name}||{event.ack_id}"
+
+
+def check_event_name(name: object) -> None:
+    """Check a name that an application gives to an event.
+
+    Raises:
+        InvalidEventName: ETP cannot carry it, or reserves it.
+    """
+    if not isinstance(name, str):
+        raise InvalidEventName(f"An event name must be str, got {type(name).__name__}.")
+    if name.startswith(RESERVED_PREFIX):
+        raise InvalidEventName(f"Event names that start with '__' are reserved, got {_cut(name)}. Rename the event.")
+    _check_name(name)
+
+
+def _text(message: bytes) -> str:
+    try:
+        return message.decode()
+    except UnicodeDecodeError as error:
+        text = f"A binary message must hold UTF-8 text: {error.reason} at byte {error.start}."
+        raise InvalidFrame(text, frame=message) from error
+
+
+def _unusual_ack_id(text: str, frame: str) -> int:
+    if _ACK_ID.fullmatch(text):
+        sign = -1 if text[0] == "-" else 1
+        digits = text.lstrip("+-").lstrip("0") or "0"
+        # 20 digits are past 64 bits, and int() refuses thousands of them with an error of its own.
+        if len(digits) < 20 and _ACK_ID_MIN <= (ack_id := sign * int(digits)) <= _ACK_ID_MAX:
+            return ack_id
+    got = "a number past that" if _ACK_ID.fullmatch(text) else f"{len(text):,} characters that are none"
+    raise InvalidFrame(
+        f"An ack id must be a signed 64-bit decimal number, got {got}. Send 0 where no answer is wanted.", frame=frame
+    )
+
+
+def _not_a_frame(message: object) -> InvalidFrame:
+    if isinstance(message, str):
+        got = f"{len(message):,} characters without '||'"
+        return InvalidFrame(f"A frame must be 'name||ackId' or 'name||ackId||data', got {got}.", frame=message)
+    return InvalidFrame(f"A frame must be str or bytes, got {type(message).__name__}.")
+
+
+def _check_name(name: str) -> None:
+    if not isinstance(name, str):
+        raise InvalidEventName(f"An event name must be str, got {type(name).__name__}.")
+    if _DELIMITER in name or name.endswith("|"):
+        raise InvalidEventName(
+            f"An event name must not hold '||' or end in '|', the frame's delimiter; got {_cut(name)}. Rename it."
+        )
+    if not _is_utf8(name):
+        raise InvalidEventName(f"An event name must be valid Unicode, got the lone surrogate in {_cut(name)}.")
+
+
+def _check_data(data: str) -> None:
+    if not isinstance(data, str):
+        raise InvalidPayload(
+            f"The data of a frame must be str, got {type(data).__name__}. Turn it into text first.", is_outgoing=True
+        )
+    if not _is_utf8(data):
+        raise InvalidPayload("The data of a frame must be valid Unicode, got a lone surrogate.", is_outgoing=True)
+
+
+def _is_utf8(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _cut(value: object) -> str:
+    text = ascii(value[:60]) if isinstance(value, str) else ascii(value)[:60]
+    return f"{text}…" if isinstance(value, str) and len(value) > 60 else text

@@ -1,0 +1,358 @@
+"""The rooms API of one namespace, and its way to the hub."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+from django_etp.concurrency.bridge import arun_on, call_on, refuse_in_event_loop, run_on
+from django_etp.concurrency.confirmations import Confirmation
+from django_etp.exceptions import InvalidRoomName
+from django_etp.hub.hub import Hub
+from django_etp.hub.members import ConnectionInfo, Member, RoomReply, check_id, ids
+from django_etp.hub.names import check_namespace, room_name, room_names, user_key, user_room
+from django_etp.hub.names import group_name as _group_name
+from django_etp.hub.process import process_hub
+from django_etp.hub.queries import RoomQuery
+from django_etp.protocol.frames import Event
+from django_etp.serialization import to_frame
+
+from . import queries
+
+__all__ = ["ConnectionInfo", "RoomReply", "Rooms", "of"]
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+_Rooms = str | Iterable[str]
+_Send = Callable[..., list[Confirmation]]
+_Exclude = Iterable[str | Member] | str | Member
+
+
+class Rooms:
+    """The rooms of one namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        check_namespace(namespace)
+        self.namespace = namespace
+
+    def __repr__(self) -> str:
+        return f"<Rooms of namespace {self.namespace!r}>"
+
+    def group_name(self, room: str) -> str:
+        """Return the channel-layer group of a room, for other Channels code that sends to it.
+
+        Such a message is ``{"type": "etp.emit", "room": room, "event": name, "data": data}``, and
+        ``"namespace"`` where it is not ``"default"``.
+
+        Raises:
+            InvalidRoomName: the room name is not text of at most 1,000 characters.
+        """
+        return _group_name(self.namespace, room_name(room))
+
+    def user(self, user: Any) -> str:
+        """Return the room that all connections of a user are in, on all devices and in all processes.
+
+        ``user`` is a user of Django's, or its primary key. Nobody joins or leaves such a room by name.
+
+        Raises:
+            InvalidRoomName: the user is anonymous, or was not saved yet.
+        """
+        key = user_key(user) if hasattr(user, "pk") else user
+        if key is None:
+            raise InvalidRoomName(
+                f"A user's room needs a user with a primary key, or that key; got {type(user).__name__} without one. "
+                "Look at user.is_authenticated first."
+            )
+        return user_room(key)
+
+    # Sending
+
+    async def aemit(self, room_or_rooms: _Rooms, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
+        """Send an event to all members of one or several rooms, one copy to each.
+
+        ``data`` is sent as it is where it is str, as JSON otherwise, not at all where it is ``None``. ``exclude``
+        holds connections, or their ids, that get none. It never waits for a member.
+
+        Raises:
+            InvalidEventName: the name is not for events.
+            InvalidPayload: the data cannot become JSON.
+            InvalidRoomName: a name is no room name; nothing was sent.
+            LayerUnavailable: the send was not confirmed; members of this process have had the event already.
+        """
+        await self._asend(Hub.send, room_names(room_or_rooms), to_frame(event, data), ids(exclude))
+
+    def emit(self, room_or_rooms: _Rooms, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
+        """See aemit()."""
+        self._send("emit", Hub.send, room_names(room_or_rooms), to_frame(event, data), ids(exclude))
+
+    async def abroadcast(self, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
+        """Send an event to all connections of the namespace. See aemit()."""
+        await self._asend(Hub.send, None, to_frame(event, data), ids(exclude))
+
+    def broadcast(self, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
+        """See abroadcast()."""
+        self._send("broadcast", Hub.send, None, to_frame(event, data), ids(exclude))
+
+    async def aemit_to(self, connection_id: str, event: str, data: object = None) -> None:
+        """Send an event to one connection; silent where it is gone. See aemit()."""
+        await self._asend(Hub.send_to, check_id(connection_id), to_frame(event, data))
+
+    def emit_to(self, connection_id: str, event: str, data: object = None) -> None:
+        """See aemit_to()."""
+        self._send("emit_to", Hub.send_to, check_id(connection_id), to_frame(event, data))
+
+    async def aemit_with_ack(
+        self, room_or_rooms: _Rooms, event: str, data: object = None, *, timeout: float | None = None
+    ) -> list[RoomReply]:
+        """Send an event to all members of one or several rooms and return what became of it at each.
+
+        ``timeout`` is what each member has to answer, in seconds, the setting ``ACK_TIMEOUT`` by default.
+
+        Raises:
+            IncompleteAnswer: a process gave no answer; the replies from the others are in ``answer``.
+            InvalidEventName, InvalidPayload, InvalidRoomName, LayerUnavailable: see aemit().
+        """
+        return await self._aask(queries.replies(room_or_rooms, event, data, timeout))
+
+    def emit_with_ack(
+        self, room_or_rooms: _Rooms, event: str, data: object = None, *, timeout: float | None = None
+    ) -> list[RoomReply]:
+        """See aemit_with_ack()."""
+        return self._ask("emit_with_ack", queries.replies(room_or_rooms, event, data, timeout))
+
+    async def aemit_to_with_ack(
+        self, connection_id: str, event: str, data: object = None, *, timeout: float | None = None
+    ) -> Event:
+        """Send an event to one connection and return its answer.
+
+        ``timeout`` is in seconds, the setting ``ACK_TIMEOUT`` by default.
+
+        Raises:
+            AckTimeout: no answer came in time.
+            ConnectionClosed: the connection is gone, or closed before the answer came.
+            EventFailed: a peer that speaks the extensions says that the event failed there.
+            InvalidEventName: the name is not for events.
+            InvalidPayload: the data cannot become JSON.
+            LayerUnavailable: the connection's process could not be asked.
+        """
+        return await self._aask(queries.reply(connection_id, event, data, timeout))
+
+    def emit_to_with_ack(
+        self, connection_id: str, event: str, data: object = None, *, timeout: float | None = None
+    ) -> Event:
+        """See aemit_to_with_ack()."""
+        return self._ask("emit_to_with_ack", queries.reply(connection_id, event, data, timeout))
+
+    # Membership
+
+    async def ajoin(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
+        """Let a connection join rooms.
+
+        ``timeout`` is what its process has to answer, in seconds, the setting ``QUESTION_TIMEOUT`` by default.
+
+        Raises:
+            ConnectionClosed: the connection is gone.
+            IncompleteAnswer: its process gave no answer in time.
+            InvalidRoomName: a name is no room name; nothing was joined.
+            LayerUnavailable: its process could not be asked.
+        """
+        await self._aask(queries.join(connection_or_id, rooms, timeout))
+
+    def join(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
+        """See ajoin()."""
+        self._ask("join", queries.join(connection_or_id, rooms, timeout))
+
+    async def aleave(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
+        """Let a connection leave rooms; it need not be in them. See ajoin()."""
+        await self._aask(queries.leave(connection_or_id, rooms, timeout))
+
+    def leave(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
+        """See aleave()."""
+        self._ask("leave", queries.leave(connection_or_id, rooms, timeout))
+
+    async def aclear(self, *rooms: str, timeout: float | None = None) -> None:
+        """Let all members leave these rooms. See amembers() for ``timeout`` and what is raised."""
+        await self._aask(queries.clear(rooms, timeout))
+
+    def clear(self, *rooms: str, timeout: float | None = None) -> None:
+        """See aclear()."""
+        self._ask("clear", queries.clear(rooms, timeout))
+
+    # Looking
+
+    async def acount(self, room: str, *, timeout: float | None = None) -> int:
+        """Return how many connections are in a room. See amembers() for ``timeout`` and what is raised."""
+        return await self._aask(queries.count(room, timeout))
+
+    def count(self, room: str, *, timeout: float | None = None) -> int:
+        """See acount()."""
+        return self._ask("count", queries.count(room, timeout))
+
+    async def anames(self, *, timeout: float | None = None) -> list[str]:
+        """Return the names of all rooms that have a member, sorted. See amembers()."""
+        return await self._aask(queries.names(timeout))
+
+    def names(self, *, timeout: float | None = None) -> list[str]:
+        """See anames()."""
+        return self._ask("names", queries.names(timeout))
+
+    async def amembers(self, room: str, *, timeout: float | None = None) -> list[ConnectionInfo]:
+        """Return the connections in a room.
+
+        ``timeout`` is what the processes have to answer, in seconds, the setting ``QUESTION_TIMEOUT`` by default.
+
+        Raises:
+            IncompleteAnswer: a process gave no answer in time; what the others said is in ``answer``.
+            InvalidRoomName: the name is no room name.
+            LayerUnavailable: the other processes could not be asked.
+        """
+        return await self._aask(queries.members(room, timeout))
+
+    def members(self, room: str, *, timeout: float | None = None) -> list[ConnectionInfo]:
+        """See amembers()."""
+        return self._ask("members", queries.members(room, timeout))
+
+    async def aconnections(self, *, timeout: float | None = None) -> list[ConnectionInfo]:
+        """Return all connections of the namespace. See amembers()."""
+        return await self._aask(queries.connections(timeout))
+
+    def connections(self, *, timeout: float | None = None) -> list[ConnectionInfo]:
+        """See aconnections()."""
+        return self._ask("connections", queries.connections(timeout))
+
+    async def aconnection_ids(self, *, timeout: float | None = None) -> list[str]:
+        """Return the ids of the connections of all namespaces. See amembers()."""
+        return await self._aask(queries.connection_ids(timeout))
+
+    def connection_ids(self, *, timeout: float | None = None) -> list[str]:
+        """See aconnection_ids()."""
+        return self._ask("connection_ids", queries.connection_ids(timeout))
+
+    async def aget(self, connection_id: str, *, timeout: float | None = None) -> ConnectionInfo | None:
+        """Return what is known of a connection; ``None`` where it is gone. See amembers()."""
+        return await self._aask(queries.get(connection_id, timeout))
+
+    def get(self, connection_id: str, *, timeout: float | None = None) -> ConnectionInfo | None:
+        """See aget()."""
+        return self._ask("get", queries.get(connection_id, timeout))
+
+    # Data
+
+    async def adata(self, connection_id: str, *, timeout: float | None = None) -> dict[str, Any]:
+        """Return a copy of a connection's data, as its process has it.
+
+        Raises:
+            ConnectionClosed: the connection is gone.
+            IncompleteAnswer, LayerUnavailable: see ajoin().
+        """
+        return await self._aask(queries.data(connection_id, timeout))
+
+    def data(self, connection_id: str, *, timeout: float | None = None) -> dict[str, Any]:
+        """See adata()."""
+        return self._ask("data", queries.data(connection_id, timeout))
+
+    async def aupdate_data(
+        self, connection_id: str, values: Mapping[str, Any], *, remove: Iterable[str] = (), timeout: float | None = None
+    ) -> dict[str, Any]:
+        """Set keys of a connection's data and remove others, save it, and return a copy of it.
+
+        Raises:
+            ConnectionClosed: the connection is gone.
+            TypeError: a key is not str, or a value is not what JSON can hold; nothing was changed.
+            IncompleteAnswer, LayerUnavailable: see ajoin().
+        """
+        return await self._aask(queries.update_data(connection_id, values, remove, timeout))
+
+    def update_data(
+        self, connection_id: str, values: Mapping[str, Any], *, remove: Iterable[str] = (), timeout: float | None = None
+    ) -> dict[str, Any]:
+        """See aupdate_data()."""
+        return self._ask("update_data", queries.update_data(connection_id, values, remove, timeout))
+
+    # Ending
+
+    async def adisconnect(
+        self, connection_id: str, code: int = 1000, reason: str = "", *, timeout: float | None = None
+    ) -> None:
+        """Close a connection.
+
+        Raises:
+            ConnectionClosed: it is gone already.
+            InvalidCloseCode: RFC 6455 does not let an endpoint send this code, or the reason is over 123 bytes.
+            IncompleteAnswer, LayerUnavailable: see ajoin().
+        """
+        await self._aask(queries.disconnect(connection_id, code, reason, timeout))
+
+    def disconnect(
+        self, connection_id: str, code: int = 1000, reason: str = "", *, timeout: float | None = None
+    ) -> None:
+        """See adisconnect()."""
+        self._ask("disconnect", queries.disconnect(connection_id, code, reason, timeout))
+
+    async def ashutdown(self, code: int = 1001, reason: str = "", *, timeout: float | None = None) -> None:
+        """Close all connections of the namespace. See adisconnect() and amembers() for what is raised."""
+        await self._aask(queries.shutdown(code, reason, timeout))
+
+    def shutdown(self, code: int = 1001, reason: str = "", *, timeout: float | None = None) -> None:
+        """See ashutdown()."""
+        self._ask("shutdown", queries.shutdown(code, reason, timeout))
+
+    # The way to the hub
+
+    async def _asend(self, send: _Send, *args: Any) -> None:
+        hub = process_hub()
+        if hub is None:
+            _log_no_recipients()
+        elif hub.loop is asyncio.get_running_loop():
+            await hub.sent(send(hub, self.namespace, *args))
+        else:
+            await arun_on(hub.loop, _send_and_wait, send, hub, self.namespace, *args)
+
+    def _send(self, name: str, send: _Send, *args: Any) -> None:
+        refuse_in_event_loop(name)
+        hub = process_hub()
+        if hub is None:
+            _log_no_recipients()
+        else:
+            call_on(hub.loop, send, hub, self.namespace, *args)
+
+    async def _aask(self, question: RoomQuery[_T]) -> _T:
+        hub = process_hub()
+        if hub is None:
+            _log_no_recipients()
+            return question.merge([])
+        return await arun_on(hub.loop, question.ask, hub, self.namespace, timeout=question.timeout)
+
+    def _ask(self, name: str, question: RoomQuery[_T]) -> _T:
+        refuse_in_event_loop(name)
+        hub = process_hub()
+        if hub is None:
+            _log_no_recipients()
+            return question.merge([])
+        return run_on(hub.loop, question.ask, hub, self.namespace, timeout=question.timeout)
+
+
+async def _send_and_wait(send: _Send, hub: Hub, *args: Any) -> None:
+    await hub.sent(send(hub, *args))
+
+
+@cache
+def _log_no_recipients() -> None:
+    """Say so in the log, once per process."""
+    logger.warning(
+        "A room send or question came to nobody: this process serves no connection, and no other process hears it, "
+        "since the channel layer is in memory, or there is none. Use a layer that spans processes, such as "
+        "channels-redis."
+    )
+
+
+@cache
+def of(namespace: str) -> Rooms:
+    """Return the rooms of a namespace.
+
+    Raises:
+        TypeError: the name is not str.
+    """
+    return Rooms(namespace)

@@ -1,0 +1,63 @@
+"""What handlers return and callers pass ↔ the text on the wire.
+
+``None`` is no data, a str goes as it is, anything else goes as JSON.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, cast
+
+from django.utils.functional import Promise
+from django.utils.module_loading import import_string
+
+from .conf import get_settings
+from .exceptions import InvalidPayload
+from .protocol.frames import Event, check_event_name, encode
+
+__all__ = ["to_frame", "to_text"]
+
+
+def to_text(value: object) -> str:
+    """Return the wire text of a value: ``None`` → ``""``, str → itself, anything else → compact JSON.
+
+    JSON is written by the setting ``JSON_ENCODER``.
+
+    Raises:
+        InvalidPayload: the value cannot become JSON. ``NaN`` and ``Infinity`` cannot.
+    """
+    if type(value) is str:
+        return value
+    if value is None:
+        return ""
+    if issubclass(type(value), str):
+        return str.__str__(value)  # bare text: formatting a member of a str Enum would give its name
+    if isinstance(value, str | Promise):  # lazy ones: a wrapped str says that it is one
+        return str(value)
+    try:
+        return _encoder(cast(Any, get_settings().json_encoder))(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidPayload(
+            f"A payload must be None, str or what JSON can hold, got {type(value).__name__}: {error}. "
+            "Convert it, or set ETP['JSON_ENCODER'].",
+            is_outgoing=True,
+        ) from error
+
+
+def to_frame(name: str, data: object = None, ack_id: int = 0) -> str:
+    """Return the frame of an event that an application sends.
+
+    Raises:
+        InvalidEventName: the name is no event name, or starts with ``__``, which ETP reserves.
+        InvalidPayload: the data cannot become wire text.
+    """
+    check_event_name(name)
+    return encode(Event(name, ack_id, to_text(data)))
+
+
+@lru_cache(maxsize=8)
+def _encoder(encoder: Any) -> Callable[[object], str]:
+    encoder_class = import_string(encoder) if isinstance(encoder, str) else encoder
+    encode_json: Callable[[object], str] = encoder_class(
+        ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    ).encode
+    return encode_json

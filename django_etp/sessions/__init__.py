@@ -1,0 +1,1 @@
+"""Connection data in the Django session."""

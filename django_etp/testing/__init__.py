@@ -1,0 +1,5 @@
+"""A client for tests."""
+
+from .communicator import EtpCommunicator, HandshakeRejected
+
+__all__ = ["EtpCommunicator", "HandshakeRejected"]
