@@ -5,8 +5,8 @@ of all connections would wait for one another, and handshakes for events.
 
 Rules kept here:
 
-- A handshake's middleware and a connection's handlers use one of a few threads each. Those are kept, with their database
-  connections, so that both stay bounded. Whoever comes gets the thread that the fewest others use.
+- A handshake's middleware and a connection's handlers use one of a few threads each. Those are kept, with their
+  database connections, so that both stay bounded. A newcomer gets the thread that the fewest others use.
 - Handlers never take a thread of handshakes.
 - A database connection that is too old or broken is closed: as an async hook or handler begins, where nobody has looked
   for 10 s, and every 10 s.
