@@ -32,6 +32,11 @@ class SessionStore(SessionBase):
         super().__init__(session_key)
         self.owner = owner
 
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key == "owner":
+            self.owner = value
+        super().__setitem__(key, value)
+
     def exists(self, session_key: str) -> bool:
         return Session.objects.filter(session_key=session_key).exists()
 

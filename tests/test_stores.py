@@ -305,6 +305,14 @@ def test_columns_of_a_row_that_are_no_business_of_ours_stay() -> None:
     assert stored_elsewhere.Session.objects.count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("table")
+def test_a_new_session_is_made_as_its_engine_expects() -> None:
+    key = create_session(put("owner", "ada"))
+    row = stored_elsewhere.Session.objects.get()
+    assert (row.session_key, row.owner) == (key, "ada")
+
+
 def test_a_change_that_fails_writes_nothing(engine: str) -> None:
     key = make_session(cart=[1])
 

@@ -118,7 +118,10 @@ def database_of_sessions() -> str | None:
 def create_session(change: Change) -> str | None:
     """Make a new session with what ``change`` puts in, and return its key."""
     store = _engine()()
-    change(_content(store))
+    content: dict[str, Any] = {}
+    change(content)
+    for key, value in content.items():
+        store[key] = value  # some engines look at what is set, and have a column for it
     store.create()
     return store.session_key
 
