@@ -19,6 +19,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
 from .conf import find_problems
+from .exceptions import describe
 
 __all__ = ["check_channel_layer", "check_settings"]
 
@@ -79,7 +80,7 @@ def _check_layer(alias: str, entry: Any) -> list[CheckMessage]:
     except (ImportError, TypeError, AttributeError) as error:
         return [
             _malformed(
-                f"The BACKEND of the channel layer {alias!r} cannot be imported: {type(error).__name__}: {error}."
+                f"The BACKEND of the channel layer {alias!r} cannot be imported: {describe(error)}."
             )
         ]
     if not isinstance(kind, type):

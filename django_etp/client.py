@@ -19,12 +19,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn, Self, TypeVar
 
-from websockets.asyncio.client import ClientConnection as WebSocket
-from websockets.asyncio.client import connect, process_exception  # type: ignore[attr-defined]
-from websockets.client import backoff
-from websockets.exceptions import InvalidURI, WebSocketException
-from websockets.typing import Origin, Subprotocol
-from websockets.uri import parse_uri
+try:
+    from websockets.asyncio.client import ClientConnection as WebSocket
+    from websockets.asyncio.client import connect, process_exception  # type: ignore[attr-defined]
+    from websockets.client import backoff
+    from websockets.exceptions import InvalidURI, WebSocketException
+    from websockets.typing import Origin, Subprotocol
+    from websockets.uri import parse_uri
+except ImportError as error:
+    raise ImportError(
+        "django_etp.client needs the library websockets, 15 or newer: install django-etp[client].",
+        name=error.name,
+        path=error.path,
+    ) from error
 
 from .client_connection import ClientConnection
 from .client_handlers import ClientHandlers

@@ -22,7 +22,7 @@ from typing import Any
 
 from .confirmations import Confirmation
 from .envelope import Frame, Numbers, RoomMessage, pack
-from .exceptions import LayerUnavailable
+from .exceptions import LayerUnavailable, describe
 from .loops import end_tasks, loop_ended
 
 __all__ = ["Publisher"]
@@ -218,8 +218,8 @@ class Publisher:
                 await self._send(group, message)
         except Exception as error:
             raise LayerUnavailable(
-                f"The channel layer did not confirm a send, twice: {type(error).__name__}: {error}. Members in this "
-                "process have had the event; whether others have is not known."
+                f"The channel layer did not confirm a send, twice: {describe(error)}. Members in this process have had the "
+                "event; whether others have is not known."
             ) from error
 
     # Telling last numbers

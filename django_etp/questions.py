@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from .envelope import Answer, Heard, Question
-from .exceptions import IncompleteAnswer, LayerUnavailable
+from .exceptions import IncompleteAnswer, LayerUnavailable, describe
 
 __all__ = ["Questions"]
 
@@ -106,7 +106,7 @@ class Questions:
                 async with asyncio.timeout(timeout):
                     await self._send(hub, question)
             except Exception as error:
-                raise LayerUnavailable(f"A question could not be sent: {type(error).__name__}: {error}.") from error
+                raise LayerUnavailable(f"A question could not be sent: {describe(error)}.") from error
             while not asked.is_complete:
                 ends_at = started + timeout
                 if asked.back_at is not None and not asked.expected:  # is anybody there?
