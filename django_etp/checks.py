@@ -78,11 +78,7 @@ def _check_layer(alias: str, entry: Any) -> list[CheckMessage]:
     try:
         kind = import_string(entry["BACKEND"])
     except (ImportError, TypeError, AttributeError) as error:
-        return [
-            _malformed(
-                f"The BACKEND of the channel layer {alias!r} cannot be imported: {describe(error)}."
-            )
-        ]
+        return [_malformed(f"The BACKEND of the channel layer {alias!r} cannot be imported: {describe(error)}.")]
     if not isinstance(kind, type):
         return []  # a function that makes a layer: it tells nothing before it is called
     config = entry.get("CONFIG")

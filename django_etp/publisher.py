@@ -218,8 +218,8 @@ class Publisher:
                 await self._send(group, message)
         except Exception as error:
             raise LayerUnavailable(
-                f"The channel layer did not confirm a send, twice: {describe(error)}. Members in this process have had the "
-                "event; whether others have is not known."
+                f"The channel layer did not confirm a send, twice: {describe(error)}. Members in this process have had "
+                "the event; whether others have is not known."
             ) from error
 
     # Telling last numbers
