@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from django.contrib.sessions.backends.base import SessionBase
 
 from .acks import PendingAcks
-from .closing import Disconnect, check_close
+from .closing import LOGGED_OUT, SESSION_ENDED, Disconnect, check_close
 from .conf import ack_timeout, get_settings
 from .data import ConnectionData, from_json
 from .exceptions import ConnectionClosed
@@ -274,6 +274,11 @@ class Connection:
         return (self._session is not None and self._session.is_touched) or self._has_other_key
 
     @property
+    def was_logged_out(self) -> bool:
+        """Whether a handler has logged its user out."""
+        return self.user_id is not None and not getattr(self.scope.get("user"), "is_authenticated", True)
+
+    @property
     def has_other_user(self) -> bool:
         """Whether a handler has logged somebody in or out since the last write."""
         return self.scope.get("user") is not self._user
@@ -371,7 +376,7 @@ class Connection:
     def _session_is_gone(self) -> None:
         # An anonymous visitor's data lives on in memory; a user has logged out, or has a session of another key now.
         if self.user_id is not None and get_settings().close_on_logout:
-            self.end(Disconnect(4401, "session ended"))
+            self.end(LOGGED_OUT if self.was_logged_out else SESSION_ENDED)
 
     def deliver(self, frame: str) -> None:
         """Send a ready-made frame; it never waits, and is dropped where the connection has ended."""
