@@ -159,6 +159,20 @@ async def test_a_real_server_is_told_why_a_handler_failed(tab: Page, server: Ser
     assert await tab.evaluate("client.emitWithAck('ask')") == "rate_limited: Wait"
 
 
+@pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
+async def test_a_page_may_offer_its_token_beside_a_subprotocol(tab: Page, kind: str) -> None:
+    with start_server(kind) as server:
+        await tab.goto(f"http://{server.host}/")
+        opened = """(path) => new Promise((resolve) => {
+            const socket = new WebSocket(path, ["access_token", "abc"]);
+            socket.onopen = () => resolve(socket.protocol);
+            socket.onclose = () => resolve("closed");
+        })"""
+        assert await tab.evaluate(opened, "/tokens/") == "access_token"
+        assert await tab.evaluate(opened, "/ws/") == "closed"
+        await tab.goto("about:blank")
+
+
 _POST = """async ([view, body]) => {
     const headers = { "Content-Type": "application/json" };
     const response = await fetch(`/visits/${view}/`, { method: "POST", body: JSON.stringify(body), headers });

@@ -131,7 +131,7 @@ export type Handler = (payload: any, event: EtpEvent) => unknown;
  * the handler's.
  */
 export class EtpError extends Error {
-  constructor(message: string, code: string, options?: ErrorOptions);
+  constructor(message: string, code: string, options?: { cause?: unknown });
   readonly code: string;
 }
 
