@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
@@ -26,6 +27,9 @@ __all__ = ["EtpConsumer", "HandshakeThreads"]
 
 logger = logging.getLogger(__name__)
 
+# A token of RFC 9110, which is what a subprotocol may be (RFC 6455, section 4.1).
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
 
 class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
     """An ASGI application that speaks ETP; route it with ``EtpConsumer.as_asgi()``.
@@ -35,9 +39,13 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
         allowed_origins: what the setting ``ALLOWED_ORIGINS`` may be, for this route alone.
         trailing_delimiter: write the second delimiter of frames without data too, for browser clients of the
             reference, which refuse frames of two parts.
+        subprotocols: the names of WebSocket subprotocols (RFC 6455, section 1.9) of which the first that a client
+            offers is selected, unless it offers the extensions. Browsers refuse a server that selects nothing of what
+            they offered. A page that sends its token as ``["access_token", token]`` needs ``["access_token"]`` here: a
+            name that is not listed, such as the token, is never selected, and so never sent back.
 
     Raises:
-        ImproperlyConfigured: ``allowed_origins`` is not what the setting may be.
+        ImproperlyConfigured: ``allowed_origins`` is not what the setting may be, or ``subprotocols`` no list of names.
         TypeError: ``namespace`` is not str.
     """
 
@@ -55,16 +63,23 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
         namespace: str = "default",
         allowed_origins: str | Sequence[str] | None = None,
         trailing_delimiter: bool = False,
+        subprotocols: Sequence[str] = (),
     ) -> None:
         if not is_origin_rule(allowed_origins):
             raise ImproperlyConfigured(
                 'allowed_origins must be None, "*" by itself, or a list of origins such as "https://example.com", '
                 f"got {allowed_origins!r:.80}."
             )
+        if not isinstance(subprotocols, list | tuple) or not all(map(_is_subprotocol, subprotocols)):
+            raise ImproperlyConfigured(
+                'subprotocols must be a list of names such as "access_token", which do not begin with "etp.", '
+                f"got {subprotocols!r:.80}."
+            )
         registry.namespace(namespace)  # refuses what cannot be one
         self.namespace = namespace
         self.trailing_delimiter = trailing_delimiter
         self.allowed_origins = allowed_origins
+        self.subprotocols = tuple(subprotocols)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection from its handshake to its end."""
@@ -94,7 +109,7 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
                 await receive()
                 await send({"type": "websocket.close", "code": 4401})
             else:
-                await Lifecycle(hub, scope, receive, send, self.namespace).run()
+                await Lifecycle(hub, scope, receive, send, self.namespace, self.subprotocols).run()
         finally:
             await hub.end_serving()
 
@@ -129,6 +144,11 @@ class HandshakeThreads:
         """Serve one connection."""
         with use_handshake_thread():
             await self._application(scope, receive, send)
+
+
+def _is_subprotocol(name: object) -> bool:
+    # Those of ETP, and tokens in them, are not the application's to select.
+    return isinstance(name, str) and _TOKEN.fullmatch(name) is not None and not name.startswith("etp.")
 
 
 async def _report_to_hooks(namespace: str, error: Exception) -> None:

@@ -156,11 +156,25 @@ class MessagesLost(EtpError):
         group: the channel-layer group whose messages are missing.
         messages: how many layer messages are missing.
         frames: how many events were in them.
+        room: the room whose messages are missing; ``None`` where they went to single connections, to a whole namespace
+            or to a room that nobody in this process is in any more.
+        namespace: the namespace whose messages are missing; ``None`` where nobody in this process is in the room.
     """
 
-    def __init__(self, text: str, *, group: str = "", messages: int = 0, frames: int = 0) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        group: str = "",
+        messages: int = 0,
+        frames: int = 0,
+        room: str | None = None,
+        namespace: str | None = None,
+    ) -> None:
         super().__init__(text)
         self.group = group
+        self.room = room
+        self.namespace = namespace
         self.messages = messages
         self.frames = frames
 
@@ -175,3 +189,9 @@ class IncompleteAnswer(EtpError):
 
 class SyncCallInEventLoop(EtpError, RuntimeError):
     """A synchronous twin was called on a thread where an event loop runs; await its ``a…`` twin."""
+
+
+def describe(error: BaseException) -> str:
+    """Return the class and the text of an error for use inside a sentence: without a full stop at the end."""
+    text = str(error).rstrip(" .")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import logging
+import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from enum import Enum
@@ -15,8 +16,9 @@ from websockets.exceptions import ConnectionClosed as WebSocketClosed
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request, Response
 
-from django_etp.client import CONNECT_ERRORS, EtpClient
+from django_etp.client import CONNECT_ERRORS, EtpClient, FailedAttempt
 from django_etp.client import client as client_module
+from django_etp.client import connection as connection_module
 from django_etp.exceptions import (
     AckTimeout,
     ConnectionClosed,
@@ -25,6 +27,7 @@ from django_etp.exceptions import (
     InvalidCloseCode,
     InvalidFrame,
     MessageTooLarge,
+    ProtocolError,
     TooManyEvents,
 )
 from django_etp.protocol import Event
@@ -179,6 +182,38 @@ async def test_a_larger_message_closes_with_1009_and_is_reported(peer: Peer) -> 
         await connection.wait_closed()
         assert connection.close_code == 1009
         await peer.accept()
+
+
+@pytest.mark.parametrize("is_frozen", [False, True], ids=["server", "frozen server"])
+@pytest.mark.parametrize(
+    ("message", "code", "kind"),
+    [
+        (b"\x82\x7f" + (1024 * 1024 + 1).to_bytes(8), 1009, MessageTooLarge),
+        (b"\x83\x00", 1002, ProtocolError),
+        (b"\x81\x01\xff", 1007, ProtocolError),
+    ],
+    ids=["too large", "no frame", "no text"],
+)
+async def test_what_is_refused_ends_the_connection_soon_with_the_code_of_the_refusal(
+    peer: Peer, message: bytes, code: int, kind: type[Exception], is_frozen: bool
+) -> None:
+    told: asyncio.Queue[Any] = asyncio.Queue()
+    async with peer.connected() as (client, connection):
+        client.on_error(told.put)
+        client.on_disconnect(lambda end: told.put((end, client.is_connected)))
+        asked = asyncio.create_task(client.emit_with_ack("x", timeout=60))
+        assert await receive(connection) == "x||1"
+        if is_frozen:
+            connection.transport.pause_reading()
+        connection.transport.write(message)
+        async with asyncio.timeout(3):
+            assert type(await get(told)) is kind
+            end, is_connected = await get(told)
+            assert (end.code, is_connected) == (code, False)
+            with pytest.raises(ConnectionClosed):
+                await asked
+            await peer.accept()
+        connection.transport.abort()
 
 
 # The server's questions
@@ -483,7 +518,93 @@ async def test_a_connect_hook_that_takes_long_takes_no_place_of_a_handler(peer: 
             assert await receive(connection) == f"__ack_x||{number}||handled"
 
 
-async def test_more_events_than_may_wait_close_with_1008(peer: Peer) -> None:
+async def test_a_burst_past_the_queue_slows_the_server_and_is_handled_whole(peer: Peer) -> None:
+    handled: asyncio.Queue[str] = asyncio.Queue()
+    gate = asyncio.Event()
+    async with peer.connected(max_concurrent_events=2, max_queued_events=3) as (client, connection):
+        client.on_error(lambda error: handled.put(repr(error)))
+        started: asyncio.Queue[str] = asyncio.Queue()
+
+        @client.on("x")
+        async def note(event: Event) -> None:
+            started.put_nowait(event.data)
+            await gate.wait()
+            handled.put_nowait(event.data)
+
+        numbers = [str(number) for number in range(500)]
+        for number in numbers:
+            await connection.send(f"x||0||{number}")
+        assert [await get(started) for _ in range(2)] == numbers[:2]
+        assert client.is_connected
+        gate.set()
+        assert [await get(handled) for _ in numbers] == numbers
+        await expect_nothing_more(client, connection)
+
+
+async def test_the_server_that_is_slowed_does_not_get_far_ahead(peer: Peer) -> None:
+    gate, sent = asyncio.Event(), 0
+    async with peer.connected(max_concurrent_events=1, max_queued_events=1) as (client, connection):
+        client.on("x")(lambda event: gate.wait())
+
+        async def send_much() -> None:
+            nonlocal sent
+            for _ in range(1_000):
+                await connection.send(f"x||0||{random.randbytes(50_000).hex()}")  # which cannot be compressed much
+                sent += 1
+
+        sending = asyncio.create_task(send_much())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await asyncio.shield(sending)
+        assert sent < 500
+        gate.set()
+        async with asyncio.timeout(WAIT):
+            await sending
+
+
+@pytest.mark.parametrize("events", [5, 500])
+async def test_an_answer_behind_events_that_wait_is_read(
+    peer: Peer, events: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "_STRETCH", 1_000)
+    async with peer.connected(max_concurrent_events=1, max_queued_events=1) as (client, connection):
+        begin = asyncio.Event()
+
+        @client.on("x")
+        async def ask_back(event: Event) -> str:
+            await begin.wait()  # until the client has stopped reading
+            return (await client.emit_with_ack("y")).data
+
+        for number in range(1, events):
+            await connection.send(f"x||{number}")
+        begin.set()
+        for number in range(1, events):
+            assert await receive(connection) == f"y||{number}"
+            await connection.send(f"__ack_y||{number}||{number}")
+            assert await receive(connection) == f"__ack_x||{number}||{number}"
+
+
+@pytest.mark.parametrize("is_frozen", [False, True], ids=["server", "frozen server"])
+async def test_where_too_many_wait_for_handlers_that_do_not_end_the_connection_ends_soon(
+    peer: Peer, is_frozen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "_STALL_LIMIT", 0.2)
+    ends: asyncio.Queue[Disconnect] = asyncio.Queue()
+    async with peer.connected(max_concurrent_events=1, max_queued_events=1) as (client, connection):
+        client.on_disconnect(ends.put)
+        client.on("x")(lambda event: asyncio.Event().wait())
+        if is_frozen:
+            connection.transport.pause_reading()
+        for _ in range(2_000):
+            await connection.send("x||0")
+        async with asyncio.timeout(4):
+            assert await get(ends) == Disconnect(1008, "too many events")
+            await peer.accept()
+        connection.transport.abort()
+
+
+async def test_more_events_than_may_wait_close_with_1008(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "_STALL_LIMIT", 0.2)
     errors: asyncio.Queue[Exception] = asyncio.Queue()
     async with peer.connected(max_concurrent_events=1, max_queued_events=1) as (client, connection):
         client.on_error(errors.put)
@@ -669,9 +790,64 @@ async def test_it_gives_up_where_the_delays_end(peer: Peer) -> None:
     async with peer.connected(reconnect_delays=lambda: iter([0.0])) as (client, connection):
         await connection.close(1012)
         await (await peer.accept()).close(1012)
+        with pytest.raises(ConnectionClosed, match=r"1012 .*no delay left"):
+            async with asyncio.timeout(WAIT):
+                await client.wait_closed()
+        assert not client.is_connected
+
+
+@pytest.mark.parametrize(("reason", "words"), [("", "no reason"), ("restart", "restart")])
+async def test_it_says_why_it_gives_up_where_the_server_accepts_and_closes(peer: Peer, reason: str, words: str) -> None:
+    told: list[BaseException] = []
+    async with peer.connected(reconnect_delays=lambda: iter(())) as (client, connection):
+        client.on_error(told.append)
+        await connection.close(1012, reason)
+        with pytest.raises(ConnectionClosed, match=words):
+            async with asyncio.timeout(WAIT):
+                await client.wait_closed()
+        assert [type(error) for error in told] == [ConnectionClosed]
+
+
+async def test_a_server_that_refuses_for_a_while_is_tried_again(peer: Peer) -> None:
+    failed: asyncio.Queue[FailedAttempt] = asyncio.Queue()
+    async with peer.connected(reconnect_delays=lambda: itertools.repeat(0.01)) as (client, connection):
+
+        @client.on_attempt_failed
+        def note(attempt: FailedAttempt) -> None:
+            failed.put_nowait(attempt)
+            if attempt.attempt == 5:
+                peer.refusal = None
+
+        peer.refusal = 403
+        await connection.close(1012)
+        connection = await peer.accept()
+        attempts = [failed.get_nowait() for _ in range(5)]
+        assert [(attempt.attempt, attempt.delay) for attempt in attempts] == [(n, 0.01) for n in range(1, 6)]
+        assert {type(attempt.error) for attempt in attempts} == {InvalidStatus}
+        peer.refusal = 503
+        await connection.close(1012)
+        assert (await get(failed)).attempt == 1
+        peer.refusal = None
+
+
+async def test_the_hook_is_told_of_the_last_attempt_too(peer: Peer) -> None:
+    failed: list[FailedAttempt] = []
+    async with peer.connected(reconnect_delays=lambda: iter([0.0, 0.0])) as (client, connection):
+        client.on_attempt_failed(failed.append)
+        peer.refusal = 503
+        await connection.close(1012)
+        with pytest.raises(InvalidStatus, match="503"):
+            await client.wait_closed()
+        assert [(attempt.attempt, attempt.delay) for attempt in failed] == [(1, 0.0), (2, None)]
+
+
+async def test_the_hook_of_failed_attempts_may_close_the_client(peer: Peer) -> None:
+    async with peer.connected() as (client, connection):
+        client.on_attempt_failed(lambda attempt: client.close())
+        peer.refusal = 503
+        await connection.close(1012)
         async with asyncio.timeout(WAIT):
             await client.wait_closed()
-        assert not client.is_connected
 
 
 async def test_it_says_why_it_gives_up_where_no_attempt_of_the_delays_succeeds(peer: Peer) -> None:

@@ -797,6 +797,41 @@ def test_a_rule_for_origins_that_would_not_do_what_it_says_is_refused_at_once(va
         EtpConsumer.as_asgi(allowed_origins=value)
 
 
+@pytest.mark.parametrize(
+    ("offered", "selected"),
+    [
+        ([], None),
+        (["access_token", "abc"], "access_token"),
+        (["abc", "access_token"], "access_token"),
+        (["graphql-ws", "access_token"], "graphql-ws"),
+        (["abc"], None),
+        (["etp.token.YWJj"], None),
+        (["access_token", "abc", "etp.ext.v1"], "etp.ext.v1"),
+    ],
+)
+async def test_the_first_subprotocol_that_is_known_is_selected_and_a_token_never(
+    offered: list[str], selected: str | None
+) -> None:
+    wire = Wire(subprotocols=offered)
+    wire.application = EtpConsumer.as_asgi(subprotocols=["access_token", "graphql-ws"])
+    wire.start()
+    accept = await wire.next()
+    assert (accept["type"], accept["subprotocol"]) == ("websocket.accept", selected)
+    await wire.leave()
+
+
+async def test_no_subprotocol_is_selected_where_none_is_named() -> None:
+    wire = Wire(subprotocols=["access_token", "abc"]).start()
+    assert (await wire.next())["subprotocol"] is None
+    await wire.leave()
+
+
+@pytest.mark.parametrize("value", ["access_token", None, 5, ["a b"], [""], [b"a"], ["etp.ext.v1"], ["etp.token.abc"]])
+def test_subprotocols_that_are_none_are_refused_at_once(value: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match="subprotocols must be a list of names"):
+        EtpConsumer.as_asgi(subprotocols=value)
+
+
 async def test_on_disconnect_waits_for_on_connect() -> None:
     door, ran = asyncio.Event(), []
 

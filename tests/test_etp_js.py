@@ -224,6 +224,42 @@ async def test_payloads_arrive_as_what_they_are(page: Page, peer: Peer) -> None:
     assert await page.evaluate("seen") == [[payload, data.removeprefix("||")] for data, payload in payloads]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello",
+        "4929123412341234567",
+        "0.1234567890123456789",
+        '"quoted"',
+        '" "',
+        '"',
+        "007",
+        "1e5",
+        "1E400",
+        "-0",
+        " 5",
+    ],
+)
+async def test_text_that_json_would_change_stays_what_it_is(page: Page, peer: Peer, text: str) -> None:
+    connection = await start(page, peer)
+    await page.evaluate("() => { client.on('x', (payload) => payload); }")
+    await connection.send(f"x||1||{text}")
+    assert await receive(connection) == f"__ack_x||1||{text}"
+    await page.evaluate("() => { client.on('y', (payload) => seen.push(payload)); }")
+    await connection.send(f"y||0||{text}")
+    await wait_until(page, "seen.length === 2")
+    assert await page.evaluate("seen[1]") == text
+
+
+@pytest.mark.parametrize("number", [0, -1, 2.5, 1e21, 9007199254740991, 1.0, -3.0, 1e16, 1e-05, 1.5e300])
+async def test_numbers_are_numbers_however_python_writes_them(page: Page, peer: Peer, number: float) -> None:
+    connection = await start(page, peer)
+    await page.evaluate("() => { client.on('x', (payload) => seen.push(typeof payload, payload)); }")
+    await connection.send(f"x||0||{json.dumps(number)}")
+    await wait_until(page, "seen.length === 3")
+    assert await page.evaluate("seen.slice(1)") == ["number", number]
+
+
 async def test_a_binary_message_is_read_like_a_text_one(page: Page, peer: Peer) -> None:
     connection = await start(page, peer)
     await page.evaluate("() => client.on('x', (payload) => payload)")
@@ -575,6 +611,41 @@ async def test_a_handlers_own_question_that_failed_is_a_handler_error(page: Page
     await connection.send("x||4")
     assert await receive(connection) == "y||1"
     assert await receive(connection) == '__err_x||4||{"code":"handler_error","message":"The handler failed"}'
+
+
+@pytest.mark.parametrize(
+    ("call", "answer", "options"),
+    [
+        ("client.emitWithAck('y')", '__err_y||1||{"code": "permission_denied", "message": "No"}', {}),
+        ("client.emitWithAck('y')", "__err_y||1", {}),
+        ("client.emitWithAck('y')", "__ack_y||1||no JSON", {"codec": "json"}),
+        ("client.emitWithAck('y').then(() => client.emit('__y'))", "__ack_y||1", {}),
+        ("client.emitWithAck('y').then(() => etp.decode('no frame'))", "__ack_y||1", {}),
+    ],
+    ids=["failed", "failed for no reason", "unreadable", "no name", "no frame"],
+)
+async def test_what_fails_inside_a_handler_is_not_the_events_fault(
+    page: Page, peer: Peer, call: str, answer: str, options: dict[str, str]
+) -> None:
+    connection = await start_extended(page, peer, **options)
+    await page.evaluate(f"() => client.on('x', () => {call})")
+    await connection.send("x||4")
+    assert await receive(connection) == "y||1"
+    await connection.send(answer)
+    assert await receive(connection) == '__err_x||4||{"code":"handler_error","message":"The handler failed"}'
+
+
+async def test_what_the_server_said_of_a_question_can_be_told_as_the_handlers_own(page: Page, peer: Peer) -> None:
+    connection = await start_extended(page, peer)
+    await page.evaluate(
+        """() => client.on("x", () => client.emitWithAck("y").catch(({ message, code }) => {
+            throw new etp.EtpError(message, code);
+        }))"""
+    )
+    await connection.send("x||4")
+    assert await receive(connection) == "y||1"
+    await connection.send('__err_y||1||{"code": "busy", "message": "Later"}')
+    assert await receive(connection) == '__err_x||4||{"code":"busy","message":"Later"}'
 
 
 async def test_an_event_that_the_codec_cannot_read_is_answered_with_an_error(page: Page, peer: Peer) -> None:

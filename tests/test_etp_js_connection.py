@@ -78,12 +78,164 @@ async def test_it_reconnects_after_the_connection_broke(page: Page, peer: Peer) 
     assert await page.evaluate("seen[1]") == ["disconnect", 1006, False, True]
 
 
-@pytest.mark.parametrize("code", [1000, 4401, 4403])
-async def test_it_stays_away_after_a_final_close(page: Page, peer: Peer, code: int) -> None:
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(1000, ""), (4403, ""), (4401, "logged out"), (4401, "the user was deleted or deactivated")],
+)
+async def test_it_stays_away_after_a_final_close(page: Page, peer: Peer, code: int, reason: str) -> None:
     connection = await start(page, peer)
-    await connection.close(code)
+    await connection.close(code, reason)
     await wait_until(page, "client.state === 'closed'")
     assert await page.evaluate("seen[1]") == ["disconnect", code, code == 1000, False]
+
+
+# The end of a login
+
+
+@pytest.mark.parametrize("reason", ["", "the password changed", "the session ended", "the token is too old"])
+async def test_it_comes_back_once_after_4401(page: Page, peer: Peer, reason: str) -> None:
+    connection = await start(page, peer)
+    await connection.close(4401, reason)
+    connection = await peer.accept()
+    await wait_until(page, "client.state === 'open'")
+    await connection.close(4401)
+    await wait_until(page, "client.state === 'closed'")
+    ends = [["disconnect", 4401, False, True], "connect", ["disconnect", 4401, False, False]]
+    assert await page.evaluate("seen") == ["connect", *ends]
+    assert peer.connections.empty()
+
+
+async def test_a_4401_was_final_where_the_next_handshake_is_refused(page: Page, peer: Peer) -> None:
+    connection = await start(page, peer)
+    await page.evaluate("() => { client.onDisconnect(({ reason }) => seen.push(reason)); }")
+    peer.is_refusing = True
+    await connection.close(4401, "why")
+    await wait_until(page, "client.state === 'closed'")
+    ends = [["disconnect", 4401, False, True], "why", ["disconnect", 4401, False, False], "why"]
+    assert await page.evaluate("seen") == ["connect", *ends]
+    assert peer.refusals == 1
+
+
+async def test_a_client_that_4401_ended_connects_again_when_it_is_told_to(page: Page, peer: Peer) -> None:
+    connection = await start(page, peer)
+    peer.is_refusing = True
+    await connection.close(4401)
+    await wait_until(page, "client.state === 'closed'")
+    peer.is_refusing = False
+    await page.evaluate("client.connect()")
+    await (await peer.accept()).close(4401)
+    await peer.accept()
+    await wait_until(page, "client.state === 'open'")
+
+
+async def test_a_4401_before_the_greeting_is_tried_once_more(page: Page, peer: Peer) -> None:
+    await page.evaluate("() => { window.opened = fate(start({ extensions: true })); }")
+    for _ in range(2):
+        await (await peer.accept()).close(4401)
+    assert await page.evaluate("opened") == ["ConnectionLost", "connection_lost"]
+    assert peer.connections.empty()
+
+
+async def test_a_connection_that_lived_comes_back_after_another_4401(page: Page, peer: Peer) -> None:
+    connection = await start(page, peer)
+    for _ in range(3):
+        await page.evaluate("() => { const now = performance.now(); performance.now = () => now + 5000; }")
+        await connection.close(4401)
+        connection = await peer.accept()
+        await wait_until(page, "client.state === 'open'")
+
+
+async def test_a_client_that_came_back_after_4401_comes_back_after_other_ends(page: Page, peer: Peer) -> None:
+    connection = await start(page, peer)
+    await connection.close(4401)
+    connection = await peer.accept()
+    await wait_until(page, "client.state === 'open'")
+    peer.is_refusing = True
+    await connection.close(1012)
+    await eventually_refused(peer, 2)
+    peer.is_refusing = False
+    await peer.accept()
+
+
+async def eventually_refused(peer: Peer, count: int) -> None:
+    async def refusals() -> int:
+        return peer.refusals
+
+    await eventually(refusals, lambda refused: refused >= count, timeout=TIMEOUT)
+
+
+# What hooks are told
+
+
+async def test_the_hooks_are_told_of_each_change_of_state(page: Page, peer: Peer) -> None:
+    await page.evaluate(
+        """() => {
+            window.client = new etp.EtpClient("/ws/", { minDelay: 1 });
+            client.onStateChange((state) => seen.push(state));
+            client.connect();
+        }"""
+    )
+    connection = await peer.accept()
+    await wait_until(page, "client.state === 'open'")
+    await take_back(page, peer, connection)
+    await page.evaluate("client.close()")
+    assert await page.evaluate("seen") == ["connecting", "open", "connecting", "open", "closed"]
+
+
+async def test_the_hooks_are_told_of_each_failed_attempt(page: Page, peer: Peer) -> None:
+    await page.evaluate("() => { Math.random = () => 0.5; }")
+    peer.is_refusing = True
+    await page.evaluate(
+        """() => {
+            start({ minDelay: 4, maxAttempts: 2 }).catch(() => {});
+            client.onAttemptFailed(({ attempt, delay, code, willReconnect }) =>
+                seen.push([attempt, delay, code, willReconnect]));
+        }"""
+    )
+    await wait_until(page, "client.state === 'closed'")
+    assert await page.evaluate("seen") == [[1, 2, 1006, True], [2, 4, 1006, True], [3, None, 1006, False]]
+
+
+async def test_failed_attempts_are_counted_from_the_last_connection(page: Page, peer: Peer) -> None:
+    connection = await start(page, peer, maxDelay=20)
+    await page.evaluate("() => { client.onAttemptFailed(({ attempt }) => seen.push(attempt)); }")
+    for round in (1, 2):
+        peer.is_refusing = True
+        await connection.close(1012)
+        await eventually_refused(peer, 2 * round)
+        await wait_until(page, "seen.at(-1) >= 2")
+        peer.is_refusing = False
+        connection = await peer.accept()
+        await wait_until(page, "client.state === 'open'")
+    numbers = [each for each in await page.evaluate("seen") if isinstance(each, int)]
+    assert numbers.count(1) == 2
+    assert numbers[:2] == [1, 2]
+
+
+async def test_a_close_while_it_connects_is_no_failed_attempt(page: Page, peer: Peer) -> None:
+    await page.evaluate("() => { fate(start()); client.onAttemptFailed(() => seen.push('failed')); client.close(); }")
+    assert await page.evaluate("[client.state, seen]") == ["closed", []]
+
+
+async def test_a_hook_may_close_a_client_whose_attempt_failed(page: Page, peer: Peer) -> None:
+    peer.is_refusing = True
+    await page.evaluate("() => { window.opened = fate(start()); client.onAttemptFailed(() => client.close()); }")
+    assert await page.evaluate("opened") == ["ConnectionLost", "connection_lost"]
+    assert peer.refusals == 1
+
+
+async def test_a_disconnect_tells_the_delay(page: Page, peer: Peer) -> None:
+    await page.evaluate("() => { Math.random = () => 0.5; }")
+    connection = await start(page, peer, minDelay=8)
+    await page.evaluate("() => { client.onDisconnect(({ delay }) => seen.push(delay)); }")
+    await take_back(page, peer, connection)
+    await page.evaluate("client.close()")
+    assert [each for each in await page.evaluate("seen") if not isinstance(each, list)] == [
+        "connect",
+        4,
+        "connect",
+        None,
+    ]
 
 
 async def test_it_stays_away_where_it_was_told_not_to_reconnect(page: Page, peer: Peer) -> None:
@@ -262,7 +414,31 @@ async def test_events_wait_for_the_first_connection_and_go_in_order(page: Page, 
         }"""
     )
     connection = await peer.accept()
-    assert [await receive(connection) for _ in range(4)] == ["x||0||0", "x||0||1", "x||0||2", "hook||0"]
+    assert [await receive(connection) for _ in range(4)] == ["hook||0", "x||0||0", "x||0||1", "x||0||2"]
+
+
+async def test_what_waits_goes_out_behind_what_the_connect_hooks_wait_for(page: Page, peer: Peer) -> None:
+    await page.evaluate(
+        """() => {
+            window.opened = start();
+            client.emit("waited");
+            client.onConnect(async () => { await client.emitWithAck("join"); client.emit("joined"); });
+            client.onConnect(() => Promise.reject(new Error("of another hook")));
+            opened.then(() => client.emit("after"));
+        }"""
+    )
+    for _ in range(2):
+        connection = await peer.accept()
+        assert await receive(connection) == "join||1"
+        await wait_until(page, "client.state === 'open'")
+        await connection.send("__ping||1")
+        assert await receive(connection) == "__ack___ping||1"
+        await page.evaluate("client.connect()")  # resolves, also where a hook waits for it
+        await connection.close(1012)  # with the next connection it begins anew
+    connection = await peer.accept()
+    assert await receive(connection) == "join||1"
+    await connection.send("__ack_join||1")
+    assert [await receive(connection) for _ in range(3)] == ["joined||0", "waited||0", "after||0"]
 
 
 async def test_events_wait_for_the_next_connection_and_go_in_order(page: Page, peer: Peer) -> None:

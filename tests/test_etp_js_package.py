@@ -55,6 +55,29 @@ def test_the_types_allow_what_they_should_and_refuse_the_rest(project: Path) -> 
     assert compile_types(project, "usage.mts") == ""
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--lib es2022,dom --target es2022 --module esnext --moduleResolution bundler",
+        "--lib es2020,dom --target es2020 --module esnext --moduleResolution bundler",
+    ],
+)
+def test_the_types_are_found_and_taken_with_older_settings(project: Path, options: str) -> None:
+    (project / "a.ts").write_text(
+        'import { EtpClient, EtpError } from "django-etp";\n'
+        'export const client = new EtpClient("/ws/", { minDelay: 100 });\n'
+        'export const error = new EtpError("a", "b", { cause: 1 });\n'
+    )
+    assert compile_types(project, *options.split(), "a.ts") == ""
+
+
+def test_tools_that_know_no_exports_find_the_module_and_its_types() -> None:
+    """As TypeScript 5 does with moduleResolution node10; newer compilers have no such setting to test it with."""
+    package = json.loads((MODULE.parent / "package.json").read_text())
+    assert (package["main"], package["types"]) == ("./etp.js", "./etp.d.ts")
+    assert package["exports"] == {"types": package["types"], "default": package["main"]}
+
+
 def test_the_compiler_finds_no_fault_in_the_module(project: Path) -> None:
     shutil.copy(MODULE, project / "module.mjs")
     assert compile_types(project, "--allowJs", "--checkJs", "--strict", "false", "module.mjs") == ""

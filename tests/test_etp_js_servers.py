@@ -1,6 +1,8 @@
 """etp.js in a real browser against django_etp on real servers."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from tests.browser import CHROMIUM
 from tests.peers import eventually
 from tests.servers import Server, held_port, start_server
 from tests.tab import answer_http, open_page, wait_until
+from tests.visitors import copy_sqlite, make_sqlite, settings_for
 
 if CHROMIUM is None:
     pytest.skip(f"{Path(__file__).name}: chromium is not installed", allow_module_level=True)
@@ -154,6 +157,78 @@ async def test_a_real_server_is_told_why_a_handler_failed(tab: Page, server: Ser
     assert await tab.evaluate("client.emitWithAck('ask')") == "handler_error: The handler failed"
     await tab.evaluate("() => client.on('question', () => { throw new etp.EtpError('Wait', 'rate_limited'); })")
     assert await tab.evaluate("client.emitWithAck('ask')") == "rate_limited: Wait"
+
+
+@pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
+async def test_a_page_may_offer_its_token_beside_a_subprotocol(tab: Page, kind: str) -> None:
+    with start_server(kind) as server:
+        await tab.goto(f"http://{server.host}/")
+        opened = """(path) => new Promise((resolve) => {
+            const socket = new WebSocket(path, ["access_token", "abc"]);
+            socket.onopen = () => resolve(socket.protocol);
+            socket.onclose = () => resolve("closed");
+        })"""
+        assert await tab.evaluate(opened, "/tokens/") == "access_token"
+        assert await tab.evaluate(opened, "/ws/") == "closed"
+        await tab.goto("about:blank")
+
+
+_POST = """async ([view, body]) => {
+    const headers = { "Content-Type": "application/json" };
+    const response = await fetch(`/visits/${view}/`, { method: "POST", body: JSON.stringify(body), headers });
+    return (await response.json()).result;
+}"""
+
+
+@asynccontextmanager
+async def logged_in(tab: Page, tmp_path: Path, kind: str) -> AsyncIterator[Page]:
+    """A page of a server where the user "ada" has logged in, with the client connected."""
+    path = tmp_path / "made.sqlite3"
+    await asyncio.to_thread(make_sqlite, path)
+    settings = settings_for(copy_sqlite(path, tmp_path / "db.sqlite3"), ETP={"SESSION_CHECK_INTERVAL": 3600})
+    with start_server(kind, settings=settings) as server:
+        await tab.route(f"http://{server.host}/etp.js", answer_http)
+        await tab.goto(f"http://{server.host}/")
+        await tab.evaluate(_POST, ["sign_up", {"username": "ada"}])
+        assert await tab.evaluate(_POST, ["log_in", {"username": "ada"}])
+        await connect(tab, server, "/visits/")
+        assert await tab.evaluate("client.emitWithAck('whoami')") == "ada"
+        try:
+            yield tab
+        finally:
+            await tab.goto("about:blank")
+            await tab.context.clear_cookies()
+
+
+@pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
+async def test_a_page_whose_user_changes_the_password_comes_back_as_this_user(
+    tab: Page, kind: str, tmp_path: Path
+) -> None:
+    async with logged_in(tab, tmp_path, kind) as page:
+        for number in range(2):
+            await page.evaluate(_POST, ["change_password", {"password": f"new {number}"}])
+            await wait_until(page, f"seen.length === {3 + 2 * number}")
+            assert await page.evaluate("seen.slice(-2)") == [["disconnect", 4401, False, True], "connect"]
+            assert await page.evaluate("client.emitWithAck('whoami')") == "ada"
+            await page.evaluate("() => { const now = performance.now(); performance.now = () => now + 5000; }")
+
+
+async def test_a_page_whose_user_logs_out_stays_away(tab: Page, tmp_path: Path) -> None:
+    async with logged_in(tab, tmp_path, "uvicorn") as page:
+        await page.evaluate(_POST, ["log_out", {}])
+        await wait_until(page, "client.state === 'closed'")
+        assert await page.evaluate("seen") == ["connect", ["disconnect", 4401, False, False]]
+
+
+@pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
+async def test_a_page_whose_login_ended_does_not_come_back_in_a_loop(tab: Page, kind: str, tmp_path: Path) -> None:
+    async with logged_in(tab, tmp_path, kind) as page:
+        await page.evaluate(_POST, ["change_user", {"username": "ada", "how": "deactivate"}])
+        await wait_until(page, "seen.length > 1 && client.state !== 'connecting'")
+        await page.clock.install()
+        await page.clock.run_for(60_000)
+        ends = [each for each in await page.evaluate("seen") if each != "connect"]
+        assert [code for _, code, *_ in ends] == [4401]
 
 
 @pytest.mark.parametrize("kind", ["daphne", "uvicorn"])

@@ -95,7 +95,7 @@ def test_a_failure_is_the_applications_own_unless_a_peer_said_so() -> None:
         EtpError("why"),
         exceptions.AckTimeout("why"),
         exceptions.RejectConnection("why"),
-        exceptions.MessagesLost("why", group="g", messages=1, frames=2),
+        exceptions.MessagesLost("why", group="g", messages=1, frames=2, room="lobby", namespace="game"),
         exceptions.IncompleteAnswer("why", answer=[1]),
         exceptions.InvalidFrame("why", frame="hello"),
         exceptions.EventFailed("busy", "later", is_from_peer=True),

@@ -146,6 +146,7 @@ async def test_a_loss_of_what_went_to_single_connections_is_told_to_all_namespac
         assert "2 messages with 3 events" in str(error)
         assert "sent to single connections." in str(error)
         assert (error.group, error.messages, error.frames) == (group, 2, 3)
+    assert all((error.namespace, error.room) == (namespace, None) for namespace, error in told)
 
 
 @pytest.mark.parametrize(("room", "words"), [("lobby", "of room 'lobby'."), (None, "of the whole namespace.")])
@@ -161,6 +162,7 @@ async def test_a_loss_of_a_room_is_told_to_its_namespace_alone(room: str | None,
     ((namespace, error),) = told
     assert namespace == "game"
     assert words in str(error)
+    assert (error.namespace, error.room) == ("game", room)
 
 
 async def test_a_loss_of_a_room_that_was_left_meanwhile_does_not_claim_the_whole_namespace() -> None:
@@ -169,3 +171,4 @@ async def test_a_loss_of_a_room_that_was_left_meanwhile_does_not_claim_the_whole
         await lose(group_name("game", "left"))
     ((_, error),) = told
     assert "of a room that nobody here is in any more." in str(error)
+    assert (error.namespace, error.room) == (None, None)

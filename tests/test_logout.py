@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.peers import eventually, expect_nothing
+from tests.peers import eventually, expect_close, expect_nothing
 from tests.servers import Server, start_process, start_server
 from tests.valkey import LAYERS, Valkey, start_valkey
 from tests.visitors import Socket, Visitor, copy_sqlite, make_sqlite, run_django, settings_for
@@ -275,6 +275,30 @@ async def test_what_sends_no_signal_is_found_by_the_check(own_site: Site, how: s
         await stays.post("change_user", username=name, how=how)
         assert await socket.closed() == 4401
         await lives(other)
+
+
+@pytest.mark.parametrize("own_site", [{"SESSION_CHECK_INTERVAL": 1}], indirect=True)
+@pytest.mark.parametrize(
+    ("view", "how", "reason"),
+    [
+        ("log_out", None, "logged out"),
+        ("change_password", None, "the password changed"),
+        ("change_user", "change password in bulk", "the password changed"),
+        ("change_user", "deactivate", "the user was deleted or deactivated"),
+        ("change_user", "delete", "the user was deleted or deactivated"),
+        ("change_user", "deactivate in bulk", "the user was deleted or deactivated"),
+        ("change_user", "flush", "the session ended"),
+    ],
+)
+async def test_the_reason_of_a_close_says_what_ended_the_login(
+    own_site: Site, view: str, how: str | None, reason: str
+) -> None:
+    name, _ = await own_site.user()
+    visitor = await own_site.visitor(name)
+    async with visitor.socket() as socket:
+        body = {"username": name, "how": how} if how else {"password": "new"} if view == "change_password" else {}
+        await visitor.post(view, **body)
+        assert await expect_close(socket.peer) == (4401, reason)
 
 
 @pytest.mark.parametrize("own_site", [{"SESSION_CHECK_INTERVAL": 0.2, "CLOSE_ON_LOGOUT": False}], indirect=True)

@@ -3,6 +3,7 @@
 import email.message
 import email.parser
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -70,7 +71,7 @@ def test_sdist_holds_every_file_of_the_package_and_what_builds_it(distributions:
     (path,) = distributions.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
-    assert package_files() | {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"} <= names
+    assert package_files() | {"pyproject.toml", "hatch_build.py", "README.md", "CHANGELOG.md", "LICENSE"} <= names
 
 
 def test_package_needs_django_channels_and_asgiref_alone(wheel: Path):
@@ -94,6 +95,30 @@ def test_installed_module_imports_without_django(installed: Path, tmp_path: Path
     path = installed / module.replace(".", "/")
     expected = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     assert run("-c", code, cwd=tmp_path, python_path=installed) == str(expected)
+
+
+@pytest.mark.parametrize("there_is", ["", "an old one"], ids=["missing", "old"])
+def test_the_client_without_websockets_names_the_extra(installed: Path, tmp_path: Path, there_is: str):
+    if there_is:  # such as a release without websockets.asyncio
+        (tmp_path / "websockets").mkdir()
+        (tmp_path / "websockets" / "__init__.py").touch()
+    code = f"""
+import sys
+if not {bool(there_is)}:
+    sys.modules["websockets"] = None
+try:
+    import django_etp.client
+except ImportError as error:
+    print(error)
+"""
+    assert "django-etp[client]" in run("-c", code, cwd=tmp_path, python_path=installed)
+
+
+def test_the_text_for_package_indexes_links_to_nothing_that_is_not_there(wheel: Path):
+    text = str(metadata(wheel).get_payload())
+    assert "# django_etp" in text
+    assert "a longer quick start (docs/quickstart.md)" in text
+    assert re.findall(r"\]\((?!https?://)[^)]*\)", text) == []
 
 
 def test_public_names_import_before_djangos_setup(installed: Path, tmp_path: Path):

@@ -251,6 +251,14 @@ async def test_a_question_that_cannot_be_sent_raises():
         await asker.ask("a")
 
 
+@pytest.mark.parametrize("text", ["The channel layer could not be opened yet.", "could not be opened", "", " . "])
+async def test_the_sentence_on_a_question_that_cannot_be_sent_ends_with_one_full_stop(text: str):
+    asker = Asker()
+    asker.error = LayerUnavailable(text)
+    with pytest.raises(LayerUnavailable, match=r"LayerUnavailable[^.]*\.$"):
+        await asker.ask("a")
+
+
 async def test_answers_nobody_waits_for_are_dropped():
     asker = Asker()
     task, id = await asker.begin("a", hub="a")

@@ -29,7 +29,7 @@ from django_etp.connections.connection import Connection
 from django_etp.hub.hub import Hub
 from django_etp.hub.members import Member
 from django_etp.hub.queries import is_text, register_query
-from django_etp.protocol.closing import Disconnect
+from django_etp.protocol.closing import LOGGED_OUT, PASSWORD_CHANGED, SESSION_ENDED, USER_GONE, Disconnect
 from django_etp.sessions.session import session_hash, session_key_of
 from django_etp.sessions.storage import existing_sessions
 
@@ -45,7 +45,6 @@ logger = logging.getLogger(__name__)
 _REVOKED_FOR = 10.0
 # How long after a user was saved the connections are looked at, in seconds.
 _CHECK_AFTER = 1.0
-_LOGGED_OUT = Disconnect(4401, "logged out")
 
 
 def is_revoked(hub: Hub, scope: dict[str, Any]) -> bool:
@@ -64,7 +63,7 @@ async def _close_session(hub: Hub, namespace: str, user_id: str, hashed_key: str
     for connection in _connections(hub.membership.of_user(user_id)):
         key = connection.session_key
         if key is not None and session_hash(key) == hashed_key:
-            connection.end(_LOGGED_OUT)
+            connection.end(LOGGED_OUT)
 
 
 async def _check_user(hub: Hub, namespace: str, user_id: str) -> None:
@@ -95,8 +94,9 @@ async def check_connections(members: Iterable[Member]) -> None:
     connections = {connection.id: connection for connection in _connections(members)}
     if not connections:
         return
-    for id in await run_own(_find_ended, [_Visit.of(connection) for connection in connections.values()]):
-        connections[id].end(_LOGGED_OUT)
+    ended = await run_own(_find_ended, [_Visit.of(connection) for connection in connections.values()])
+    for id, disconnect in ended.items():
+        connections[id].end(disconnect)
 
 
 async def check_users_forever(hub: Hub) -> None:
@@ -122,17 +122,18 @@ class _Visit:
     user_id: Any
     auth_hash: str | None
     backend: str | None
+    was_logged_out: bool
 
     @classmethod
     def of(cls, connection: Connection) -> "_Visit":
         session = connection.scope.get("session")
         loaded = getattr(session, "_session_cache", {}) if isinstance(session, SessionBase) else {}
         if loaded.get(SESSION_KEY) != str(connection.user_id):  # logged out, or put into the scope by a handler
-            return cls(connection.id, connection.session_key, connection.user_id, None, None)
+            return cls(connection.id, connection.session_key, connection.user_id, None, None, connection.was_logged_out)
         # A login in a handler that still runs has another key, or none yet, and is stored after the handler.
         key = session_key_of(connection.scope)
         auth_hash, backend = loaded.get(HASH_SESSION_KEY), loaded.get(BACKEND_SESSION_KEY)
-        return cls(connection.id, key, connection.user_id, auth_hash, backend)
+        return cls(connection.id, key, connection.user_id, auth_hash, backend, connection.was_logged_out)
 
 
 def _connections(members: Iterable[Member]) -> list[Connection]:
@@ -148,17 +149,23 @@ def _connections(members: Iterable[Member]) -> list[Connection]:
     ]
 
 
-def _find_ended(visits: list[_Visit]) -> set[str]:
-    """Return the connections whose user or session is gone; touches the database."""
+def _find_ended(visits: list[_Visit]) -> dict[str, Disconnect]:
+    """Return how the connections end whose user or session is gone, by their ids; touches the database."""
     users = _users(visit.user_id for visit in visits)
-    ended = {visit.connection_id for visit in visits if not _may_stay(users.get(visit.user_id), visit)}
-    return ended | _without_session(visits) if get_settings().close_on_logout else ended
+    gone = _ended_sessions(visits) if get_settings().close_on_logout else set()
+    ended = {}
+    for visit in visits:
+        disconnect = _end_of_user(users.get(visit.user_id), visit)
+        if disconnect is None and visit.session_key in gone:
+            disconnect = LOGGED_OUT if visit.was_logged_out else SESSION_ENDED
+        if disconnect is not None:
+            ended[visit.connection_id] = disconnect
+    return ended
 
 
-def _without_session(visits: list[_Visit]) -> set[str]:
+def _ended_sessions(visits: list[_Visit]) -> set[str | None]:
     keys = {visit.session_key for visit in visits if visit.session_key is not None}
-    gone = keys - existing_sessions(keys) if keys else keys
-    return {visit.connection_id for visit in visits if visit.session_key in gone}
+    return {*(keys - existing_sessions(keys))} if keys else set()
 
 
 def _users(ids: Iterable[Any]) -> dict[Any, Any]:
@@ -178,13 +185,13 @@ def _is_key(id: Any) -> bool:
     return True
 
 
-def _may_stay(user: Any, visit: _Visit) -> bool:
+def _end_of_user(user: Any, visit: _Visit) -> Disconnect | None:
     if user is None or not _can_log_in(user, visit.backend):
-        return False
+        return USER_GONE
     if visit.auth_hash is None or not hasattr(user, "get_session_auth_hash"):
-        return True
+        return None
     hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-    return any(constant_time_compare(visit.auth_hash, each) for each in hashes)
+    return None if any(constant_time_compare(visit.auth_hash, each) for each in hashes) else PASSWORD_CHANGED
 
 
 def _can_log_in(user: Any, backend: str | None) -> bool:

@@ -18,6 +18,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
+from django_etp.exceptions import describe
+
 __all__ = ["check_channel_layer"]
 
 _REDIS_LAYER = "channels_redis.core.RedisChannelLayer"
@@ -67,11 +69,7 @@ def _check_layer(alias: str, entry: Any) -> list[CheckMessage]:
     try:
         kind = import_string(entry["BACKEND"])
     except (ImportError, TypeError, AttributeError) as error:
-        return [
-            _malformed(
-                f"The BACKEND of the channel layer {alias!r} cannot be imported: {type(error).__name__}: {error}."
-            )
-        ]
+        return [_malformed(f"The BACKEND of the channel layer {alias!r} cannot be imported: {describe(error)}.")]
     if not isinstance(kind, type):
         return []  # a function that makes a layer: it tells nothing before it is called
     config = entry.get("CONFIG")

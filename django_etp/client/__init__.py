@@ -1,5 +1,5 @@
 """An ETP client for Python; it needs no Django."""
 
-from .client import CONNECT_ERRORS, EtpClient
+from .client import CONNECT_ERRORS, EtpClient, FailedAttempt
 
-__all__ = ["CONNECT_ERRORS", "EtpClient"]
+__all__ = ["CONNECT_ERRORS", "EtpClient", "FailedAttempt"]

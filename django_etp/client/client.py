@@ -11,29 +11,38 @@ Rules kept here:
 
 - The connection is made again, with the library's growing delays, after any end but a normal one (1000), a logout
   (4401) or a refusal (4403). What was asked when it broke fails at once, and is never sent twice.
+- Nothing is given up in silence: ``on_disconnect`` has the code that ended it, ``on_error`` whatever else did.
 - Limits and errors are the server's: the size of a message, how many handlers run, how many events wait.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NoReturn, Self, TypeVar
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
 
-from websockets.asyncio.client import ClientConnection as WebSocket
-from websockets.asyncio.client import connect, process_exception  # type: ignore[attr-defined]
-from websockets.client import backoff
-from websockets.exceptions import InvalidURI, WebSocketException
-from websockets.typing import Origin, Subprotocol
-from websockets.uri import parse_uri
+try:
+    from websockets.asyncio.client import ClientConnection as BaseWebSocket
+    from websockets.asyncio.client import connect, process_exception  # type: ignore[attr-defined]
+    from websockets.client import backoff
+    from websockets.exceptions import InvalidURI, WebSocketException
+    from websockets.typing import Origin, Subprotocol
+    from websockets.uri import parse_uri
+except ImportError as error:
+    raise ImportError(
+        "django_etp.client needs the library websockets, 15 or newer: install django-etp[client].",
+        name=error.name,
+        path=error.path,
+    ) from error
 
 from django_etp.exceptions import ConnectionClosed, EtpError
 from django_etp.protocol.closing import Disconnect, check_close
 from django_etp.protocol.frames import SUBPROTOCOL, Event, check_event_name
 
-from .connection import ClientConnection
+from .connection import ClientConnection, WebSocket
 from .handlers import ClientHandlers
 
-__all__ = ["CONNECT_ERRORS", "EtpClient"]
+__all__ = ["CONNECT_ERRORS", "EtpClient", "FailedAttempt"]
 
 # What may keep a client from connecting: a URL that is none, a network or a server that is not there, a refusal.
 CONNECT_ERRORS = (OSError, WebSocketException)
@@ -44,6 +53,24 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _FINAL_CODES = frozenset({1000, 4401, 4403})
 # After a connection that lived this long, in seconds, the delays start from the beginning.
 _STABLE_AFTER = 5.0
+# A server that cannot reach its database refuses handshakes as one does that will never let this client in; that many
+# refusals in a row are taken for the latter. With the delays of websockets that is after 20 minutes.
+_MAX_REFUSALS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """An attempt to connect again that failed.
+
+    Attributes:
+        attempt: its number, from 1, since there was a connection.
+        delay: how long until the next one, in seconds; ``None`` where the client gives up.
+        error: why it failed, one of ``CONNECT_ERRORS`` mostly.
+    """
+
+    attempt: int
+    delay: float | None
+    error: Exception
 
 
 class EtpClient:
@@ -60,7 +87,8 @@ class EtpClient:
             ``websockets``, which grow to a minute and more. Where they end, the client gives up.
         max_message_size: the largest message that is taken, in bytes; a larger one closes with 1009.
         max_concurrent_events: how many handlers run at a time, for each connection.
-        max_queued_events: how many events wait beyond that, in order; more close the connection with 1008.
+        max_queued_events: how many events wait beyond that, in order; while more would, nothing is read, which slows
+            the server. Where no handler ends for 6 s meanwhile, the connection is closed with 1008.
         offers_extensions: whether to ask the server for failures and the greeting (``etp.ext.v1``).
         options: further keyword arguments of ``websockets.asyncio.client.connect``, such as ``ssl`` or ``proxy``.
     """
@@ -95,7 +123,7 @@ class EtpClient:
             origin=None if origin is None else Origin(origin),
             subprotocols=[Subprotocol(SUBPROTOCOL)] if offers_extensions else None,
             max_size=max_message_size,
-            **options,
+            **{"create_connection": WebSocket, **options},
         )
         self._handlers = ClientHandlers()
         self._connection: ClientConnection | None = None
@@ -104,7 +132,8 @@ class EtpClient:
         self._connected: asyncio.Future[None] | None = None
         self._runner: asyncio.Task[None] | None = None
         self._is_waiting = False
-        self._refusal: Exception | None = None  # of the last attempt that failed
+        self._failures = 0  # attempts in a row, since there was a connection
+        self._refusals = 0  # those at the end that the server answered
 
     async def __aenter__(self) -> Self:
         if self._runner is not None:
@@ -153,8 +182,14 @@ class EtpClient:
         """Register a function of a ``Disconnect`` that runs after each end of a connection."""
         return self._handlers.add_hook("disconnect", function)
 
+    def on_attempt_failed(self, function: _Function) -> _Function:
+        """Register a function of a ``FailedAttempt`` that runs after each attempt to connect again that failed."""
+        return self._handlers.add_hook("attempt_failed", function)
+
     def on_error(self, function: _Function) -> _Function:
-        """Register a function of the exception that a handler or hook raised, or that a malformed frame is."""
+        """Register a function of an exception: a handler or hook raised it, what the server sent is it, or for it the
+        client gives up connecting again.
+        """
         return self._handlers.add_hook("error", function)
 
     def on_unknown_event(self, function: _Function) -> _Function:
@@ -166,7 +201,7 @@ class EtpClient:
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection now."""
-        return self._connection is not None
+        return self._connection is not None and self._connection.is_open
 
     @property
     def id(self) -> str | None:
@@ -245,48 +280,60 @@ class EtpClient:
     async def _run(self) -> None:
         delays = self._reconnect_delays()
         while True:
-            if websocket := await self._connect():
+            result = await self._connect()
+            if isinstance(result, Exception):
+                error = result
+                delay = next(delays, None) if self._may_pass(error) else None
+                await self._handlers.run_hooks("attempt_failed", FailedAttempt(self._failures, delay, error))
+                if not self._is_reconnecting:  # a hook has closed the client
+                    return
+            else:
                 opened_at = time.monotonic()
-                disconnect = await self._serve(websocket)
+                disconnect = await self._serve(result)
                 if not self._is_reconnecting or disconnect.code in _FINAL_CODES:
                     return
                 if time.monotonic() - opened_at >= _STABLE_AFTER:
                     delays = self._reconnect_delays()
-            if (delay := next(delays, None)) is None:
-                if websocket is None:
-                    await self._give_up()
-                return
+                delay = next(delays, None)
+                error = ConnectionClosed(
+                    f"The connection ended with {disconnect.code} ({disconnect.reason or 'no reason'}), and "
+                    "reconnect_delays has no delay left before another attempt."
+                )
+            if delay is None:
+                await self._handlers.report(error, "connecting again, for the last time")
+                raise error
             self._is_waiting = True
             await asyncio.sleep(delay)
 
-    async def _connect(self) -> WebSocket | None:
-        """Return a connection, or ``None`` where one more attempt makes sense; raise what is for good."""
+    async def _connect(self) -> BaseWebSocket | Exception:
+        """Return a connection, or why there is none; raise that where there never was one."""
         self._is_waiting = True
         try:
-            return await self._open()
+            websocket = await self._open()
         except Exception as error:
             assert self._connected is not None
             if not self._connected.done():
                 raise
-            self._refusal = error
-            if not self._is_reconnecting or process_exception(error) is not None:
-                await self._give_up()
-            return None
+            self._failures += 1
+            self._refusals = self._refusals + 1 if process_exception(error) is not None else 0
+            return error
         finally:
             self._is_waiting = False
+        self._failures = self._refusals = 0
+        return websocket
 
-    async def _open(self) -> WebSocket:
+    async def _open(self) -> BaseWebSocket:
         try:
             return await self._connector
         except UnicodeError as error:  # a host that no name server can be asked for
             raise InvalidURI(self._connector.uri, str(error)) from error
 
-    async def _give_up(self) -> NoReturn:
-        assert self._refusal is not None
-        await self._handlers.report(self._refusal, "connecting again, for the last time")
-        raise self._refusal
+    def _may_pass(self, error: Exception) -> bool:
+        """Return whether another attempt makes sense."""
+        is_passing = isinstance(error, CONNECT_ERRORS) and not isinstance(error, InvalidURI)
+        return is_passing and self._refusals < _MAX_REFUSALS
 
-    async def _serve(self, websocket: WebSocket) -> Disconnect:
+    async def _serve(self, websocket: BaseWebSocket) -> Disconnect:
         connection = self._connection = ClientConnection(websocket, self._handlers, **self._limits)
         try:
             await connection.greet()

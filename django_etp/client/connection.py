@@ -2,10 +2,12 @@
 
 Rules kept here:
 
-- Each event is a task of its own, up to a limit; more wait in order, up to another; answers are read past both.
+- Each event is a task of its own, up to a limit; more wait in order, up to another. Past that nothing more is read,
+  which slows the server, unless this side waits for an answer, which may be behind them.
 - An event with an ack is answered exactly once, on the connection it came on; where its handler failed not at all, or,
   by a server that speaks the extensions, with the failure.
 - Whatever waits for an answer fails as soon as the connection ends.
+- What the client refuses to take ends the connection soon, whether or not the server answers the close.
 """
 
 import asyncio
@@ -16,11 +18,18 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection as WebSocket
+from websockets.asyncio.client import ClientConnection as BaseWebSocket
 from websockets.exceptions import ConnectionClosed as WebSocketClosed
 from websockets.protocol import State
 
-from django_etp.exceptions import ConnectionClosed, InvalidFrame, InvalidPayload, MessageTooLarge, TooManyEvents
+from django_etp.exceptions import (
+    ConnectionClosed,
+    InvalidFrame,
+    InvalidPayload,
+    MessageTooLarge,
+    ProtocolError,
+    TooManyEvents,
+)
 from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.failures import encode_failure, handler_failed, named_failure, read_failure
@@ -28,18 +37,40 @@ from django_etp.protocol.frames import HELLO, PING, SUBPROTOCOL, Event, check_ev
 
 from .handlers import ClientHandlers, is_end
 
-__all__ = ["ClientConnection"]
+__all__ = ["ClientConnection", "WebSocket"]
 
 logger = logging.getLogger(__name__)
 
 # A server that selects the extensions greets at once; after so many seconds it is taken for one that does not.
 _GREETING_LIMIT = 10.0
+# What refuses a message: a broken rule of the protocol, text that is not UTF-8, too many events, too large a message.
+_REFUSALS = frozenset({1002, 1007, 1008, 1009})
+# How long the server has to answer such a close, in seconds.
+_CLOSE_WAIT = 1.0
+# How long nothing is read while all places are taken and no handler ends, in seconds: answers and pings are not read
+# either, so that a client that waited for ever would be as good as gone.
+_STALL_LIMIT = 6.0
+# While an answer is waited for, so many times as many events may wait.
+_STRETCH = 10
+
+
+class WebSocket(BaseWebSocket):
+    """A WebSocket that is given up soon after a refusal; the library waits until the server has closed, or for ever."""
+
+    def send_data(self) -> None:
+        """Write what is to go out."""
+        super().send_data()
+        close = self.protocol.close_sent
+        if close is not None and close.code in _REFUSALS and self.protocol.close_rcvd is None:
+            self.loop.call_later(_CLOSE_WAIT, self.transport.abort)
 
 
 class ClientConnection:
     """One connection to a server. ``id`` is its id there, ``None`` where the server does not tell it."""
 
-    def __init__(self, websocket: WebSocket, handlers: ClientHandlers, *, max_running: int, max_queued: int) -> None:
+    def __init__(
+        self, websocket: BaseWebSocket, handlers: ClientHandlers, *, max_running: int, max_queued: int
+    ) -> None:
         self.id: str | None = None
         self._websocket = websocket
         self._handlers = handlers
@@ -48,7 +79,9 @@ class ClientConnection:
         self._acks = PendingAcks()
         self._queue: deque[Event] = deque()
         self._running = 0  # handlers of events; hooks and reports are tasks, too
+        self._has_room = asyncio.Event()  # or may have: a handler has ended, or waits for an answer
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_given_up = False
 
     @property
     def speaks_extensions(self) -> bool:
@@ -56,8 +89,16 @@ class ClientConnection:
         return self._websocket.subprotocol == SUBPROTOCOL
 
     @property
+    def is_open(self) -> bool:
+        """Whether events can be sent."""
+        return self._websocket.state is State.OPEN and not self._is_given_up
+
+    @property
     def disconnect(self) -> Disconnect:
-        """How the connection ended; 1006 where it broke."""
+        """How the connection ended: what the server said, else what this side refused; 1006 where it broke."""
+        sent, received = self._websocket.protocol.close_sent, self._websocket.protocol.close_rcvd
+        if received is None and sent is not None and sent.code in _REFUSALS:
+            return Disconnect(int(sent.code), sent.reason)
         return Disconnect(self._websocket.close_code or 1006, self._websocket.close_reason or "")
 
     async def greet(self) -> None:
@@ -75,13 +116,15 @@ class ClientConnection:
         try:
             async for message in self._websocket:
                 await self._take(message)
-            closed = None
-        except WebSocketClosed as error:
-            closed = error
-        if closed is not None and closed.sent is not None and closed.sent.code == 1009 and not closed.rcvd_then_sent:
-            await self._handlers.report(
-                MessageTooLarge(f"The server sent a message that is too large: {closed.sent.reason}."), "a message"
-            )
+        except WebSocketClosed as closed:
+            sent = None if closed.rcvd_then_sent else closed.sent
+            if sent is not None and sent.code == 1009:
+                error: ProtocolError = MessageTooLarge(f"The server sent a message that is too large: {sent.reason}.")
+            elif sent is not None and sent.code in (1002, 1007):
+                error = ProtocolError(f"The server broke the WebSocket protocol ({int(sent.code)}): {sent.reason}.")
+            else:
+                return
+            await self._handlers.report(error, "a message")
 
     async def emit(self, name: str, data: object) -> None:
         """Send an event; see EtpClient.emit()."""
@@ -118,8 +161,10 @@ class ClientConnection:
     def give_up(self) -> None:
         """Let all that waits for an answer fail, and no more events begin."""
         self._acks.close()
+        self._is_given_up = True
         self._max_running = self._max_queued = 0
         self._queue.clear()
+        self._has_room.set()
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a handler or hook as a task."""
@@ -147,6 +192,7 @@ class ClientConnection:
 
     def _handled(self) -> None:
         self._running -= 1
+        self._has_room.set()
         while self._queue and self._running < self._max_running:
             self._start_handling(self._queue.popleft())
 
@@ -167,18 +213,47 @@ class ClientConnection:
             self.id = _greeted_id(event)
         elif self._running < self._max_running:
             self._start_handling(event)
-        elif len(self._queue) < self._max_queued:
+        elif self._max_running:  # else it ends: what still comes in is for nobody
+            await self._enqueue(event)
+
+    async def _enqueue(self, event: Event) -> None:
+        """Let an event wait for a handler; where too many wait, do not return before one has ended."""
+        try:
+            while self._is_full:
+                self._has_room.clear()
+                async with asyncio.timeout(_STALL_LIMIT):
+                    await self._has_room.wait()
+        except TimeoutError:
+            self._refuse(event)
+            return
+        if self._running < self._max_running:
+            self._start_handling(event)
+        elif self._max_running:
             self._queue.append(event)
             # What is here already is received without a turn of the loop, in which those before it would end.
             await asyncio.sleep(0)
-        elif self._max_running:  # else it ends: what still comes in is for nobody
-            await self._refuse(event)
 
-    async def _refuse(self, event: Event) -> None:
-        error = TooManyEvents(f"More than {self._max_queued} events of the server wait to be handled.")
-        await self._answer_failure(event, error)
+    @property
+    def _is_full(self) -> bool:
+        limit = self._max_queued * _STRETCH if len(self._acks) else self._max_queued
+        return self._max_running > 0 and self._running >= self._max_running and len(self._queue) >= limit
+
+    def _refuse(self, event: Event) -> None:
+        error = TooManyEvents(
+            f"{self._max_queued:,} events of the server wait to be handled, and in {_STALL_LIMIT:g} s no handler has "
+            "ended; the connection is closed with 1008."
+        )
+        self.give_up()
         self.start(self._handlers.report(error, "an event of the server"))
-        await self.close(1008, "too many events")
+        self.start(self._end_refused(event, error))  # read() goes on, and sees the server close
+
+    async def _end_refused(self, event: Event, error: TooManyEvents) -> None:
+        try:
+            async with asyncio.timeout(_CLOSE_WAIT):
+                await self._answer_failure(event, error)
+                await self._websocket.close(1008, "too many events")
+        except TimeoutError:
+            self.abort()  # it does not even read
 
     async def _handle(self, event: Event) -> None:
         try:
@@ -208,6 +283,7 @@ class ClientConnection:
 
     async def _ask(self, frame: Callable[[int], str], timeout: float) -> Event:
         ack_id, future = self._acks.open()
+        self._has_room.set()
         try:
             sending = self.send(frame(ack_id))
         except BaseException:

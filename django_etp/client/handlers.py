@@ -25,7 +25,7 @@ class ClientHandlers:
     def __init__(self) -> None:
         self._handlers: dict[str, Callable[..., Any]] = {}
         self._hooks: dict[str, list[Callable[..., Any]]] = {
-            kind: [] for kind in ("connect", "disconnect", "error", "unknown_event")
+            kind: [] for kind in ("connect", "disconnect", "attempt_failed", "error", "unknown_event")
         }
 
     def add(self, name: str, function: Callable[..., Any]) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from django_etp.concurrency.bridge import loop_ended
 from django_etp.concurrency.confirmations import Confirmation
 from django_etp.concurrency.tasks import end_tasks
-from django_etp.exceptions import LayerUnavailable
+from django_etp.exceptions import LayerUnavailable, describe
 
 from .lanes import PUBLISH_LIMIT, TELL_AFTER, Batch, Fence, Joint, Lane
 from .messages import Frame, Numbers, RoomMessage, pack
@@ -215,8 +215,8 @@ class Publisher:
                 await self._send(group, message)
         except Exception as error:
             raise LayerUnavailable(
-                f"The channel layer did not confirm a send, twice: {type(error).__name__}: {error}. Members in this "
-                "process have had the event; whether others have is not known."
+                f"The channel layer did not confirm a send, twice: {describe(error)}. Members in this process have had "
+                "the event; whether others have is not known."
             ) from error
 
     # Telling last numbers

@@ -18,7 +18,7 @@ import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from django_etp.exceptions import IncompleteAnswer, LayerUnavailable
+from django_etp.exceptions import IncompleteAnswer, LayerUnavailable, describe
 
 from .messages import Heard, Query, Reply
 
@@ -107,7 +107,7 @@ class Queries:
                 async with asyncio.timeout(timeout):
                     await self._send(hub, query)
             except Exception as error:
-                raise LayerUnavailable(f"A question could not be sent: {type(error).__name__}: {error}.") from error
+                raise LayerUnavailable(f"A question could not be sent: {describe(error)}.") from error
             while not asked.is_complete:
                 ends_at = started + timeout
                 if asked.back_at is not None and not asked.expected:  # is anybody there?

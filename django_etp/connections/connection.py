@@ -19,7 +19,7 @@ from django_etp.hub.hub import Hub
 from django_etp.hub.members import ConnectionInfo
 from django_etp.hub.names import user_key
 from django_etp.protocol.acks import PendingAcks
-from django_etp.protocol.closing import Disconnect, check_close
+from django_etp.protocol.closing import LOGGED_OUT, SESSION_ENDED, Disconnect, check_close
 from django_etp.protocol.failures import read_failure
 from django_etp.protocol.frames import PING, SUBPROTOCOL, Event, check_event_name, encode
 from django_etp.serialization import to_frame, to_text
@@ -278,6 +278,11 @@ class Connection:
         return is_touched or self.has_other_user or self._has_other_key
 
     @property
+    def was_logged_out(self) -> bool:
+        """Whether a handler has logged its user out."""
+        return self.user_id is not None and not getattr(self.scope.get("user"), "is_authenticated", True)
+
+    @property
     def has_other_user(self) -> bool:
         """Whether a handler has logged somebody in or out since the last write, or put a user into the scope."""
         return self.scope.get("user") is not self._user
@@ -379,7 +384,7 @@ class Connection:
     def _session_is_gone(self) -> None:
         # An anonymous visitor's data lives on in memory; a user has logged out, or has a session of another key now.
         if self.user_id is not None and get_settings().close_on_logout:
-            self.end(Disconnect(4401, "session ended"))
+            self.end(LOGGED_OUT if self.was_logged_out else SESSION_ENDED)
 
     def deliver(self, frame: str) -> None:
         """Send a ready-made frame; it never waits, and is dropped where the connection has ended."""

@@ -375,29 +375,32 @@ class Hub:
 
     def report_loss(self, loss: Loss) -> None:
         """Tell the log, and ``on_error``, of messages that the layer lost."""
-        namespaces, whose = self._who_lost(loss.group)
-        error = MessagesLost(
+        namespaces: Iterable[str | None]
+        if key := self.membership.room_of(loss.group):
+            namespaces, room = [key[0]], key[1]
+            whose = "of the whole namespace" if room is None else f"of room {room!r:.80}"
+        elif loss.group.startswith(HUB_PREFIX):
+            namespaces, room, whose = self.membership.namespaces, None, "sent to single connections"
+        else:
+            namespaces, room, whose = [None], None, "of a room that nobody here is in any more"
+        text = (
             f"The channel layer lost {loss.messages} messages with {loss.frames} events on the way to this process, "
             f"{whose}. Likely causes: its capacity was full (raise 'capacity', or use RedisPubSubChannelLayer), or the "
-            "broker was restarted or out of reach.",
-            group=loss.group,
-            messages=loss.messages,
-            frames=loss.frames,
+            "broker was restarted or out of reach."
         )
         if self.report is None:
-            logger.error("%s", error)
-        else:
-            for namespace in namespaces:
-                self.run(self.report(namespace, error))
-
-    def _who_lost(self, group: str) -> tuple[Iterable[str], str]:
-        """Return the namespaces that may miss what was lost of a group, and words for what that was."""
-        if key := self.membership.room_of(group):
-            namespace, room = key
-            return [namespace], "of the whole namespace" if room is None else f"of room {room!r:.80}"
-        if group.startswith(HUB_PREFIX):
-            return self.membership.namespaces, "sent to single connections"
-        return ["default"], "of a room that nobody here is in any more"
+            logger.error("%s", text)
+            return
+        for namespace in namespaces:
+            error = MessagesLost(
+                text,
+                group=loss.group,
+                messages=loss.messages,
+                frames=loss.frames,
+                room=room,
+                namespace=namespace,
+            )
+            self.run(self.report(namespace or "default", error))
 
     async def answer(self, action: str, arguments: list[Any]) -> Any:
         """Answer a question of another process."""

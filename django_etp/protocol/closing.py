@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from django_etp.exceptions import InvalidCloseCode
 
-__all__ = ["Disconnect", "check_close", "cut_reason"]
+__all__ = ["LOGGED_OUT", "PASSWORD_CHANGED", "SESSION_ENDED", "USER_GONE", "Disconnect", "check_close", "cut_reason"]
 
 # Section 7.4: what an endpoint may send. 1004 to 1006 and 1015 never go on the wire.
 _CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
@@ -23,6 +23,13 @@ class Disconnect:
     def is_normal(self) -> bool:
         """Whether the close code is 1000."""
         return self.code == 1000
+
+
+# A login that has ended. etp.js takes the first and the last for final, by their words: keep them.
+LOGGED_OUT = Disconnect(4401, "logged out")
+PASSWORD_CHANGED = Disconnect(4401, "the password changed")
+SESSION_ENDED = Disconnect(4401, "the session ended")
+USER_GONE = Disconnect(4401, "the user was deleted or deactivated")
 
 
 def check_close(code: int, reason: str) -> None:

@@ -66,13 +66,23 @@ class Lifecycle:
         "_max_size",
         "_outbox",
         "_receive",
+        "_subprotocols",
         "_task",
         "_was_accepted",
         "_was_rejected",
     )
 
-    def __init__(self, hub: Hub, scope: dict[str, Any], receive: Receive, send: Send, namespace: str) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        scope: dict[str, Any],
+        receive: Receive,
+        send: Send,
+        namespace: str,
+        subprotocols: tuple[str, ...] = (),
+    ) -> None:
         self._receive = receive
+        self._subprotocols = subprotocols
         self._hub = hub
         self._handlers = registry.namespace(namespace)
         self._outbox = Outbox(send, self, hub.flusher)
@@ -251,7 +261,9 @@ class Lifecycle:
                 greeting = encode(Event(HELLO, 0, json.dumps({"id": self._connection.id})))
                 await self._outbox.accept(SUBPROTOCOL, headers, greeting)
             else:
-                await self._outbox.accept(None, headers)
+                offered = self._connection.scope.get("subprotocols", ()) if self._subprotocols else ()
+                selected = next((name for name in offered if name in self._subprotocols), None)
+                await self._outbox.accept(selected, headers)
         except Exception as error:  # servers raise what they like once the peer is gone
             logger.debug("Connection %s was gone before its accept: %r", self._connection.id, error)
             self._connection.lose(Disconnect(1006, "gone before the accept"))

@@ -1,6 +1,6 @@
 // What etp.d.ts must allow, and refuse where a line says so: the compiler complains of an error that is expected in vain.
 import { AckTimeout, ConnectionLost, decode, encode, EtpClient, EtpError } from "django-etp";
-import type { AskOptions, Codec, Disconnect, EtpClientOptions, EtpEvent, Handler, Off, State } from "django-etp";
+import type { AskOptions, Codec, Disconnect, EtpClientOptions, EtpEvent, FailedAttempt, Handler, Off, State } from "django-etp";
 
 const codec: Codec = { encode: (payload: number) => String(payload), decode: Number };
 const options: EtpClientOptions = {
@@ -26,6 +26,8 @@ client.off("news", handler);
 client.off("news");
 client.onConnect(() => client.emit("hello"));
 client.onDisconnect(({ code, reason, isNormal, willReconnect }: Disconnect) => [code, reason, isNormal, willReconnect]);
+client.onAttemptFailed(({ attempt, delay, code }: FailedAttempt) => [attempt, delay ?? Infinity, code]);
+client.onStateChange((state: State) => state === "open");
 client.onError((error: Error, event) => console.error(error, event?.name));
 client.onUnknownEvent((payload, { data }) => data);
 

@@ -22,6 +22,7 @@ cluster = EtpConsumer.as_asgi(namespace="cluster")
 visits = EtpConsumer.as_asgi(namespace="visits")
 failing = EtpConsumer.as_asgi(namespace="failing")
 delimited = EtpConsumer.as_asgi(trailing_delimiter=True)
+tokens = EtpConsumer.as_asgi(subprotocols=["access_token"])
 
 application = ProtocolTypeRouter(
     {
@@ -41,6 +42,7 @@ application = ProtocolTypeRouter(
                                 path("visits/", visits),
                                 path("failing/", failing),
                                 path("delimited/", delimited),
+                                path("tokens/", tokens),
                             ]
                         )
                     ),

@@ -9,6 +9,10 @@
  *     const answer = await client.emitWithAck("add", [1, 2], { timeout: 5_000 });
  *
  * All times are milliseconds.
+ *
+ * - Events go out in the order of the calls; those that waited for a connection go once the `onConnect` hooks are done.
+ * - A question rejects at once when its connection dies, and is asked again only where `retries` says so.
+ * - The server's question gets one answer, on the connection it came on, and none where a handler failed.
  */
 
 /** An event as it came: name, number of the answer it wants (0n: none) and data as text, "" where there is none. */
@@ -37,7 +41,9 @@ export interface EtpClientOptions {
    * How payloads are written and read.
    *
    * - "auto", the default: strings go as they are, other values as JSON. What comes is parsed where it is JSON, and is
-   *   a string where it is not.
+   *   a string where it is not, and where JSON would change it: text in quotes, a number that has more digits than
+   *   numbers hold, or is written otherwise than JavaScript and Python do. For text that people type, which may look
+   *   like an object, use "text", the event's `data`, or send `{ text }`.
    * - "json": all is JSON, strings too. What comes and is no JSON is an error.
    * - "text": strings only, both ways.
    * - an object of your own.
@@ -91,6 +97,14 @@ export interface Disconnect {
   readonly isNormal: boolean;
   /** Whether the client connects again by itself. */
   readonly willReconnect: boolean;
+  /** How long until then; null where it does not. */
+  readonly delay: number | null;
+}
+
+/** An attempt to connect that failed; a browser says 1006 whatever the server's refusal was. */
+export interface FailedAttempt extends Disconnect {
+  /** Its number, from 1, since there was a connection, or since `connect()` where there was none. */
+  readonly attempt: number;
 }
 
 /** "connecting" includes the wait for the next attempt. */
@@ -113,10 +127,11 @@ export type Handler = (payload: any, event: EtpEvent) => unknown;
  *   "invalid_payload", "permission_denied", "rate_limited", "too_many_events" or a code of the application.
  *
  * Throw one in a handler to tell such a server, as in `throw new EtpError("Not so fast", "rate_limited")`. Other errors
- * are "handler_error" to it, without their text.
+ * are "handler_error" to it, without their text; so are those of this module, such as what a server said to a question of
+ * the handler's.
  */
 export class EtpError extends Error {
-  constructor(message: string, code: string, options?: ErrorOptions);
+  constructor(message: string, code: string, options?: { cause?: unknown });
   readonly code: string;
 }
 
@@ -133,8 +148,10 @@ export class AckTimeout extends EtpError {
 /**
  * A connection to an ETP server that comes back by itself.
  *
- * It connects again after any end but a normal one (1000), a logout (4401) or a refusal (4403): after a delay, and at
- * once when the browser is online again or the page becomes visible. Each `on…` returns a function that takes it back.
+ * It connects again after any end but a normal one (1000), a refusal (4403) or the end of the login (4401): after a
+ * delay, and at once when the browser is online again or the page becomes visible. A 4401 that is no logout, such as
+ * after a password change, has one attempt, since the page may have another session or token by then; where that fails,
+ * or is closed with 4401 within 5 s, it was final. Each `on…` returns a function that takes it back.
  */
 export class EtpClient {
   /** Take a ws:, wss:, http: or https: URL, or one relative to the page, whose scheme then decides. */
@@ -157,11 +174,20 @@ export class EtpClient {
   /** Take back one handler of an event, or all of them. */
   off(name: string, handler?: Handler): void;
 
-  /** Run `hook` each time the connection is there. Events that waited have gone out by then. */
+  /**
+   * Run `hook` each time the connection is there. Events that waited go out, and `connect()` resolves, once the promises
+   * of all hooks have settled; what hooks send goes at once.
+   */
   onConnect(hook: () => unknown): Off;
 
   /** Run `hook` each time a connection has ended, and once more where the client then gives up coming back. */
   onDisconnect(hook: (disconnect: Disconnect) => unknown): Off;
+
+  /** Run `hook` each time an attempt to connect has failed. */
+  onAttemptFailed(hook: (failed: FailedAttempt) => unknown): Off;
+
+  /** Run `hook` each time `state` has changed. */
+  onStateChange(hook: (state: State) => unknown): Off;
 
   /**
    * Run `hook` for each error that nobody waits for: a malformed frame (then there is no event), a handler or hook that
@@ -173,7 +199,7 @@ export class EtpClient {
   onUnknownEvent(hook: Handler): Off;
 
   /**
-   * Connect, and resolve once the connection is there. While the client waits to reconnect, try now. Rejects with
+   * Connect, and resolve once the connection is there and the `onConnect` hooks are done. While the client waits to reconnect, try now. Rejects with
    * ConnectionLost when the client gives up: see the class, and the options `reconnect` and `maxAttempts`.
    */
   connect(): Promise<void>;

@@ -1,10 +1,4 @@
-/**
- * ETP in browsers and in Node: events, answers and reconnection over one WebSocket. etp.d.ts describes each name.
- *
- * - Events go out in the order of the calls, those first that waited for a connection.
- * - A question rejects at once when its connection dies, and is asked again only where `retries` says so.
- * - The server's question gets one answer, on the connection it came on, and none where a handler failed.
- */
+/** ETP in browsers and in Node, over one WebSocket; etp.d.ts describes each name. */
 
 const ACK = "__ack_";
 const ERR = "__err_";
@@ -12,17 +6,16 @@ const HELLO = "__hello";
 const PING = "__ping";
 const EXTENSIONS = "etp.ext.v1"; // a subprotocol
 
-const STABLE_AFTER = 5_000; // after this long, the delays start from the beginning
+const STABLE_AFTER = 5_000; // then the delays start anew
 const LONGEST_ATTEMPT = 20_000;
-const LONGEST_TIMER = 2 ** 31 - 1; // a longer one fires at once
 const OPEN = 1; // WebSocket.OPEN
-const FINAL = [1000, 4401, 4403]; // a normal close, and the two that will not let this user in
+const FINAL = /^(1000|4403|4401 (logged out|the user ))/;
 const WAKING = ["online", "visibilitychange"];
 
 const DEFAULTS = {
   ackTimeout: 10_000,
   codec: "auto",
-  extensions: false, // a browser refuses servers that do not select it
+  extensions: false,
   heartbeat: 12_000,
   maxAttempts: Infinity,
   maxDelay: 30_000,
@@ -45,6 +38,11 @@ export class EtpError extends Error {
   }
 }
 
+/** Not the application's: no answer to an event. */
+class OwnError extends EtpError {
+  static name = "EtpError";
+}
+
 export class ConnectionLost extends EtpError {
   constructor(message) {
     super(message, "connection_lost");
@@ -63,7 +61,7 @@ export function decode(message) {
   const [name, id, ...data] = frame.split("||");
   const ackId = /^[+-]?0*\d{1,19}$/.test(id) ? BigInt(id) : null;
   if (ackId === null || BigInt.asIntN(64, ackId) !== ackId) {
-    throw new EtpError(`Expected name||ackId||data, got ${excerpt(frame)}`, "invalid_frame");
+    throw new OwnError(`Expected name||ackId||data, got ${excerpt(frame)}`, "invalid_frame");
   }
   return { name, ackId, data: data.join("||") };
 }
@@ -81,17 +79,19 @@ export class EtpClient {
   #id = null;
   #attempt = null; // the connection under way or there
   #socket = null;
-  #handlers = new Map(); // event name -> Map of handler -> whether it runs only once
-  #hooks = new Map(); // the same, by kind
-  #questions = new Map(); // ack id -> message that waits for its answer
-  #queue = new Set(); // messages that wait for a connection
+  #handlers = new Map(); // name -> Map of handler -> whether only once
+  #hooks = new Map(); // by kind
+  #questions = new Map(); // ack id -> message
+  #queue = new Set();
   #asked = 0n; // questions of this connection
-  #opening = null; // the promise that connect() returns, with its resolvers
+  #opening = null; // what connect() returns
   #attempts = 0;
+  #failures = 0; // attempts since there was a connection
   #isAway = false; // hooks expect it back
+  #refusal = null; // a close with 4401, after which it has one attempt
   #openedAt = 0;
   #heardAt = 0;
-  #timer; // for the next attempt, one that takes too long, or the next heartbeat
+  #timer;
 
   constructor(url, options) {
     this.#url = new URL(url, globalThis.location?.href);
@@ -132,6 +132,14 @@ export class EtpClient {
     return register(this.#hooks, "disconnect", hook);
   }
 
+  onAttemptFailed(hook) {
+    return register(this.#hooks, "attempt failed", hook);
+  }
+
+  onStateChange(hook) {
+    return register(this.#hooks, "state change", hook);
+  }
+
   onError(hook) {
     return register(this.#hooks, "error", hook);
   }
@@ -141,12 +149,14 @@ export class EtpClient {
   }
 
   connect() {
+    if (this.#state === "open") return Promise.resolve();
     if (this.#state === "closed") {
       for (const type of WAKING) globalThis.addEventListener?.(type, this.#wake);
-      this.#attempts = 0;
+      this.#attempts = this.#failures = 0;
+      this.#refusal = null;
     }
     const { promise } = (this.#opening ??= Promise.withResolvers());
-    promise.catch(() => {}); // nobody has to wait for it
+    promise.catch(() => {}); // nobody need wait
     if (!this.#attempt) this.#open();
     return promise;
   }
@@ -154,6 +164,7 @@ export class EtpClient {
   close(code = 1000, reason = "") {
     if (this.#state === "closed") return;
     this.#isAway = false;
+    this.#attempt = null;
     this.#socket?.close(code, reason);
     this.#end(code, reason, false);
   }
@@ -192,7 +203,7 @@ export class EtpClient {
     }
   }
 
-  /** Send a message, or let it wait: an event, or a question that may be asked again. */
+  /** Send an event or a question, or let it wait. */
   #submit(message) {
     if (this.#state === "open" && this.#socket.readyState === OPEN) return this.#send(message);
     const hasRoom = this.#state !== "closed" && this.#queue.size < this.#options.queueSize;
@@ -208,19 +219,19 @@ export class EtpClient {
   async #open() {
     const attempt = (this.#attempt = {});
     const { extensions, params } = this.#options;
-    this.#state = "connecting";
+    this.#change("connecting");
     clearTimeout(this.#timer);
     this.#timer = later(LONGEST_ATTEMPT, () => this.#end(1006, "no handshake in time"));
     try {
       const url = new URL(this.#url);
       const query = new URLSearchParams(typeof params === "function" ? await params() : params);
       for (const [name, value] of query) url.searchParams.append(name, value);
-      if (attempt !== this.#attempt) return; // closed meanwhile
+      if (attempt !== this.#attempt) return;
       const socket = (this.#socket = new WebSocket(url, extensions ? [EXTENSIONS] : []));
       socket.binaryType = "arraybuffer";
       socket.onopen = () => socket.protocol !== EXTENSIONS && this.#opened(); // else the greeting opens it
       socket.onmessage = (message) => this.#receive(socket, message.data);
-      socket.onclose = ({ code, reason }) => this.#end(code, reason, !FINAL.includes(code));
+      socket.onclose = ({ code, reason }) => this.#end(code, reason, !FINAL.test(`${code} ${reason}`));
       socket.onerror = () => socket.readyState || this.#end(1006, "no handshake"); // Node 22 fires no close then
     } catch (error) {
       if (attempt !== this.#attempt) return;
@@ -229,36 +240,56 @@ export class EtpClient {
     }
   }
 
-  #opened(id = null) {
+  async #opened(id = null) {
+    const socket = this.#socket;
     this.#id = id;
-    this.#state = "open";
+    this.#change("open");
     this.#openedAt = performance.now();
     this.#asked = 0n;
+    this.#failures = 0;
+    this.#beatLater();
+    await this.#runHooks("connect");
+    if (socket !== this.#socket || socket.readyState !== OPEN) return;
     for (const message of this.#queue) this.#send(message);
     this.#queue.clear();
-    this.#beatLater();
-    (this.#opening ??= Promise.withResolvers()).resolve();
-    this.#runHooks("connect");
+    this.#opening?.resolve();
+    this.#opening = null;
+  }
+
+  #change(state) {
+    if (state !== this.#state) queueMicrotask(() => this.#runHooks("state change", state));
+    this.#state = state;
   }
 
   #end(code, reason, mayReconnect = true) {
     const wasOpen = this.#state === "open";
-    if (wasOpen && performance.now() - this.#openedAt >= STABLE_AFTER) this.#attempts = 0;
+    const hasFailed = this.#attempt && !wasOpen;
+    if (wasOpen && performance.now() - this.#openedAt >= STABLE_AFTER) {
+      this.#attempts = 0;
+      this.#refusal = null;
+    }
+    if (this.#refusal && (hasFailed || code === 4401)) {
+      ({ code, reason } = this.#refusal);
+      mayReconnect = false;
+    }
+    this.#refusal = code === 4401 ? { code, reason } : null;
     const { maxAttempts, reconnect } = this.#options;
     const willReconnect = mayReconnect && reconnect && this.#attempts < maxAttempts;
     const lost = new ConnectionLost(`The connection closed with ${code}${reason && `: ${reason}`}`);
     this.#abandon();
-    this.#state = willReconnect ? "connecting" : "closed";
+    this.#change(willReconnect ? "connecting" : "closed");
     this.#settle(willReconnect, lost);
-    if (willReconnect) this.#retryLater();
-    else {
+    const delay = willReconnect ? this.#retryLater() : null;
+    if (!willReconnect) {
       for (const type of WAKING) globalThis.removeEventListener?.(type, this.#wake);
       this.#opening?.reject(lost);
+      this.#opening = null;
     }
-    if (wasOpen || !willReconnect) this.#opening = null;
+    const how = { code, reason, isNormal: code === 1000, willReconnect, delay };
+    if (hasFailed) this.#runHooks("attempt failed", { ...how, attempt: ++this.#failures });
     if (!wasOpen && (willReconnect || !this.#isAway)) return;
     this.#isAway = willReconnect;
-    this.#runHooks("disconnect", { code, reason, isNormal: code === 1000, willReconnect });
+    this.#runHooks("disconnect", how);
   }
 
   #abandon() {
@@ -269,7 +300,7 @@ export class EtpClient {
     this.#attempt = this.#socket = this.#id = null;
   }
 
-  /** Let wait for the next connection what may, and reject the rest. */
+  /** Keep what may wait, and reject the rest. */
   #settle(willReconnect, lost) {
     const waiting = this.#queue;
     this.#queue = new Set();
@@ -280,13 +311,14 @@ export class EtpClient {
     this.#questions.clear();
   }
 
-  /** Full jitter, so that the clients of a server that died do not return as one. */
+  /** With jitter: clients do not return as one. */
   #retryLater() {
     const limit = Math.min(this.#options.maxDelay, this.#options.minDelay * 2 ** this.#attempts++);
-    this.#timer = later(Math.random() * limit, () => this.#open());
+    const delay = Math.random() * limit;
+    this.#timer = later(delay, () => this.#open());
+    return delay;
   }
 
-  /** The network is back, or somebody looks: wait no longer, and doubt what seems open. */
   #wake = ({ type }) => {
     if (type !== "online" && document.hidden) return;
     this.#attempts = 0;
@@ -299,7 +331,7 @@ export class EtpClient {
     this.#timer = later(this.#options.heartbeat, () => this.#beat());
   }
 
-  /** Plain peers answer a ping too, as they do unknown events; and what else they send shows that they live. */
+  /** Plain peers answer a ping too, and whatever they send shows that they live. */
   async #beat() {
     const { heartbeat } = this.#options;
     if (!heartbeat) return;
@@ -331,7 +363,7 @@ export class EtpClient {
     let errors = [];
     let answer;
     try {
-      const outcome = await run(handlers, handlers.length && this.#decode(event.data), event);
+      const outcome = await run(handlers, handlers.length && this.#decode(event.data, EtpError), event);
       errors = outcome.errors;
       if (event.ackId) answer = this.#encode(outcome.values.findLast((value) => value != null));
     } catch (error) {
@@ -346,7 +378,7 @@ export class EtpClient {
   }
 
   #answer(socket, { name, ackId }, prefix, data) {
-    socket.send(toFrame(prefix + name, ackId, data)); // to nowhere once it is closed
+    socket.send(toFrame(prefix + name, ackId, data));
   }
 
   #encode(value) {
@@ -355,8 +387,8 @@ export class EtpClient {
     return text;
   }
 
-  #decode(text) {
-    return read(() => this.#codec.decode(text), "invalid_payload");
+  #decode(text, Kind) {
+    return read(() => this.#codec.decode(text), "invalid_payload", Kind);
   }
 
   async #runHooks(kind, ...args) {
@@ -378,14 +410,12 @@ function register(registry, key, handler, once = false) {
   return () => registry.get(key)?.delete(handler);
 }
 
-/** The functions to run now; those for once are taken out. */
 function take(registry, key) {
   const entries = [...(registry.get(key) ?? [])];
   for (const [handler, once] of entries) if (once) registry.get(key).delete(handler);
   return entries.map(([handler]) => handler);
 }
 
-/** Start all at once, and wait for all. */
 async function run(functions, ...args) {
   const errors = [];
   const attempt = async (call) => {
@@ -399,13 +429,13 @@ async function run(functions, ...args) {
 }
 
 function later(delay, call) {
-  return setTimeout(call, Math.min(delay, LONGEST_TIMER));
+  return setTimeout(call, Math.min(delay, 2 ** 31 - 1)); // a longer one fires at once
 }
 
 function checkName(name, reserved = "__") {
   if (name.includes("||") || name.endsWith("|") || name.startsWith(reserved)) {
-    const message = `An event name must not hold "||", end in "|" or start with "${reserved}": ${excerpt(name)}`;
-    throw new EtpError(message, "invalid_event_name");
+    const message = `An event name holds no "||", ends in no "|", starts with no "${reserved}": ${excerpt(name)}`;
+    throw new OwnError(message, "invalid_event_name");
   }
 }
 
@@ -413,15 +443,17 @@ function toFrame(name, ackId = 0n, data = "") {
   return data === "" ? `${name}||${ackId}` : `${name}||${ackId}||${data}`;
 }
 
+/** Not what would change as JSON: quoted words, long numbers. (Python writes 1.0 and 1e-05.) */
 function parse(text) {
   try {
-    return JSON.parse(text);
+    const value = JSON.parse(text);
+    const isText = typeof value === "string" ? value : Object(value) !== value && !/\.0$|e[+-]/.test(text);
+    return isText && `${value}` !== text ? text : value;
   } catch {
     return text;
   }
 }
 
-/** What the server is told of an error: of an unexpected one, nothing. */
 function toFailure(error) {
   const isMeant = error?.constructor === EtpError;
   const { code, message } = isMeant ? error : { code: "handler_error", message: "The handler failed" };
@@ -430,17 +462,17 @@ function toFailure(error) {
 
 function toError(text) {
   const { code = "handler_error", message = text } = Object(parse(text));
-  return new EtpError(message, code);
+  return new OwnError(message, code);
 }
 
-function read(call, code) {
+function read(call, code, Kind = OwnError) {
   try {
     return call();
   } catch (cause) {
-    throw new EtpError(`Unreadable: ${cause.message}`, code, { cause });
+    throw new Kind(`Unreadable: ${cause.message}`, code, { cause });
   }
 }
 
 function excerpt(text) {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+  return JSON.stringify(text.slice(0, 80));
 }

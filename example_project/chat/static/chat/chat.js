@@ -65,13 +65,14 @@ client.onConnect(() => {
 
 client.onDisconnect(({ code, willReconnect }) => {
   wasLost = true;
-  if (willReconnect) showBanner("Connection lost. Reconnecting…", "Try now", () => client.connect());
-  else if (FATAL_CODES.includes(code)) showLoggedOut();
+  if (FATAL_CODES.includes(code)) showLoggedOut();
+  else if (willReconnect) showBanner("Connection lost. Reconnecting…", "Try now", () => client.connect());
   else showBanner("The server closed the connection.", "Connect", () => client.connect());
 });
 
-/** The user logged out, perhaps in another tab: the server has let go of this page, and etp.js does not come back. */
+/** The user logged out, perhaps in another tab. Nobody has a password to change here, so that no login goes on. */
 function showLoggedOut() {
+  client.close();
   isLoggedOut = true;
   presence = {};
   known = null;
