@@ -422,6 +422,30 @@ async def test_without_the_extensions_a_failed_event_has_no_answer() -> None:
             await client.emit_with_ack("fail", timeout=0.1)
 
 
+async def test_without_the_extensions_a_failed_event_says_at_once_what_its_handler_raised() -> None:
+    async with EtpCommunicator() as client, asyncio.timeout(2):
+        with pytest.raises(AckTimeout, match="its handler raised EventFailed: .*Not so fast") as raised:
+            await client.emit_with_ack("fail", timeout=60)
+        assert isinstance(raised.value.__cause__, EventFailed)
+        await client.emit("send", "one")
+        await client.expect_event("one")
+
+
+@pytest.mark.parametrize("subprotocols", [[], ["etp.ext.v1"]])
+async def test_a_handler_that_ends_the_test_ends_it(subprotocols: list[str], etp_registry: Registry) -> None:
+    @etp_event("end")
+    async def end(connection: Connection, event: Event) -> None:
+        pytest.fail("in the handler")
+
+    client = EtpCommunicator(subprotocols=subprotocols)
+    await client.connect()
+    with pytest.raises(pytest.fail.Exception, match="in the handler"):
+        await client.emit_with_ack("end")
+    await client.emit("end")
+    with pytest.raises(pytest.fail.Exception, match="in the handler"):
+        await client.disconnect()
+
+
 async def test_without_the_extensions_a_failure_is_an_event_like_any_other() -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})

@@ -24,7 +24,7 @@ from django_etp.protocol.failures import encode_failure
 from django_etp.protocol.frames import Event, encode_answer
 from django_etp.serialization import to_text
 
-from .errors import failure_of, report
+from .errors import failure_observer, failure_of, report
 from .handlers import Namespace, call, run_answering
 from .registry import registry
 
@@ -208,6 +208,8 @@ class Dispatcher:
             self._connection.deliver(encode_failure(event, failure_of(error)))
 
     async def _answer_failure(self, event: Event, error: BaseException) -> None:
+        if (observe := failure_observer.get()) is not None:
+            observe(event, error)
         if event.ack_id and self._connection.speaks_extensions:
             answering = self._connection.answer(encode_failure(event, failure_of(error)))
             if answering is not None:

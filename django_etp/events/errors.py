@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
+from contextvars import ContextVar
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -20,12 +22,18 @@ from django_etp.exceptions import (
     TooManyEvents,
 )
 from django_etp.protocol.failures import handler_failed, named_failure
+from django_etp.protocol.frames import Event
 
 from .handlers import Namespace, call
 
-__all__ = ["failure_of", "report"]
+__all__ = ["failure_observer", "failure_of", "report"]
 
 logger = logging.getLogger(__name__)
+
+# What is called with each event that failed, and with the error; the testing kit sets it.
+failure_observer: ContextVar[Callable[[Event, BaseException], None] | None] = ContextVar(
+    "django_etp_failure_observer", default=None
+)
 
 # How long an on_error hook may take, in seconds: nothing else waits for it without a limit.
 _ERROR_LIMIT = 5.0

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from django_etp.exceptions import AckTimeout, ConnectionClosed, EtpError
+from django_etp.exceptions import AckTimeout, ConnectionClosed
 
 from .frames import Event
 
@@ -81,7 +81,7 @@ class PendingAcks:
         future.set_result(answer)
         return True
 
-    def fail(self, ack_id: int, error: EtpError) -> bool:
+    def fail(self, ack_id: int, error: BaseException) -> bool:
         """Let whoever waits for this answer fail; return whether anyone did."""
         future = self._futures.pop(ack_id, None)
         if future is None or future.done():

@@ -21,7 +21,8 @@ from asgiref.sync import sync_to_async
 from channels.auth import AuthMiddleware, AuthMiddlewareStack
 
 from django_etp.consumers import EtpConsumer
-from django_etp.exceptions import EtpError, InvalidFrame
+from django_etp.events.errors import failure_observer
+from django_etp.exceptions import AckTimeout, EtpError, InvalidFrame
 from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.failures import read_failure
@@ -94,6 +95,8 @@ class EtpCommunicator:
         self._handshake: asyncio.Future[bool] | None = None
         self._acks = PendingAcks()
         self._disconnect: Disconnect | None = None
+        # What stands for the outcome of a test, such as that of pytest.fail(), by the number of the event.
+        self._outcomes: dict[int, BaseException] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -149,6 +152,8 @@ class EtpCommunicator:
         await self._to_application.put({"type": "websocket.disconnect", "code": code, "reason": reason})
         async with asyncio.timeout(timeout):
             await asyncio.shield(self._task)
+        if self._outcomes:
+            raise self._outcomes.popitem()[1]
 
     async def emit(self, event: str, data: object = None) -> None:
         """Send an event that wants no answer; ``data`` as for ``Connection.emit()``."""
@@ -158,7 +163,8 @@ class EtpCommunicator:
         """Send an event and return the answer to it; other events that come meanwhile wait for ``expect_event()``.
 
         Raises:
-            AckTimeout: no answer came within ``timeout`` seconds.
+            AckTimeout: no answer came within ``timeout`` seconds, or there is none since the handler raised, at once;
+                ``__cause__`` is what it raised. ``pytest.fail()`` and the like in a handler are raised as they are.
             ConnectionClosed: the application closed the connection first.
             EventFailed: the application says why it has no answer, to who speaks ``etp.ext.v1``.
         """
@@ -232,9 +238,24 @@ class EtpCommunicator:
             raise AssertionError(f"Expected {expected} within {timeout:g} s, got nothing.") from None
 
     async def _run(self) -> None:
+        failure_observer.set(self._note_failure)
         with thread_sensitive():
             async with _shared_database_connections():
                 await self._application(self.scope, self._to_application.get, self._receive_from_application)
+
+    def _note_failure(self, event: Event, error: BaseException) -> None:
+        if not isinstance(error, Exception):
+            self._outcomes[event.ack_id] = error
+        if self.subprotocol == SUBPROTOCOL and event.ack_id:
+            return  # the failure comes as a frame
+        failure = self._outcomes.get(event.ack_id)
+        if failure is None:
+            failure = AckTimeout(
+                f"No answer to {event.name!r:.80}: its handler raised {type(error).__name__}: {error!s:.500}"
+            )
+            failure.__cause__ = error
+        if self._acks.fail(event.ack_id, failure):
+            self._outcomes.pop(event.ack_id, None)
 
     async def _receive_from_application(self, message: dict[str, Any]) -> None:
         assert self._handshake is not None
@@ -262,9 +283,10 @@ class EtpCommunicator:
             return
         if event.is_ack:
             is_answer = self._acks.resolve(event)
+        elif event.is_failure and self.subprotocol == SUBPROTOCOL:
+            is_answer = self._acks.fail(event.ack_id, self._outcomes.pop(event.ack_id, None) or read_failure(event))
         else:
-            is_failure = event.is_failure and self.subprotocol == SUBPROTOCOL
-            is_answer = is_failure and self._acks.fail(event.ack_id, read_failure(event))
+            is_answer = False
         if not is_answer:
             self._frames.put_nowait(frame)
 
