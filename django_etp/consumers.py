@@ -38,8 +38,8 @@ class EtpConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
             reference, which refuse frames of two parts.
         subprotocols: the names of WebSocket subprotocols (RFC 6455, section 1.9) of which the first that a client
             offers is selected, unless it offers the extensions. Browsers refuse a server that selects nothing of what
-            they offered. A page that sends its token as ``["access_token", token]`` needs ``["access_token"]`` here: a name
-            that is not listed, such as the token, is never selected, and so never sent back.
+            they offered. A page that sends its token as ``["access_token", token]`` needs ``["access_token"]`` here: a
+            name that is not listed, such as the token, is never selected, and so never sent back.
 
     Raises:
         ImproperlyConfigured: ``allowed_origins`` is not what the setting may be, or ``subprotocols`` no list of names.
