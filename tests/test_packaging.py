@@ -71,7 +71,7 @@ def test_sdist_holds_every_file_of_the_package_and_what_builds_it(distributions:
     (path,) = distributions.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
-    assert package_files() | {"pyproject.toml", "hatch_build.py", "README.md", "CHANGELOG.md", "LICENSE"} <= names
+    assert package_files() | {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"} <= names
 
 
 def test_package_needs_django_channels_and_asgiref_alone(wheel: Path):

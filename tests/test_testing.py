@@ -424,7 +424,7 @@ async def test_without_the_extensions_a_failed_event_has_no_answer() -> None:
 
 async def test_without_the_extensions_a_failed_event_says_at_once_what_its_handler_raised() -> None:
     async with EtpCommunicator() as client, asyncio.timeout(2):
-        with pytest.raises(AckTimeout, match="its handler raised EventFailed: .*Not so fast") as raised:
+        with pytest.raises(AckTimeout, match=r"its handler raised EventFailed: .*Not so fast") as raised:
             await client.emit_with_ack("fail", timeout=60)
         assert isinstance(raised.value.__cause__, EventFailed)
         await client.emit("send", "one")
