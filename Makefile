@@ -89,4 +89,4 @@ chromium:
 		$(SUDO) apt-get -qq update </dev/null >/dev/null 2>&1; \
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends chromium </dev/null >/dev/null 2>&1; \
 	fi; \
-	command -v chromium >/dev/null || echo "chromium is missing, so the browser tests are left out:" $$(grep -ls 'pytest\.mark\.browser' tests/test_*.py)
+	command -v chromium >/dev/null || echo "chromium is missing, so the browser tests are left out:" $$(grep -rls --include='test_*.py' 'pytest\.mark\.browser' tests)

@@ -7,12 +7,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from .matches import Match
+from benchmarks.harness.matches import Match
+from benchmarks.harness.servers import CLIENT_CORE, SERVERS, pin
+from benchmarks.harness.sites import Stage
+from benchmarks.workloads.session_data import make_database
+
 from .plans import full, short
-from .processes import CLIENT_CORE, SERVERS, pin
 from .report import footing, heading, line
-from .sessions import make_database
-from .sites import Stage
 
 try:
     from uvloop import run

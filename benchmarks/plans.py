@@ -4,9 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from .arrivals import Handshakes, Memory
-from .broker import Copies
-from .calls import Calls
+from benchmarks.harness.comparisons import Work
+from benchmarks.harness.matches import Match, Side
+from benchmarks.harness.servers import SERVERS
+from benchmarks.workloads.broker_copies import Copies
+from benchmarks.workloads.deliveries import Room
+from benchmarks.workloads.echoes import Echo, Latency
+from benchmarks.workloads.handshakes import Handshakes, Memory
+from benchmarks.workloads.queries import JoinsAndLeaves, MembersQuery
+from benchmarks.workloads.session_data import COOKIE
+from benchmarks.workloads.sync_emits import Calls
+
 from .contenders import (
     BARE,
     BARE_IN_STACK,
@@ -18,13 +26,6 @@ from .contenders import (
     SOCKET_IO,
     Contender,
 )
-from .deliveries import Room
-from .echoes import Echo, Latency
-from .matches import Match, Side
-from .measuring import Work
-from .processes import SERVERS
-from .questions import JoinsAndLeaves, MembersQuestion
-from .sessions import COOKIE
 
 __all__ = ["full", "short"]
 
@@ -47,7 +48,7 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
         yield from versus(Memory(200), (BARE, CHANNELS), is_fresh=True)
     yield from _two_processes(_PUBSUB, Room(1000, 100), Room(1000, 15))
     yield from _calls(_PUBSUB, (1, 8), rounds=5)
-    yield from _members_question(rounds=5)
+    yield from _members_query(rounds=5)
 
 
 def full(servers: Sequence[str]) -> Iterator[Match]:
@@ -77,7 +78,7 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _calls(layer, (1, 8), rounds=9)
         yield from _received(layer, rounds=5)
         yield from _growth_of_processes(layer)
-    yield from _members_question(rounds=9)
+    yield from _members_query(rounds=9)
     one, *more = (Side(f"{count} processes hear it", Copies(count), BARE) for count in (1, 10, 50))
     for side in more:
         yield Match(side.work.title, "Valkey", side, one, rounds=5)
@@ -137,8 +138,8 @@ def _call(name: str, threads: int, contender: Contender, layer: str, caller: str
     return Side(name, Calls(threads), contender, layer=layer, caller=caller)
 
 
-def _members_question(rounds: int) -> Iterator[Match]:
-    question, round_trip = MembersQuestion(), MembersQuestion(2, is_round_trip=True)
+def _members_query(rounds: int) -> Iterator[Match]:
+    question, round_trip = MembersQuery(), MembersQuery(2, is_round_trip=True)
     sides = (
         Side(name, work, ETP_IN_STACK, layer=_PUBSUB, processes=2)
         for name, work in (("rooms.amembers()", question), ("one round trip to the broker", round_trip))

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
-from .matches import Match
-from .measuring import Comparison
+from benchmarks.harness.comparisons import Comparison
+from benchmarks.harness.matches import Match
 
 __all__ = ["footing", "heading", "line"]
 

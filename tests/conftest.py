@@ -11,8 +11,8 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from tests.servers import COMMANDS, Server, raised_limits, start_server
-from tests.tab import page, peer, tab
+from tests.support.servers import COMMANDS, Server, raised_limits, start_server
+from tests.support.tab import page, peer, tab
 
 __all__ = ["page", "peer", "tab"]  # fixtures, one browser for all tests of a worker
 
@@ -28,7 +28,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.fixture(scope="session", params=COMMANDS)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """The reference server as a process, once on each kind of server; shared by the tests of a worker.
+    """The site as a process, once on each kind of server; shared by the tests of a worker.
 
     daphne's own message limits are raised above those of django_etp. At the end the log must hold no complaint.
     """

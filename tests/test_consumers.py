@@ -29,7 +29,7 @@ from django_etp import (
 from django_etp.consumers import EtpConsumer
 from django_etp.server import lifecycle
 from django_etp.testing import EtpCommunicator, HandshakeRejected
-from tests.inprocess import Message, Wire, errors, until
+from tests.support.inprocess import Message, Wire, errors, until
 
 pytestmark = pytest.mark.usefixtures("etp_registry")
 

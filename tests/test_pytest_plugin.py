@@ -15,7 +15,7 @@ from django.db import connections
 from django_etp import Connection, Event, etp_event
 from django_etp.events.registry import Registry
 from django_etp.testing import EtpCommunicator
-from tests.postgres import start_postgres
+from tests.support.postgres import start_postgres
 
 ROOT = Path(__file__).parent.parent
 

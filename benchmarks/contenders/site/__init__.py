@@ -1,0 +1,1 @@
+"""Our contender: a Django project whose handlers are measured."""

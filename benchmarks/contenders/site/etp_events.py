@@ -1,0 +1,75 @@
+"""The measured handlers, as users of django_etp would write them."""
+
+import asyncio
+import statistics
+import time
+
+from django.conf import settings
+from redis.asyncio import Redis
+
+from benchmarks.harness.bursts import Burst
+from django_etp import Connection, Event, etp_event, rooms
+
+
+@etp_event("echo")
+async def echo(connection: Connection, event: Event) -> str:
+    return event.data
+
+
+@etp_event("echo_in_thread")
+def echo_in_thread(connection: Connection, event: Event) -> str:
+    return event.data
+
+
+@etp_event("echo_and_count")
+async def echo_and_count(connection: Connection, event: Event) -> str:
+    connection.data["count"] = connection.data.get("count", 0) + 1
+    return event.data
+
+
+@etp_event("join")
+async def join(connection: Connection, event: Event) -> None:
+    await connection.ajoin(event.data)
+
+
+@etp_event("burst")
+async def burst(connection: Connection, event: Event) -> None:
+    wanted = Burst.read(event.data)
+    for text in wanted.texts():
+        await rooms.aemit(wanted.room, "news", text)
+        if wanted.pause:
+            await asyncio.sleep(wanted.pause)
+
+
+@etp_event("join_and_leave")
+async def join_and_leave(connection: Connection, event: Event) -> float:
+    """Join so many rooms one after the other, then leave them; return the seconds that took."""
+    names = [f"passing-{number}" for number in range(int(event.data))]
+    start = time.perf_counter()
+    for name in names:
+        await connection.ajoin(name)
+    for name in names:
+        await connection.aleave(name)
+    return time.perf_counter() - start
+
+
+@etp_event("join_many")
+async def join_many(connection: Connection, event: Event) -> None:
+    await connection.ajoin(*(f"kept-{number}" for number in range(int(event.data))))
+
+
+@etp_event("ask_members")
+async def ask_members(connection: Connection, event: Event) -> list[float]:
+    """Ask for the members of a room, and ask the broker nothing; return the medians of both, in seconds."""
+    room, times = event.data.split()
+    questions, round_trips = [], []
+    async with Redis.from_url(settings.BROKER_URL) as broker:
+        await broker.ping()
+        for _ in range(int(times)):
+            start = time.perf_counter()
+            await rooms.amembers(room)
+            between = time.perf_counter()
+            await broker.ping()
+            questions.append(between - start)
+            round_trips.append(time.perf_counter() - between)
+    return [statistics.median(questions), statistics.median(round_trips)]

@@ -1,0 +1,32 @@
+"""Settings of the measured Django applications; the environment says which layer and which database they have."""
+
+import json
+import os
+
+SECRET_KEY = "benchmarks"
+DEBUG = False
+USE_TZ = True
+ALLOWED_HOSTS = ["127.0.0.1"]
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "channels",
+    "django_etp",
+    "benchmarks.contenders.site",
+]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("BENCHMARK_DATABASE", ":memory:"),
+        "OPTIONS": {"init_command": "PRAGMA journal_mode=WAL", "transaction_mode": "IMMEDIATE"},
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CHANNEL_LAYERS = {
+    "default": json.loads(
+        os.environ.get("BENCHMARK_LAYER", '{"BACKEND": "channels.layers.InMemoryChannelLayer"}'),
+    )
+}
+# The broker, for those who speak to it without a layer.
+BROKER_URL = os.environ.get("BENCHMARK_BROKER", "")

@@ -1,0 +1,1 @@
+"""What works need to be measured: servers, a broker, clients, and comparisons."""

@@ -1,0 +1,81 @@
+"""Who is compared with whom, at what, and where."""
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from benchmarks.contenders import Contender
+
+from .comparisons import Comparison, Work, compare
+from .sites import CallSite, Stage
+
+__all__ = ["Match", "Side"]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a match: who works, at what, and where.
+
+    Attributes:
+        twin: another set of processes than that of a side that is like this one otherwise.
+        caller: what a process without an event loop calls, where that is measured; see contenders/caller.py.
+    """
+
+    name: str
+    work: Work
+    contender: Contender
+    server: str = "uvicorn"
+    layer: str = "in memory"
+    processes: int = 1
+    twin: int = 0
+    caller: str = ""
+
+    @property
+    def can_run(self) -> bool:
+        """Whether all it needs is installed."""
+        return self.contender.is_installed and find_spec(self.server) is not None
+
+    def site(self, stage: Stage) -> Any:
+        """Return where it works."""
+        if self.caller == "publish":
+            return CallSite(self.caller, stage.environment(self.layer), None)
+        site = stage.site(
+            self.contender,
+            self.server,
+            layer=self.layer,
+            processes=self.processes,
+            twin=self.twin,
+            is_beside_client=bool(self.caller),
+        )
+        return CallSite(self.caller, stage.environment(self.layer), site) if self.caller else site
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Two sides whose figures are compared.
+
+    Attributes:
+        title: of its line in the table.
+        where: the server, the layer.
+        rounds: how often both do their work.
+    """
+
+    title: str
+    where: str
+    one: Side
+    other: Side
+    rounds: int = 7
+
+    @property
+    def can_run(self) -> bool:
+        """Whether all it needs is installed."""
+        return self.one.can_run and self.other.can_run
+
+    async def run(self, stage: Stage, rounds: int | None = None) -> Comparison:
+        """Let the sides work in turn, in as many rounds as it says otherwise."""
+        async with AsyncExitStack() as stack:
+            one, other = [
+                await stack.enter_async_context(side.work.load(side.site(stage))) for side in (self.one, self.other)
+            ]
+            return await compare(one, other, rounds or self.rounds)

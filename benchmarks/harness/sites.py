@@ -1,0 +1,113 @@
+"""Where contenders run: their server processes, started on first use and kept for the works that follow."""
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.contenders import Contender
+
+from .broker import start_broker
+from .servers import CLIENT_CORE, Process, Server, server_core, start_server
+
+__all__ = ["LAYERS", "CallSite", "Site", "Stage"]
+
+LAYERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "in memory": ("channels.layers.InMemoryChannelLayer", {}),
+    "RedisPubSubChannelLayer": ("channels_redis.pubsub.RedisPubSubChannelLayer", {}),
+    # The capacity that the system check django_etp.W003 asks for: with its own of 100 it drops what a burst brings.
+    "RedisChannelLayer": ("channels_redis.core.RedisChannelLayer", {"capacity": 20_000}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One contender's servers."""
+
+    contender: Contender
+    servers: list[Server] = field(default_factory=list)
+
+    @property
+    def processes(self) -> list[Process]:
+        """The servers' processes."""
+        return [server.process for server in self.servers]
+
+
+@dataclass(frozen=True, slots=True)
+class CallSite:
+    """A process that calls, and who counts what comes of it.
+
+    Attributes:
+        kind: what it calls, see contenders/caller.py.
+        environment: tells it of the layer.
+        receiver: has the one member of the room; ``None`` where nobody listens.
+    """
+
+    kind: str
+    environment: Mapping[str, str]
+    receiver: Site | None
+
+
+class Stage:
+    """All sites of a run; ``with`` it, they end."""
+
+    def __init__(self, database: str = ":memory:") -> None:
+        self._stack = ExitStack()
+        self._sites: dict[Any, Site] = {}
+        self._database = database
+        self._broker = ""
+
+    def __enter__(self) -> "Stage":
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.clear()
+
+    def site(
+        self,
+        contender: Contender,
+        kind: str,
+        *,
+        layer: str = "in memory",
+        processes: int = 1,
+        twin: int = 0,
+        is_beside_client: bool = False,
+    ) -> Site:
+        """Return a contender's servers; another ``twin`` is another site.
+
+        ``is_beside_client``: they leave the servers' cores to others.
+        """
+        key = contender, kind, layer, processes, twin, is_beside_client
+        if key not in self._sites:
+            env = self.environment(layer)
+            self._sites[key] = Site(
+                contender,
+                [
+                    self._stack.enter_context(start_server(kind, contender.application, core, env))
+                    for core in (CLIENT_CORE if is_beside_client else server_core(each) for each in range(processes))
+                ],
+            )
+        return self._sites[key]
+
+    def environment(self, layer: str) -> dict[str, str]:
+        """Return what tells a process of its layer."""
+        env = {"BENCHMARK_DATABASE": self._database}
+        if layer == "in memory":
+            return env
+        broker = self._start_broker()
+        host = {"address": broker, "socket_timeout": 8, "socket_connect_timeout": 2}
+        kind, options = LAYERS[layer]
+        backend = {"BACKEND": kind, "CONFIG": {"hosts": [host], **options}}
+        return {**env, "BENCHMARK_LAYER": json.dumps(backend), "BENCHMARK_BROKER": broker}
+
+    def _start_broker(self) -> str:
+        if not self._broker:
+            self._broker = self._stack.enter_context(start_broker()).url
+        return self._broker
+
+    def clear(self) -> None:
+        """End all sites."""
+        self._sites.clear()
+        self._broker = ""
+        self._stack.close()

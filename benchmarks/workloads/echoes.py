@@ -1,0 +1,229 @@
+"""Events that want an answer: how many per second, and how long one takes."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from benchmarks.harness.bursts import Burst, number_of
+from benchmarks.harness.clients import Peer, connect, disconnect, message
+from benchmarks.harness.comparisons import Figure, Round, Stopwatch
+from benchmarks.harness.sites import Site
+
+__all__ = ["Echo", "Latency"]
+
+_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Connections that ask and ask, each with so many questions under way.
+
+    Attributes:
+        connections, in_flight: how many ask, and how many questions each has under way.
+        size: characters of each question.
+        seconds: how long a round takes.
+        event: which handler answers.
+        headers: further lines of the handshakes.
+        idle: how many more connections are open, and silent.
+    """
+
+    connections: int = 50
+    in_flight: int = 10
+    size: int = 16
+    seconds: float = 0.4
+    event: str = "echo"
+    headers: str = ""
+    idle: int = 0
+    unit: str = "per s"
+
+    @property
+    def title(self) -> str:
+        return f"ack echo, {self.connections} connections, {self.in_flight} in flight each"
+
+    @asynccontextmanager
+    async def load(self, site: Site) -> AsyncIterator[Round]:
+        """See Work.load()."""
+        (server,) = site.servers
+        idle = await connect(server.port, site.contender.dialect, self.idle)
+        peers = await connect(server.port, site.contender.dialect, self.connections, headers=self.headers)
+        askers = [_Asker(peer, self.event, "e" * self.size) for peer in peers]
+
+        async def burst() -> Figure:
+            watch = Stopwatch(site.processes)
+            with watch.running():
+                for asker in askers:
+                    asker.begin(self.in_flight)
+                await asyncio.sleep(self.seconds)
+                answers = sum(asker.answers for asker in askers)
+            for asker in askers:
+                asker.is_asking = False
+            wrong = await _missing(askers)
+            rate = answers / watch.seconds
+            if self.unit == "MiB per s":
+                rate *= self.size / 2**20
+            return Figure(rate, wrong, watch.client, watch.servers)
+
+        try:
+            yield burst
+        finally:
+            await disconnect([*peers, *idle])
+
+
+async def _missing(askers: list["_Asker"]) -> int:
+    """Wait until all questions are answered; return how many never were, or more than once."""
+    deadline = time.monotonic() + _TIMEOUT
+    for asker in askers:
+        while asker.pending and time.monotonic() < deadline:  # noqa: ASYNC110 (an event would cost each answer)
+            await asyncio.sleep(0.001)
+    return sum(len(asker.pending) + asker.strangers for asker in askers)
+
+
+class _Asker:
+    """One connection that asks again as soon as it is answered."""
+
+    def __init__(self, peer: Peer, event: str, data: str) -> None:
+        self._peer = peer
+        self._before, self._behind = peer.dialect.event(event, data)
+        # Numbers of one length, so that the frame's head stays the same.
+        self._numbers = count(100_000_000)
+        self._head = b""
+        self.pending: set[int] = set()
+        self.answers = 0
+        self.strangers = 0
+        self.is_asking = False
+
+    def begin(self, in_flight: int) -> None:
+        self.answers = self.strangers = 0
+        self.is_asking = True
+        self._peer.on_message = self._answered
+        for _ in range(in_flight):
+            self._ask()
+
+    def _ask(self) -> None:
+        number = next(self._numbers)
+        self.pending.add(number)
+        payload = b"%b%d%b" % (self._before, number, self._behind)
+        if not self._head:
+            self._head = message(payload)[: -len(payload)]
+        self._peer.transport.write(self._head + payload)
+
+    def _answered(self, payload: bytes) -> None:
+        number = self._peer.dialect.answered(payload)
+        if number in self.pending:
+            self.pending.remove(number)
+            self.answers += 1
+            if self.is_asking:
+                self._ask()
+        else:
+            self.strangers += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """One connection that asks one question after the other.
+
+    Attributes:
+        percentile: which time is told, in percent.
+        questions: how many a round has.
+        storm: members of a room that is sent 100 messages per second meanwhile; 0 for silence.
+    """
+
+    percentile: int = 50
+    questions: int = 1000
+    storm: int = 0
+    unit: str = "µs"
+
+    @property
+    def title(self) -> str:
+        meanwhile = f", while a room of {self.storm:,} gets 100 messages per s" if self.storm else ""
+        return f"echo latency, p{self.percentile}{meanwhile}"
+
+    @asynccontextmanager
+    async def load(self, site: Site) -> AsyncIterator[Round]:
+        """See Work.load()."""
+        (server,) = site.servers
+        (asker,) = await connect(server.port, site.contender.dialect, 1)
+        crowd = await connect(server.port, site.contender.dialect, self.storm)
+        for member in crowd:
+            await member.ask("join", "storm")
+
+        async def burst() -> Figure:
+            timer = _Timer(asker)
+            watch = Stopwatch()
+            with watch.running():
+                if crowd:
+                    times = await timer.run_during(_storm(crowd[0], max(self.questions // 10, 1)))
+                else:
+                    times = await timer.run(self.questions)
+            return Figure(_percentile(times, self.percentile) * 1e6, 0, watch.client)
+
+        try:
+            yield burst
+        finally:
+            await disconnect([asker, *crowd])
+
+
+class _Timer:
+    """One connection that notes how long each of its questions takes."""
+
+    def __init__(self, asker: Peer) -> None:
+        self._asker = asker
+        self._before, self._behind = asker.dialect.event("echo", "e" * 16)
+        self._times: list[float] = []
+        self._left = 0
+        self._asked_at = 0.0
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        asker.on_message = self._answered
+
+    async def run(self, questions: int) -> list[float]:
+        """Ask so many; return the seconds that each took."""
+        self._left = questions
+        self._ask()
+        async with asyncio.timeout(_TIMEOUT):
+            await self._done
+        return self._times
+
+    async def run_during(self, doing: Coroutine[Any, Any, None]) -> list[float]:
+        """Ask for as long as something else takes."""
+        asking = asyncio.ensure_future(self.run(1_000_000_000))
+        await doing
+        self._left = 1
+        return await asking
+
+    def _ask(self) -> None:
+        frame = message(b"%b%d%b" % (self._before, len(self._times) + 1, self._behind))
+        self._asked_at = time.perf_counter()
+        self._asker.transport.write(frame)
+
+    def _answered(self, payload: bytes) -> None:
+        self._times.append(time.perf_counter() - self._asked_at)
+        self._left -= 1
+        if self._left > 0:
+            self._ask()
+        else:
+            self._done.set_result(None)
+
+
+async def _storm(sender: Peer, messages: int) -> None:
+    """Let the server send for a while, and wait until it has."""
+    done = asyncio.get_running_loop().create_future()
+
+    def take(payload: bytes) -> None:
+        if number_of(payload) < 0:
+            done.set_result(None)
+
+    sender.on_message = take
+    sender.send("burst", str(Burst("storm", messages, pause=0.01)), 1)
+    async with asyncio.timeout(_TIMEOUT):
+        await done
+
+
+def _percentile(times: list[float], percentile: int) -> float:
+    if len(times) < 2:
+        return times[0]
+    return statistics.quantiles(times, n=100, method="inclusive")[percentile - 1]

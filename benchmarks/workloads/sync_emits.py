@@ -1,0 +1,132 @@
+"""Sends to a room from synchronous code, in a process without an event loop."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from benchmarks.harness.bursts import number_of
+from benchmarks.harness.clients import connect, disconnect
+from benchmarks.harness.comparisons import Figure, Round, Stopwatch
+from benchmarks.harness.servers import server_core, start
+from benchmarks.harness.sites import CallSite, Site
+
+__all__ = ["Calls"]
+
+_QUIET = 2.0
+_REST = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Threads of one process that send; one member in another process counts what comes.
+
+    Attributes:
+        threads: how many.
+        calls: how many in the first round; later ones have as many as take about ``seconds``.
+        is_received: tell how many the other process could take, by what it computed, rather than how many were sent.
+    """
+
+    threads: int = 1
+    calls: int = 50
+    seconds: float = 0.5
+    is_received: bool = False
+    unit: str = "calls per s"
+
+    @property
+    def title(self) -> str:
+        return f"sends from synchronous code, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+    @asynccontextmanager
+    async def load(self, site: CallSite) -> AsyncIterator[Round]:
+        """See Work.load()."""
+        async with _listening(site.receiver) as listener:
+            with _caller(site) as call:
+                calls = self.calls
+
+                async def burst() -> Figure:
+                    nonlocal calls
+                    calls = max(calls - calls % self.threads, self.threads)
+                    watch = Stopwatch(site.receiver.processes if site.receiver else ())
+                    await listener.rest()
+                    listener.received = 0
+                    with watch.running():
+                        seconds = await asyncio.to_thread(call, calls, self.threads)
+                        lost = await listener.missing(calls)
+                    figure = calls / (watch.seconds * watch.servers if self.is_received else seconds)
+                    calls = int(calls / seconds * self.seconds)
+                    return Figure(figure, lost)
+
+                yield burst
+
+
+class _Listener:
+    """Counts what the one member gets."""
+
+    received = 0
+
+    def take(self, payload: bytes) -> None:
+        self.received += number_of(payload) >= 0
+
+    async def rest(self) -> None:
+        """Wait until the other side's calls have come, too: they go to the same room."""
+        before = -1
+        while self.received != before:
+            before = self.received
+            await asyncio.sleep(_REST)
+
+    async def missing(self, wanted: int) -> int:
+        """Wait until so many have come, or nothing has for a while; return how many have not."""
+        before, quiet_since = self.received, time.monotonic()
+        while self.received < wanted and time.monotonic() - quiet_since < _QUIET:
+            await asyncio.sleep(0.01)
+            if self.received != before:
+                before, quiet_since = self.received, time.monotonic()
+        return wanted - self.received
+
+
+class _Nobody(_Listener):
+    """Stands for a listener where nobody listens."""
+
+    async def missing(self, wanted: int) -> int:
+        """Miss nothing."""
+        return 0
+
+
+@asynccontextmanager
+async def _listening(site: Site | None) -> AsyncIterator[_Listener]:
+    if site is None:
+        yield _Nobody()
+        return
+    peers = await connect(site.servers[0].port, site.contender.dialect, 1)
+    await peers[0].ask("join", "room")
+    listener = _Listener()
+    peers[0].on_message = listener.take
+    try:
+        yield listener
+    finally:
+        await disconnect(peers)
+
+
+@contextmanager
+def _caller(site: CallSite) -> Iterator[Callable[[int, int], float]]:
+    command = [sys.executable, "-m", "benchmarks.contenders.caller", site.kind]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with start(command, server_core(), site.environment, **pipes) as process:
+        stdin, stdout = process.popen.stdin, process.popen.stdout
+        assert stdin is not None
+        assert stdout is not None
+
+        def call(calls: int, threads: int) -> float:
+            stdin.write(f"{calls} {threads}\n".encode())
+            stdin.flush()
+            line = stdout.readline()
+            if not line:
+                raise process.fail("The calling process ended.")
+            return float(line)
+
+        with stdin, stdout:
+            yield call

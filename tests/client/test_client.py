@@ -1,0 +1,315 @@
+"""The Python client against real servers: events, answers, failures, reconnects."""
+
+import asyncio
+import itertools
+import subprocess
+import sys
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import InvalidStatus
+
+from django_etp.client import EtpClient
+from django_etp.exceptions import (
+    AckTimeout,
+    ConnectionClosed,
+    EtpError,
+    EventFailed,
+    InvalidEventName,
+    InvalidPayload,
+)
+from django_etp.protocol import Event
+from django_etp.protocol.closing import Disconnect
+from tests.support.servers import ROOT, Server, held_port, start_server
+
+WAIT = 20.0
+
+
+def client_of(server: Server, path: str = "/ws/", **options: object) -> EtpClient:
+    return EtpClient(server.ws_url(path), proxy=None, **options)
+
+
+async def test_asks_and_is_answered(server: Server) -> None:
+    async with client_of(server) as client:
+        assert await client.emit_with_ack("hello", "x") == Event("__ack_hello", 1, "hello handled")
+        assert (await client.emit_with_ack("echo", {"a": [1, None]})).json() == {"a": [1, None]}
+        assert (await client.emit_with_ack("nil")).data == ""
+
+
+async def test_answers_the_servers_question(server: Server) -> None:
+    async with client_of(server) as client:
+
+        @client.on("question")
+        async def question(event: Event) -> str:
+            return f"{event.data}!"
+
+        assert (await client.emit_with_ack("ask", "why")).data == "got:why!"
+
+
+async def test_plain_handlers_and_the_fallback_answer_too(server: Server) -> None:
+    async with client_of(server) as client:
+        client.on_unknown_event(lambda event: {"unknown": event.name})
+        assert (await client.emit_with_ack("ask", "why")).data == 'got:{"unknown":"question"}'
+
+
+async def test_hears_room_events(server: Server) -> None:
+    heard: asyncio.Queue[Event] = asyncio.Queue()
+    async with client_of(server) as one, client_of(server) as other:
+        other.on("news")(heard.put)
+        await one.emit("broadcast", "today")
+        async with asyncio.timeout(WAIT):
+            assert (await heard.get()).data == "today"
+
+
+async def test_measures_a_ping(server: Server) -> None:
+    async with client_of(server) as client:
+        assert 0 < await client.ping() < WAIT
+
+
+async def test_knows_its_id_at_a_server_that_greets(server: Server) -> None:
+    async with client_of(server) as client:
+        await client.ping()
+        assert client.id is not None
+        assert len(client.id) == 49
+
+
+async def test_without_the_extensions_the_wire_is_the_references(server: Server) -> None:
+    async with client_of(server, offers_extensions=False) as client:
+        assert (await client.emit_with_ack("nosuch", "x")).data == ""
+        assert client.id is None
+
+
+async def test_a_failing_handler_tells_the_server(server: Server) -> None:
+    errors: asyncio.Queue[Exception] = asyncio.Queue()
+    async with client_of(server) as client:
+        client.on_error(errors.put)
+
+        @client.on("question")
+        def question(event: Event) -> None:
+            raise LookupError("no answer here")
+
+        with pytest.raises(EventFailed) as failed:
+            await client.emit_with_ack("ask", "why")
+        assert failed.value.code == "handler_error"
+        assert isinstance(await errors.get(), LookupError)
+
+
+async def test_an_answer_that_does_not_come_is_a_timeout(server: Server) -> None:
+    async with client_of(server) as client:
+        with pytest.raises(AckTimeout):
+            await client.emit_with_ack("slow", timeout=0.05)
+
+
+@pytest.mark.parametrize("name", ["__ping", "a||b", "a|", "__ack_x"])
+async def test_refuses_names_that_are_not_for_events(server: Server, name: str) -> None:
+    async with client_of(server) as client:
+        with pytest.raises(InvalidEventName):
+            await client.emit(name)
+        with pytest.raises(InvalidEventName):
+            client.on(name)
+
+
+async def test_refuses_what_is_not_json(server: Server) -> None:
+    async with client_of(server) as client:
+        with pytest.raises(InvalidPayload):
+            await client.emit("echo", object())
+
+
+async def test_refuses_a_second_handler(server: Server) -> None:
+    client = client_of(server)
+    client.on("a")(print)
+    with pytest.raises(EtpError, match="already"):
+        client.on("a")(print)
+
+
+async def test_a_refused_handshake_is_raised(server: Server) -> None:
+    with pytest.raises(InvalidStatus, match="403"):
+        async with client_of(server, origin="https://elsewhere.example"):
+            pytest.fail("the server let it in")
+
+
+async def test_a_normal_close_of_the_server_is_the_end(server: Server) -> None:
+    ends: list[Disconnect] = []
+    async with client_of(server) as client:
+        client.on_disconnect(ends.append)
+        with pytest.raises(ConnectionClosed):
+            await client.emit_with_ack("bye")
+        async with asyncio.timeout(WAIT):
+            await client.wait_closed()
+        with pytest.raises(ConnectionClosed):
+            await client.emit("echo")
+    assert [end.code for end in ends] == [1000]
+
+
+async def test_closing_waits_for_the_end_and_may_be_done_twice(server: Server) -> None:
+    client = client_of(server)
+    async with client:
+        await client.close()
+        await client.close()
+    assert not client.is_connected
+
+
+@pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
+async def test_a_server_that_is_killed_and_comes_back(kind: str) -> None:
+    connects: asyncio.Queue[None] = asyncio.Queue()
+    with held_port() as port:
+        with start_server(kind, port=port) as server:
+            client = client_of(server, reconnect_delays=lambda: itertools.repeat(0.05))
+            client.on_connect(lambda: connects.put(None))
+            await client.__aenter__()
+            await connects.get()
+            asked = asyncio.create_task(client.emit_with_ack("slow"))
+            await client.ping()
+            server.kill()
+            with pytest.raises(ConnectionClosed):
+                async with asyncio.timeout(WAIT):
+                    await asked
+        with start_server(kind, port=port):
+            async with asyncio.timeout(WAIT):
+                await connects.get()
+                assert (await client.emit_with_ack("echo", "back")).data == "back"
+            await client.close()
+
+
+# Failures
+
+
+@pytest.mark.parametrize(
+    ("event", "data", "code", "message"),
+    [
+        ("nosuch", "x", "unknown_event", "No handler for the event 'nosuch'."),
+        ("fail", "handler_error", "handler_error", "The handler failed."),
+        ("fail", "permission_denied", "permission_denied", "This is not yours."),
+        ("fail", "rate_limited", "rate_limited", "Not so fast."),
+        ("fail", "no answer", "handler_error", "The handler failed."),
+        ("fail in a thread", "permission_denied", "permission_denied", "This is not yours."),
+    ],
+)
+async def test_a_failed_event_raises_its_code(server: Server, event: str, data: str, code: str, message: str) -> None:
+    async with client_of(server, "/failing/") as client:
+        with pytest.raises(EventFailed) as failed:
+            await client.emit_with_ack(event, data)
+        assert (failed.value.code, failed.value.message) == (code, message)
+
+
+async def test_a_payload_that_the_handler_cannot_read_raises_its_code(server: Server) -> None:
+    async with client_of(server, "/failing/") as client:
+        with pytest.raises(EventFailed, match="invalid_payload"):
+            await client.emit_with_ack("fail", "no JSON")
+
+
+async def test_events_past_the_servers_queue_raise_their_code(server: Server) -> None:
+    async with client_of(server, "/failing/", is_reconnecting=False) as client:
+        client.on("never")(lambda event: asyncio.Event().wait())
+        ends: list[Disconnect] = []
+        client.on_disconnect(ends.append)
+        # No more than one too many: a server that closes with input unread resets, and its last words may be lost.
+        asked = [asyncio.create_task(client.emit_with_ack("wait")) for _ in range(1101)]
+        async with asyncio.timeout(WAIT):
+            fates = await asyncio.gather(*asked, return_exceptions=True)
+            await client.wait_closed()
+        assert {type(fate) for fate in fates[:-1]} == {ConnectionClosed}
+        assert isinstance(fates[-1], EventFailed)
+        assert fates[-1].code == "too_many_events"
+        assert [end.code for end in ends] == [server.close_code(1008)]
+
+
+async def test_the_server_is_told_why_a_handler_failed(server: Server) -> None:
+    def fail(event: Event) -> object:
+        if event.data == "rate_limited":
+            raise EventFailed("rate_limited", "Not so fast.")
+        return event.json()
+
+    async with client_of(server, "/failing/") as client:
+        told = (await client.emit_with_ack("ask")).data
+        assert told == "unknown_event: No handler for the event 'question'."
+        client.on("question")(fail)
+        assert (await client.emit_with_ack("ask", "rate_limited")).data == "rate_limited: Not so fast."
+        assert (await client.emit_with_ack("ask", "no JSON")).data.startswith("invalid_payload: ")
+
+
+def test_needs_no_django() -> None:
+    code = "import sys, django_etp.client; sys.exit('django' in sys.modules or 'channels' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def listen(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "manage.py", "etp_listen", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_etp_listen_prints_what_comes(server: Server) -> None:
+    arguments = ["--emit", "broadcast=today", "--count", "1", "--cookie", "a=b", "--header", "X-Token: abc"]
+    process = listen(server.ws_url(), *arguments)
+    assert process.returncode == 0, process.stderr
+    lines = [line.partition(" ")[2] for line in process.stdout.splitlines()]
+    assert lines == ["connected", "news today", "disconnected: 1000"]
+
+
+async def test_etp_listen_prints_as_many_events_as_it_was_asked_for_where_more_come_at_once() -> None:
+    async def send_at_once(connection: ServerConnection) -> None:
+        for number in range(100):
+            await connection.send(f"news||0||{number}")
+        await connection.wait_closed()
+
+    async with serve(send_at_once, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        process = await asyncio.to_thread(listen, f"ws://127.0.0.1:{port}/", "--count", "3")
+    assert process.returncode == 0, process.stderr
+    lines = [line.partition(" ")[2] for line in process.stdout.splitlines()]
+    assert lines == ["connected", "news 0", "news 1", "news 2", "disconnected: 1000"]
+
+
+async def test_etp_listen_ends_where_nobody_reads_what_it_prints() -> None:
+    async def ask_on_and_on(connection: ServerConnection) -> None:
+        for number in itertools.count(1):
+            await connection.send(f"news||{number}")
+            await connection.recv()
+
+    async with serve(ask_on_and_on, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        pipe = 'exec 3>&1; { "$0" manage.py etp_listen "$1"; echo $? >&3; } | head -n 1 >&3'
+        command = ["sh", "-c", pipe, sys.executable, url]
+        process = await asyncio.to_thread(
+            subprocess.run, command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+        )
+    assert [line.rpartition(" ")[2] for line in process.stdout.splitlines()] == ["connected", "0"]
+    assert "BrokenPipeError" not in process.stderr
+
+
+@pytest.mark.parametrize("server", ["uvicorn"], indirect=True)
+def test_etp_listen_says_what_keeps_it_from_connecting(server: Server) -> None:
+    process = listen(server.ws_url(), "--origin", "https://elsewhere.example")
+    assert process.returncode == 1
+    assert "\nCommandError: No connection to the server: server rejected" in process.stderr
+
+
+def test_etp_listen_refuses_a_url_of_another_scheme() -> None:
+    process = listen("http://127.0.0.1/")
+    assert process.returncode == 1
+    assert "\nCommandError: No connection to the server: http://127.0.0.1/ isn't a valid URI" in process.stderr
+
+
+def test_etp_listen_refuses_a_cookie_without_a_value() -> None:
+    process = listen("ws://127.0.0.1/", "--cookie", "sessionid")
+    assert process.returncode == 1
+    assert "Expected a name and a value with '=' between them, got 'sessionid'." in process.stderr
+
+
+def test_etp_listen_refuses_an_event_that_cannot_be_sent() -> None:
+    process = listen("ws://127.0.0.1/", "--emit", "__say=hello")
+    assert process.returncode == 1
+    assert "\nCommandError: '__say=hello' cannot be emitted: Event names that start with '__'" in process.stderr
+
+
+@pytest.mark.parametrize("count", ["0", "-1"])
+def test_etp_listen_refuses_to_print_no_event(count: str) -> None:
+    process = listen("ws://127.0.0.1/", f"--count={count}")
+    assert process.returncode == 1
+    assert f"Expected a count of 1 or more, got {count}." in process.stderr

@@ -1,0 +1,494 @@
+"""What leaves a process, with plain async functions in the layer's place."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from django_etp.cluster.messages import Frame
+from django_etp.cluster.publisher import Publisher
+from django_etp.concurrency.confirmations import confirmed
+from django_etp.exceptions import LayerUnavailable
+from tests.support.hurry import hurried, kept, seconds
+
+
+class Layer:
+    """What was sent to each group, and what was told to all hubs; it fails, or waits, where it is told to."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.told: list[tuple[float, list[Any]]] = []
+        self.tries = 0
+        self.at_once = self.most_at_once = 0
+        self.is_down = False
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+        self.takes = 0.0
+        self.slow: dict[str, float] = {}
+        self.publisher = Publisher("publisher", self._send, self._tell)
+
+    def texts(self, group: str) -> list[str]:
+        return [text for message in self.sent if message["group"] == group for text in message["frames"]]
+
+    async def emit(self, group: str, text: str) -> None:
+        await confirmed(self.publisher.publish([group], Frame(text)))
+
+    async def _send(self, group: str, message: dict[str, Any]) -> None:
+        assert message["group"] == group
+        self.tries += 1
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await self.is_open.wait()
+            if takes := self.slow.get(group, self.takes):
+                await asyncio.sleep(takes)
+            if self.is_down:
+                raise ConnectionError("down")
+            self.sent.append(message)
+        finally:
+            self.at_once -= 1
+
+    async def _tell(self, message: dict[str, Any]) -> None:
+        if self.is_down:
+            raise ConnectionError("down")
+        now = asyncio.get_running_loop().time()
+        self.told += [(now, stream) for stream in message["streams"]]
+
+
+@hurried
+async def test_idle_group_is_sent_to_at_once():
+    layer = Layer()
+    assert await seconds(layer.emit("room", "hello||0")) < 0.01
+    assert [(message["number"], message["frames_before"], message["frames"]) for message in layer.sent] == [
+        (1, 0, ["hello||0"])
+    ]
+
+
+@hurried
+async def test_what_comes_meanwhile_goes_as_one_message_in_order():
+    layer = Layer()
+    layer.is_open.clear()
+    emits = [asyncio.ensure_future(layer.emit("room", "0"))]
+    await asyncio.sleep(0.1)
+    emits += [asyncio.ensure_future(layer.emit("room", str(number))) for number in range(1, 100)]
+    await asyncio.sleep(0.1)
+    layer.is_open.set()
+    await asyncio.gather(*emits)
+    assert layer.texts("room") == [str(number) for number in range(100)]
+    assert [(message["number"], message["frames_before"], len(message["frames"])) for message in layer.sent] == [
+        (1, 0, 1),
+        (2, 1, 99),
+    ]
+
+
+@hurried
+async def test_message_holds_at_most_500_frames():
+    layer = Layer()
+    layer.is_open.clear()
+    emits = [asyncio.ensure_future(layer.emit("room", str(number))) for number in range(1201)]
+    await asyncio.sleep(0.1)
+    layer.is_open.set()
+    await asyncio.gather(*emits)
+    assert [len(message["frames"]) for message in layer.sent] == [500, 500, 201]
+
+
+@hurried
+async def test_message_holds_at_most_256_kib_but_for_one_larger_frame():
+    layer = Layer()
+    layer.is_open.clear()
+    sizes = [200, 56, 1, 300, 1]
+    emits = [asyncio.ensure_future(layer.emit("room", "x" * size * 1024)) for size in sizes]
+    await asyncio.sleep(0.1)
+    layer.is_open.set()
+    await asyncio.gather(*emits)
+    assert [[len(text) // 1024 for text in message["frames"]] for message in layer.sent] == [
+        [200, 56],
+        [1],
+        [300],
+        [1],
+    ]
+
+
+@hurried
+async def test_what_a_frame_names_counts_for_the_256_kib_of_its_message():
+    layer = Layer()
+    layer.is_open.clear()
+    frame = Frame("hello||0", exclude=("x" * 1024,) * 50, rooms=("y" * 1024,) * 50, emission="e")
+    emits = [asyncio.ensure_future(confirmed(layer.publisher.publish(["room"], frame))) for _ in range(6)]
+    await asyncio.sleep(0.1)
+    layer.is_open.set()
+    await asyncio.gather(*emits)
+    assert [len(message["frames"]) for message in layer.sent] == [2, 2, 2]
+
+
+@hurried
+async def test_sends_to_a_thousand_groups_go_few_at_a_time():
+    layer = Layer()
+    layer.is_open.clear()
+    emits = [asyncio.ensure_future(layer.emit(str(number), "hello||0")) for number in range(1000)]
+    await asyncio.sleep(0.1)
+    assert layer.at_once == 32
+    layer.is_open.set()
+    await asyncio.gather(*emits)
+    assert layer.most_at_once == 32
+    assert {message["group"] for message in layer.sent} == {str(number) for number in range(1000)}
+
+
+@hurried
+async def test_frame_for_several_groups_goes_to_each():
+    layer = Layer()
+    await confirmed(layer.publisher.publish(["a", "b"], Frame("hello||0", rooms=("a", "b"), emission="e")))
+    assert layer.texts("a") == layer.texts("b") == [["hello||0", [], ["a", "b"], "e", "", ""]]
+    assert [message["number"] for message in layer.sent] == [1, 1]
+
+
+@hurried
+async def test_failed_send_is_tried_once_more_under_its_number():
+    layer = Layer()
+    layer.is_down = True
+    asyncio.get_running_loop().call_later(0.1, setattr, layer, "is_down", False)
+    await layer.emit("room", "hello||0")
+    assert layer.tries == 2
+    assert [message["number"] for message in layer.sent] == [1]
+
+
+@hurried
+async def test_layer_that_is_down_is_told_to_the_sender_soon():
+    layer = Layer()
+    layer.is_down = True
+    with pytest.raises(LayerUnavailable, match=r"did not confirm a send, twice: ConnectionError: down\. Members"):
+        await layer.emit("room", "hello||0")
+    assert await seconds(layer.emit("room", "hello||0")) == pytest.approx(0.2, abs=0.01)
+
+
+@hurried
+async def test_layer_that_hangs_is_told_to_every_sender_within_7_s():
+    layer = Layer()
+    layer.is_open.clear()
+    emits = [asyncio.ensure_future(layer.emit(str(number), "hello||0")) for number in range(200)]
+    assert await seconds(asyncio.wait(emits)) < 7
+    assert {type(emit.exception()) for emit in emits} == {LayerUnavailable}
+
+
+@hurried
+async def test_layer_that_hangs_is_told_within_7_s_to_those_who_wait_behind_others():
+    layer = Layer()
+    layer.is_open.clear()
+    emits = []
+    for number in range(100):
+        emits.append(asyncio.ensure_future(seconds(layer.emit("room", str(number)))))
+        await asyncio.sleep(0.5)
+    assert max(await asyncio.gather(*emits)) < 7.5
+
+
+@hurried
+async def test_what_was_given_up_unsent_takes_no_number():
+    layer = Layer()
+    layer.is_open.clear()
+    emits = [asyncio.ensure_future(layer.emit("room", "sent"))]
+    await asyncio.sleep(0)
+    emits += [asyncio.ensure_future(layer.emit("room", "x" * 200_000)) for _ in range(3)]  # a message each
+    await asyncio.wait(emits)
+    assert {type(emit.exception()) for emit in emits} == {LayerUnavailable}
+    layer.is_open.set()
+    await layer.emit("room", "later")
+    # The second was sent, for a moment; the two behind it never were.
+    assert [(message["number"], message["frames_before"]) for message in layer.sent] == [(3, 2)]
+
+
+@hurried
+async def test_numbers_go_on_after_a_failure():
+    layer = Layer()
+    await layer.emit("room", "1")
+    layer.is_down = True
+    with pytest.raises(LayerUnavailable):
+        await layer.emit("room", "2")
+    layer.is_down = False
+    await layer.emit("room", "3")
+    assert [(message["number"], message["frames_before"]) for message in layer.sent] == [(1, 0), (3, 2)]
+
+
+@hurried
+async def test_more_than_10_000_frames_do_not_wait():
+    layer = Layer()
+    layer.is_open.clear()
+    emits = [asyncio.ensure_future(layer.emit("room", "hello||0")) for _ in range(10_000)]
+    await asyncio.sleep(0.1)
+    with pytest.raises(LayerUnavailable, match="10,000 events wait"):
+        await layer.emit("room", "hello||0")
+    layer.is_open.set()
+    await asyncio.gather(*emits)
+    await layer.emit("room", "hello||0")
+
+
+@hurried
+async def test_more_than_16_mib_do_not_wait_but_for_one_larger_frame():
+    layer = Layer()
+    layer.is_open.clear()
+    large = asyncio.ensure_future(layer.emit("room", "x" * 17 * 1024 * 1024))
+    await asyncio.sleep(0.1)
+    with pytest.raises(LayerUnavailable):
+        await layer.emit("room", "hello||0")
+    layer.is_open.set()
+    await large
+
+
+@hurried
+async def test_cancelled_sender_takes_nothing_back():
+    layer = Layer()
+    layer.is_open.clear()
+    emit = asyncio.ensure_future(layer.emit("room", "hello||0"))
+    await asyncio.sleep(0.1)
+    emit.cancel()
+    layer.is_open.set()
+    await asyncio.sleep(0.1)
+    assert layer.texts("room") == ["hello||0"]
+
+
+@hurried
+async def test_cancelled_sender_leaves_those_alone_whose_frames_go_with_its_own():
+    layer = Layer()
+    layer.is_open.clear()
+    first, cancelled, other = (asyncio.ensure_future(layer.emit("room", frame)) for frame in "123")
+    await asyncio.sleep(0.1)
+    cancelled.cancel()
+    await asyncio.sleep(0.1)
+    layer.is_open.set()
+    await asyncio.gather(first, other)
+    assert layer.texts("room") == ["1", "2", "3"]
+
+
+@hurried
+async def test_last_number_is_told_again_and_again_for_half_a_minute():
+    layer = Layer()
+    await layer.emit("room", "1")
+    await layer.emit("room", "2")
+    sent_at = asyncio.get_running_loop().time()
+    await asyncio.sleep(60)
+    assert [round(at - sent_at, 1) for at, _ in layer.told] == pytest.approx([0.2, 1, 5, 10, 20, 30], abs=0.2)
+    stream, born = layer.sent[0]["stream"], layer.sent[0]["born"]
+    assert [told for _, told in layer.told] == [["room", stream, born, 2, 2]] * 6
+
+
+def order(layer: Layer) -> list[str]:
+    """Return the texts in the order in which the layer took them, those of several groups where the last took them."""
+    texts = [frame if isinstance(frame, str) else frame[0] for message in layer.sent for frame in message["frames"]]
+    return list(dict.fromkeys(texts))
+
+
+def emit_to_several(
+    layer: Layer, groups: list[str], text: str, *, beside: list[str] | None = None
+) -> asyncio.Future[None]:
+    frame = Frame(text, rooms=tuple(groups), emission=text)
+    return asyncio.ensure_future(confirmed(layer.publisher.publish(groups, frame, beside=beside or [])))
+
+
+@hurried
+async def test_an_event_to_several_groups_overtakes_nothing_in_any_of_them():
+    layer = Layer()
+    layer.slow = {"a": 1.0}
+    emits = [asyncio.ensure_future(layer.emit("a", f"a{number}")) for number in range(2)]
+    await asyncio.sleep(0.1)
+    emits.append(asyncio.ensure_future(layer.emit("a", "a2")))
+    await asyncio.sleep(0)
+    both = emit_to_several(layer, ["a", "b"], "both")
+    await asyncio.sleep(0)
+    emits += [asyncio.ensure_future(layer.emit("b", "after")), asyncio.ensure_future(layer.emit("c", "elsewhere"))]
+    await asyncio.gather(*emits, both)
+    assert order(layer) == ["elsewhere", "a0", "a1", "a2", "both", "after"]
+    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_untold", "_streams"}
+
+
+@hurried
+async def test_events_to_several_groups_cross_without_a_deadlock():
+    layer = Layer()
+    layer.slow = {"a": 0.1, "b": 0.2, "c": 0.05}
+    names = [["a", "b"], ["b", "c"], ["c", "a"], ["a", "b", "c"]] * 25
+    emits = [emit_to_several(layer, groups, str(number)) for number, groups in enumerate(names)]
+    async with asyncio.timeout(60):
+        outcomes = await asyncio.gather(*emits, return_exceptions=True)
+    sent = [number for number, outcome in enumerate(outcomes) if outcome is None]
+    assert len(sent) > 20
+    for group in "abc":
+        assert layer.texts(group) == sorted(layer.texts(group), key=lambda frame: int(frame[0]))
+
+
+@hurried
+async def test_what_waits_for_another_group_waits_7_s_at_most():
+    layer = Layer()
+    layer.slow = {"a": 60}
+    asyncio.ensure_future(layer.emit("a", "stuck")).add_done_callback(lambda done: done.exception())
+    await asyncio.sleep(0.1)
+    both, after = emit_to_several(layer, ["a", "b"], "both"), asyncio.ensure_future(layer.emit("b", "after"))
+    with pytest.raises(LayerUnavailable):
+        await both
+    await asyncio.wait([after])
+    assert asyncio.get_running_loop().time() < 7.5
+
+
+@hurried
+async def test_an_event_that_goes_another_way_keeps_its_place_among_those_of_its_groups():
+    layer = Layer()
+    layer.slow = {"a": 1.0, "everywhere": 0.5}
+    emits = [asyncio.ensure_future(layer.emit("a", "before"))]
+    await asyncio.sleep(0)
+    groups = ["a", "b", "c"]
+    emits.append(
+        asyncio.ensure_future(confirmed(layer.publisher.publish(["everywhere"], Frame("many"), beside=groups)))
+    )
+    await asyncio.sleep(0)
+    emits += [asyncio.ensure_future(layer.emit(group, f"after {group}")) for group in ("a", "b", "d")]
+    await asyncio.gather(*emits)
+    assert order(layer) == ["after d", "before", "many", "after b", "after a"]
+    await layer.emit("c", "later")
+    await asyncio.sleep(0)
+    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_untold", "_streams"}
+
+
+@hurried
+async def test_numbers_of_a_stream_that_never_goes_quiet_are_told_every_2_s():
+    layer = Layer()
+    for _ in range(100):
+        await layer.emit("room", "hello||0")
+        await asyncio.sleep(0.1)
+    assert [at for at, _ in layer.told] == pytest.approx([2, 4, 6, 8], abs=0.5)
+    numbers = [stream[3] for _, stream in layer.told]
+    assert numbers == pytest.approx([20, 40, 60, 80], abs=5)
+
+
+@hurried
+async def test_numbers_of_a_stream_that_always_sends_are_told_without_the_one_under_way():
+    layer = Layer()
+    layer.takes = 0.5
+    emits = [asyncio.ensure_future(layer.emit("room", "x" * 200_000)) for _ in range(12)]
+    await asyncio.wait(emits)
+    told = [(at, stream[3]) for at, stream in layer.told]
+    assert [at for at, _ in told] == pytest.approx([2.5, 5.1], abs=0.2)
+    assert [number for _, number in told] == pytest.approx([at / 0.5 for at, _ in told], abs=1.1)
+    assert len(layer.sent) == 12
+
+
+@hurried
+async def test_stop_tells_the_number_of_what_is_under_way():
+    layer = Layer()
+    layer.is_open.clear()
+    emit = asyncio.ensure_future(layer.emit("room", "hello||0"))
+    await asyncio.sleep(0.1)
+    await layer.publisher.stop()
+    assert [stream[3:] for _, stream in layer.told] == [[1, 1]]
+    layer.is_open.set()
+    await emit
+
+
+@hurried
+async def test_an_event_that_was_never_sent_has_no_number_to_tell():
+    layer = Layer()
+    layer.is_open.clear()
+    senders = [asyncio.ensure_future(layer.emit(f"room {number}", "x")) for number in range(33)]
+    await asyncio.sleep(0)
+    late = [asyncio.ensure_future(layer.emit("room 0", str(number))) for number in range(2)]
+    await asyncio.gather(*senders, *late, return_exceptions=True)
+    layer.is_open.set()
+    await asyncio.sleep(60)
+    assert all(stream[3] > 0 for _, stream in layer.told)
+    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_streams"}
+
+
+@hurried
+async def test_last_number_that_could_not_be_told_is_told_once_the_layer_is_back():
+    layer = Layer()
+    await layer.emit("room", "1")
+    layer.is_down = True
+    await asyncio.sleep(120)
+    layer.is_down = False
+    await asyncio.sleep(60)
+    assert len(layer.told) == 6
+
+
+@hurried
+async def test_tell_again_tells_what_was_told_to_nobody():
+    layer = Layer()
+    await layer.emit("room", "1")
+    await asyncio.sleep(60)
+    layer.told.clear()
+    layer.publisher.send_numbers_again()
+    await asyncio.sleep(0.5)
+    assert len(layer.told) == 1
+
+
+@hurried
+async def test_stop_sends_what_waits_and_tells_the_last_numbers():
+    layer = Layer()
+    layer.is_open.clear()
+    emits = [asyncio.ensure_future(layer.emit("room", str(number))) for number in range(3)]
+    await asyncio.sleep(0.1)
+    asyncio.get_running_loop().call_later(0.5, layer.is_open.set)
+    await layer.publisher.stop()
+    await asyncio.gather(*emits)
+    assert layer.texts("room") == ["0", "1", "2"]
+    assert [told[3:] for _, told in layer.told] == [[1, 3]]
+
+
+@hurried
+async def test_stop_leaves_no_task_and_no_timer():
+    layer = Layer()
+    await layer.emit("room", "1")
+    await layer.publisher.stop()
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert layer.publisher._forgetting is None
+
+
+@hurried
+async def test_publisher_goes_on_after_a_stop():
+    layer = Layer()
+    await layer.emit("room", "1")
+    await layer.publisher.stop()
+    await layer.emit("room", "2")
+    layer.told.clear()
+    await asyncio.sleep(0.5)
+    assert [told[3:] for _, told in layer.told] == [[2, 2]]
+
+
+@hurried
+async def test_thousand_groups_are_forgotten_after_10_minutes_of_silence():
+    layer = Layer()
+    for number in range(1000):
+        await layer.emit(str(number), "hello||0")
+    await asyncio.sleep(540)
+    assert kept(layer.publisher)["_lanes"] == 1000
+    await layer.emit("0", "hello||0")
+    await asyncio.sleep(121)
+    assert kept(layer.publisher)["_lanes"] == 1
+    await asyncio.sleep(600)
+    assert kept(layer.publisher).keys() <= {"_name"}
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@hurried
+async def test_group_that_was_forgotten_begins_a_new_stream():
+    layer = Layer()
+    await layer.emit("room", "1")
+    await asyncio.sleep(700)
+    await layer.emit("room", "2")
+    first, second = layer.sent
+    assert first["stream"] != second["stream"]
+    assert (second["number"], second["frames_before"]) == (1, 0)
+    assert all(layer.publisher.owns(message["stream"]) for message in layer.sent)
+
+
+def test_end_of_the_loop_leaves_nobody_waiting_and_nothing_behind():
+    publishers = []
+
+    @hurried
+    async def end_while_sending() -> None:
+        layer = Layer()
+        layer.is_open.clear()
+        publishers.append(layer.publisher)
+        for number in range(3):
+            asyncio.ensure_future(layer.emit("room", str(number)))  # noqa: RUF006
+        await asyncio.sleep(0.1)
+
+    end_while_sending()  # asyncio.Runner cancels what is left, and closes the loop
+    assert kept(publishers[0]).keys() <= {"_name", "_lanes", "_untold"}
+    assert publishers[0]._waiting_frames == publishers[0]._waiting_bytes == 0

@@ -1,0 +1,278 @@
+"""When the answers to a question between processes are complete."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from django_etp.cluster.messages import Heard, Query, Reply
+from django_etp.cluster.rpc import Queries
+from django_etp.exceptions import IncompleteAnswer, LayerUnavailable
+from tests.support.hurry import hurried, seconds
+
+PATIENCE = 30.0  # seconds that no test should come near
+
+
+class Asker:
+    """Questions whose sending can be seen, and made to fail."""
+
+    def __init__(self) -> None:
+        self.sent: asyncio.Queue[tuple[str | None, Query]] = asyncio.Queue()
+        self.gone: set[str] = set()
+        self.error: Exception | None = None
+        self.queries = Queries("me", self._send, "etp.ask.me", self.gone.__contains__)
+
+    async def ask(self, *known: str, hub: str | None = None, timeout: float = PATIENCE, **options: Any) -> Any:
+        return await self.queries.ask(hub, frozenset(known), "count", ["r"], timeout, **options)
+
+    async def begin(self, *known: str, **options: Any) -> tuple[asyncio.Task[Any], str]:
+        """Ask, and return the task that waits for the answers and the question's id."""
+        task = asyncio.create_task(self.ask(*known, **options))
+        _, question = await self.sent.get()
+        return task, question.id
+
+    def answer(self, id: str, hub: str, result: object = 1, *, known: tuple[str, ...] = (), error: str = "") -> None:
+        self.queries.receive(Reply(id, hub, [hub, *known], result, error))
+
+    async def _send(self, hub: str | None, query: Query) -> None:
+        if self.error:
+            raise self.error
+        self.sent.put_nowait((hub, query))
+
+
+async def is_waiting(task: asyncio.Task[Any]) -> bool:
+    """Return whether a task still waits once all else has had its turn."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return not task.done()
+
+
+async def test_a_question_to_all_is_complete_when_all_known_have_answered():
+    asker = Asker()
+    task, id = await asker.begin("a", "b")
+    asker.queries.receive_own(id, frozenset("ab"))
+    asker.answer(id, "a", 1)
+    assert await is_waiting(task)
+    asker.answer(id, "b", 2)
+    assert await task == {"a": 1, "b": 2}
+
+
+async def test_whom_an_answer_names_must_answer_too():
+    asker = Asker()
+    task, id = await asker.begin("a")
+    asker.queries.receive_own(id, frozenset("a"))
+    asker.answer(id, "a", known=("b", "me"))
+    assert await is_waiting(task)
+    asker.answer(id, "b")
+    assert await task == {"a": 1, "b": 1}
+
+
+async def test_what_an_answer_names_and_is_no_hub_need_not_answer():
+    asker = Asker()
+    task, id = await asker.begin("a")
+    asker.queries.receive_own(id, frozenset("a"))
+    asker.answer(id, "a", known=(7, ["b"], None))
+    assert await task == {"a": 1}
+
+
+async def test_whom_the_asker_knows_to_be_gone_need_not_answer():
+    asker = Asker()
+    asker.gone.add("b")
+    task, id = await asker.begin("a")
+    asker.queries.receive_own(id, frozenset("a"))
+    asker.answer(id, "a", known=("b",))
+    assert await task == {"a": 1}
+
+
+async def test_whom_the_asker_heard_of_before_its_question_came_back_must_answer():
+    asker = Asker()
+    task, id = await asker.begin("a", knows_all=True)
+    asker.answer(id, "a")
+    assert await is_waiting(task)
+    asker.queries.receive_own(id, frozenset("ab"))
+    assert await is_waiting(task)
+    asker.answer(id, "b")
+    assert await task == {"a": 1, "b": 1}
+
+
+async def test_who_knows_that_nobody_is_there_has_its_answer_at_once():
+    asker = Asker()
+    task, id = await asker.begin(knows_all=True)
+    assert await is_waiting(task)
+    asker.queries.receive_own(id, frozenset())
+    async with asyncio.timeout(0.4):
+        assert await task == {}
+
+
+@hurried
+async def test_a_new_asker_waits_half_a_second_for_somebody():
+    asker = Asker()
+    task, id = await asker.begin()
+    asker.queries.receive_own(id, frozenset())
+    assert await seconds(task) == pytest.approx(0.5, abs=0.1)
+    assert await task == {}
+
+
+@hurried
+async def test_a_new_asker_counts_its_half_second_from_when_its_question_is_back():
+    asker = Asker()
+    task, id = await asker.begin()
+    await asyncio.sleep(0.6)
+    asker.queries.receive_own(id, frozenset())
+    assert await seconds(task) == pytest.approx(0.5, abs=0.1)
+    assert await task == {}
+
+
+@hurried
+async def test_who_gave_a_sign_must_answer_and_so_must_whom_it_knows():
+    asker = Asker()
+    task, id = await asker.begin()
+    asker.queries.receive_own(id, frozenset())
+    asker.queries.receive_sign(Heard(id, "a", ["a", "b", "me"]))
+    await asyncio.sleep(10)
+    asker.answer(id, "a", 7)
+    assert await is_waiting(task)
+    asker.answer(id, "b", 8)
+    assert await task == {"a": 7, "b": 8}
+
+
+@hurried
+async def test_who_gave_a_sign_and_no_answer_is_missed():
+    asker = Asker()
+    task, id = await asker.begin(timeout=3.0)
+    asker.queries.receive_own(id, frozenset())
+    asker.queries.receive_sign(Heard(id, "a", ["a"]))
+    asker.queries.receive_sign(Heard("another", "b", ["b"]))
+    assert await seconds(task) == pytest.approx(3, abs=0.1)
+    with pytest.raises(IncompleteAnswer, match="1 of 1 processes"):
+        await task
+
+
+@pytest.mark.parametrize(
+    ("options", "wants_sign"), [({}, True), ({"knows_all": True}, False), ({"hub": "a"}, False)], ids=repr
+)
+async def test_only_who_may_not_know_all_wants_signs(options: Any, wants_sign: bool) -> None:
+    asker = Asker()
+    task = asyncio.create_task(asker.ask("a", **options))
+    _, question = await asker.sent.get()
+    assert question.wants_sign is wants_sign
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_a_new_asker_that_asks_for_one_connection_waits_longer_for_its_hub():
+    asker = Asker()
+    loop = asyncio.get_running_loop()
+    began_at = loop.time()
+    task, id = await asker.begin(expects_one=True)
+    asker.queries.receive_own(id, frozenset())
+    loop.call_later(0.8, asker.answer, id, "a")
+    assert await task == {"a": 1}
+    assert loop.time() - began_at < PATIENCE
+
+
+async def test_a_new_asker_hears_somebody_it_did_not_know():
+    asker = Asker()
+    task, id = await asker.begin()
+    asker.queries.receive_own(id, frozenset())
+    asker.answer(id, "a", 7)
+    assert await task == {"a": 7}
+
+
+async def test_a_question_that_does_not_come_back_is_not_complete():
+    asker = Asker()
+    task, id = await asker.begin("a", timeout=0.1)
+    asker.answer(id, "a", 7)
+    with pytest.raises(IncompleteAnswer, match="did not bring the question") as incomplete:
+        await task
+    assert incomplete.value.answer == {"a": 7}
+
+
+async def test_who_does_not_answer_in_time_leaves_the_answer_incomplete():
+    asker = Asker()
+    task, id = await asker.begin("a", "b", timeout=0.1)
+    asker.queries.receive_own(id, frozenset("ab"))
+    asker.answer(id, "a", 7)
+    with pytest.raises(IncompleteAnswer, match=r"1 of 2 processes .* within 0\.1 s") as incomplete:
+        await task
+    assert incomplete.value.answer == {"a": 7}
+
+
+async def test_who_failed_leaves_the_answer_incomplete_at_once_and_says_why():
+    asker = Asker()
+    task, id = await asker.begin("a", "b")
+    asker.queries.receive_own(id, frozenset("ab"))
+    asker.answer(id, "a", 7)
+    asker.answer(id, "b", error="the action 'count' is unknown here")
+    with pytest.raises(IncompleteAnswer, match="is unknown here") as incomplete:
+        await task
+    assert incomplete.value.answer == {"a": 7}
+
+
+async def test_who_is_gone_meanwhile_is_not_waited_for():
+    asker = Asker()
+    task, id = await asker.begin("a", "b")
+    asker.queries.receive_own(id, frozenset("ab"))
+    asker.answer(id, "a", 7)
+    asker.queries.forget("b")
+    assert await task == {"a": 7}
+
+
+async def test_a_question_to_one_hub_needs_its_answer_alone():
+    asker = Asker()
+    task, id = await asker.begin("a", "b", hub="b")
+    asker.answer(id, "b", 7, known=("c",))
+    assert await task == {"b": 7}
+
+
+async def test_one_hub_that_is_gone_meanwhile_has_answered_nothing():
+    asker = Asker()
+    task, _ = await asker.begin("a", "b", hub="b")
+    asker.queries.forget("b")
+    assert await task == {"b": None}
+
+
+async def test_a_question_goes_to_whom_it_is_for_with_where_to_answer():
+    asker = Asker()
+    asking = [asyncio.create_task(asker.ask("a", hub=hub)) for hub in (None, "a")]
+    for hub in (None, "a"):
+        sent_to, question = await asker.sent.get()
+        assert sent_to == hub
+        assert (question.answer_to, question.action, question.arguments) == ("etp.ask.me", "count", ["r"])
+    for task in asking:
+        task.cancel()
+    await asyncio.wait(asking)
+
+
+async def test_a_question_that_cannot_be_sent_raises():
+    asker = Asker()
+    asker.error = OSError("broken pipe")
+    with pytest.raises(LayerUnavailable, match="broken pipe"):
+        await asker.ask("a")
+
+
+@pytest.mark.parametrize("text", ["The channel layer could not be opened yet.", "could not be opened", "", " . "])
+async def test_the_sentence_on_a_question_that_cannot_be_sent_ends_with_one_full_stop(text: str):
+    asker = Asker()
+    asker.error = LayerUnavailable(text)
+    with pytest.raises(LayerUnavailable, match=r"LayerUnavailable[^.]*\.$"):
+        await asker.ask("a")
+
+
+async def test_answers_nobody_waits_for_are_dropped():
+    asker = Asker()
+    task, id = await asker.begin("a", hub="a")
+    asker.answer("another", "a", 9)
+    asker.queries.receive_own("another", frozenset("b"))
+    asker.answer(id, "a", 7)
+    assert await task == {"a": 7}
+    asker.answer(id, "a", 8)
+
+
+async def test_questions_under_way_are_told_apart():
+    asker = Asker()
+    (one, first), (other, second) = await asker.begin("a", hub="a"), await asker.begin("a", hub="a")
+    asker.answer(second, "a", 2)
+    asker.answer(first, "a", 1)
+    assert await one == {"a": 1}
+    assert await other == {"a": 2}

@@ -1,0 +1,442 @@
+"""The outbox of one connection: order, bounds, the close, and a write that fails or is cancelled."""
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from django_etp.concurrency.flusher import Flusher
+from django_etp.connections import outbox as outbox_module
+from django_etp.connections.outbox import Outbox
+from tests.support.inprocess import until
+
+Message = dict[str, Any]
+
+
+class Server:
+    """The server's side of `send`: it keeps what it is sent and, while it is held up, takes nothing."""
+
+    def __init__(self, refuse: Callable[[Message], bool] = lambda message: False) -> None:
+        self.messages: list[Message] = []
+        self.tries = 0
+        self.takes = asyncio.Event()
+        self.takes.set()
+        self.refuse = refuse
+
+    async def send(self, message: Message) -> None:
+        self.tries += 1
+        await self.takes.wait()
+        if self.refuse(message):
+            raise OSError("the server refused this")
+        self.messages.append(message)
+
+    @property
+    def frames(self) -> list[str]:
+        return [message["text"] for message in self.messages if message["type"] == "websocket.send"]
+
+    @property
+    def types(self) -> list[str]:
+        return [message["type"].removeprefix("websocket.") for message in self.messages]
+
+
+def never_full() -> None:
+    pytest.fail("the outbox is full")
+
+
+def never_failed(error: Exception) -> None:
+    pytest.fail("a write failed")
+
+
+def outbox_to(
+    send: Callable[[Message], Awaitable[None]],
+    on_full: Callable[[], None] = never_full,
+    on_failure: Callable[[Exception], None] = never_failed,
+) -> Outbox:
+    owner = SimpleNamespace(outbox_is_full=on_full, write_failed=on_failure)
+    return Outbox(send, owner, Flusher(asyncio.get_running_loop(), contextvars.copy_context()))
+
+
+async def open_outbox(
+    server: Server, on_full: Callable[[], None] = never_full, on_failure: Callable[[Exception], None] = never_failed
+) -> Outbox:
+    outbox = outbox_to(server.send, on_full, on_failure)
+    await outbox.accept()
+    server.messages.clear()
+    server.tries = 0
+    return outbox
+
+
+async def test_the_accept_carries_the_subprotocol() -> None:
+    server = Server()
+    await outbox_to(server.send).accept("etp.ext.v1")
+    assert server.messages == [{"type": "websocket.accept", "subprotocol": "etp.ext.v1"}]
+
+
+async def test_frames_go_out_in_order() -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+    for number in range(1000):
+        outbox.write(str(number))
+    await until(lambda: len(server.frames) == 1000)
+    assert server.frames == [str(number) for number in range(1000)]
+
+
+async def test_frames_of_both_ways_of_writing_go_out_in_order() -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+    for number in range(0, 1000, 2):
+        outbox.write(str(number))
+        await outbox.send(str(number + 1))
+    await until(lambda: len(server.frames) == 1000)
+    assert server.frames == [str(number) for number in range(1000)]
+
+
+async def test_frames_of_many_senders_at_once_keep_the_order_of_each() -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+
+    async def sender(name: int) -> None:
+        for number in range(100):
+            await outbox.send(f"{name} {number}")
+
+    await asyncio.gather(*(sender(name) for name in range(10)))
+    await until(lambda: len(server.frames) == 1000)
+    for name in range(10):
+        assert [frame for frame in server.frames if frame.startswith(f"{name} ")] == [f"{name} {n}" for n in range(100)]
+
+
+async def test_frames_wait_until_the_accept_and_go_out_behind_it() -> None:
+    server = Server()
+    outbox = outbox_to(server.send)
+    outbox.write("first")
+    await outbox.send("second")
+    assert server.messages == []
+    await outbox.accept()
+    await until(lambda: len(server.messages) == 3)
+    assert server.types == ["accept", "send", "send"]
+    assert server.frames == ["first", "second"]
+
+
+async def test_frames_of_a_refused_connection_are_dropped() -> None:
+    server = Server()
+    outbox = outbox_to(server.send)
+    outbox.write("news")
+    outbox.close(4403, "")
+    await outbox.closed()
+    assert server.types == ["close"]
+
+
+async def test_writing_never_waits_for_the_reader() -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+    server.takes.clear()
+    for number in range(1000):
+        outbox.write(str(number))
+    await asyncio.sleep(0)
+    assert server.tries == 1
+    server.takes.set()
+    await until(lambda: len(server.frames) == 1000)
+
+
+async def test_a_sender_waits_while_its_reader_is_far_behind() -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+    server.takes.clear()
+    sent = 0
+
+    async def sender() -> None:
+        nonlocal sent
+        for number in range(1000):
+            await outbox.send(str(number))
+            sent = number + 1
+
+    sending = asyncio.create_task(sender())
+    outbox.write("before")
+    await until(lambda: sent > 0)
+    await asyncio.sleep(0)
+    assert sent < 300
+    server.takes.set()
+    await sending
+    await until(lambda: len(server.frames) == 1001)
+
+
+async def test_a_waiting_sender_goes_on_when_the_connection_ends() -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+    server.takes.clear()
+    outbox.write("stuck")
+
+    async def sender() -> None:
+        for number in range(1000):
+            await outbox.send(str(number))
+
+    sending = asyncio.create_task(sender())
+    await asyncio.sleep(0)
+    outbox.abandon()
+    async with asyncio.timeout(1):
+        await sending
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+async def test_an_outbox_that_is_full_is_told_once_the_bound_is_passed(size: int) -> None:
+    full = asyncio.Event()
+    server = Server()
+    outbox = await open_outbox(server, full.set)
+    server.takes.clear()
+    bound = 65_536 if size == 1 else 16 * 1024 * 1024 // size
+    frame = "x" * size
+    outbox.write(frame)
+    await asyncio.sleep(0)  # it is being written, and no longer in the outbox
+    for _ in range(bound):
+        outbox.write(frame)
+    assert not full.is_set()
+    outbox.write(frame)
+    assert full.is_set()
+    outbox.abandon()
+
+
+async def test_one_frame_larger_than_the_outbox_goes_out() -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+    server.takes.clear()
+    outbox.write("small")
+    await asyncio.sleep(0)
+    outbox.write("x" * (17 * 1024 * 1024))
+    server.takes.set()
+    await until(lambda: len(server.frames) == 2)
+
+
+async def test_the_outbox_is_bounded_before_the_accept_too() -> None:
+    full = asyncio.Event()
+    outbox = outbox_to(Server().send, full.set)
+    for _ in range(65_537):
+        outbox.write("x")
+    assert full.is_set()
+
+
+async def test_a_close_goes_out_behind_what_waits() -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+    server.takes.clear()
+    outbox.write("first")
+    outbox.write("second")
+    outbox.close(4000, "enough")
+    server.takes.set()
+    await outbox.closed()
+    assert server.types == ["send", "send", "close"]
+    assert server.messages[-1] == {"type": "websocket.close", "code": 4000, "reason": "enough"}
+
+
+async def test_a_close_in_place_of_what_waits_goes_out_behind_the_write_under_way() -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+    server.takes.clear()
+    outbox.write("under way")
+    await asyncio.sleep(0)
+    outbox.write("dropped")
+    outbox.close(1013, "reads too slowly", drop=True)
+    server.takes.set()
+    await outbox.closed()
+    assert server.frames == ["under way"]
+    assert server.types == ["send", "close"]
+
+
+async def test_nothing_follows_a_close() -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+    outbox.close(1000, "")
+    outbox.write("late")
+    await outbox.send("later")
+    await outbox.closed()
+    assert server.types == ["close"]
+
+
+async def test_the_second_close_is_none() -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+    outbox.close(1000, "first")
+    outbox.close(1001, "second")
+    await outbox.closed()
+    assert [message["reason"] for message in server.messages] == ["first"]
+
+
+async def test_a_close_while_the_accept_is_under_way_goes_out_behind_it() -> None:
+    server = Server()
+    server.takes.clear()
+    outbox = outbox_to(server.send)
+    accepting = asyncio.create_task(outbox.accept())
+    await asyncio.sleep(0)
+    outbox.close(4001, "")
+    await asyncio.sleep(0)
+    assert server.tries == 1
+    server.takes.set()
+    await accepting
+    await outbox.closed()
+    assert server.types == ["accept", "close"]
+
+
+async def test_a_peer_that_vanishes_while_the_accept_is_under_way_is_sent_nothing_more() -> None:
+    server = Server()
+    server.takes.clear()
+    outbox = outbox_to(server.send)
+    accepting = asyncio.create_task(outbox.accept())
+    await asyncio.sleep(0)
+    outbox.abandon()
+    server.takes.set()
+    await accepting
+    outbox.write("news")
+    assert not outbox.is_open
+    assert server.types == ["accept"]
+
+
+async def test_an_accept_that_fails_is_raised() -> None:
+    server = Server(lambda message: True)
+    outbox = outbox_to(server.send)
+    with pytest.raises(OSError, match="refused"):
+        await outbox.accept()
+    assert not outbox.is_open
+
+
+@pytest.mark.parametrize("code", [1001, 1008, 1009, 1011, 1013])
+async def test_a_code_that_the_server_refuses_goes_out_plus_3000(code: int) -> None:
+    server = Server(lambda message: message["type"] == "websocket.close" and 1000 < message["code"] < 3000)
+    outbox = await open_outbox(server)
+    outbox.write("last words")
+    outbox.close(code, "why")
+    await outbox.closed()
+    assert server.frames == ["last words"]
+    assert server.messages[-1] == {"type": "websocket.close", "code": code + 3000, "reason": "why"}
+
+
+@pytest.mark.parametrize("code", [1000, 4000])
+async def test_a_close_that_fails_with_a_code_that_servers_take_is_not_tried_again(code: int) -> None:
+    server = Server(lambda message: message["type"] == "websocket.close")
+    outbox = await open_outbox(server)
+    outbox.close(code, "")
+    await outbox.closed()
+    assert server.tries == 1
+
+
+async def test_a_server_that_refuses_every_close_holds_nobody_up() -> None:
+    server = Server(lambda message: message["type"] == "websocket.close")
+    outbox = await open_outbox(server)
+    outbox.close(1011, "")
+    async with asyncio.timeout(1):
+        await outbox.closed()
+    assert server.tries == 2
+
+
+async def test_a_reader_that_takes_nothing_holds_up_its_close_for_a_while_only(monkeypatch: Any) -> None:
+    monkeypatch.setattr(outbox_module, "_CLOSE_LIMIT", 0.05)
+    server = Server()
+    outbox = await open_outbox(server)
+    server.takes.clear()
+    outbox.write("stuck")
+    outbox.close(1000, "")
+    async with asyncio.timeout(2):
+        await outbox.closed()
+    await until(lambda: len(asyncio.all_tasks()) == 1)  # the write that was stuck has ended, too
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+async def test_a_frame_that_the_server_refuses_closes_the_connection_with_1011(is_direct: bool) -> None:
+    server, failures = Server(lambda message: message.get("text") == "bad"), list[Exception]()
+    outbox = await open_outbox(server, on_failure=failures.append)
+    if is_direct:
+        await outbox.send("bad")
+    else:
+        for frame in ("good", "bad", "after"):
+            outbox.write(frame)
+    await until(lambda: outbox.is_closed)
+    await outbox.send("even later")
+    assert server.frames == ([] if is_direct else ["good"])
+    assert (server.messages[-1]["type"], server.messages[-1]["code"]) == ("websocket.close", 1011)
+    assert [str(failure) for failure in failures] == ["the server refused this"]
+    assert not outbox.is_open
+
+
+async def test_a_close_that_waits_behind_a_frame_that_the_server_refuses_goes_out() -> None:
+    server = Server(lambda message: message.get("text") == "bad")
+    outbox = await open_outbox(server)
+    outbox.write("bad")
+    outbox.close(4001, "bye")
+    await outbox.closed()
+    assert server.messages == [{"type": "websocket.close", "code": 4001, "reason": "bye"}]
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+async def test_a_write_that_fails_because_the_peer_is_gone_is_not_reported(is_direct: bool) -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+    server.refuse = lambda message: True
+    if is_direct:
+        await outbox.send("bad")
+    else:
+        outbox.write("bad")
+    await until(lambda: outbox.is_closed)
+    assert server.messages == []
+
+
+async def test_a_sender_cancelled_in_mid_write_loses_nobody_elses_frame() -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+    server.takes.clear()
+    cancelled = asyncio.create_task(outbox.send("cancelled"))
+    await until(lambda: server.tries == 1)
+    others = [asyncio.create_task(outbox.send(f"other {number}")) for number in range(3)]
+    outbox.write("from a room")
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    server.takes.set()
+    await asyncio.gather(*others)
+    await until(lambda: len(server.frames) == 4)
+    assert sorted(server.frames) == ["from a room", "other 0", "other 1", "other 2"]
+
+
+async def test_a_sender_cancelled_while_it_waits_for_the_reader_loses_nothing() -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+    server.takes.clear()
+    outbox.write("under way")
+    for number in range(300):
+        outbox.write(str(number))
+    waiting = [asyncio.create_task(outbox.send(f"sent {number}")) for number in range(2)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting[0]
+    assert not waiting[1].done()
+    server.takes.set()
+    await waiting[1]
+    await until(lambda: len(server.frames) == 303)
+
+
+async def test_a_sender_cancelled_in_mid_write_does_not_hold_up_the_close() -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+    server.takes.clear()
+    cancelled = asyncio.create_task(outbox.send("cancelled"))
+    await until(lambda: server.tries == 1)
+    outbox.close(1000, "")
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    server.takes.set()
+    await outbox.closed()
+    assert server.types == ["close"]
+
+
+async def test_no_task_is_left_once_all_is_written() -> None:
+    before = asyncio.all_tasks()
+    server = Server()
+    outbox = await open_outbox(server)
+    for number in range(100):
+        outbox.write(str(number))
+    outbox.close(1000, "")
+    await outbox.closed()
+    await until(lambda: asyncio.all_tasks() == before)

@@ -1,0 +1,222 @@
+"""`make demo-cluster` for real: one chat over two servers, announcements from elsewhere, and a clean end."""
+
+import asyncio
+import http.cookiejar
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from django_etp.protocol import Event, decode, encode
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT = 30.0  # seconds for what must come
+START = 90.0
+END = 40.0
+
+
+class Demo:
+    """A running launcher, and what it printed."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: Path, database: Path) -> None:
+        self.process = process
+        self._output = output
+        self.database = database
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    @property
+    def urls(self) -> list[str]:
+        return re.findall(r"^ +(http://\S+/)$", self.output, re.MULTILINE)
+
+    @property
+    def announce_command(self) -> str:
+        return re.findall(r"^ +(ETP_DEMO_BROKER=.*)$", self.output, re.MULTILINE)[0]
+
+    def log(self, name: str) -> str:
+        folder = re.findall(r"^Logs: (.*)$", self.output, re.MULTILINE)[0]
+        return (Path(folder) / f"{name}.log").read_text()
+
+    def processes(self) -> dict[int, str]:
+        """The command lines, by id, of all processes that write to this demo's logs: the launcher and all of its."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(folder / "fd" / "1").startswith(f"{self._output.parent}/"):
+                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue  # it ended, or is another user's
+        return found
+
+    def ended(self) -> int:
+        """Return what it ended with."""
+        return self.process.wait(timeout=END)
+
+
+@contextmanager
+def start_demo(directory: Path) -> Iterator[Demo]:
+    output, database = directory / "output", directory / "chat.sqlite3"
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "example_project.cluster"],
+            cwd=ROOT,
+            env=environment | {"DATABASE_FILE": str(database), "TMPDIR": str(directory), "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    demo = Demo(process, output, database)
+    try:
+        deadline = time.monotonic() + START
+        while "Ctrl-C ends it all" not in demo.output:
+            assert process.poll() is None, demo.output
+            assert time.monotonic() < deadline, demo.output
+            time.sleep(0.05)
+        yield demo
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=END)
+        finally:
+            for pid in demo.processes():
+                os.kill(pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    with start_demo(tmp_path_factory.mktemp("demo")) as demo:
+        yield demo
+
+
+class Person:
+    """Somebody in the lobby, with a browser's cookies and a WebSocket."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._cookies = http.cookiejar.CookieJar()
+        self._browser = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(self._cookies)
+        )
+        self._peer: ClientConnection
+
+    def post(self, page: str, path: str, **fields: str) -> str:
+        """Send the form of a page, and return what came back."""
+        with self._browser.open(self.url + page, timeout=WAIT) as response:
+            token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', response.read().decode())
+        assert token
+        form = urllib.parse.urlencode({"csrfmiddlewaretoken": token[1], **fields}).encode()
+        with self._browser.open(self.url + path, form, timeout=WAIT) as response:
+            body: str = response.read().decode()
+        return body
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[None]:
+        cookie = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._cookies)
+        url = self.url.replace("http", "ws") + "ws/"
+        async with connect(url, additional_headers={"Cookie": cookie}, proxy=None, ping_interval=None) as self._peer:
+            yield
+
+    async def ask(self, name: str, data: object) -> Any:
+        await self._peer.send(encode(Event(name, 1, json.dumps(data))))
+        return (await self.expect(f"__ack_{name}")).json()
+
+    async def expect(self, name: str) -> Event:
+        """Return the next event of this name; others that come before are passed over."""
+        async with asyncio.timeout(WAIT):
+            while (event := decode(await self._peer.recv())).name != name:
+                pass
+        return event
+
+
+@asynccontextmanager
+async def enter(url: str, name: str) -> AsyncIterator[Person]:
+    """Log in, connect and go into the lobby."""
+    person = Person(url)
+    await asyncio.to_thread(person.post, "login/", "login/", name=name)
+    async with person.connect():
+        assert (await person.ask("enter", {"room": "lobby"}))["name"] == name
+        yield person
+
+
+async def test_chat_spans_both_servers(demo: Demo):
+    first, second = demo.urls
+    async with enter(first, "Ana") as ana, enter(second, "Ben") as ben:
+        await ana.ask("say", {"room": "lobby", "text": "hello over there", "key": "a1"})
+        assert (await ben.expect("message")).json()["text"] == "hello over there"
+        await ben.ask("say", {"room": "lobby", "text": "hello back", "key": "b1"})
+        assert (await ana.expect("message")).json()["text"] == "hello back"
+
+
+async def test_each_server_tells_who_is_on_the_other(demo: Demo):
+    first, second = demo.urls
+    async with enter(first, "Cleo") as cleo, enter(second, "Dan"):
+        while "Dan" not in (await cleo.expect("presence")).json()["rooms"]["lobby"]:
+            pass
+
+
+async def test_form_is_sent_by_the_celery_worker(demo: Demo):
+    first, second = demo.urls
+    async with enter(first, "Eve") as eve, enter(second, "Finn") as finn:
+        await asyncio.to_thread(eve.post, "rooms/lobby/", "rooms/lobby/announce/", text="tea is ready")
+        for person in (eve, finn):
+            message = (await person.expect("message")).json()
+            assert (message["name"], message["text"], message["is_announcement"]) == ("Eve", "tea is ready", True)
+    assert re.search(r"announce_later\[[\w-]+\] received", demo.log("celery"))
+
+
+async def test_command_that_is_printed_announces(demo: Demo):
+    first, second = demo.urls
+    async with enter(first, "Gil") as gil, enter(second, "Hana") as hana:
+        environment = os.environ | {"DATABASE_FILE": str(demo.database)}
+        environment.pop("DJANGO_SETTINGS_MODULE", None)
+        announcing = await asyncio.create_subprocess_shell(
+            demo.announce_command,
+            cwd=ROOT,
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        async with asyncio.timeout(WAIT):
+            output, _ = await announcing.communicate()
+        assert (announcing.returncode, output) == (0, b"")
+        for person in (gil, hana):
+            message = (await person.expect("message")).json()
+            assert (message["text"], message["is_announcement"]) == ("Lunch is ready", True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_signal_ends_all_processes(tmp_path: Path, number: signal.Signals):
+    with start_demo(tmp_path) as demo:
+        commands = " ".join(demo.processes().values())
+        assert [commands.count(name) for name in ("valkey-server", "-m daphne", "example_project.cluster")] == [1, 2, 1]
+        assert commands.count("-m celery") == 3
+        async with enter(demo.urls[0], "Ida"), enter(demo.urls[1], "Jon"):
+            demo.process.send_signal(number)
+            assert await asyncio.to_thread(demo.ended) == 0
+        assert demo.processes() == {}
+
+
+def test_death_of_one_process_ends_all_and_is_explained(tmp_path: Path):
+    with start_demo(tmp_path) as demo:
+        victim = next(pid for pid, command in demo.processes().items() if "-m daphne" in command)
+        os.kill(victim, signal.SIGKILL)
+        assert demo.ended() == 1
+        assert re.search(r"^daphne-[12] ended with -9. The end of its log:\n\n.+Listening", demo.output, re.M | re.S)
+        assert demo.processes() == {}

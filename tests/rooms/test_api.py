@@ -1,0 +1,1076 @@
+"""Rooms within one process, through the public API: from handlers, views, threads and other Channels code."""
+
+import asyncio
+import contextlib
+import gc
+import inspect
+import subprocess
+import sys
+import threading
+import uuid
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from channels.layers import get_channel_layer
+from django.contrib.auth.models import AnonymousUser, User
+from django.http import HttpRequest, JsonResponse
+from django.test import AsyncClient, Client
+from django.urls import path
+
+from django_etp import (
+    AckTimeout,
+    Connection,
+    ConnectionClosed,
+    Event,
+    EventFailed,
+    InvalidCloseCode,
+    InvalidEventName,
+    InvalidPayload,
+    InvalidRoomName,
+    SyncCallInEventLoop,
+    etp_event,
+    on_connect,
+    on_disconnect,
+    rooms,
+)
+from django_etp.connections import outbox
+from django_etp.testing import EtpCommunicator
+from tests.support.inprocess import Wire, until
+
+pytestmark = [pytest.mark.usefixtures("etp_registry"), pytest.mark.urls(__name__)]
+
+Call = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture(params=["async", "plain"])
+def call(request: pytest.FixtureRequest) -> Call:
+    """A function that calls one of the API's: the coroutine on the event loop, or the plain twin on a thread."""
+
+    async def call_by_name(name: str, *args: Any, api: Any = rooms, **options: Any) -> Any:
+        if request.param == "async":
+            return await getattr(api, f"a{name}")(*args, **options)
+        return await asyncio.to_thread(getattr(api, name), *args, **options)
+
+    return call_by_name
+
+
+class Client_(EtpCommunicator):
+    """A test client that knows the connection at the other end."""
+
+    connection: Connection
+
+    @property
+    def id(self) -> str:
+        return self.connection.id
+
+    async def names(self, count: int) -> list[str]:
+        """Return the names of the next events, after which nothing more came."""
+        names = [(await self.expect_event()).name for _ in range(count)]
+        await self.expect_nothing(timeout=0.01)
+        return names
+
+
+@contextlib.asynccontextmanager
+async def clients(*members_of: str, namespace: str = "default", **options: Any) -> AsyncIterator[list[Client_]]:
+    """Connect a client for each argument, which names the rooms it joins."""
+    connections: list[Connection] = []
+
+    @on_connect(namespace=namespace)
+    async def keep(connection: Connection) -> None:
+        connections.append(connection)
+
+    async with contextlib.AsyncExitStack() as stack:
+        connected = []
+        for names in members_of:
+            client = Client_(namespace=namespace, **options)
+            await stack.enter_async_context(client)
+            client.connection = connections[-1]
+            await client.connection.ajoin(*names.split())
+            connected.append(client)
+        yield connected
+
+
+async def got(*clients: Client_) -> list[list[str]]:
+    """Return what each client got until now, by the events' names."""
+    for client in clients:
+        await rooms.of(client.connection.namespace).aemit_to(client.id, "end")
+    result = []
+    for client in clients:
+        names = []
+        while (name := (await client.expect_event()).name) != "end":
+            names.append(name)
+        result.append(names)
+    return result
+
+
+# Sending
+
+
+@pytest.mark.parametrize("name", [None, 7, "x" * 1001])
+def test_only_rooms_have_the_group_of_a_room(name: Any) -> None:
+    with pytest.raises(InvalidRoomName):
+        rooms.group_name(name)
+
+
+async def test_an_event_reaches_all_members_of_a_room_and_nobody_else(call: Call) -> None:
+    async with clients("lobby", "lobby game", "game", "") as connected:
+        await call("emit", "lobby", "news", {"id": 7})
+        for client in connected[:2]:
+            assert (await client.expect_event("news")).json() == {"id": 7}
+        assert await got(*connected) == [[], [], [], []]
+
+
+async def test_a_member_of_several_of_the_rooms_gets_one_copy(call: Call) -> None:
+    async with clients("a", "a b", "a b c", "d") as connected:
+        await call("emit", ["a", "b", "c"], "news")
+        assert await got(*connected) == [["news"], ["news"], ["news"], []]
+
+
+async def test_who_sends_without_end_closes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "_MAX_FRAMES", 100)  # those who read are kept up with, or are closed with 1013
+    async with clients(*["lobby"] * 50) as connected:
+        for _ in range(500):
+            await rooms.aemit("lobby", "news")
+        assert all(names == ["news"] * 500 for names in await got(*connected))
+
+
+@pytest.mark.parametrize("names", [(), [], ["empty"], "empty", ("empty", "empty too"), iter(["empty"])])
+async def test_an_event_for_nobody_is_no_error(call: Call, names: Any) -> None:
+    async with clients("lobby") as connected:
+        await call("emit", names, "news")
+        assert await got(*connected) == [[]]
+
+
+async def test_rooms_may_be_named_by_any_iterable(call: Call) -> None:
+    async with clients("a", "b") as connected:
+        await call("emit", (name for name in "ab"), "news")
+        await call("emit", {"a": 1, "b": 2}.keys(), "more")
+        assert await got(*connected) == [["news", "more"]] * 2
+
+
+async def test_excluded_connections_get_nothing(call: Call) -> None:
+    async with clients("lobby", "lobby", "lobby") as connected:
+        first, second, _ = connected
+        await call("emit", "lobby", "by id", exclude=[first.id])
+        await call("emit", "lobby", "by connection", exclude=[second.connection, first.id])
+        await call("emit", "lobby", "one id", exclude=first.id)
+        await call("emit", "lobby", "one connection", exclude=first.connection)
+        await call("emit", "lobby", "nobody", exclude=["never was"])
+        assert await got(*connected) == [
+            ["nobody"],
+            ["by id", "one id", "one connection", "nobody"],
+            ["by id", "by connection", "one id", "one connection", "nobody"],
+        ]
+
+
+async def test_an_excluded_member_of_several_rooms_gets_nothing(call: Call) -> None:
+    async with clients("a b", "a b") as connected:
+        await call("emit", ["a", "b"], "news", exclude=[connected[0].id])
+        assert await got(*connected) == [[], ["news"]]
+
+
+async def test_a_broadcast_reaches_all_connections_of_the_namespace(call: Call) -> None:
+    async with clients("lobby", "", "game") as connected, clients("lobby", namespace="other") as others:
+        await call("broadcast", "news", "text", exclude=[connected[2].id])
+        for client in connected[:2]:
+            assert (await client.expect_event("news")).data == "text"
+        assert await got(*connected) == [[], [], []]
+        assert await got(*others) == [[]]
+
+
+async def test_an_event_reaches_one_connection(call: Call) -> None:
+    async with clients("lobby", "lobby") as connected:
+        await call("emit_to", connected[0].id, "news", [1])
+        assert (await connected[0].expect_event("news")).json() == [1]
+        assert await got(*connected) == [[], []]
+
+
+@pytest.mark.parametrize("id", ["gone", "", "no.such", "0123456789abcdef.0123"])
+async def test_an_event_for_a_connection_that_is_gone_is_dropped_in_silence(call: Call, id: str) -> None:
+    async with clients(""):
+        await call("emit_to", id, "news")
+
+
+@pytest.mark.parametrize("name", ["emit", "broadcast", "emit_to", "emit_with_ack", "emit_to_with_ack"])
+@pytest.mark.parametrize(
+    ("event", "data", "error"),
+    [
+        ("__ping", None, InvalidEventName),
+        ("a||b", None, InvalidEventName),
+        (None, None, InvalidEventName),
+        ("news", object(), InvalidPayload),
+        ("news", float("nan"), InvalidPayload),
+        ("news", "\ud800", InvalidPayload),
+    ],
+    ids=["reserved", "delimiter", "none", "object", "nan", "surrogate"],
+)
+async def test_what_cannot_be_sent_is_refused(
+    call: Call, name: str, event: Any, data: object, error: type[Exception]
+) -> None:
+    async with clients("lobby") as connected:
+        target = {"broadcast": [], "emit_to": [connected[0].id], "emit_to_with_ack": [connected[0].id]}.get(name)
+        with pytest.raises(error):
+            await call(name, *(["lobby"] if target is None else target), event, data)
+        assert await got(*connected) == [[]]
+
+
+BAD_NAMES = [7, None, b"lobby", "x" * 1001, "\ud800"]
+
+
+@pytest.mark.parametrize("room", BAD_NAMES, ids=lambda value: type(value).__name__)
+async def test_what_is_no_room_name_is_refused(call: Call, room: Any) -> None:
+    async with clients("lobby") as connected:
+        for name, args in [
+            ("emit", [["lobby", room], "news"]),
+            ("emit_with_ack", [["lobby", room], "news"]),
+            ("join", [connected[0].id, "other", room]),
+            ("leave", [connected[0].id, "lobby", room]),
+            ("clear", ["lobby", room]),
+            ("count", [room]),
+            ("members", [room]),
+        ]:
+            with pytest.raises(InvalidRoomName):
+                await call(name, *args)
+        for name in ("emit", "emit_with_ack"):
+            with pytest.raises(InvalidRoomName, match=f"got {type(room).__name__}|must have|lone surrogate"):
+                await call(name, room, "news")
+        assert await got(*connected) == [[]]
+        assert connected[0].connection.rooms == {"lobby"}
+
+
+@pytest.mark.parametrize("user", [AnonymousUser(), User(username="not saved yet"), None])
+def test_who_has_no_key_has_no_room(user: Any) -> None:
+    with pytest.raises(InvalidRoomName, match="is_authenticated"):
+        rooms.user(user)
+
+
+def test_rooms_are_of_a_namespace_with_a_name() -> None:
+    with pytest.raises(TypeError, match="must be str, got NoneType"):
+        rooms.of(None)  # type: ignore[arg-type]
+
+
+async def test_a_users_room_is_not_joined_left_or_cleared_by_name(call: Call) -> None:
+    ann = User(pk=7, username="ann")
+    room = rooms.user(ann)
+    async with clients("", user=ann) as (device,), clients("") as (other,):
+        for api, args in [(rooms, [other.id]), (other.connection, [])]:
+            with pytest.raises(InvalidRoomName, match="reserved"):
+                await call("join", *args, "kitchen", room, api=api)
+        with pytest.raises(InvalidRoomName, match="reserved"):
+            await call("leave", device.id, room)
+        await call("leave", room, api=device.connection)
+        await call("clear", room)
+        await call("emit", [room, "kitchen"], "news")
+        assert await got(device, other) == [["news"], []]
+        assert await call("names") == []
+
+
+@pytest.mark.parametrize("room", ["", " ", "ünï €🎈", "with||delimiter", "x" * 1000, "a.b/c\n", "None"])
+async def test_a_room_name_is_any_text(call: Call, room: str) -> None:
+    async with clients("") as (client,):
+        await call("join", client.id, room)
+        assert await call("names") == [room]
+        assert await call("count", room) == 1
+        await call("emit", room, "news")
+        assert await got(client) == [["news"]]
+
+
+# Asking
+
+
+async def answering(client: Client_, data: object = None) -> None:
+    await client.answer(await client.expect_event("question"), data)
+
+
+async def test_a_question_to_a_room_tells_what_became_of_it_at_each_member(call: Call) -> None:
+    async with clients("lobby", "lobby", "lobby", "") as connected:
+        first, silent, leaving, _ = connected
+        asking = asyncio.ensure_future(call("emit_with_ack", "lobby", "question", {"a": 1}, timeout=0.3))
+        await answering(first, "fine")
+        question = await silent.expect_event("question")
+        assert question.json() == {"a": 1}
+        await leaving.expect_event("question")
+        await leaving.disconnect()
+        replies = {reply.connection_id: reply for reply in await asking}
+        assert {id: reply.status for id, reply in replies.items()} == {
+            first.id: "answered",
+            silent.id: "timed_out",
+            leaving.id: "gone",
+        }
+        assert replies[first.id].event is not None
+        assert replies[first.id].event.data == "fine"
+        assert [reply.is_answered for reply in replies.values()].count(True) == 1
+        assert replies[silent.id].event is replies[leaving.id].event is None
+        assert await got(first, silent) == [[], []]
+
+
+async def test_a_member_of_several_of_the_rooms_is_asked_once(call: Call) -> None:
+    async with clients("a b") as (client,):
+        asking = asyncio.ensure_future(call("emit_with_ack", ["a", "b"], "question"))
+        await answering(client)
+        assert len(await asking) == 1
+        assert await got(client) == [[]]
+
+
+async def test_a_question_to_an_empty_room_has_no_replies(call: Call) -> None:
+    async with clients(""):
+        assert await call("emit_with_ack", ["empty"], "question") == []
+
+
+async def test_the_members_of_a_room_answer_side_by_side() -> None:
+    async with clients(*["lobby"] * 20) as connected:
+        asking = asyncio.create_task(rooms.aemit_with_ack("lobby", "question"))
+        for client in reversed(connected):
+            await answering(client, client.id)
+        replies = await asking
+    assert {reply.connection_id for reply in replies} == {client.id for client in connected}
+    assert all(reply.event and reply.event.data == reply.connection_id for reply in replies)
+
+
+async def test_one_connection_is_asked(call: Call) -> None:
+    async with clients("", "") as (client, other):
+        asking = asyncio.ensure_future(call("emit_to_with_ack", client.id, "question", [1]))
+        question = await client.expect_event("question")
+        assert question.json() == [1]
+        await client.answer(question, "fine")
+        answer = await asking
+        assert (type(answer), answer.data) == (Event, "fine")
+        assert await got(other) == [[]]
+
+
+async def test_one_connection_that_does_not_answer_is_a_timeout(call: Call) -> None:
+    async with clients("") as (client,):
+        with pytest.raises(AckTimeout):
+            await call("emit_to_with_ack", client.id, "question", timeout=0.01)
+
+
+async def test_the_time_to_answer_is_a_setting(call: Call, settings: Any) -> None:
+    settings.ETP = {"ACK_TIMEOUT": 0.01}
+    async with clients("lobby") as (client,):
+        with pytest.raises(AckTimeout):
+            await call("emit_to_with_ack", client.id, "question")
+        assert [reply.status for reply in await call("emit_with_ack", "lobby", "question")] == ["timed_out"]
+
+
+async def test_a_client_that_says_that_the_event_failed_has_no_answer(call: Call) -> None:
+    async with clients("lobby", subprotocols=["etp.ext.v1"]) as (client,):
+        await client.expect_event("__hello")
+        asking = asyncio.ensure_future(call("emit_to_with_ack", client.id, "question"))
+        await client.expect_event("question")
+        await client.send_frame('__err_question||1||{"code": "busy", "message": "later"}')
+        with pytest.raises(EventFailed) as failed:
+            await asking
+        assert (failed.value.code, failed.value.message) == ("busy", "later")
+
+        asking = asyncio.ensure_future(call("emit_with_ack", "lobby", "question"))
+        await client.expect_event("question")
+        await client.send_frame('__err_question||2||{"code": "busy", "message": "later"}')
+        assert [(reply.status, reply.event) for reply in await asking] == [("failed", None)]
+
+
+async def test_one_connection_that_goes_before_it_answers_is_gone(call: Call) -> None:
+    async with clients("") as (client,):
+        asking = asyncio.ensure_future(call("emit_to_with_ack", client.id, "question"))
+        await client.expect_event("question")
+        await client.disconnect()
+        with pytest.raises(ConnectionClosed):
+            await asking
+
+
+@pytest.mark.parametrize("id", ["gone", "", "0123456789abcdef.0123"])
+async def test_what_needs_a_connection_says_when_it_is_gone(call: Call, id: str) -> None:
+    async with clients(""):
+        for name, args in [
+            ("emit_to_with_ack", ["question"]),
+            ("join", ["lobby"]),
+            ("leave", ["lobby"]),
+            ("disconnect", []),
+        ]:
+            with pytest.raises(ConnectionClosed):
+                await call(name, id, *args)
+        assert await call("get", id) is None
+
+
+@pytest.mark.parametrize("no_id", [None, 7, b"id"], ids=repr)
+async def test_what_is_no_connection_nor_its_id_is_refused(call: Call, no_id: Any) -> None:
+    async with clients("lobby") as (client,):
+        for name, args, options in [
+            ("emit", ["lobby", "news"], {"exclude": [no_id]}),
+            ("broadcast", ["news"], {"exclude": [client.id, no_id]}),
+            ("emit_to", [no_id, "news"], {}),
+            ("emit_to_with_ack", [no_id, "question"], {}),
+            ("join", [no_id, "lobby"], {}),
+            ("leave", [no_id, "lobby"], {}),
+            ("get", [no_id], {}),
+            ("data", [no_id], {}),
+            ("update_data", [no_id, {}], {}),
+            ("disconnect", [no_id], {}),
+        ]:
+            with pytest.raises(TypeError, match=f"A connection's id must be str, got {type(no_id).__name__}"):
+                await call(name, *args, **options)
+        assert await got(client) == [[]]
+
+
+async def test_an_id_that_cannot_be_utf_8_names_nobody(call: Call) -> None:
+    async with clients("lobby") as (client,):
+        id = f"{client.id.partition('.')[0]}.\ud800"
+        await call("emit", "lobby", "news", exclude=[id])
+        await call("emit_to", id, "news")
+        assert await call("get", id) is None
+        for name, args in [
+            ("emit_to_with_ack", [id, "question"]),
+            ("join", [id, "lobby"]),
+            ("leave", [id, "lobby"]),
+            ("data", [id]),
+            ("update_data", [id, {}]),
+            ("disconnect", [id]),
+        ]:
+            with pytest.raises(ConnectionClosed, match="is gone, or never was"):
+                await call(name, *args)
+        assert await got(client) == [["news"]]
+
+
+async def test_keys_to_remove_that_are_not_text_are_refused(call: Call) -> None:
+    async with clients("lobby") as (client,):
+        with pytest.raises(TypeError, match="remove= takes keys, which are str, got int: 1"):
+            await call("update_data", client.id, {}, remove=[1])
+
+
+async def test_a_connection_in_place_of_its_id_is_refused(call: Call) -> None:
+    async with clients("") as (client,):
+        with pytest.raises(TypeError, match=r"got Connection: <Connection .* Pass the connection's \.id"):
+            await call("emit_to", client.connection, "news")
+
+
+@pytest.mark.parametrize("timeout", ["5", float("nan")])
+async def test_a_time_that_is_no_number_of_seconds_is_refused(call: Call, timeout: Any) -> None:
+    async with clients("lobby") as (client,):
+        for name, args in [
+            ("emit_with_ack", ["lobby", "question"]),
+            ("emit_to_with_ack", [client.id, "question"]),
+            ("join", [client.id, "lobby"]),
+            ("names", []),
+            ("shutdown", []),
+        ]:
+            with pytest.raises(TypeError, match="timeout= must be a number of seconds"):
+                await call(name, *args, timeout=timeout)
+        assert await got(client) == [[]]
+
+
+async def test_a_handler_may_ask_its_own_room() -> None:
+    @etp_event("poll")
+    async def poll(connection: Connection, event: Event) -> list[str]:
+        replies = await rooms.aemit_with_ack("lobby", "question")
+        return sorted(reply.event.data for reply in replies if reply.event)
+
+    async with clients("lobby", "lobby") as (first, second):
+        polling = asyncio.create_task(first.emit_with_ack("poll"))
+        await answering(first, "first")
+        await answering(second, "second")
+        assert (await polling).json() == ["first", "second"]
+
+
+# Membership
+
+
+async def test_connections_join_and_leave(call: Call) -> None:
+    async with clients("", "") as (first, second):
+        await call("join", first.id, "lobby", "game")
+        await call("join", second.connection, "lobby")
+        await call("join", second.connection, "lobby")
+        assert (await call("count", "lobby"), await call("count", "game")) == (2, 1)
+        await call("leave", first.connection, "lobby", "never joined")
+        await call("leave", second.id)
+        assert (await call("count", "lobby"), await call("count", "game")) == (1, 1)
+        await call("emit", "lobby", "news")
+        assert await got(first, second) == [[], ["news"]]
+
+
+async def test_a_room_is_cleared(call: Call) -> None:
+    async with clients("a b", "a", "c") as connected:
+        await call("clear", "a", "b", "empty")
+        assert await call("names") == ["c"]
+        await call("emit", ["a", "b", "c"], "news")
+        assert await got(*connected) == [[], [], ["news"]]
+        assert connected[0].connection.rooms == frozenset()
+
+
+async def test_a_connection_that_ends_leaves_all_its_rooms(call: Call) -> None:
+    async with clients("a b", "b") as (first, second):
+        await first.disconnect()
+        assert await call("names") == ["b"]
+        assert [info.id for info in await call("members", "b")] == [second.id]
+        await call("emit", ["a", "b"], "news")
+        assert await got(second) == [["news"]]
+
+
+# Looking
+
+
+async def test_rooms_are_counted_and_named(call: Call) -> None:
+    async with clients("b a", "b", "c"):
+        assert await call("names") == ["a", "b", "c"]
+        assert [await call("count", name) for name in ["a", "b", "c", "empty"]] == [1, 2, 1, 0]
+
+
+async def test_members_are_listed_with_what_may_be_known_of_them(call: Call) -> None:
+    async with clients("b a", user=User(pk=7, username="alice")) as (client,):
+        expected = client.connection.info
+        assert (expected.id, expected.user_id, expected.rooms) == (client.id, 7, ("a", "b"))
+        assert await call("members", "a") == [expected]
+        assert await call("members", "empty") == []
+        assert await call("connections") == [expected]
+        assert await call("get", client.id) == expected
+
+
+async def test_anonymous_members_have_no_user_id(call: Call) -> None:
+    async with clients("lobby"):
+        assert [info.user_id for info in await call("members", "lobby")] == [None]
+
+
+async def test_all_connections_are_listed(call: Call) -> None:
+    async with clients("a", "", "b") as connected, clients("a", namespace="other"):
+        assert {info.id for info in await call("connections")} == {client.id for client in connected}
+
+
+async def test_a_connection_that_is_not_accepted_yet_counts_as_nobodys_member(call: Call) -> None:
+    inside, door, connections = asyncio.Event(), asyncio.Event(), []
+
+    @on_connect
+    async def wait(connection: Connection) -> None:
+        await connection.ajoin("lobby")
+        connections.append(connection)
+        inside.set()
+        await door.wait()
+
+    wire = Wire().start()
+    await inside.wait()
+    id = connections[0].id
+    assert (await call("names"), await call("count", "lobby"), await call("members", "lobby")) == ([], 0, [])
+    assert (await call("connections"), await call("get", id)) == ([], None)
+    assert await call("emit_with_ack", "lobby", "question") == []
+    await call("emit", "lobby", "room")
+    await call("broadcast", "all")
+    await call("emit_to", id, "one")
+    assert wire.sent == []
+    door.set()
+    assert (await wire.next())["type"] == "websocket.accept"
+    assert [await wire.text() for _ in range(3)] == ["room||0", "all||0", "one||0"]
+    assert await call("count", "lobby") == 1
+    await wire.leave()
+
+
+# Ending
+
+
+async def test_a_connection_is_disconnected(call: Call) -> None:
+    ended = []
+    on_disconnect(lambda connection, disconnect: ended.append((disconnect.code, disconnect.reason)))
+    async with clients("lobby", "lobby") as (first, second):
+        await call("disconnect", first.id, 4000, "enough")
+        assert (await first.expect_close(4000)).reason == "enough"
+        await until(lambda: ended)
+        assert ended == [(4000, "enough")]
+        assert await call("count", "lobby") == 1
+        assert await got(second) == [[]]
+
+
+async def test_a_disconnect_is_normal_without_a_code(call: Call) -> None:
+    async with clients("") as (client,):
+        await call("disconnect", client.id)
+        await client.expect_close(1000)
+
+
+async def test_a_shutdown_closes_all_connections_of_the_namespace(call: Call) -> None:
+    async with clients("", "lobby") as connected, clients("", namespace="other") as others:
+        await call("shutdown", reason="maintenance")
+        for client in connected:
+            assert (await client.expect_close(1001)).reason == "maintenance"
+        assert await got(*others) == [[]]
+        await until_none_is_left(call)
+
+
+async def until_none_is_left(call: Call) -> None:
+    async with asyncio.timeout(2):
+        while True:
+            if not await call("connections"):
+                return
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1005, ""), (1006, ""), (7, ""), (1000, "x" * 124)])
+async def test_a_close_that_rfc_6455_forbids_is_refused(call: Call, code: int, reason: str) -> None:
+    async with clients("") as (client,):
+        with pytest.raises(InvalidCloseCode):
+            await call("disconnect", client.id, code, reason)
+        with pytest.raises(InvalidCloseCode):
+            await call("shutdown", code, reason)
+        assert await got(client) == [[]]
+
+
+async def test_a_connection_that_is_not_accepted_yet_can_be_disconnected(call: Call) -> None:
+    inside, door, connections = asyncio.Event(), asyncio.Event(), []
+
+    @on_connect
+    async def wait(connection: Connection) -> None:
+        connections.append(connection)
+        inside.set()
+        await door.wait()
+
+    wire = Wire().start()
+    await inside.wait()
+    await call("disconnect", connections[0].id)
+    assert (await wire.next())["type"] == "websocket.close"
+    door.set()
+    await wire.ended()
+
+
+# Namespaces
+
+
+async def test_each_namespace_has_rooms_of_its_own(call: Call) -> None:
+    other_rooms = rooms.of("other")
+    async with clients("lobby") as (client,), clients("lobby game", namespace="other") as (other,):
+        await call("emit", "lobby", "here")
+        await call("emit", "lobby", "there", api=other_rooms)
+        assert await got(client, other) == [["here"], ["there"]]
+        assert await call("names", api=other_rooms) == ["game", "lobby"]
+        assert await call("names") == ["lobby"]
+        assert await call("get", client.id, api=other_rooms) is None
+        with pytest.raises(ConnectionClosed):
+            await call("join", client.id, "lobby", api=other_rooms)
+        await call("emit_to", client.id, "astray", api=other_rooms)
+        await call("shutdown", api=other_rooms)
+        await other.expect_close(1001)
+        assert await got(client) == [[]]
+
+
+def test_the_rooms_of_a_namespace_are_always_the_same() -> None:
+    assert rooms.of("game") is rooms.of("game")
+    assert rooms.of("game") is not rooms.of("default")
+    assert "'game'" in repr(rooms.of("game"))
+
+
+# The twins
+
+
+TWINS = [
+    name.removeprefix("a")
+    for name, function in inspect.getmembers(rooms.Rooms, inspect.iscoroutinefunction)
+    if not name.startswith("_")
+]
+
+
+def test_the_api_is_whole() -> None:
+    assert sorted([*TWINS, "group_name"]) == [
+        "broadcast",
+        "clear",
+        "connection_ids",
+        "connections",
+        "count",
+        "data",
+        "disconnect",
+        "emit",
+        "emit_to",
+        "emit_to_with_ack",
+        "emit_with_ack",
+        "get",
+        "group_name",
+        "join",
+        "leave",
+        "members",
+        "names",
+        "shutdown",
+        "update_data",
+    ]
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_twins_take_the_same_arguments(name: str) -> None:
+    for api in (rooms, rooms.of("other"), rooms.Rooms):
+        assert inspect.signature(getattr(api, name)) == inspect.signature(getattr(api, f"a{name}"))
+    assert getattr(rooms.Rooms, name).__doc__ == f"See a{name}()."
+
+
+@pytest.mark.parametrize("name", TWINS)
+async def test_a_plain_twin_in_an_event_loop_raises_at_once_and_names_the_other(name: str) -> None:
+    arguments: dict[str, list[Any]] = {
+        "broadcast": ["news"],
+        "emit": ["lobby", "news"],
+        "emit_with_ack": ["lobby", "question"],
+        "emit_to": ["id", "news"],
+        "emit_to_with_ack": ["id", "question"],
+        "join": ["id", "lobby"],
+        "leave": ["id", "lobby"],
+        "count": ["lobby"],
+        "members": ["lobby"],
+        "get": ["id"],
+        "disconnect": ["id"],
+        "data": ["id"],
+        "update_data": ["id", {}],
+    }
+    async with clients("lobby") as (client,):
+        with pytest.raises(SyncCallInEventLoop, match=rf"await a{name}\("):
+            getattr(rooms, name)(*arguments.get(name, []))
+        assert await got(client) == [[]]
+
+
+@pytest.mark.parametrize("name", ["emit", "broadcast"])
+def test_where_nobody_is_a_send_reaches_nobody(name: str) -> None:
+    getattr(rooms, name)(*(["lobby"] if name == "emit" else []), "news")
+
+
+def test_where_nobody_is_nobody_is_found() -> None:
+    assert (rooms.names(), rooms.count("lobby"), rooms.members("lobby"), rooms.connections()) == ([], 0, [], [])
+    assert rooms.get("id") is None
+    assert rooms.emit_with_ack("lobby", "question") == []
+    with pytest.raises(ConnectionClosed):
+        rooms.join("id", "lobby")
+
+
+async def test_where_nobody_is_coroutines_find_nobody_either() -> None:
+    assert (await rooms.anames(), await rooms.acount("lobby"), await rooms.aget("id")) == ([], 0, None)
+    await rooms.aemit("lobby", "news")
+
+
+def test_where_nobody_is_the_log_says_so_once() -> None:
+    program = """
+        import django
+        from django.conf import settings
+
+        apps = ["django.contrib.auth", "django.contrib.contenttypes", "django_etp"]
+        settings.configure(INSTALLED_APPS=apps, CHANNEL_LAYERS={layers})
+        django.setup()
+        from django_etp import rooms
+
+        for _ in range(2):
+            rooms.emit("lobby", "news")
+            rooms.count("lobby")
+    """
+    for layers in ({}, {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}):
+        code = dedent(program).replace("{layers}", repr(layers))
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert result.stderr.count("came to nobody") == len(result.stderr.splitlines()) == 1
+
+
+# From handlers
+
+
+async def test_an_async_handler_sends_to_its_room() -> None:
+    @etp_event("say")
+    async def say(connection: Connection, event: Event) -> None:
+        await rooms.aemit("lobby", "said", event.data, exclude=[connection])
+
+    async with clients("lobby", "lobby") as (first, second):
+        await first.emit_with_ack("say", "hello")
+        assert (await second.expect_event("said")).data == "hello"
+        assert await got(first, second) == [[], []]
+
+
+async def test_a_plain_handler_sends_to_its_room_and_looks_at_it() -> None:
+    @etp_event("say")
+    def say(connection: Connection, event: Event) -> int:
+        rooms.emit("lobby", "said", event.data)
+        return rooms.count("lobby")
+
+    async with clients("lobby", "lobby") as connected:
+        assert (await connected[0].emit_with_ack("say", "hello")).data == "2"
+        assert await got(*connected) == [["said"], ["said"]]
+
+
+async def test_hooks_send_to_rooms() -> None:
+    @on_connect
+    async def came(connection: Connection) -> None:
+        await connection.ajoin("lobby")
+        await rooms.aemit("lobby", "came", exclude=[connection])
+
+    @on_disconnect
+    def went(connection: Connection, disconnect: object) -> None:
+        rooms.emit("lobby", "went")
+
+    async with clients("") as (client,):
+        async with clients(""):
+            pass
+        assert await client.names(2) == ["came", "went"]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_burst_of_one_handler_arrives_whole_and_in_order(is_async: bool) -> None:
+    count = 10_000 if is_async else 2_000
+
+    @etp_event("burst")
+    async def burst(connection: Connection, event: Event) -> None:
+        for number in range(count):
+            await rooms.aemit("lobby", "news", number)
+
+    @etp_event("plain_burst")
+    def plain_burst(connection: Connection, event: Event) -> None:
+        for number in range(count):
+            rooms.emit("lobby", "news", number)
+
+    async with clients("lobby", "lobby") as connected:
+        await connected[0].emit("burst" if is_async else "plain_burst")
+        for client in connected:
+            assert [await client.receive_frame() for _ in range(count)] == [f"news||0||{n}" for n in range(count)]
+        assert await got(*connected) == [[], []]
+
+
+async def test_a_burst_reaches_a_client_on_a_server_that_takes_its_time() -> None:
+    async def slow(message: Any) -> None:
+        await asyncio.sleep(0)
+
+    @on_connect
+    async def join(connection: Connection) -> None:
+        await connection.ajoin("lobby")
+
+    async with Wire(on_send=slow) as wire:
+        for number in range(10_000):
+            await rooms.aemit("lobby", "news", number)
+        await until(lambda: len(wire.sent) == 10_001, timeout=20)
+    assert [message["text"] for message in wire.sent[1:]] == [f"news||0||{number}" for number in range(10_000)]
+
+
+async def test_a_sender_without_a_pause_lets_others_run() -> None:
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with clients("lobby"):
+        turning = asyncio.create_task(turn())
+        for _ in range(1000):
+            await rooms.aemit("elsewhere", "news")
+        turning.cancel()
+    assert turns > 10
+
+
+# From threads and other loops
+
+
+def test_a_loop_that_has_ended_is_forgotten_with_the_next() -> None:
+    async def connect() -> weakref.ref[asyncio.AbstractEventLoop]:
+        async with EtpCommunicator(user=AnonymousUser()):
+            return weakref.ref(asyncio.get_running_loop())
+
+    first = asyncio.run(connect())
+    asyncio.run(connect())
+    gc.collect()
+    assert first() is None
+
+
+def test_a_loop_that_rests_between_two_runs_keeps_no_sender_waiting() -> None:
+    """As that of a test runner whose async tests share one loop, with plain tests between them."""
+
+    async def converse() -> list[list[str]]:
+        async with clients("lobby") as (client,):
+            await rooms.aemit("lobby", "news")
+            return await got(client)
+
+    with asyncio.Runner() as runner:
+        assert runner.run(converse()) == [["news"]]
+        rooms.emit("lobby", "news")
+        assert rooms.count("lobby") == 0
+        assert runner.run(converse()) == [["news"]]
+
+
+async def test_threads_send_side_by_side_each_in_order() -> None:
+    def work(name: int) -> None:
+        for number in range(100):
+            rooms.emit("lobby", "news", [name, number])
+
+    async with clients("lobby") as (client,):
+        threads = [threading.Thread(target=work, args=[name]) for name in range(4)]
+        for thread in threads:
+            thread.start()
+        frames = [(await client.expect_event("news")).json() for _ in range(400)]
+        await asyncio.to_thread(lambda: [thread.join() for thread in threads])
+    for name in range(4):
+        assert [number for of, number in frames if of == name] == list(range(100))
+
+
+async def test_another_event_loop_sends_and_asks() -> None:
+    async def elsewhere() -> tuple[int, str]:
+        await rooms.aemit("lobby", "news")
+        (reply,) = await rooms.aemit_with_ack("lobby", "question")
+        assert reply.event is not None
+        return await rooms.acount("lobby"), reply.event.data
+
+    async with clients("lobby") as (client,):
+        working = asyncio.ensure_future(asyncio.to_thread(asyncio.run, elsewhere()))
+        await client.expect_event("news")
+        await answering(client, "fine")
+        assert await working == (1, "fine")
+
+
+async def test_code_under_async_to_sync_sends() -> None:
+    async with clients("lobby") as (client,):
+        await sync_to_async(lambda: async_to_sync(rooms.aemit)("lobby", "news"))()
+        assert await got(client) == [["news"]]
+
+
+# From HTTP views
+
+
+def plain_view(request: HttpRequest) -> JsonResponse:
+    rooms.emit("lobby", "news", request.GET["text"])
+    return JsonResponse({"count": rooms.count("lobby")})
+
+
+async def async_view(request: HttpRequest) -> JsonResponse:
+    await rooms.aemit("lobby", "news", request.GET["text"])
+    return JsonResponse({"count": await rooms.acount("lobby")})
+
+
+async def wrong_view(request: HttpRequest) -> JsonResponse:
+    rooms.emit("lobby", "news")
+    return JsonResponse({})
+
+
+urlpatterns = [path("plain/", plain_view), path("async/", async_view), path("wrong/", wrong_view)]
+
+
+@pytest.mark.parametrize("url", ["/plain/", "/async/"])
+@pytest.mark.parametrize("is_async", [True, False], ids=["ASGI", "WSGI"])
+async def test_a_view_sends_and_looks(url: str, is_async: bool) -> None:
+    async with clients("lobby", "lobby") as connected:
+        if is_async:
+            response = await AsyncClient().get(url, {"text": "hello"})
+        else:
+            response = await asyncio.to_thread(Client().get, url, {"text": "hello"})
+        assert response.json() == {"count": 2}
+        for client in connected:
+            assert (await client.expect_event("news")).data == "hello"
+
+
+async def test_an_async_view_that_calls_a_plain_twin_is_told() -> None:
+    async with clients("lobby") as (client,):
+        with pytest.raises(SyncCallInEventLoop, match="await aemit"):
+            await AsyncClient().get("/wrong/")
+        assert await got(client) == [[]]
+
+
+# From other Channels code
+
+
+async def test_other_channels_code_sends_to_a_rooms_group() -> None:
+    layer = get_channel_layer()
+    async with clients("lobby", "lobby game", "game") as connected:
+        await layer.group_send(
+            rooms.group_name("lobby"), {"type": "etp.emit", "room": "lobby", "event": "news", "data": {"id": 7}}
+        )
+        for client in connected[:2]:
+            assert (await client.expect_event("news")).json() == {"id": 7}
+        await layer.group_send(rooms.group_name("game"), {"type": "etp.emit", "room": "game", "event": "bare"})
+        for client in connected[1:]:
+            assert await client.receive_frame() == "bare||0"
+        assert await got(*connected) == [[], [], []]
+
+
+async def test_other_channels_code_sends_to_the_group_of_another_namespace() -> None:
+    async with clients("lobby") as (client,), clients("lobby", namespace="other") as (other,):
+        message = {"type": "etp.emit", "room": "lobby", "event": "news", "namespace": "other"}
+        await get_channel_layer().group_send(rooms.of("other").group_name("lobby"), message)
+        await other.expect_event("news")
+        assert await got(client) == [[]]
+
+
+async def test_other_channels_code_in_a_thread_sends_to_a_rooms_group() -> None:
+    async with clients("lobby") as (client,):
+        message = {"type": "etp.emit", "room": "lobby", "event": "news"}
+        send = async_to_sync(get_channel_layer().group_send)
+        await sync_to_async(send)(rooms.group_name("lobby"), message)
+        await client.expect_event("news")
+
+
+MALFORMED: list[dict[str, Any]] = [
+    {},
+    {"type": "chat.message", "text": "hello"},
+    {"type": None},
+    {"type": ["etp.emit"]},
+    {"type": "etp.emit"},
+    {"type": "etp.emit", "room": "lobby"},
+    {"type": "etp.emit", "event": "news"},
+    {"type": "etp.emit", "room": ["lobby"], "event": "news"},
+    {"type": "etp.emit", "room": {"lobby": 1}, "event": "news"},
+    {"type": "etp.emit", "room": None, "event": "news"},
+    {"type": "etp.emit", "room": 7, "event": "news"},
+    {"type": "etp.emit", "room": "lobby", "event": None},
+    {"type": "etp.emit", "room": "lobby", "event": ["news"]},
+    {"type": "etp.emit", "room": "lobby", "event": "a||b"},
+    {"type": "etp.emit", "room": "lobby", "event": "__ping"},
+    {"type": "etp.emit", "room": "lobby", "event": "news", "data": {1, 2}},
+    {"type": "etp.emit", "room": "lobby", "event": "news", "data": "\ud800"},
+    {"type": "etp.emit", "room": "lobby", "event": "news", "namespace": ["default"]},
+    {"type": "etp.emit", "room": "lobby", "event": "news", "namespace": None},
+    {"type": "etp.emit", "room": "lobby", "event": "news", "v": 99},
+    {"type": "etp.emit", "room": "lobby", "event": "news", "v": "one"},
+    {"type": "etp.room"},
+    {"type": "etp.question", "id": 1},
+]
+
+
+@pytest.mark.parametrize("message", MALFORMED, ids=str)
+async def test_a_malformed_message_of_other_channels_code_is_harmless(message: dict[str, Any]) -> None:
+    layer, group = get_channel_layer(), rooms.group_name("lobby")
+    async with clients("lobby") as (client,):
+        await layer.group_send(group, message)
+        await layer.group_send(group, {"type": "etp.emit", "room": "lobby", "event": "after"})
+        assert await client.names(1) == ["after"]
+
+
+async def test_a_malformed_message_of_other_channels_code_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    kind = uuid.uuid4().hex
+    async with clients("lobby") as (client,):
+        for _ in range(3):
+            await get_channel_layer().group_send(rooms.group_name("lobby"), {"type": kind})
+        await get_channel_layer().group_send(
+            rooms.group_name("lobby"), {"type": "etp.emit", "room": "lobby", "event": "after"}
+        )
+        await client.expect_event("after")
+    assert [kind in record.getMessage() for record in caplog.records].count(True) == 1
+
+
+async def test_a_message_to_the_group_of_a_room_that_was_left_reaches_nobody() -> None:
+    async with clients("lobby") as (client,):
+        await client.connection.aleave("lobby")
+        await get_channel_layer().group_send(
+            rooms.group_name("lobby"), {"type": "etp.emit", "room": "lobby", "event": "news"}
+        )
+        assert await got(client) == [[]]
+
+
+def test_group_names_are_names_of_groups() -> None:
+    layer = get_channel_layer()
+    names = ["lobby", "", "ünï €🎈", "x" * 1000, "LOBBY", " lobby"]
+    groups = [api.group_name(name) for name in names for api in (rooms, rooms.of("game"), rooms.of("game2"))]
+    assert len(set(groups)) == len(groups)
+    for group in groups:
+        layer.require_valid_group_name(group)
+
+
+def test_the_group_of_a_room_is_always_the_same() -> None:
+    assert rooms.group_name("lobby") == rooms.of("default").group_name("lobby") == rooms.group_name("lobby")
+
+
+@pytest.mark.parametrize("room", [name for name in BAD_NAMES if name is not None], ids=lambda v: type(v).__name__)
+def test_what_is_no_room_name_has_no_group(room: Any) -> None:
+    with pytest.raises(InvalidRoomName):
+        rooms.group_name(room)
+
+
+# Without a channel layer
+
+
+async def test_rooms_work_without_a_channel_layer(settings: Any, call: Call) -> None:
+    settings.CHANNEL_LAYERS = {}
+    async with clients("lobby") as (client,):
+        await call("emit", "lobby", "news")
+        assert await call("count", "lobby") == 1
+        assert await got(client) == [["news"]]

@@ -1,0 +1,1 @@
+"""The Django project that servers under test run, on daphne and uvicorn alike."""

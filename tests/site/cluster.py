@@ -1,0 +1,135 @@
+"""Handlers of the namespace "cluster": what rooms across processes are tested with."""
+
+import asyncio
+from dataclasses import fields, is_dataclass
+from typing import Any
+from uuid import UUID
+
+from django_etp import (
+    Connection,
+    Disconnect,
+    Event,
+    MessagesLost,
+    etp_event,
+    on_connect,
+    on_disconnect,
+    on_error,
+    rooms,
+)
+from tests.site.exercise import NAMESPACE, aexercise_all, exercise_all
+
+cluster = rooms.of(NAMESPACE)
+lost: list[list[Any]] = []
+
+
+@on_connect(namespace=NAMESPACE)
+async def join_what_the_query_names(connection: Connection) -> None:
+    names = connection.scope["query_string"].decode()
+    await connection.ajoin(*[name for name in names.split(",") if name])
+
+
+@on_disconnect(namespace=NAMESPACE)
+async def say_farewell(connection: Connection, disconnect: Disconnect) -> None:
+    """Tell the room "farewells" of its members that go."""
+    if "farewells" in connection.rooms:
+        await cluster.aemit("farewells", f"farewell-{connection.id}")
+
+
+@on_error(namespace=NAMESPACE)
+async def note_losses(connection: Connection | None, error: Exception) -> None:
+    if isinstance(error, MessagesLost):
+        lost.append([error.group, error.messages, error.frames])
+
+
+@etp_event("id", namespace=NAMESPACE)
+async def tell_id(connection: Connection, event: Event) -> str:
+    return connection.id
+
+
+@etp_event("join", namespace=NAMESPACE)
+async def join(connection: Connection, event: Event) -> None:
+    await connection.ajoin(*event.json())
+
+
+@etp_event("leave", namespace=NAMESPACE)
+async def leave(connection: Connection, event: Event) -> None:
+    await connection.aleave(*event.json())
+
+
+@etp_event("emit", namespace=NAMESPACE)
+async def emit(connection: Connection, event: Event) -> None:
+    await cluster.aemit(*event.json())
+
+
+@etp_event("emit_sync", namespace=NAMESPACE)
+def emit_sync(connection: Connection, event: Event) -> None:
+    cluster.emit(*event.json())
+
+
+@etp_event("burst", namespace=NAMESPACE)
+async def burst(connection: Connection, event: Event) -> int:
+    """Emit [room, sender, count] without a pause."""
+    room, sender, count = event.json()
+    for number in range(count):
+        await cluster.aemit(room, "burst", f"{sender}:{number}")
+    return int(count)
+
+
+@etp_event("heavy", namespace=NAMESPACE)
+async def heavy(connection: Connection, event: Event) -> int:
+    """Emit [room, size, count]: events with so many characters."""
+    room, size, count = event.json()
+    for number in range(count):
+        await cluster.aemit(room, "heavy", f"{number}:".ljust(size, "x"))
+    return int(count)
+
+
+@etp_event("call", namespace=NAMESPACE)
+async def call(connection: Connection, event: Event) -> Any:
+    """Call [name, arguments, keywords] of the rooms API, and return what it returned or raised."""
+    name, arguments, keywords = event.json()
+    try:
+        result = await getattr(cluster, f"a{name}")(*arguments, **keywords)
+    except Exception as error:
+        return {"error": type(error).__name__, "answer": plain(getattr(error, "answer", None))}
+    return {"result": plain(result)}
+
+
+@etp_event("call_sync", namespace=NAMESPACE)
+def call_sync(connection: Connection, event: Event) -> Any:
+    """As call, from a plain handler."""
+    name, arguments, keywords = event.json()
+    try:
+        result = getattr(cluster, name)(*arguments, **keywords)
+    except Exception as error:
+        return {"error": type(error).__name__, "answer": plain(getattr(error, "answer", None))}
+    return {"result": plain(result)}
+
+
+@etp_event("exercise", namespace=NAMESPACE)
+async def do_exercise(connection: Connection, event: Event) -> Any:
+    return await aexercise_all(**event.json())
+
+
+@etp_event("exercise_sync", namespace=NAMESPACE)
+def do_exercise_sync(connection: Connection, event: Event) -> Any:
+    return exercise_all(**event.json())
+
+
+@etp_event("lost", namespace=NAMESPACE)
+async def tell_losses(connection: Connection, event: Event) -> list[list[Any]]:
+    return lost
+
+
+@etp_event("block", namespace=NAMESPACE)
+async def block(connection: Connection, event: Event) -> None:
+    await asyncio.sleep(event.json())
+
+
+def plain(value: Any) -> Any:
+    """Return what a rooms call returns as JSON can hold it; a UUID as Python writes it, to tell it from text."""
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    return repr(value) if isinstance(value, UUID) else value

@@ -1,0 +1,15 @@
+"""What the tests ask the process about itself."""
+
+from django.urls import include, path
+
+from tests.site import views
+
+urlpatterns = [
+    path("visits/", include("tests.site.visits_views")),
+    path("process/", views.process),
+    path("exercise/", views.exercise),
+    path("exercise-async/", views.exercise_async),
+    path("ask/", views.ask),
+    path("ask-async/", views.ask_async),
+    path("record/<str:name>/", views.peer_record),
+]
