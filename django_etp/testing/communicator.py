@@ -284,7 +284,8 @@ class EtpCommunicator:
         if event.is_ack:
             is_answer = self._acks.resolve(event)
         elif event.is_failure and self.subprotocol == SUBPROTOCOL:
-            is_answer = self._acks.fail(event.ack_id, self._outcomes.pop(event.ack_id, None) or read_failure(event))
+            outcome = self._outcomes.pop(event.ack_id) if event.ack_id in self._outcomes else read_failure(event)
+            is_answer = self._acks.fail(event.ack_id, outcome)
         else:
             is_answer = False
         if not is_answer:
