@@ -62,10 +62,15 @@ def _close_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
     elif key := getattr(getattr(request, "session", None), "session_key", None):
         close = partial(_notify, CLOSE_SESSION, str(user_key(user)), session_hash(key))
         using = database_of_sessions()
-        if using is not None and connections[using].in_atomic_block:
+        if using is not None and _is_in_transaction(using):
             transaction.on_commit(close, using=using)
         else:
             close()
+
+
+def _is_in_transaction(using: str) -> bool:
+    """Whether a transaction is open that will be committed, other than that of a test."""
+    return any(not getattr(block, "_from_testcase", False) for block in connections[using].atomic_blocks)
 
 
 def _drop_data_of_others(*, request: Any, **kwargs: Any) -> None:

@@ -95,3 +95,19 @@ async def test_a_logout_in_a_transaction_is_told_once_that_is_committed(commits:
         else:
             await client.expect_nothing(timeout=0.2)
         assert were_open == [True]
+
+
+@pytest.mark.usefixtures("etp_communicator")
+@pytest.mark.django_db
+async def test_a_logout_in_a_test_that_is_rolled_back_is_told_at_once() -> None:
+    user = await User.objects.acreate(username="ada")
+    key = await amake_session(user)
+
+    def log_out() -> None:
+        request = RequestFactory().post("/")
+        request.session, request.user = store_class()(key), user
+        logout(request)
+
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await sync_to_async(log_out)()
+        await client.expect_close(4401)
