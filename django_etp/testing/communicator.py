@@ -97,6 +97,7 @@ class EtpCommunicator:
         self._disconnect: Disconnect | None = None
         # What stands for the outcome of a test, such as that of pytest.fail(), by the number of the event.
         self._outcomes: dict[int, BaseException] = {}
+        self._asked: dict[int, str] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -169,8 +170,12 @@ class EtpCommunicator:
             EventFailed: the application says why it has no answer, to who speaks ``etp.ext.v1``.
         """
         ack_id, future = self._acks.open()
+        self._asked[ack_id] = event
         await self.send_frame(to_frame(event, data, ack_id))
-        return await self._acks.wait(ack_id, future, timeout)
+        try:
+            return await self._acks.wait(ack_id, future, timeout)
+        finally:
+            del self._asked[ack_id]
 
     async def answer(self, event: Event, data: object = None) -> None:
         """Answer an event that the application sent."""
@@ -244,7 +249,7 @@ class EtpCommunicator:
                 await self._application(self.scope, self._to_application.get, self._receive_from_application)
 
     def _note_failure(self, event: Event, error: BaseException) -> None:
-        if not isinstance(error, Exception):
+        if not isinstance(error, Exception | asyncio.CancelledError):
             self._outcomes[event.ack_id] = error
         if self.subprotocol == SUBPROTOCOL and event.ack_id:
             return  # the failure comes as a frame
@@ -254,7 +259,8 @@ class EtpCommunicator:
                 f"No answer to {event.name!r:.80}: its handler raised {type(error).__name__}: {error!s:.500}"
             )
             failure.__cause__ = error
-        if self._acks.fail(event.ack_id, failure):
+        # A frame that was sent by hand may have the same number.
+        if self._asked.get(event.ack_id) == event.name and self._acks.fail(event.ack_id, failure):
             self._outcomes.pop(event.ack_id, None)
 
     async def _receive_from_application(self, message: dict[str, Any]) -> None:

@@ -169,7 +169,7 @@ ASKS: list[Callable[[str], Any]] = [
 @pytest.fixture
 def forgiving_cache(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     use_engine("cache", settings, monkeypatch, tmp_path)
-    settings.CACHES = {"default": {"BACKEND": "tests.test_stores.ForgivingCache", "LOCATION": str(tmp_path)}}
+    settings.CACHES = {"default": {"BACKEND": f"{__name__}.ForgivingCache", "LOCATION": str(tmp_path)}}
 
 
 @pytest.mark.usefixtures("forgiving_cache")

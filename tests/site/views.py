@@ -24,6 +24,8 @@ async def process(request: HttpRequest) -> JsonResponse:
     futures = 0
     for thing in gc.get_objects():
         kind = type(thing)
+        if str(kind.__module__) == "django_etp.concurrency.database":
+            continue  # threads, of which a few are kept
         if str(kind.__module__).startswith("django_etp."):  # some make it a property
             ours[f"{kind.__module__}.{kind.__qualname__}"] += 1
         elif issubclass(kind, asyncio.Future):
