@@ -15,23 +15,8 @@ from django_etp.concurrency import workers
 from django_etp.concurrency.database import keep_database_fresh
 from django_etp.concurrency.workers import run_handler, run_hook, run_own
 from django_etp.testing.waiting import thread_sensitive
+from tests.support.database import hang_up, is_spoiled, spoil
 from tests.support.inprocess import until
-
-
-def spoil() -> None:
-    """Leave a connection behind as a failed query does; Django looks after it before its next request."""
-    database.ensure_connection()
-    database.errors_occurred = True
-
-
-def is_spoiled() -> bool:
-    return database.errors_occurred
-
-
-def hang_up() -> None:
-    if database.connection is not None:
-        database.connection.close()
-        database.connection = None
 
 
 @pytest.mark.django_db(transaction=True)

@@ -36,6 +36,7 @@ from django_etp.concurrency import database as database_module
 from django_etp.events import errors as errors_module
 from django_etp.server import maintenance
 from django_etp.testing import EtpCommunicator
+from tests.support.database import hang_up, is_spoiled, spoil
 from tests.support.inprocess import Wire, errors, until
 
 pytestmark = pytest.mark.usefixtures("etp_registry")
@@ -1010,22 +1011,6 @@ async def test_a_handler_sees_the_context_variables_of_the_middleware_around_the
 
 
 # Database connections
-
-
-def spoil() -> None:
-    """Leave a connection behind as a failed query does; Django looks after it before its next request."""
-    database.ensure_connection()
-    database.errors_occurred = True
-
-
-def is_spoiled() -> bool:
-    return database.errors_occurred
-
-
-def hang_up() -> None:
-    if database.connection is not None:
-        database.connection.close()
-        database.connection = None
 
 
 @pytest.mark.django_db(transaction=True)
