@@ -18,7 +18,7 @@ SUDO = $(if $(filter 0,$(shell id -u)),,sudo -n)
 PYENV_PYTHONS = $(wildcard $(shell pyenv root 2>/dev/null)/versions/*/bin/python3.??)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster test lint test-all bench bench-full chromium
+.PHONY: help demo demo-cluster test lint test-all bench bench-full reference chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +50,9 @@ bench: .venv-bench/installed ## Measure speed beside others, in 5 minutes
 
 bench-full: .venv-bench/installed ## Measure everything, in an hour
 	$(BENCH_BIN)/python -m benchmarks --full $(BENCH_ARGS)
+
+reference: .venv/installed ## Write docs/reference.md anew, from the docstrings
+	$(BIN)/python -m tests.support.api_reference
 
 # What an environment cannot be made without, in one clear line where it is missing.
 define check-python

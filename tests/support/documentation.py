@@ -9,6 +9,7 @@ A page is done from top to bottom, as a reader would do it. A block's language s
 - `etp`: a conversation with the finished project's server: `> ` goes to it, `< ` comes from it, and a word before the
   arrow tells several connections apart. A line that starts with `/` is the path to connect to.
 - `pycon`: a session of the Python prompt, which doctest runs in the finished project.
+- `pyi`: a signature, which `make reference` writes and test_reference.py compares.
 - `text`: nothing to run.
 
 README and quickstart.md begin in an empty folder, the other pages with the README's project.
@@ -35,7 +36,7 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 FROM_SCRATCH = {"README.md", "quickstart.md"}
 
 FILES = {"python", "html", "js", "ini", "nginx"}
-LANGUAGES = FILES | {"console", "etp", "pycon", "text"}
+LANGUAGES = FILES | {"console", "etp", "pycon", "pyi", "text"}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE_NAME = re.compile(r"(?:#|//|<!--) ([\w./-]+\.\w+)(, at the end)?(?: -->)?")
