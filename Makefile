@@ -12,13 +12,14 @@ BENCH_ARGS ?=
 BIN := .venv/bin
 # uvloop and httptools would change the servers under test, so what is measured lives in an environment of its own.
 BENCH_BIN := .venv-bench/bin
+DOCS_BIN := .venv-docs/bin
 # Empty for root; other users may do what sudo allows without a password.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo -n)
 # Interpreters that pyenv has installed but not switched on; tox finds those on PATH by itself.
 PYENV_PYTHONS = $(wildcard $(shell pyenv root 2>/dev/null)/versions/*/bin/python3.??)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster test lint test-all bench bench-full reference chromium
+.PHONY: help demo demo-cluster test lint test-all bench bench-full chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +52,15 @@ bench: .venv-bench/installed ## Measure speed beside others, in 5 minutes
 bench-full: .venv-bench/installed ## Measure everything, in an hour
 	$(BENCH_BIN)/python -m benchmarks --full $(BENCH_ARGS)
 
+.PHONY: docs reference
+docs: .venv-docs/installed ## Build the docs as a site, in build/docs/site
+	@rm -rf build/docs
+	@mkdir -p build/docs
+	@$(DOCS_BIN)/python docs/site/collect.py build/docs/pages
+	@cp docs/site/zensical.toml build/docs
+	$(DOCS_BIN)/zensical build --strict --config-file build/docs/zensical.toml
+	@echo "To view the site: python3 -m http.server --bind 127.0.0.1 --directory build/docs/site"
+
 reference: .venv/installed ## Write docs/reference.md anew, from the docstrings
 	$(BIN)/python -m tests.support.api_reference
 
@@ -66,6 +76,14 @@ endef
 	$(PYTHON) -m venv --clear .venv-bench
 	$(BENCH_BIN)/python -m pip install -qq --upgrade pip
 	$(BENCH_BIN)/python -m pip install -qq --editable '.[daphne,redis]' --group bench
+	@touch $@
+
+.venv-docs/installed: pyproject.toml
+	$(check-python)
+	@rm -f $@
+	$(PYTHON) -m venv --clear .venv-docs
+	$(DOCS_BIN)/python -m pip install -qq --upgrade pip
+	$(DOCS_BIN)/python -m pip install -qq --group docs
 	@touch $@
 
 # The stamp goes first and comes last, so that an interrupted install leaves none and the next run starts afresh.

@@ -90,7 +90,7 @@ def function_parts(functions: dict[str, Any], level: str, owner: str) -> Iterato
         docs = [doc_of(function, owner + each) for each, function in twins.items()]
         doc = next((doc for doc in docs if not _SEE_TWIN.fullmatch(doc)), docs[0])
         yield f"{level} `{owner}{name}`"
-        yield code(*(signatures.of_function(each, function) for each, function in twins.items()))
+        yield code(*signatures.of_twins(twins))
         yield to_markdown(doc, {other: link for other, link in links.items() if other not in twins})
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import re
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -91,11 +92,17 @@ def define(value: Any) -> Definition:
     return Definition(node, source, original.__module__)
 
 
-def of_function(name: str, value: Any) -> str:
-    """Return the signature of a function, in several lines if it is long."""
-    definition = define(value)
-    word = "async def" if isinstance(definition.node, ast.AsyncFunctionDef) else "def"
-    return wrap(f"{word} {name}", definition.parameters, f" -> {definition.result}")
+def of_twins(functions: dict[str, Any]) -> Iterator[str]:
+    """Return the signatures of a function and its twin, without the arguments of the twin if those take lines."""
+    seen: list[tuple[list[str], str]] = []
+    for name, function in functions.items():
+        definition = define(function)
+        word = "async def" if isinstance(definition.node, ast.AsyncFunctionDef) else "def"
+        signature = wrap(f"{word} {name}", definition.parameters, f" -> {definition.result}")
+        if "\n" in signature and (definition.parameters, definition.result) in seen:
+            signature = f"{word} {name}(...) -> {definition.result}  # takes the same arguments"
+        seen.append((definition.parameters, definition.result))
+        yield signature
 
 
 def of_property(name: str, value: property) -> str:
