@@ -19,7 +19,8 @@ def collect(target: Path) -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(page, copy)
         pages += [linked for linked in links_of(page) if linked not in pages]
-    shutil.copyfile(ROOT / "docs" / "site" / ".nav.yml", target / ".nav.yml")
+    for name in (".nav.yml", "site.css"):
+        shutil.copyfile(ROOT / "docs" / "site" / name, target / name)
 
 
 def links_of(page: Path) -> list[Path]:
