@@ -9,6 +9,12 @@ PACKAGE = ROOT / "django_etp"
 TEXT = (ROOT / "docs" / "architecture.md").read_text()
 
 
+def test_modules_exist():
+    modules = set(re.findall(r"(?<![\w/])((?:\w+/)*\w+\.py)\b", TEXT))
+    assert len(modules) > 30
+    assert sorted(module for module in modules if not (PACKAGE / module).is_file()) == []
+
+
 def test_table_lists_every_package():
     listed = re.findall(r"^\| `(\w+)/` \|", TEXT, re.MULTILINE)
     assert sorted(listed) == sorted(init.parent.name for init in PACKAGE.glob("*/__init__.py"))
