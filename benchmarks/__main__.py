@@ -24,11 +24,8 @@ except ImportError:
 def main() -> None:
     """Run what the command line says."""
     arguments = _parser().parse_args()
-    matches = [
-        match
-        for match in (full if arguments.full else short)(arguments.servers)
-        if arguments.only in f"{match.where}: {match.title}: {match.one.name} / {match.other.name}"
-    ]
+    plan = full if arguments.full else short
+    matches = [match for match in plan(arguments.servers) if arguments.only in match.label]
     _allow_many_sockets()
     pin(CLIENT_CORE)
     run(_measure(matches, arguments.rounds))

@@ -68,6 +68,11 @@ class Match:
     rounds: int = 7
 
     @property
+    def label(self) -> str:
+        """The text that the option ``--only`` searches."""
+        return f"{self.where}: {self.title}: {self.one.name} / {self.other.name}"
+
+    @property
     def can_run(self) -> bool:
         """Whether all it needs is installed."""
         return self.one.can_run and self.other.can_run
