@@ -88,14 +88,14 @@ def test_two_users_of_one_name_whom_a_race_has_made_come_in_as_the_first(client:
 
 def test_nobody_comes_in_as_a_user_with_a_password(client: Client) -> None:
     User.objects.create_superuser("admin", password="secret")
-    assert "This name belongs to somebody else." in log_in(client, "Admin").content.decode()
+    assert "This name belongs to another user." in log_in(client, "Admin").content.decode()
     assert client.get("/rooms/lobby/").status_code == 302
 
 
 def test_nobody_comes_in_as_a_user_who_was_switched_off(client: Client, ada: User) -> None:
     ada.is_active = False
     ada.save()
-    assert "This name belongs to somebody else." in log_in(client, "Ada").content.decode()
+    assert "This name belongs to another user." in log_in(client, "Ada").content.decode()
 
 
 def test_the_way_back_leads_to_the_room_asked_for(client: Client) -> None:
