@@ -1,4 +1,4 @@
-"""The example's chat without a browser: its pages through Django's test client, its events through the testing kit.
+"""Test the example chat without a browser: its pages by Django's test client, its events by the testing kit.
 
 `test_example_project.py` runs this file under the example's settings.
 """
@@ -29,14 +29,14 @@ def grace() -> User:
 
 
 async def logged_in(user: User) -> AsyncClient:
-    """Return a browser where a user has logged in."""
+    """Return a test client with a logged-in user."""
     browser = AsyncClient()
     await browser.aforce_login(user)
     return browser
 
 
 def cookies(browser: AsyncClient) -> list[tuple[str, str]]:
-    """Return the headers with which a browser opens a socket."""
+    """Return the headers that a browser sends in the handshake."""
     return [("cookie", f"sessionid={browser.cookies['sessionid'].value}")]
 
 
@@ -235,7 +235,7 @@ async def enter(client: EtpCommunicator, room: str) -> Any:
 
 
 async def presence(client: EtpCommunicator) -> Any:
-    """Return who is in the rooms that anybody is in."""
+    """Return the names in each room that is not empty."""
     rooms = (await client.expect_event("presence")).json()["rooms"]
     return {room: names for room, names in rooms.items() if names}
 
@@ -332,7 +332,7 @@ async def test_a_message_sent_again_is_the_same_message(etp_communicator: Commun
         await presence(second)
         answers = [(await first.emit_with_ack("say", saying("Hello"))).json() for _ in range(2)]
         assert answers[0] == answers[1]
-        # The others may have missed it the first time, where the channel layer failed; pages know it by its key.
+        # If the channel layer failed, the others have missed the first one. Pages recognise a copy by its key.
         assert [(await second.expect_event("message")).json() for _ in range(2)] == [answers[0]["message"]] * 2
         await second.expect_nothing()
     assert await Message.objects.acount() == 1
