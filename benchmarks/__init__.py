@@ -1,1 +1,1 @@
-"""Speed, side by side: `python -m benchmarks` measures django_etp and others on the same servers."""
+"""Compare the speed of django_etp and others on the same servers: `python -m benchmarks`."""

@@ -1,4 +1,4 @@
-"""Measure, and print the table: ``python -m benchmarks``; see --help."""
+"""Run the benchmarks and print their table: ``python -m benchmarks``; see --help."""
 
 import argparse
 import asyncio
@@ -22,13 +22,10 @@ except ImportError:
 
 
 def main() -> None:
-    """Run what the command line says."""
+    """Run the matches that the command line selects."""
     arguments = _parser().parse_args()
-    matches = [
-        match
-        for match in (full if arguments.full else short)(arguments.servers)
-        if arguments.only in f"{match.where}: {match.title}: {match.one.name} / {match.other.name}"
-    ]
+    plan = full if arguments.full else short
+    matches = [match for match in plan(arguments.servers) if arguments.only in match.label]
     _allow_many_sockets()
     pin(CLIENT_CORE)
     run(_measure(matches, arguments.rounds))
@@ -58,10 +55,14 @@ def _allow_many_sockets() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="measure everything; otherwise what fits into five minutes")
+    parser.add_argument(
+        "--full", action="store_true", help="measure everything in an hour; otherwise a selection in five minutes"
+    )
     parser.add_argument("--servers", nargs="+", choices=SERVERS, default=["daphne", "uvicorn"], metavar="SERVER")
-    parser.add_argument("--only", default="", metavar="TEXT", help="only what has this in 'where: work: one / other'")
-    parser.add_argument("--rounds", type=int, metavar="N", help="how many rounds each match has")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="measure only lines that contain this in 'where: work: one / other'"
+    )
+    parser.add_argument("--rounds", type=int, metavar="N", help="the number of rounds of each match")
     return parser
 
 

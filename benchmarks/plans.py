@@ -1,4 +1,4 @@
-"""What a run measures: the short one of five minutes, and the full one."""
+"""Plans of a run: a short one of five minutes, and a full one of an hour."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -34,7 +34,7 @@ _OTHERS = (CHANNELS, CHANNELS_JSON, SOCKET_IO)
 
 
 def short(servers: Sequence[str]) -> Iterator[Match]:
-    """Give the matches of five minutes."""
+    """Yield the matches of the short run."""
     for server in servers:
         versus = partial(_versus, server, rounds=5)
         yield from versus(Echo(), (BARE, *_OTHERS))
@@ -52,7 +52,7 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
 
 
 def full(servers: Sequence[str]) -> Iterator[Match]:
-    """Give all matches."""
+    """Yield all matches."""
     for server in servers:
         yield from _versus(server, Echo(), (BARE, *_OTHERS), rounds=15)
         yield from _versus(server, Echo(in_flight=1), (BARE, *_OTHERS), rounds=15)
@@ -60,7 +60,7 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _versus(server, Latency(99), (BARE, *_OTHERS), rounds=15)
         for members in (200, 1000):
             yield from _versus(server, Room(members), (BARE,), rounds=15)
-        # More than fits into the queues of those who drop what overflows.
+        # More events than the contenders' queues hold, some of which drop the rest.
         yield from _versus(server, Room(200, 150), _OTHERS, rounds=5)
         yield from _versus(server, Room(1000, 30), _OTHERS, rounds=5)
         yield from _versus(server, Handshakes(), (BARE, *_OTHERS), rounds=9)
@@ -79,7 +79,7 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _received(layer, rounds=5)
         yield from _growth_of_processes(layer)
     yield from _members_query(rounds=9)
-    one, *more = (Side(f"{count} processes hear it", Copies(count), BARE) for count in (1, 10, 50))
+    one, *more = (Side(f"{count} processes receive it", Copies(count), BARE) for count in (1, 10, 50))
     for side in more:
         yield Match(side.work.title, "Valkey", side, one, rounds=5)
 
@@ -87,9 +87,9 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
 def _versus(
     server: str, work: Work, others: Sequence[Contender], *, rounds: int = 7, is_fresh: bool = False
 ) -> Iterator[Match]:
-    """Compare django_etp with others on one server; with the limit also outside of the middleware.
+    """Compare django_etp with others on one server, and outside the middleware with the bare application.
 
-    ``is_fresh``: in processes that nothing else was measured in.
+    ``is_fresh``: use new processes, in which nothing else was measured.
     """
     pairs = [(ETP_IN_STACK, other) for other in others]
     if BARE in others:
@@ -100,7 +100,7 @@ def _versus(
 
 
 def _two_processes(layer: str, work: Room, smaller: Room) -> Iterator[Match]:
-    """Compare django_etp with others, whose bursts are smaller: theirs take a minute where ours take a second."""
+    """Compare django_etp with others. Their bursts are smaller, because they take a minute where ours take a second."""
     for other in (CHANNELS, SOCKET_IO):
         sides = (
             Side(who.name, work, who, layer=layer, processes=2)
@@ -122,7 +122,7 @@ def _calls(layer: str, threads: Sequence[int], rounds: int) -> Iterator[Match]:
 
 
 def _received(layer: str, rounds: int) -> Iterator[Match]:
-    """Compare what a process can take from the layer, sent one by one, with what comes in batches."""
+    """Compare the events that a process can receive from the layer one by one and in batches."""
     sides = (
         replace(
             _call(name, threads, ETP_ALONE, layer, "emit"),
@@ -148,7 +148,7 @@ def _members_query(rounds: int) -> Iterator[Match]:
 
 
 def _limits_of_handshakes(server: str) -> Iterator[Match]:
-    """Tell what the middleware leaves of the limit, and compare a project whose garbage collector has less to do."""
+    """Measure the cost of the middleware, and a project whose garbage collector has less to do."""
     for pair in ((ETP_IN_STACK, BARE_IN_STACK), (BARE_IN_STACK, BARE), (ETP_FROZEN, BARE)):
         yield Match("handshakes", server, *(Side(who.name, Handshakes(), who, server) for who in pair))
 
@@ -162,7 +162,7 @@ def _prices(server: str) -> Iterator[Match]:
         ("a user's session and login, per handshake", Handshakes(headers=COOKIE), Handshakes()),
         ("a user's session and login, in memory", Memory(1000, headers=COOKIE), Memory(1000)),
     ):
-        # Memory grows in processes of their own, in which nothing else was measured.
+        # Memory is measured in separate processes, in which nothing else was measured.
         sides = (
             Side(name, work, ETP_IN_STACK, server, twin=twin if isinstance(work, Memory) else 0)
             for twin, (name, work) in enumerate((("with", dear), ("without", cheap)), start=200)
@@ -171,7 +171,7 @@ def _prices(server: str) -> Iterator[Match]:
 
 
 def _growth(server: str) -> Iterator[Match]:
-    largest = 2**20 - 64  # with its frame around it, one message of 1 MiB at most
+    largest = 2**20 - 64  # with its frame, a message of at most 1 MiB
     yield from _grow(
         server, "joins and leaves beside so many rooms", {n: JoinsAndLeaves(n) for n in (10, 1000, 10_000)}
     )
@@ -187,7 +187,7 @@ def _growth(server: str) -> Iterator[Match]:
 
 
 def _grow(server: str, title: str, works: Mapping[int, Work]) -> Iterator[Match]:
-    """Compare larger ones of a kind with the smallest."""
+    """Compare larger works of one kind with the smallest."""
     smallest, *larger = (Side(f"{size:,}", work, ETP_IN_STACK, server) for size, work in works.items())
     for side in larger:
         yield Match(title, server, replace(side, twin=2), smallest, rounds=5)

@@ -1,4 +1,4 @@
-"""What is printed: one table, and what it takes to run it again."""
+"""The printed report: a table, with the versions and the command to repeat it."""
 
 import math
 import os
@@ -42,7 +42,7 @@ def line(match: Match, comparison: Comparison) -> str:
 
 
 def footing(matches: Iterable[Match]) -> str:
-    """Return what ran, on what, by which command."""
+    """Return the command, the system and the versions of the run."""
     found, missing = [], []
     for package in _PACKAGES:
         try:

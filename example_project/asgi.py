@@ -1,11 +1,11 @@
-"""HTTP goes to Django, WebSockets go to ETP."""
+"""Route HTTP to Django and WebSockets to django_etp."""
 
 import os
 
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
-django_application = get_asgi_application()  # sets Django up, so it comes before the imports below
+django_application = get_asgi_application()  # sets up Django, so it must come before the imports below
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402

@@ -1,7 +1,7 @@
-"""The chat as a cluster on this machine: a Valkey, two daphne processes and a Celery worker.
+"""Run the chat as a cluster on this machine: Valkey, two daphne processes and a Celery worker.
 
-`make demo-cluster` runs it. All listen on free loopback ports. It ends on Ctrl-C, SIGTERM or SIGHUP, or when one of the
-processes does, and leaves none of them behind.
+`make demo-cluster` runs it. All processes listen on free loopback ports. They are stopped on Ctrl-C, SIGTERM or SIGHUP,
+or when one of them ends.
 """
 
 import os
@@ -35,11 +35,11 @@ LINES_OF_A_LOG = 40
 
 
 class Interrupted(Exception):
-    """Somebody wants all to end."""
+    """The user asked to stop the cluster."""
 
 
 class Failed(Exception):
-    """A process did not do what it should; the message holds the end of its log."""
+    """A process failed; the message contains the end of its log."""
 
 
 class Process:
@@ -56,12 +56,12 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C ends this launcher, which ends the others in order
+                start_new_session=True,  # Ctrl-C reaches this launcher only, which ends the others in order
             )
 
     @property
     def code(self) -> int | None:
-        """What it ended with; None while it runs."""
+        """The exit code; None while the process runs."""
         return self._process.poll()
 
     @property
@@ -73,12 +73,12 @@ class Process:
         return Failed(f"{self.name} {what}. The end of its log:\n\n{end}")
 
     def terminate(self) -> None:
-        """Ask it to end; `wait()` makes sure of it."""
+        """Send SIGTERM; `wait()` makes sure that the process ends."""
         if self.code is None:
             self._process.terminate()
 
     def wait(self, seconds: float) -> None:
-        """Wait until it has ended; kill it after so many seconds, and in any case what it has left behind."""
+        """Wait until the process has ended, and kill it after so many seconds. Kill its child processes in any case."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(max(seconds, 0))
         with suppress(ProcessLookupError):
@@ -95,12 +95,12 @@ class Cluster:
         self._end = threading.Event()
 
     def end_on_signals(self) -> None:
-        """Take the signals with which people end programs. Nothing is raised in the middle of a start this way."""
+        """Handle the usual signals by setting an event, so that none raises in the middle of a start."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: self._end.set())
 
     def start_all(self) -> None:
-        """Start the processes and say what to open."""
+        """Start the processes and print the addresses."""
         print("Starting Valkey, two daphne processes and a Celery worker ...", flush=True)
         broker = f"redis://127.0.0.1:{self._start_valkey()}/0"
         self._migrate()
@@ -110,24 +110,24 @@ class Cluster:
         first, second = (self._wait_for_log(server, r"Listening on TCP address [\d.]+:(\d+)") for server in servers)
         self._wait_for_log(worker, r"(ready)\.")
         print(
-            "\nThe chat runs in two processes. Open both: the browser keeps a login for each name of this machine, so\n"
-            "that you can be two people at once.\n\n"
+            "\nThe chat runs in two processes. Open both: the browser keeps a separate login for each host name,\n"
+            "so you can be two people at once.\n\n"
             f"    http://127.0.0.1:{first}/\n"
             f"    http://localhost:{second}/\n\n"
-            "What you announce there is sent by the Celery worker. From a command line:\n\n"
+            "The Celery worker sends the announcements of both pages. From a command line:\n\n"
             f'    ETP_DEMO_BROKER={broker} {_python()} manage.py announce lobby "Lunch is ready"\n\n'
             f"Logs: {self._logs}\n"
-            "Ctrl-C ends it all.",
+            "Press Ctrl-C to stop all of it.",
             flush=True,
         )
 
     def watch(self) -> None:
-        """Return never: raise when it is time to end."""
+        """Raise Interrupted or Failed when it is time to end; never return."""
         while True:
             self._pause()
 
     def end(self) -> None:
-        """End what runs: first those that talk to Valkey, then Valkey."""
+        """End all processes: first those that use Valkey, then Valkey."""
         print("\nEnding ...", flush=True)
         valkey, others = self._processes[:1], self._processes[1:]
         for processes in (others, valkey):
@@ -143,7 +143,7 @@ class Cluster:
         return process
 
     def _start_valkey(self) -> str:
-        for _ in range(10):  # it cannot choose a port itself, and another program may be faster
+        for _ in range(10):  # Valkey cannot choose a free port itself, and another program may take this one first
             port = str(_free_port())
             options = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
             valkey = self._start("valkey", [VALKEY, *options], {})
@@ -192,7 +192,7 @@ def _free_port() -> int:
 
 
 def _python() -> str:
-    """How this interpreter is called in the folder of manage.py."""
+    """Return the command that starts this interpreter in the folder of manage.py."""
     executable = Path(sys.executable)
     return str(executable.relative_to(ROOT) if executable.is_relative_to(ROOT) else executable)
 

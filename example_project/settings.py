@@ -1,4 +1,4 @@
-"""Settings of the example chat, for your own machine only: SQLite, and one process unless there is a broker."""
+"""Settings of the example chat, for your own machine only: SQLite, and one process unless a broker is configured."""
 
 import os
 from pathlib import Path
@@ -42,8 +42,8 @@ TEMPLATES = [
     }
 ]
 
-# The address of a Valkey or Redis, such as redis://127.0.0.1:6379/0: with it the chat spans processes, and a Celery
-# worker sends the announcements. `make demo-cluster` starts all of that.
+# The address of a Valkey or Redis server, such as redis://127.0.0.1:6379/0. With it, the chat spans processes and a
+# Celery worker sends the announcements. `make demo-cluster` starts all of these.
 BROKER = os.environ.get("ETP_DEMO_BROKER", "")
 
 CHANNEL_LAYERS: dict[str, object] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
@@ -62,7 +62,8 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ.get("DATABASE_FILE", BASE_DIR / "example.sqlite3"),
-        # Handlers write from many threads: readers go on meanwhile, and writers queue instead of failing.
+        # Handlers write from many threads. With these options readers continue meanwhile, and writers wait instead of
+        # failing.
         "OPTIONS": {
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
             "timeout": 20,

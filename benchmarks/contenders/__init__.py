@@ -1,4 +1,4 @@
-"""Who is measured."""
+"""The applications that are measured."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -24,9 +24,9 @@ class Contender:
 
     Attributes:
         name: its name in the table.
-        application: where servers import it from.
-        dialect: what its clients speak.
-        needs: the package without which it is left out.
+        application: the import path for servers.
+        dialect: the protocol of its clients.
+        needs: a package; without it the contender is left out.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Contender:
 
     @property
     def is_installed(self) -> bool:
-        """Whether it can run here."""
+        """Whether the needed package is installed."""
         return find_spec(self.needs) is not None
 
 

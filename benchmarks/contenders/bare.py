@@ -1,4 +1,4 @@
-"""The limit: an ASGI application that does nothing but what is measured. It imports no framework."""
+"""The limit of a server: an ASGI application without a framework that does only what is measured."""
 
 import asyncio
 from collections import defaultdict

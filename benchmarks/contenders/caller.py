@@ -1,4 +1,4 @@
-"""A plain process without an event loop that sends to a room: reads how many calls on how many threads, tells seconds.
+"""Send to a room from a process without an event loop; read numbers of calls and threads, and print seconds.
 
 ``python -m benchmarks.contenders.caller emit|group_send|publish``
 """
@@ -16,14 +16,14 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.contenders.site.sett
 
 
 def emit() -> Callable[[str], object]:
-    """Return django_etp's call."""
+    """Return the call of django_etp."""
     from django_etp import rooms
 
     return lambda text: rooms.emit("room", "news", text)
 
 
 def group_send() -> Callable[[str], object]:
-    """Return what Channels' documentation says."""
+    """Return the call that Channels' documentation shows."""
     from asgiref.sync import async_to_sync
     from channels.layers import get_channel_layer
 
@@ -32,7 +32,7 @@ def group_send() -> Callable[[str], object]:
 
 
 def publish() -> Callable[[str], object]:
-    """Return the least that speaks to the broker at all."""
+    """Return the smallest call that reaches the broker."""
     from redis import Redis
 
     broker = Redis.from_url(settings.BROKER_URL)
@@ -40,7 +40,7 @@ def publish() -> Callable[[str], object]:
 
 
 def main(kind: str) -> None:
-    """Do what standard input says until it ends."""
+    """Run the requests from standard input until it ends."""
     django.setup()
     call = {"emit": emit, "group_send": group_send, "publish": publish}[kind]()
     for line in sys.stdin:

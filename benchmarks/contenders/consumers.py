@@ -1,4 +1,4 @@
-"""The same handlers on Channels' own consumers, written by hand the way its documentation does."""
+"""The same handlers on Channels' own consumers, written by hand as its documentation shows."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from benchmarks.harness.bursts import Burst
 
 
 class TextConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
-    """Speaks ETP's frames."""
+    """Send and receive ETP frames."""
 
     async def connect(self) -> None:
         self.rooms: set[str] = set()
@@ -37,7 +37,7 @@ class TextConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
 
 
 class JsonConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
-    """Speaks JSON."""
+    """Send and receive JSON."""
 
     async def connect(self) -> None:
         self.rooms: set[str] = set()

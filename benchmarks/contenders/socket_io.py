@@ -10,7 +10,7 @@ from benchmarks.harness.bursts import Burst
 _broker = os.environ.get("BENCHMARK_BROKER")
 server = socketio.AsyncServer(
     async_mode="asgi",
-    ping_interval=3600,  # as the others: nobody pings while measured
+    ping_interval=3600,  # no pings during the measurement, as with the others
     client_manager=socketio.AsyncRedisManager(_broker) if _broker else None,
 )
 application = socketio.ASGIApp(server)

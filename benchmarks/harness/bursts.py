@@ -1,4 +1,4 @@
-"""What a server is asked to send to a room: so many numbered messages of one size."""
+"""A burst: numbered messages of one size that a server sends to a room."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ class Burst:
     """Messages for a room.
 
     Attributes:
-        room: where they go.
-        messages: how many.
-        size: characters of each, 9 at least.
-        pause: seconds between two of them.
+        room: the room that receives them.
+        messages: their number.
+        size: characters of each, at least 9.
+        pause: seconds between two messages.
     """
 
     room: str
@@ -27,7 +27,7 @@ class Burst:
 
     @classmethod
     def read(cls, text: str) -> "Burst":
-        """Read back what str() gave."""
+        """Parse the result of str()."""
         room, messages, size, pause = text.split()
         return cls(room, int(messages), int(size), float(pause))
 
@@ -35,19 +35,19 @@ class Burst:
         return f"{self.room} {self.messages} {self.size} {self.pause}"
 
     def texts(self) -> Iterator[str]:
-        """Give the messages: a mark, the number from 0 up, and filling."""
+        """Yield the messages: a mark, the number from 0 up, and padding."""
         filling = "x" * (self.size - _DIGITS - 1)
         for number in range(self.messages):
             yield f"#{number:0{_DIGITS}}{filling}"
 
 
 def renumbered(frame: bytes, number: int) -> bytes:
-    """Return the frame that carries the message of this number, given that of another."""
+    """Return the frame of the message with this number, given the frame of another one."""
     at = frame.index(_MARK) + 1
     return b"%b%0*d%b" % (frame[:at], _DIGITS, number, frame[at + _DIGITS :])
 
 
 def number_of(payload: bytes) -> int:
-    """Return the number of the message that a frame carries, in whatever dialect; -1 where it is none of a burst."""
+    """Return the number of the message in a frame of any dialect; -1 if it is not part of a burst."""
     at = payload.find(_MARK) + 1
     return int(payload[at : at + _DIGITS]) if at else -1

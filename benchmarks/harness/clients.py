@@ -1,6 +1,6 @@
-"""A WebSocket client at the price of its bytes: no masking, no checks, no pings of its own.
+"""A WebSocket client that costs little more than its bytes: no real masking, no checks, no pings.
 
-It masks with the key 0, which changes nothing in what it sends; to the server that is a mask like any other.
+It masks with the key 0, which leaves the data unchanged. For the server it is a mask like any other.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ class Peer(asyncio.Protocol):
 
     Attributes:
         on_message: called with each text message.
-        on_data: called with all that comes before that is read; returns what it leaves to be read.
-        is_accepted: done once the handshake is; fails where it was refused.
+        on_data: called with all received bytes before they are parsed; returns those that are still to be parsed.
+        is_accepted: done after the handshake; fails if it was refused.
     """
 
     def __init__(self, dialect: Dialect, request: bytes) -> None:
@@ -40,7 +40,7 @@ class Peer(asyncio.Protocol):
         self._greeted: asyncio.Future[None] = loop.create_future()
         self._answer: asyncio.Future[bytes] | None = None
 
-    # What asyncio calls
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
@@ -80,10 +80,10 @@ class Peer(asyncio.Protocol):
             at = start + size
         self._rest = data[at:]
 
-    # What the works call
+    # Called by the workloads
 
     async def ask(self, name: str, data: str = "", *, number: int = 1, timeout: float = _LIMIT) -> str:
-        """Send an event and return the data of its answer, as ETP has it."""
+        """Send an event and return the data of its answer, as ETP defines it."""
         before, self.on_message = self.on_message, self._take_answer
         self._answer = asyncio.get_running_loop().create_future()
         self.send(name, data, number)
@@ -100,21 +100,21 @@ class Peer(asyncio.Protocol):
         self.transport.write(message(b"%b%d%b" % (before, number, behind)))
 
     def wait_for(self, size: int) -> None:
-        """Be told of what comes once it has this many bytes, where the platform can: each time costs a system call."""
+        """Receive data only when this many bytes are there, if the platform can; each change costs a system call."""
         if hasattr(socket, "SO_RCVLOWAT"):
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
 
     def close(self) -> None:
-        """Say goodbye; the server is to end the connection."""
+        """Send a close frame; the server ends the connection."""
         self.transport.write(bytes([_CLOSE, 0x80 | 2, 0, 0, 0, 0, 0x03, 0xE8]))
 
     async def greet(self) -> None:
-        """Exchange greetings, where the dialect has some."""
+        """Exchange greetings, if the dialect has any."""
         if self.dialect.greeting:
             self.transport.write(message(self.dialect.greeting))
             await self._greeted
 
-    # The rest
+    # Internal
 
     def _take_handshake(self, head: bytes) -> None:
         if not head.startswith(b"HTTP/1.1 101 "):
@@ -145,7 +145,7 @@ def message(payload: bytes) -> bytes:
 
 
 def message_of_server(payload: bytes) -> bytes:
-    """Return the same as a server sends it."""
+    """Return the WebSocket frame of a text message, as a server sends it."""
     return _head(len(payload), 0) + payload
 
 
@@ -158,9 +158,9 @@ def _head(size: int, mask: int) -> bytes:
 
 
 async def connect(port: int, dialect: Dialect, count: int, *, headers: str = "", origin: bool = True) -> list[Peer]:
-    """Open so many connections, 50 at a time.
+    """Open this many connections, 50 at a time.
 
-    ``headers`` are further lines of the handshake; ``origin``: say where they come from, as browsers do.
+    ``headers`` are further lines of the handshake; with ``origin`` they send an Origin header, as browsers do.
     """
     if origin:
         headers = f"Origin: http://127.0.0.1:{port}\r\n{headers}"
@@ -187,7 +187,7 @@ async def connect(port: int, dialect: Dialect, count: int, *, headers: str = "",
 
 
 async def disconnect(peers: list[Peer]) -> None:
-    """Close connections, and wait until the server has ended them; those it does not end are dropped."""
+    """Close connections and wait until the server has ended them; drop those that it does not end."""
     for peer in peers:
         if not peer.is_gone.done():
             peer.close()

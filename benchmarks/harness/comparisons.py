@@ -1,10 +1,10 @@
-"""Short bursts of one and the other in turn: machines drift within seconds, and ratios of neighbours do not.
+"""Measure two sides in turn, in short bursts: a machine's speed drifts within seconds, ratios of neighbours do not.
 
 Rules kept here:
 
 - Both sides of a comparison are alive all the time; their bursts alternate, and their order flips each round.
-- What is told is the median of the figures, and the median of the rounds' ratios.
-- What was lost, came twice or came out of order in any round is counted.
+- The result is the median of the figures, and the median of the rounds' ratios.
+- Messages that were lost, came twice or came out of order in any round are counted.
 """
 
 import math
@@ -22,13 +22,13 @@ __all__ = ["Comparison", "Figure", "Stopwatch", "Work", "compare"]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What one burst gave.
+    """The result of one burst.
 
     Attributes:
         value: in the unit of the work.
-        wrong: how many messages were lost, or came out of order.
-        client: the share of the time that the load client computed in; not a number where there is none.
-        servers: the same of all the server's processes together; 0 where it does not matter.
+        wrong: the number of messages that were lost or came out of order.
+        client: the share of the time in which the load client computed; not a number without a client.
+        servers: the same for all processes of the server together; 0 if it does not matter.
     """
 
     value: float
@@ -38,7 +38,7 @@ class Figure:
 
     @property
     def value_per_core(self) -> float:
-        """What it would be if the servers had computed all the time, on one core."""
+        """The value if the servers had computed all the time, on one core."""
         return self.value / self.servers if self.servers else math.nan
 
 
@@ -46,11 +46,11 @@ Round = Callable[[], Awaitable[Figure]]
 
 
 class Work(Protocol):
-    """Something to be done by a server, again and again.
+    """A task that a server does repeatedly.
 
     Attributes:
-        title: what it is.
-        unit: of its figures.
+        title: its name in the table.
+        unit: the unit of its figures.
     """
 
     @property
@@ -58,19 +58,19 @@ class Work(Protocol):
     @property
     def unit(self) -> str: ...
     def load(self, site: Any) -> AbstractAsyncContextManager[Round]:
-        """Connect to a site; what the block gets does the work once, each time it is called."""
+        """Connect to a site; each call of the function that the block gets does the work once."""
 
 
 @dataclass(slots=True)
 class Comparison:
-    """What two sides reached in the same rounds."""
+    """The figures of two sides in the same rounds."""
 
     figures: list[Figure] = field(default_factory=list)
     other_figures: list[Figure] = field(default_factory=list)
 
     @property
     def figure(self) -> float:
-        """The median of the one side."""
+        """The median of the first side."""
         return statistics.median(figure.value for figure in self.figures)
 
     @property
@@ -85,7 +85,7 @@ class Comparison:
 
     @property
     def ratio_per_core(self) -> float:
-        """The same of what the servers computed for it, whatever else took the machine's time meanwhile."""
+        """The same for the work per second of the servers' processor time, without the effect of other load."""
         return self._ratio(lambda figure: figure.value_per_core)
 
     def _ratio(self, value: Callable[[Figure], float]) -> float:
@@ -94,17 +94,17 @@ class Comparison:
 
     @property
     def wrong(self) -> int:
-        """How many messages the one side lost or disordered in all rounds."""
+        """The number of messages that the first side lost or disordered in all rounds."""
         return sum(figure.wrong for figure in self.figures)
 
     @property
     def other_wrong(self) -> int:
-        """How many the other side did."""
+        """The number of messages that the other side lost or disordered in all rounds."""
         return sum(figure.wrong for figure in self.other_figures)
 
     @property
     def client(self) -> float:
-        """The load client's largest share of its core; not a number where there is none."""
+        """The load client's largest share of its core; not a number without a client."""
         return max(figure.client for figure in (*self.figures, *self.other_figures))
 
 
@@ -121,7 +121,7 @@ async def compare(one: Round, other: Round, rounds: int) -> Comparison:
 
 
 class Stopwatch:
-    """How long something took, and how much of that time this process and others computed."""
+    """Measure elapsed time, and the processor time of this process and of others in it."""
 
     def __init__(self, processes: Sequence[Process] = ()) -> None:
         self._processes = processes

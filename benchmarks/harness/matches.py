@@ -1,4 +1,4 @@
-"""Who is compared with whom, at what, and where."""
+"""Matches: two sides, their work, and the server or layer."""
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ __all__ = ["Match", "Side"]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a match: who works, at what, and where.
+    """One side of a match: a contender, its work, and its servers.
 
     Attributes:
-        twin: another set of processes than that of a side that is like this one otherwise.
-        caller: what a process without an event loop calls, where that is measured; see contenders/caller.py.
+        twin: sides that differ only in this number have separate processes.
+        caller: the call of a process without an event loop, if that is measured; see contenders/caller.py.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Side:
         return self.contender.is_installed and find_spec(self.server) is not None
 
     def site(self, stage: Stage) -> Any:
-        """Return where it works."""
+        """Return the site that this side works on."""
         if self.caller == "publish":
             return CallSite(self.caller, stage.environment(self.layer), None)
         site = stage.site(
@@ -56,9 +56,9 @@ class Match:
     """Two sides whose figures are compared.
 
     Attributes:
-        title: of its line in the table.
-        where: the server, the layer.
-        rounds: how often both do their work.
+        title: the name of its line in the table.
+        where: the server and the layer.
+        rounds: how many times both do their work.
     """
 
     title: str
@@ -68,12 +68,17 @@ class Match:
     rounds: int = 7
 
     @property
+    def label(self) -> str:
+        """The text that the option ``--only`` searches."""
+        return f"{self.where}: {self.title}: {self.one.name} / {self.other.name}"
+
+    @property
     def can_run(self) -> bool:
         """Whether all it needs is installed."""
         return self.one.can_run and self.other.can_run
 
     async def run(self, stage: Stage, rounds: int | None = None) -> Comparison:
-        """Let the sides work in turn, in as many rounds as it says otherwise."""
+        """Let the sides work in turn, for this number of rounds if it is given."""
         async with AsyncExitStack() as stack:
             one, other = [
                 await stack.enter_async_context(side.work.load(side.site(stage))) for side in (self.one, self.other)

@@ -1,4 +1,4 @@
-"""The processes that are measured, each on a core of its own where there are enough: servers and senders."""
+"""The measured processes, servers and senders, each on a core of its own if there are enough cores."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# No pings of the server's own: they would cost some contenders something, and others nothing.
+# The server sends no pings, because they would cost some contenders more than others.
 SERVERS: dict[str, Sequence[str]] = {
     "daphne": [
         *("daphne", "--verbosity", "0", "--ping-interval", "3600", "--ping-timeout", "3600"),
@@ -52,18 +52,18 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _START_LIMIT = 30.0
 
 _cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-# The load client and the broker have the last core, servers those before it.
+# The load client and the broker use the last core, and servers the cores before it.
 CLIENT_CORE = _cores[-1] if _cores else None
 
 
 def server_core(number: int = 0) -> int | None:
-    """Return the core of the server of this number, from 0 up."""
+    """Return the core of a server, by its number from 0 up."""
     before_last = _cores[:-1] or _cores
     return before_last[number % len(before_last)] if _cores else None
 
 
 def pin(core: int | None, process: int = 0) -> None:
-    """Keep a process, this one by default, on one core, where the platform can."""
+    """Keep a process, by default this one, on one core, if the platform can."""
     if core is not None:
         os.sched_setaffinity(process, {core})
 
@@ -77,24 +77,24 @@ class Process:
 
     @property
     def resident(self) -> int:
-        """Its memory in bytes; 0 where the platform does not tell."""
+        """Its memory in bytes; 0 if the platform does not report it."""
         with suppress(OSError):
             return int(Path(f"/proc/{self.popen.pid}/statm").read_text().split()[1]) * _PAGE
         return 0
 
     @property
     def seconds(self) -> float:
-        """How long it has computed; 0 where the platform does not tell."""
+        """Its processor time in seconds; 0 if the platform does not report it."""
         with suppress(OSError):
             return time.clock_gettime(~self.popen.pid << 3 | 2)  # Linux's clock of another process, see clock_getres(2)
         return 0.0
 
     def fail(self, what: str) -> RuntimeError:
-        """Return an error that holds the end of the log."""
+        """Return an error with the end of the log."""
         return RuntimeError(f"{what}\n--- its log ---\n{self._log.read_text(errors='replace')[-4000:]}")
 
     def stop(self) -> None:
-        """End it: by SIGTERM, or by SIGKILL after 5 s."""
+        """End the process with SIGTERM, and after 5 s with SIGKILL."""
         self.popen.send_signal(signal.SIGTERM)
         try:
             self.popen.wait(timeout=5)
@@ -148,7 +148,7 @@ def start_server(kind: str, application: str, core: int | None, env: Mapping[str
 
 @contextmanager
 def held_port() -> Iterator[int]:
-    """Keep a free port: a server may bind it too, but nobody else gets it."""
+    """Hold a free port that a server can bind too, so that no other program gets it."""
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", 0))
@@ -156,7 +156,7 @@ def held_port() -> Iterator[int]:
 
 
 def wait_until_listening(process: Process, port: int) -> None:
-    """Wait until a process takes connections on a port."""
+    """Wait until a process accepts connections on a port."""
     deadline = time.monotonic() + _START_LIMIT
     while time.monotonic() < deadline:
         if process.popen.poll() is not None:

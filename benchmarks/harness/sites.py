@@ -1,4 +1,4 @@
-"""Where contenders run: their server processes, started on first use and kept for the works that follow."""
+"""The server processes of contenders, started on first use and kept for later workloads."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ __all__ = ["LAYERS", "CallSite", "Site", "Stage"]
 LAYERS: dict[str, tuple[str, dict[str, Any]]] = {
     "in memory": ("channels.layers.InMemoryChannelLayer", {}),
     "RedisPubSubChannelLayer": ("channels_redis.pubsub.RedisPubSubChannelLayer", {}),
-    # The capacity that the system check django_etp.W003 asks for: with its own of 100 it drops what a burst brings.
+    # The capacity that the check django_etp.W003 requires. The default of 100 makes the layer drop messages of a burst.
     "RedisChannelLayer": ("channels_redis.core.RedisChannelLayer", {"capacity": 20_000}),
 }
 
@@ -36,12 +36,12 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class CallSite:
-    """A process that calls, and who counts what comes of it.
+    """A process that sends, and the site that counts the events.
 
     Attributes:
-        kind: what it calls, see contenders/caller.py.
-        environment: tells it of the layer.
-        receiver: has the one member of the room; ``None`` where nobody listens.
+        kind: the call; see contenders/caller.py.
+        environment: variables with the layer's settings.
+        receiver: the site of the room's only member; ``None`` without one.
     """
 
     kind: str
@@ -50,7 +50,7 @@ class CallSite:
 
 
 class Stage:
-    """All sites of a run; ``with`` it, they end."""
+    """All sites of a run, which end with the ``with`` block."""
 
     def __init__(self, database: str = ":memory:") -> None:
         self._stack = ExitStack()
@@ -74,9 +74,9 @@ class Stage:
         twin: int = 0,
         is_beside_client: bool = False,
     ) -> Site:
-        """Return a contender's servers; another ``twin`` is another site.
+        """Return a contender's servers; each ``twin`` is a separate site.
 
-        ``is_beside_client``: they leave the servers' cores to others.
+        ``is_beside_client``: run them on the load client's core, and leave the servers' cores free.
         """
         key = contender, kind, layer, processes, twin, is_beside_client
         if key not in self._sites:
@@ -91,7 +91,7 @@ class Stage:
         return self._sites[key]
 
     def environment(self, layer: str) -> dict[str, str]:
-        """Return what tells a process of its layer."""
+        """Return environment variables with the settings of a layer."""
         env = {"BENCHMARK_DATABASE": self._database}
         if layer == "in memory":
             return env

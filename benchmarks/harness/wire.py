@@ -1,4 +1,4 @@
-"""How the contenders' clients put an event into a WebSocket message, and which event an answer belongs to."""
+"""Encode events as WebSocket messages of each contender, and match answers to events."""
 
 import json
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ __all__ = ["ENGINE_IO", "ETP", "JSON", "Dialect"]
 
 
 class Dialect(Protocol):
-    """What is said inside WebSocket messages.
+    """The protocol inside WebSocket messages.
 
     Attributes:
-        path: where the server listens for it.
-        greeting: what a client sends first, and is greeted back for; empty where nobody greets.
-        ping, pong: what the server asks now and then, and is answered with.
+        path: the URL path of the server.
+        greeting: the first message of a client, which the server answers; empty if there is none.
+        ping, pong: a message that the server sends from time to time, and the reply.
     """
 
     path: str
@@ -22,10 +22,10 @@ class Dialect(Protocol):
     pong: bytes
 
     def event(self, name: str, data: str) -> tuple[bytes, bytes]:
-        """Return what comes before and behind the number of an event that wants an answer."""
+        """Return the parts before and after the number of an event that wants an answer."""
 
     def answered(self, message: bytes) -> int:
-        """Return the number of the event that a message answers; 0 where it answers none."""
+        """Return the number of the event that a message answers; 0 if it answers none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""What is measured."""
+"""The workloads that are measured."""

@@ -1,4 +1,4 @@
-"""The broker alone: how many copies of messages one core of it passes on."""
+"""The broker alone: the number of message copies that one core of it passes on."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,11 +16,11 @@ _TIMEOUT = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """Messages published to one channel, which so many connections hear, as so many server processes would.
+    """Messages published to one channel with several subscribers, which stand for server processes.
 
     Attributes:
-        subscribers: who hear it.
-        messages: how many are published in a round, one at a time; more at once would cost the broker less each.
+        subscribers: the number of connections that receive each message.
+        messages: how many are published in a round, one at a time. Several at once would each cost the broker less.
         size: bytes of each.
     """
 
@@ -35,7 +35,7 @@ class Copies:
 
     @asynccontextmanager
     async def load(self, site: Any) -> AsyncIterator[Round]:
-        """See Work.load(); the site does nothing here."""
+        """See Work.load(); the site is not used."""
         with start_broker() as broker:
             loop = asyncio.get_running_loop()
             hearing = [
@@ -68,7 +68,7 @@ class Copies:
 
 
 class _Subscriber(asyncio.Protocol):
-    """Hears a channel, and counts the bytes that come from it."""
+    """Subscribe to a channel and count the bytes received from it."""
 
     def __init__(self) -> None:
         self._received = 0
@@ -84,7 +84,7 @@ class _Subscriber(asyncio.Protocol):
         self._came.set()
 
     async def hear(self, size: int) -> None:
-        """Wait until so many bytes have come, and begin to count anew."""
+        """Wait until this many bytes have arrived, and reset the count."""
         while self._received < size:
             self._came.clear()
             await self._came.wait()

@@ -1,9 +1,8 @@
-"""Events for rooms: how many deliveries per second, and whether any is lost.
+"""Events for rooms: the number of deliveries per second, and of lost ones.
 
-To read frame by frame would take the client longer than servers take to write them. So, once the first message of a
-room has shown how a contender frames it, it knows every byte that each member is to be sent, and compares; and its
-sockets wake it for several frames at a time, up to the last ones. What is not as expected is read after all, and
-counted.
+A client that reads frame by frame would be slower than the servers. So the client learns from the first message how a
+contender frames it, predicts every byte for each member, and compares. Its sockets wake it for several frames at a
+time, up to the last ones. Data that differs from the prediction is read frame by frame, and errors are counted.
 """
 
 import asyncio
@@ -19,21 +18,21 @@ from benchmarks.harness.sites import Site
 
 __all__ = ["Room"]
 
-# Once nothing has come for so long, in seconds, nothing will.
+# After this many seconds without data, the rest counts as lost.
 _QUIET = 2.0
-# For how many frames the client waits at a time: few, so that TCP goes on much as where each is read.
+# The client waits for this many frames at a time: few, so that TCP works much as if it read each one.
 _FRAMES = 5
-# Once nothing has come for so long, in seconds, it waits for each: what it waits for may be lost.
+# After this many seconds without data it waits for single frames, because one of several may be lost.
 _PATIENCE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A room whose members get a burst that one handler sends; they are spread over all processes.
+    """A room whose members receive a burst of one handler; they are spread over all processes.
 
     Attributes:
-        members: how many.
-        messages: how many a burst has; servers that write many at once do so in larger ones.
+        members: their number.
+        messages: the number in a burst; servers that write many at once do that in larger bursts.
         size: characters of each message.
     """
 
@@ -53,7 +52,7 @@ class Room:
         peers: list[Peer] = []
         for number, server in enumerate(site.servers):
             peers += await connect(server.port, site.contender.dialect, share + (number < rest))
-        room = f"room-{site.servers[0].port}"  # other sites may share the broker, but not the room
+        room = f"room-{site.servers[0].port}"  # other sites may share the broker, so use a room of our own
         for peer in peers:
             await peer.ask("join", room)
         crowd = _Crowd(peers)
@@ -68,12 +67,12 @@ class Room:
 
 
 class _Crowd:
-    """The members, and what they count.
+    """The members and their counts.
 
     Attributes:
-        missing: how many deliveries have not come yet.
+        missing: the number of deliveries that have not arrived yet.
         sample: the frame of a message, as the server sends it.
-        is_patient: whether members wait for several frames at a time.
+        is_patient: whether the members wait for several frames at a time.
     """
 
     def __init__(self, peers: list[Peer]) -> None:
@@ -86,7 +85,7 @@ class _Crowd:
         self._all_here: asyncio.Future[None]
 
     async def receive(self, burst: Burst, watch: Stopwatch) -> Figure:
-        """Let the first member ask for a burst; return how fast it came."""
+        """Let the first member request a burst; return its rate."""
         self._all_here = asyncio.get_running_loop().create_future()
         self.missing = burst.messages * len(self._peers)
         self._is_answered = False
@@ -113,7 +112,7 @@ class _Crowd:
             self._all_here.set_result(None)
 
     async def _wait(self) -> float:
-        """Wait until all is here, or nothing has come for a while; return how long that was, in seconds."""
+        """Wait until everything has arrived, or nothing for a while; return the seconds of that last silence."""
         missing, changed_at = self.missing, time.perf_counter()
         while not self._all_here.done():
             await asyncio.wait([self._all_here], timeout=0.05)
@@ -130,7 +129,7 @@ class _Crowd:
 
 
 class _Expected:
-    """What each member is to be sent, byte by byte.
+    """The bytes that each member should receive.
 
     Attributes:
         size: bytes of each frame.
@@ -142,7 +141,7 @@ class _Expected:
 
 
 class _Counter:
-    """What one member has received."""
+    """The bytes that one member has received."""
 
     __slots__ = ("_at", "_crowd", "_expected", "_next", "_peer", "disordered", "received")
 
@@ -158,7 +157,7 @@ class _Counter:
         peer.on_data = self._compare if expected is not None else None
 
     def wait(self) -> None:
-        """Let the client be told once several frames have come, or the last."""
+        """Wake the client after several frames, or after the last one."""
         if self._expected is not None and self._crowd.is_patient:
             left = len(self._expected.stream) - self._at
             self._peer.wait_for(max(min(left, _FRAMES * self._expected.size), 1))

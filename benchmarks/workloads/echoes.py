@@ -1,4 +1,4 @@
-"""Events that want an answer: how many per second, and how long one takes."""
+"""Events that want an answer: their number per second, and the time of one."""
 
 import asyncio
 import statistics
@@ -21,15 +21,15 @@ _TIMEOUT = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """Connections that ask and ask, each with so many questions under way.
+    """Connections that send questions all the time, each with several in flight.
 
     Attributes:
-        connections, in_flight: how many ask, and how many questions each has under way.
+        connections, in_flight: the number of connections, and of questions in flight on each.
         size: characters of each question.
-        seconds: how long a round takes.
-        event: which handler answers.
+        seconds: the length of a round.
+        event: the event, and so the handler that answers.
         headers: further lines of the handshakes.
-        idle: how many more connections are open, and silent.
+        idle: the number of further connections, which send nothing.
     """
 
     connections: int = 50
@@ -75,7 +75,7 @@ class Echo:
 
 
 async def _missing(askers: list["_Asker"]) -> int:
-    """Wait until all questions are answered; return how many never were, or more than once."""
+    """Wait until all questions are answered; return the number that were not answered exactly once."""
     deadline = time.monotonic() + _TIMEOUT
     for asker in askers:
         while asker.pending and time.monotonic() < deadline:  # noqa: ASYNC110 (an event would cost each answer)
@@ -84,12 +84,12 @@ async def _missing(askers: list["_Asker"]) -> int:
 
 
 class _Asker:
-    """One connection that asks again as soon as it is answered."""
+    """One connection that sends the next question as soon as it has an answer."""
 
     def __init__(self, peer: Peer, event: str, data: str) -> None:
         self._peer = peer
         self._before, self._behind = peer.dialect.event(event, data)
-        # Numbers of one length, so that the frame's head stays the same.
+        # All numbers have the same length, so that the frame's head stays the same.
         self._numbers = count(100_000_000)
         self._head = b""
         self.pending: set[int] = set()
@@ -125,12 +125,12 @@ class _Asker:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """One connection that asks one question after the other.
+    """One connection that sends one question after the other.
 
     Attributes:
-        percentile: which time is told, in percent.
-        questions: how many a round has.
-        storm: members of a room that is sent 100 messages per second meanwhile; 0 for silence.
+        percentile: the reported time, in percent.
+        questions: the number in a round.
+        storm: members of a room that receives 100 messages per second meanwhile; 0 for none.
     """
 
     percentile: int = 50
@@ -169,7 +169,7 @@ class Latency:
 
 
 class _Timer:
-    """One connection that notes how long each of its questions takes."""
+    """One connection that records the time of each question."""
 
     def __init__(self, asker: Peer) -> None:
         self._asker = asker
@@ -181,7 +181,7 @@ class _Timer:
         asker.on_message = self._answered
 
     async def run(self, questions: int) -> list[float]:
-        """Ask so many; return the seconds that each took."""
+        """Send this many questions; return the seconds that each took."""
         self._left = questions
         self._ask()
         async with asyncio.timeout(_TIMEOUT):
@@ -189,7 +189,7 @@ class _Timer:
         return self._times
 
     async def run_during(self, doing: Coroutine[Any, Any, None]) -> list[float]:
-        """Ask for as long as something else takes."""
+        """Send questions until another task has ended."""
         asking = asyncio.ensure_future(self.run(1_000_000_000))
         await doing
         self._left = 1
@@ -210,7 +210,7 @@ class _Timer:
 
 
 async def _storm(sender: Peer, messages: int) -> None:
-    """Let the server send for a while, and wait until it has."""
+    """Let the server send for a while, and wait until it has finished."""
     done = asyncio.get_running_loop().create_future()
 
     def take(payload: bytes) -> None:

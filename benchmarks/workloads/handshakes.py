@@ -1,4 +1,4 @@
-"""Connections that come, and stay: how many per second, and what one costs that says nothing."""
+"""New connections: their number per second, and the memory of an idle one."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -15,11 +15,11 @@ __all__ = ["Handshakes", "Memory"]
 
 @dataclass(frozen=True, slots=True)
 class Handshakes:
-    """Connections opened, 50 at a time; they are closed again outside of the time.
+    """Connections opened, 50 at a time; closing them is not measured.
 
     Attributes:
-        connections: how many a round opens.
-        origin: whether they say where they come from, as browsers do, which is then checked.
+        connections: the number that a round opens.
+        origin: whether they send an Origin header, as browsers do, which the server then checks.
         headers: further lines of the handshake.
     """
 
@@ -52,10 +52,10 @@ class Handshakes:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a server's memory grows by, for each connection that is opened and stays silent.
+    """The growth of a server's memory for each connection that is opened and idle.
 
     Attributes:
-        connections: how many each round opens; those before the first do not count.
+        connections: the number that each round opens; those before the first round do not count.
         headers: further lines of the handshake.
     """
 
@@ -85,7 +85,7 @@ class Memory:
                 peers.extend(await come())
                 await _until_at_rest(site)
             growth = server.process.resident - before
-            # Memory grows in steps, so that all rounds up to this one tell more than this one.
+            # Memory grows in steps, so the mean over all rounds so far is more exact than this round.
             return Figure(growth / (len(peers) - self.connections), 0, watch.client)
 
         try:
@@ -95,7 +95,7 @@ class Memory:
 
 
 async def _until_at_rest(site: Site) -> None:
-    """Wait until the servers compute no more, for 5 s at most."""
+    """Wait until the servers are idle, for 5 s at most."""
     for _ in range(50):
         watch = Stopwatch(site.processes)
         with watch.running():

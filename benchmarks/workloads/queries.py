@@ -1,4 +1,4 @@
-"""Questions about a room: how long they take, beside what the broker needs for nothing."""
+"""Queries about a room: their time, compared with an empty round trip to the broker."""
 
 import json
 from collections.abc import AsyncIterator
@@ -17,9 +17,9 @@ class MembersQuery:
     """A handler asks for the members of a room over all processes.
 
     Attributes:
-        members: how many are in the room.
-        questions: how many a round asks.
-        is_round_trip: tell how long a round trip to the broker took in between, rather than the question.
+        members: their number.
+        questions: the number in a round.
+        is_round_trip: report the time of the round trips to the broker between the queries, not that of the queries.
     """
 
     members: int = 1000
@@ -53,11 +53,11 @@ class MembersQuery:
 
 @dataclass(frozen=True, slots=True)
 class JoinsAndLeaves:
-    """A connection joins rooms and leaves them again, one after the other, beside rooms that it is in anyway.
+    """A connection joins and leaves rooms one after the other while it is in other rooms.
 
     Attributes:
-        rooms: how many it is in all the time.
-        joins: how many it joins and leaves in a round.
+        rooms: the number that it is in all the time.
+        joins: the number that it joins and leaves in a round.
     """
 
     rooms: int

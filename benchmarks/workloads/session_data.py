@@ -1,4 +1,4 @@
-"""A database with one stored session, of a user who is logged in."""
+"""A database with one stored session of a logged-in user."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ session.save(must_create=True)
 
 
 def make_database(path: Path) -> None:
-    """Make the database, in another process: this one loads no Django."""
+    """Make the database in another process, because this one does not load Django."""
     env = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "benchmarks.contenders.site.settings",

@@ -22,12 +22,12 @@ _REST = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Threads of one process that send; one member in another process counts what comes.
+    """Threads of one process send; one member in another process counts the events.
 
     Attributes:
-        threads: how many.
-        calls: how many in the first round; later ones have as many as take about ``seconds``.
-        is_received: tell how many the other process could take, by what it computed, rather than how many were sent.
+        threads: their number.
+        calls: the number in the first round; later rounds have as many as take about ``seconds``.
+        is_received: report how many events the other process could receive per second of processor time.
     """
 
     threads: int = 1
@@ -64,7 +64,7 @@ class Calls:
 
 
 class _Listener:
-    """Counts what the one member gets."""
+    """Count the events of the one member."""
 
     received = 0
 
@@ -72,14 +72,14 @@ class _Listener:
         self.received += number_of(payload) >= 0
 
     async def rest(self) -> None:
-        """Wait until the other side's calls have come, too: they go to the same room."""
+        """Wait until the events of the other side have arrived too, because both use the same room."""
         before = -1
         while self.received != before:
             before = self.received
             await asyncio.sleep(_REST)
 
     async def missing(self, wanted: int) -> int:
-        """Wait until so many have come, or nothing has for a while; return how many have not."""
+        """Wait until this many events have arrived, or none for a while; return the number of missing ones."""
         before, quiet_since = self.received, time.monotonic()
         while self.received < wanted and time.monotonic() - quiet_since < _QUIET:
             await asyncio.sleep(0.01)
@@ -88,18 +88,18 @@ class _Listener:
         return wanted - self.received
 
 
-class _Nobody(_Listener):
-    """Stands for a listener where nobody listens."""
+class _NoListener(_Listener):
+    """Replace the listener if no member listens."""
 
     async def missing(self, wanted: int) -> int:
-        """Miss nothing."""
+        """Return 0: no event is missing."""
         return 0
 
 
 @asynccontextmanager
 async def _listening(site: Site | None) -> AsyncIterator[_Listener]:
     if site is None:
-        yield _Nobody()
+        yield _NoListener()
         return
     peers = await connect(site.servers[0].port, site.contender.dialect, 1)
     await peers[0].ask("join", "room")

@@ -1,4 +1,4 @@
-"""Announcements, which can come from anywhere: a view, a Celery worker, a management command."""
+"""Send announcements, from a view, a Celery worker or a management command."""
 
 from django.contrib.auth.models import User
 
@@ -8,6 +8,6 @@ from .models import Message, Room
 
 
 def announce(room: Room | str, author: User, text: str) -> None:
-    """Keep an announcement and tell everyone in the room, in whichever process they are."""
+    """Save an announcement and send it to all members of the room, in all processes."""
     message = Message.objects.create(room=room, author=author, text=text, is_announcement=True)
     rooms.emit(room, "message", message.as_payload())

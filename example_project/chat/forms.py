@@ -1,4 +1,4 @@
-"""What may come in, from pages and events alike, and the words for what may not."""
+"""Validate the input of pages and events, with the error messages that users see."""
 
 import unicodedata
 from typing import Any
@@ -12,14 +12,14 @@ from .models import Message, Room
 
 
 def validate_name(name: str) -> None:
-    """Refuse what is no name."""
-    # Letters of many scripts go with marks, which are no letters to a regular expression.
+    """Allow letters, digits, spaces and some punctuation."""
+    # Many scripts combine letters with marks, which \w does not match.
     if not all(unicodedata.category(character)[0] in "LMN" or character in " .'\u2019-_" for character in name):
         raise forms.ValidationError("A name may hold letters, digits, spaces and . ' - _ only.")
 
 
 class LogInForm(forms.Form):
-    """Anyone may be anyone, but for the users who have a password, such as an administrator."""
+    """Log in with a name only. Names of users who have a password, such as an administrator, are refused."""
 
     name = forms.CharField(
         max_length=24,
@@ -37,13 +37,13 @@ class LogInForm(forms.Form):
 
     def clean_name(self) -> str:
         name = " ".join(self.cleaned_data["name"].split())
-        # Two may come in at once as Ada and as ada: the first of them is both from then on.
+        # Two visitors may log in at once as Ada and as ada. From then on both names belong to the first user.
         user = User.objects.filter(username__iexact=name).order_by("pk").first()
         if user is None:
             user, _ = User.objects.get_or_create(username=name, defaults={"password": make_password(None)})
         self.user = user
         if self.user.has_usable_password() or not self.user.is_active:
-            raise forms.ValidationError("This name belongs to somebody else.")
+            raise forms.ValidationError("This name belongs to another user.")
         return name
 
     def get_user(self) -> User:
@@ -55,7 +55,7 @@ class RoomForm(forms.Form):
 
 
 class TextField(forms.CharField):
-    """Text of several lines, each of whose ends is one character: a browser's form sends two."""
+    """Text of several lines. Count each line end as one character; a browser's form sends two."""
 
     def to_python(self, value: Any) -> Any:
         return super().to_python(value).replace("\r\n", "\n")

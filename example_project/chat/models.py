@@ -1,4 +1,4 @@
-"""What was said, and where."""
+"""The chat's rooms and messages."""
 
 import uuid
 from typing import Any
@@ -39,7 +39,7 @@ class Message(models.Model):
     text = models.CharField(max_length=MAX_LENGTH)
     is_announcement = models.BooleanField(default=False)
     sent_at = models.DateTimeField(auto_now_add=True)
-    # The sender's own name for the message: sent again after a lost connection, it is still the same message.
+    # Chosen by the sender: a message that is sent again after a lost connection has the same key.
     key = models.CharField(max_length=MAX_KEY_LENGTH, default=new_key)
 
     class Meta:
@@ -50,7 +50,7 @@ class Message(models.Model):
         return f"{self.author} in {self.room}: {self.text}"
 
     def as_payload(self) -> dict[str, Any]:
-        """What a browser gets to see of it."""
+        """Return the data that browsers receive."""
         return {
             "key": self.key,
             "room": self.room,

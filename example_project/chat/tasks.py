@@ -1,4 +1,4 @@
-"""What a Celery worker does for the chat. It is a process of its own: no browser is connected to it."""
+"""Celery tasks of the chat. A worker is a separate process without connections to browsers."""
 
 from django.contrib.auth.models import User
 

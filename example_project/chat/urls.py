@@ -1,4 +1,4 @@
-"""The chat's addresses."""
+"""The chat's URLs."""
 
 from django.contrib.auth.views import LogoutView
 from django.urls import path, register_converter

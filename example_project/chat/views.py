@@ -1,4 +1,4 @@
-"""The chat's pages: plain Django, and one of them speaks to everybody in a room."""
+"""The chat's pages: plain Django views, one of which sends to all members of a room."""
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
@@ -19,7 +19,7 @@ class LogInView(LoginView):
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    """Open the room that the visitor was in last: the handler of "enter" keeps it in the session."""
+    """Open the room that the visitor was in last, which the handler of "enter" stores in the session."""
     last = request.session.get("room")
     return redirect("room", last if last in Room else Room.LOBBY)
 
@@ -32,7 +32,7 @@ def room(request: HttpRequest, room: Room) -> HttpResponse:
 @login_required
 @require_POST
 def announce(request: HttpRequest, room: Room) -> HttpResponse:
-    """Tell everyone in the room, from an ordinary view: JSON for the page's script, HTML for a plain form."""
+    """Send an announcement to the room; answer with JSON for the page's script, with HTML for a plain form."""
     wants_json = not request.accepts("text/html")
     form = TextForm(request.POST, auto_id="announcement-%s")
     if not form.is_valid():
@@ -40,7 +40,7 @@ def announce(request: HttpRequest, room: Room) -> HttpResponse:
             return JsonResponse({"error": first_error(form)}, status=400)
         return _room_page(request, room, form, status=400)
     if settings.BROKER:
-        from .tasks import announce_later  # Celery is needed where there is a broker, and nowhere else
+        from .tasks import announce_later  # Celery is needed only if there is a broker
 
         announce_later.delay(room, request.user.pk, form.cleaned_data["text"])
     else:

@@ -1,6 +1,7 @@
 """The benchmarks do what they say, in the smallest of sizes; how fast anything is, no test asks."""
 
 import asyncio
+import re
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -22,6 +23,7 @@ from benchmarks.workloads.handshakes import Handshakes, Memory
 from benchmarks.workloads.queries import JoinsAndLeaves, MembersQuery
 from benchmarks.workloads.session_data import COOKIE, make_database
 from benchmarks.workloads.sync_emits import Calls
+from tests.support.servers import ROOT
 
 PUBSUB = "RedisPubSubChannelLayer"
 NO_PROCESS = SimpleNamespace(seconds=0.0)
@@ -142,6 +144,24 @@ def test_a_plan_names_what_is_compared(plan):
         assert match.title
         assert match.one.work.unit == match.other.work.unit
         assert (match.one.name, match.one.work) != (match.other.name, match.other.work)
+
+
+def test_the_performance_page_quotes_the_benchmarks_page():
+    lines = re.findall(r"^\| (.*) \|$", read("benchmarks.md"), re.MULTILINE)
+    figures = {tuple(cell.strip("*") for cell in line.split(" | ")[:8]) for line in lines}
+    rows = re.findall(
+        r"^\| .* \| ([\d,]+) \| (.*): (.*) \| ([\d.]+) \| `(.*)` \|$", read("performance.md"), re.MULTILINE
+    )
+    assert len(rows) >= 10
+    for figure, other, other_figure, ratio, only in rows:
+        (match,) = (match for match in full(["uvicorn"]) if only in match.label)
+        unit = match.one.work.unit
+        quoted = (match.title, match.where, unit, match.one.name, figure, other, other_figure, ratio)
+        assert quoted in figures, f"benchmarks.md has no such line: {quoted}"
+
+
+def read(page: str) -> str:
+    return (ROOT / "docs" / page).read_text()
 
 
 async def test_sides_take_turns_and_the_order_flips():

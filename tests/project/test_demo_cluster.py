@@ -84,7 +84,7 @@ def start_demo(directory: Path) -> Iterator[Demo]:
     demo = Demo(process, output, database)
     try:
         deadline = time.monotonic() + START
-        while "Ctrl-C ends it all" not in demo.output:
+        while "Press Ctrl-C to stop all of it" not in demo.output:
             assert process.poll() is None, demo.output
             assert time.monotonic() < deadline, demo.output
             time.sleep(0.05)

@@ -633,9 +633,9 @@ async def test_a_line_says_so_where_a_page_cannot_show_all_that_it_missed(
     line.mend()
     shown = message(ada, f"missed {missed}")
     await expect(shown).to_have_count(HISTORY_LENGTH)
-    await expect(ada.locator("#log .note").filter(has_text="is missing here")).to_have_count(lines)
+    await expect(ada.locator("#log .note").filter(has_text="are missing here")).to_have_count(lines)
     before = await shown.first.evaluate("(first) => first.previousElementSibling.textContent")
-    assert ("is missing here" if lines else f"before {missed}") in before
+    assert ("are missing here" if lines else f"before {missed}") in before
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,7 @@ def test_the_text_for_package_indexes_links_to_nothing_that_is_not_there(wheel: 
     assert "# django_etp" in text
     assert "a longer quick start (docs/quickstart.md)" in text
     assert re.findall(r"\]\((?!https?://)[^)]*\)", text) == []
+    assert "docs/images/" not in text
 
 
 def test_public_names_import_before_djangos_setup(installed: Path, tmp_path: Path):

@@ -1,6 +1,6 @@
-"""The reference server at `/ws/` and `/`, other namespaces at paths of their own, HTTP everywhere else.
+"""Route `/ws/` and `/` to the reference server, other paths to other namespaces, and HTTP to Django.
 
-Below `/bare/` there are no sessions and users: their middleware costs a flood half its speed.
+Paths below `/bare/` have no sessions and users, because that middleware halves the speed of a flood.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A Celery app whose broker is that of the channel layer."""
+"""A Celery app that uses the broker of the channel layer."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""Handlers of the namespace "cluster": what rooms across processes are tested with."""
+"""Handlers of the namespace "cluster", for tests of rooms across processes."""
 
 import asyncio
 from dataclasses import fields, is_dataclass
@@ -30,7 +30,7 @@ async def join_what_the_query_names(connection: Connection) -> None:
 
 @on_disconnect(namespace=NAMESPACE)
 async def say_farewell(connection: Connection, disconnect: Disconnect) -> None:
-    """Tell the room "farewells" of its members that go."""
+    """Report members that leave to the room "farewells"."""
     if "farewells" in connection.rooms:
         await cluster.aemit("farewells", f"farewell-{connection.id}")
 
@@ -86,7 +86,7 @@ async def heavy(connection: Connection, event: Event) -> int:
 
 @etp_event("call", namespace=NAMESPACE)
 async def call(connection: Connection, event: Event) -> Any:
-    """Call [name, arguments, keywords] of the rooms API, and return what it returned or raised."""
+    """Call [name, arguments, keywords] of the rooms API, and return its result or exception."""
     name, arguments, keywords = event.json()
     try:
         result = await getattr(cluster, f"a{name}")(*arguments, **keywords)
@@ -97,7 +97,7 @@ async def call(connection: Connection, event: Event) -> Any:
 
 @etp_event("call_sync", namespace=NAMESPACE)
 def call_sync(connection: Connection, event: Event) -> Any:
-    """As call, from a plain handler."""
+    """Like call, from a plain handler."""
     name, arguments, keywords = event.json()
     try:
         result = getattr(cluster, name)(*arguments, **keywords)
@@ -127,7 +127,7 @@ async def block(connection: Connection, event: Event) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Return what a rooms call returns as JSON can hold it; a UUID as Python writes it, to tell it from text."""
+    """Return a result of the rooms API as JSON values; a UUID as its repr, to distinguish it from text."""
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if is_dataclass(value):

@@ -1,4 +1,4 @@
-"""The handlers of the reference server behind the transcripts, no more and no less."""
+"""Exactly the handlers of the reference server in the transcripts."""
 
 import asyncio
 
@@ -41,7 +41,7 @@ async def ask(connection: Connection, event: Event) -> str:
     try:
         answer = await connection.aemit_with_ack("question", event.data, timeout=1)
     except AckTimeout:
-        return "err:failed to wait ack: context deadline exceeded"  # the reference's words
+        return "err:failed to wait ack: context deadline exceeded"  # the text of the reference server
     return f"got:{answer.data}"
 
 

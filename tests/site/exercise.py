@@ -1,7 +1,7 @@
-"""What every kind of sender does with the rooms API, and what that costs its process.
+"""Exercise the rooms API in every kind of sender, and measure the cost for its process.
 
-`room` has two members, `here` and `there`, which are in other processes than the sender, mostly; `leaving` is a
-connection to be closed; `many` is how many events follow all else.
+`room` has two members, `here` and `there`, usually in other processes than the sender. `leaving` is a connection to
+close. `many` is the number of events that follow.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ asyncio.BaseEventLoop.__init__ = _count_and_make_loop  # type: ignore[method-ass
 
 
 def calls(room: str, here: str, there: str, leaving: str) -> Iterator[_Call]:
-    """Give the calls: name, arguments, and how to tell what came back."""
+    """Yield the calls: a name, arguments, and a function that converts the result."""
 
     def call(name: str, *arguments: Any, tell: Callable[[Any], Any] = lambda result: result, **keywords: Any) -> _Call:
         return name, list(arguments), keywords, tell
@@ -74,7 +74,7 @@ def calls(room: str, here: str, there: str, leaving: str) -> Iterator[_Call]:
 
 
 def exercise_all(room: str, here: str, there: str, leaving: str, many: str) -> dict[str, Any]:
-    """Make the calls, then many; return what came back, and what the many cost."""
+    """Make the calls, then send many events; return the results, and the cost of the many."""
     api = rooms.of(NAMESPACE)
     outcomes = []
     for name, arguments, keywords, tell in calls(room, here, there, leaving):
@@ -89,7 +89,7 @@ def exercise_all(room: str, here: str, there: str, leaving: str, many: str) -> d
 
 
 async def aexercise_all(room: str, here: str, there: str, leaving: str, many: str) -> dict[str, Any]:
-    """As exercise_all()."""
+    """Like exercise_all()."""
     api = rooms.of(NAMESPACE)
     outcomes = []
     for name, arguments, keywords, tell in calls(room, here, there, leaving):
@@ -104,7 +104,7 @@ async def aexercise_all(room: str, here: str, there: str, leaving: str, many: st
 
 
 class Meter:
-    """Counts, inside its block, new event loops of this process and new connections to the broker, from anywhere."""
+    """Count the new event loops of this process, and all new connections to the broker, within a block."""
 
     def __init__(self) -> None:
         self.cost: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Handlers of a namespace of their own that fail, each in the way that its event's data names."""
+"""Handlers of a separate namespace that fail in the way that the event's data names."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ async def fail(connection: Connection, event: Event) -> object:
         case "rate_limited":
             raise EventFailed("rate_limited", "Not so fast.")
         case "no answer":
-            return object()  # which no payload can be
+            return object()  # which cannot be a payload
     return event.json()
 
 
@@ -30,7 +30,7 @@ def fail_in_a_thread(connection: Connection, event: Event) -> object:
 
 @etp_event("ask", namespace=NAMESPACE)
 async def ask(connection: Connection, event: Event) -> str:
-    """Ask the client a question, and answer with the code of its failure."""
+    """Send the client a question, and answer with the code of its failure."""
     try:
         answer = await connection.aemit_with_ack("question", event.data)
     except EventFailed as failed:
@@ -40,5 +40,5 @@ async def ask(connection: Connection, event: Event) -> str:
 
 @etp_event("wait", namespace=NAMESPACE)
 async def wait(connection: Connection, event: Event) -> str:
-    """Wait for an answer of the client, for as long as it is there."""
+    """Wait for an answer of the client until its connection ends."""
     return (await connection.aemit_with_ack("never", timeout=3600)).data

@@ -1,4 +1,4 @@
-"""Handlers of a namespace of their own, for what the reference server does not do, and a record of what hooks saw.
+"""Handlers of a separate namespace for unusual behaviour, and a record of the calls of hooks.
 
 A peer that names itself in its query string (`/ws/?some-name`) is found in the record by that name.
 """
@@ -35,7 +35,7 @@ async def note_error(connection: Connection | None, error: Exception) -> None:
 
 @on_connect(namespace=NAMESPACE)
 async def do_as_the_name_says(connection: Connection) -> None:
-    """Join first: whoever is gone or refused after that must not stay a member."""
+    """Join first: a connection that ends or is refused after that must not stay a member."""
     await connection.ajoin("waiting")
     _note(connection, "connect", True)
     name = _name(connection)
@@ -53,7 +53,7 @@ on_error(namespace=NAMESPACE)(note_error)
 
 @etp_event("hang", namespace=NAMESPACE)
 async def hang(connection: Connection, event: Event) -> None:
-    """Wait for an answer for longer than any test runs."""
+    """Wait for an answer longer than any test runs."""
     try:
         await connection.aemit_with_ack("question", timeout=3600)
     except ConnectionClosed:
@@ -62,6 +62,6 @@ async def hang(connection: Connection, event: Event) -> None:
 
 @etp_event("linger", namespace=NAMESPACE)
 async def linger(connection: Connection, event: Event) -> None:
-    """Take a while, whether the peer still wants to know or not."""
+    """Take some time, even if the peer has gone."""
     await asyncio.sleep(0.3)
     _note(connection, "lingered", True)

@@ -1,7 +1,7 @@
-"""A plain script: `python -m tests.site.race_sessions ROUNDS` lets a write and the end of a session race.
+"""Race a write against the end of a session: `python -m tests.site.race_sessions ROUNDS`.
 
-Each round makes a session, and lets two threads patch it and end it at once: by a flush, by a logout, or by running
-out. It prints, as JSON, how many sessions were brought back, and how often each side came first.
+In each round two threads patch and end a new session at the same time. It ends by a flush, a logout or its expiry. The
+script prints as JSON how many sessions were restored by the write, and how often each side was first.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A plain process that does what it is told: reads commands from stdin, a JSON list a line, and answers each so.
+"""Run commands from stdin in a plain process; each command and each reply is a JSON list on one line.
 
 ["call", name, arguments, keywords] calls the rooms API; ["fork", [[name, arguments], …]] forks a child that makes these
 calls and ends; ["wait"] waits for the children.

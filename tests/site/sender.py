@@ -1,6 +1,6 @@
-"""Processes that do the exercise: `python -m tests.site.sender PLACE`, with one JSON object a line on stdin.
+"""Run the exercise in a kind of process: `python -m tests.site.sender PLACE`, with JSON objects on stdin.
 
-Each line holds the names for one exercise. Prints the outcomes, a JSON list, and when it was done.
+Each line has the names for one exercise. Prints the outcomes as a JSON list, and the time when it was done.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ def thread(*all_names: Names) -> list[Any]:
 
 
 def fork(childs: Names, own: Names) -> list[Any]:
-    """Begin, fork, go on while the child does it all, then do it all."""
+    """Start, fork, continue while the child runs the exercise, then run it here."""
     from django_etp import rooms
     from tests.site.exercise import NAMESPACE
 
@@ -60,7 +60,7 @@ def fork(childs: Names, own: Names) -> list[Any]:
 
 
 def celery(*all_names: Names) -> list[Any]:
-    """Let the worker do it, all at the same time."""
+    """Run all exercises in the worker at the same time."""
     from tests.site.celery_app import exercise
 
     with exercise.app:
@@ -69,7 +69,7 @@ def celery(*all_names: Names) -> list[Any]:
 
 
 def tasks(*all_names: Names) -> list[Any]:
-    """Let Django's tasks do it; by default that is at once, in this process."""
+    """Run the exercises as Django tasks, which run at once in this process by default."""
     from tests.site.tasks import exercise
 
     return [exercise.enqueue(**names).return_value for names in all_names]

@@ -1,8 +1,8 @@
 """A plain script that emits until its stdin ends: `python -m tests.site.stream ROOM SENDER [THREADS] [PAUSE]`.
 
 Each thread emits "burst" events to the room, `SENDER0:0`, `SENDER0:1` and so on, with a pause of so many seconds
-between them. Prints a JSON list for each one that raised LayerUnavailable: which, and after how many seconds; at the
-end an object: how many each thread sent.
+between them. Prints a JSON list for each emit that raised LayerUnavailable: its event and the seconds that it took; at
+the end an object: the number that each thread sent.
 """
 
 import json
@@ -47,7 +47,7 @@ def main(room: str, sender: str, threads: str = "1", pause: str = "0") -> None:
 
 
 def say(value: object) -> None:
-    """Print a line of JSON in one write: print() makes two, and other threads' lines come between."""
+    """Print a line of JSON in one write: print() makes two, and lines of other threads could come between."""
     sys.stdout.write(f"{json.dumps(value)}\n")
     sys.stdout.flush()
 

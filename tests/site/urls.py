@@ -1,4 +1,4 @@
-"""What the tests ask the process about itself."""
+"""URLs for tests that inspect the process."""
 
 from django.urls import include, path
 

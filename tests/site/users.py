@@ -1,4 +1,4 @@
-"""The handlers of the namespace "cluster" for users: whoever connects is the one whose key the query string holds."""
+"""The namespace "cluster" for users: the query string holds the key of the connection's user."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""Look into the process: what is alive in it, and what its hooks saw."""
+"""Inspect the process: its live objects, and the calls of its hooks."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ from tests.site.exercise import NAMESPACE, aexercise_all, exercise_all
 
 
 async def process(request: HttpRequest) -> JsonResponse:
-    """Count what a connection could leave behind: tasks, futures, our objects, members of rooms, threads."""
+    """Count objects that a connection could leave: tasks, futures, our objects, members of rooms, threads."""
     connections, names = {}, {}
     for namespace in ("default", misbehaving.NAMESPACE):
         api = rooms.of(namespace)
@@ -44,7 +44,7 @@ async def process(request: HttpRequest) -> JsonResponse:
 
 
 async def peer_record(request: HttpRequest, name: str) -> JsonResponse:
-    """Return what hooks were told about the peers of this name, in order."""
+    """Return the calls of hooks for the peers of this name, in order."""
     return JsonResponse({"record": misbehaving.record.get(name, [])})
 
 

@@ -1,4 +1,4 @@
-"""Handlers of the namespace "visits": what sessions, users and logouts are tested with."""
+"""Handlers of the namespace "visits", for tests of sessions, users and logouts."""
 
 import asyncio
 from typing import Any
@@ -16,7 +16,7 @@ in_handshakes: list[str] = []
 
 @on_connect(namespace=NAMESPACE)
 async def do_as_the_query_says(connection: Connection) -> None:
-    """`?name=…` is put into the data; `?wait=…` waits for so many seconds."""
+    """Store `?name=…` in the data; wait for `?wait=…` seconds."""
     query = {key: values[0] for key, values in parse_qs(connection.scope["query_string"].decode()).items()}
     if "name" in query:
         connection.data["name"] = query["name"]

@@ -1,4 +1,4 @@
-"""Logins, logouts and all else that the tests of "visits" do by HTTP; each view takes JSON and returns JSON."""
+"""The HTTP side of the tests of "visits", such as login and logout; each view takes and returns JSON."""
 
 import json
 import time
@@ -24,7 +24,7 @@ began: list[float] = []
 
 
 def view(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Serve a function under its name: it takes the request and the members of a JSON object."""
+    """Serve a function at its name; its arguments are the request and the members of a JSON object."""
 
     def serve(request: HttpRequest) -> JsonResponse:
         return JsonResponse({"result": function(request, **json.loads(request.body or "{}"))})
@@ -48,7 +48,7 @@ def log_in(request: HttpRequest, username: str, password: str = "secret") -> boo
 
 @view
 def log_out(request: HttpRequest, linger: float = 0) -> None:
-    """Log out; `linger` is how many seconds lie between Django's signal and the end of the session."""
+    """Log out; `linger` is the seconds between Django's signal and the end of the session."""
     request.linger = linger  # type: ignore[attr-defined]
     logout(request)
 
@@ -101,7 +101,7 @@ def start(request: HttpRequest) -> None:
 
 @view
 def forget(request: HttpRequest, key: str) -> None:
-    """Save the session without a key, as a copy does that is older than the key."""
+    """Save the session without a key, like a copy that is older than the key."""
     del request.session[key]
 
 
@@ -113,14 +113,14 @@ def buy(request: HttpRequest, number: int) -> None:
 
 @view
 def stored(request: HttpRequest, key: str) -> Any:
-    """Return what is stored under another key than the request's own."""
+    """Return the content stored under a key other than the request's own."""
     row = Session.objects.filter(session_key=key).first()
     return row and row.get_decoded()
 
 
 @view
 def in_handshake(request: HttpRequest, username: str) -> int:
-    """Return how many handshakes of a user are under way in this process."""
+    """Return the number of a user's handshakes in progress in this process."""
     return in_handshakes.count(username)
 
 

@@ -1,4 +1,4 @@
-"""Members of the namespace "cluster" that keep what they hear, answer questions, and let their server call rooms."""
+"""Members of the namespace "cluster" that keep received events, answer questions, and make their server call rooms."""
 
 import asyncio
 import json
@@ -17,10 +17,10 @@ _ack_ids = count(1)
 
 
 class Listener:
-    """A peer that reads all the time.
+    """A peer that reads all the time and answers.
 
-    It answers an event with an ack by what `answers` says: a text, or `None` for no answer at all; "bye" makes it leave
-    without one. What it has no rule for it answers with the event's data.
+    `answers` maps an event to its answer: a text, or `None` for no answer; "bye" makes the peer leave without one.
+    Other events are answered with their own data.
     """
 
     def __init__(self, peer: ClientConnection, answers: Mapping[str, str | None]) -> None:
@@ -41,21 +41,21 @@ class Listener:
             return await answer
 
     async def call(self, how: str, name: str, *arguments: Any, **keywords: Any) -> Any:
-        """Let a handler of its server, `call` or `call_sync`, call the rooms API.
+        """Make its server call the rooms API, in the handler `call` or `call_sync`.
 
-        Return what that returned; where it raised, {"error": its class, "answer": …}.
+        Return the result, or {"error": its class, "answer": …} if the call raised.
         """
         outcome = json.loads(await self.ask(how, [name, arguments, keywords]))
         return outcome.get("result") if "result" in outcome else outcome
 
     async def hear(self, *expected: tuple[str, str], timeout: float = WAIT) -> None:
-        """Wait for as many events as expected, and fail where they are others."""
+        """Wait for the expected number of events, and fail if they differ."""
         await self.hear_until(lambda: len(self.heard) >= len(expected), timeout=timeout)
         assert self.heard == list(expected)
         self.heard.clear()
 
     async def hear_until(self, holds: Callable[[], bool], *, timeout: float = WAIT) -> None:
-        """Wait until something holds of what it has heard, but not longer than `timeout` seconds."""
+        """Wait until the condition holds for the received events, at most `timeout` seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while not holds():
@@ -63,7 +63,7 @@ class Listener:
                     await self._has_news.wait()
 
     async def expect_close(self, *, timeout: float = WAIT) -> tuple[int, str]:
-        """Return the code and reason with which the server closed: 1006 where it sent no close frame."""
+        """Return the server's close code and reason; 1006 if it sent no close frame."""
         async with asyncio.timeout(timeout):
             await asyncio.wait([self._reading])
         closed = self._peer.protocol.close_rcvd
@@ -110,7 +110,7 @@ async def listener(
 
 
 async def hear_nothing_more(*members: Listener) -> None:
-    """Fail where a member hears anything that was sent before: an event that follows must be the next it hears."""
+    """Fail if a member has received anything so far: an event sent now must be the next that it receives."""
     for member in members:
         await member.call("call", "emit_to", member.id, "last")
         await member.hear(("last", ""))

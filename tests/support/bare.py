@@ -1,4 +1,4 @@
-"""An ASGI application without any framework: it shows what the server alone does."""
+"""An ASGI application without a framework, which shows the behaviour of the server alone."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A real browser for the tests: Debian's chromium, driven by Playwright."""
+"""Run a real browser for the tests: Debian's Chromium, controlled by Playwright."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ _ARGUMENTS = [
 
 @asynccontextmanager
 async def start_browser() -> AsyncIterator[Browser]:
-    """Run chromium, headless, until the block ends."""
+    """Run Chromium without a window until the block ends."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
         try:

@@ -1,4 +1,4 @@
-"""The example's chat without a browser: its pages through Django's test client, its events through the testing kit.
+"""Test the example chat without a browser: its pages by Django's test client, its events by the testing kit.
 
 `test_example_project.py` runs this file under the example's settings.
 """
@@ -29,14 +29,14 @@ def grace() -> User:
 
 
 async def logged_in(user: User) -> AsyncClient:
-    """Return a browser where a user has logged in."""
+    """Return a test client with a logged-in user."""
     browser = AsyncClient()
     await browser.aforce_login(user)
     return browser
 
 
 def cookies(browser: AsyncClient) -> list[tuple[str, str]]:
-    """Return the headers with which a browser opens a socket."""
+    """Return the headers that a browser sends in the handshake."""
     return [("cookie", f"sessionid={browser.cookies['sessionid'].value}")]
 
 
@@ -88,14 +88,14 @@ def test_two_users_of_one_name_whom_a_race_has_made_come_in_as_the_first(client:
 
 def test_nobody_comes_in_as_a_user_with_a_password(client: Client) -> None:
     User.objects.create_superuser("admin", password="secret")
-    assert "This name belongs to somebody else." in log_in(client, "Admin").content.decode()
+    assert "This name belongs to another user." in log_in(client, "Admin").content.decode()
     assert client.get("/rooms/lobby/").status_code == 302
 
 
 def test_nobody_comes_in_as_a_user_who_was_switched_off(client: Client, ada: User) -> None:
     ada.is_active = False
     ada.save()
-    assert "This name belongs to somebody else." in log_in(client, "Ada").content.decode()
+    assert "This name belongs to another user." in log_in(client, "Ada").content.decode()
 
 
 def test_the_way_back_leads_to_the_room_asked_for(client: Client) -> None:
@@ -235,7 +235,7 @@ async def enter(client: EtpCommunicator, room: str) -> Any:
 
 
 async def presence(client: EtpCommunicator) -> Any:
-    """Return who is in the rooms that anybody is in."""
+    """Return the names in each room that is not empty."""
     rooms = (await client.expect_event("presence")).json()["rooms"]
     return {room: names for room, names in rooms.items() if names}
 
@@ -332,7 +332,7 @@ async def test_a_message_sent_again_is_the_same_message(etp_communicator: Commun
         await presence(second)
         answers = [(await first.emit_with_ack("say", saying("Hello"))).json() for _ in range(2)]
         assert answers[0] == answers[1]
-        # The others may have missed it the first time, where the channel layer failed; pages know it by its key.
+        # If the channel layer failed, the others have missed the first one. Pages recognise a copy by its key.
         assert [(await second.expect_event("message")).json() for _ in range(2)] == [answers[0]["message"]] * 2
         await second.expect_nothing()
     assert await Message.objects.acount() == 1

@@ -1,4 +1,4 @@
-"""Several real processes around one real broker: servers, plain scripts, and members of the namespace "cluster"."""
+"""Run several real processes with one real broker: servers, plain scripts, and members of the namespace "cluster"."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ class Member:
             return await answer
 
     async def call(self, name: str, *arguments: Any, **keywords: Any) -> dict[str, Any]:
-        """Let its handler call the rooms API; return {"result": …}, or {"error": its class, "answer": …}."""
+        """Make its handler call the rooms API; return {"result": …} or {"error": its class, "answer": …}."""
         outcome: dict[str, Any] = json.loads(await self.ask("call", [name, arguments, keywords]))
         return outcome
 
@@ -83,17 +83,17 @@ async def member_of(server: Server, *rooms: str) -> AsyncIterator[Member]:
 
 
 class Script:
-    """A plain process without an event loop of its own, which calls the rooms API; made by `start_script`."""
+    """A process without an event loop that calls the rooms API; see `start_script`."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
     async def call(self, name: str, *arguments: Any, **keywords: Any) -> dict[str, Any]:
-        """Let it call the rooms API; return {"result": …}, or {"error": its class, "answer": …}."""
+        """Make it call the rooms API; return {"result": …} or {"error": its class, "answer": …}."""
         return await asyncio.to_thread(self._do, ["call", name, arguments, keywords])
 
     async def fork(self, *calls: Sequence[Any]) -> dict[str, Any]:
-        """Let it fork; the child makes these calls, each [name, arguments], and ends as any process does."""
+        """Make it fork a child that makes these calls, each [name, arguments], and then exits normally."""
         return await asyncio.to_thread(self._do, ["fork", calls])
 
     async def wait_for_children(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Script:
         return await asyncio.to_thread(self._do, ["wait"])
 
     def end(self) -> tuple[int, str]:
-        """Let it end as any process does; return its exit code, and what it wrote to stderr."""
+        """Make it exit normally; return its exit code and its stderr."""
         _, complaints = self.process.communicate(timeout=30)
         return self.process.returncode, complaints
 
@@ -141,7 +141,7 @@ def start_script(settings: dict[str, Any]) -> Iterator[Script]:
 
 
 async def until_heard(sender: Member | Script, room: str, *receivers: Member, timeout: float) -> None:
-    """Emit to a room again and again until each receiver has heard one of the events sent from now on."""
+    """Emit to a room repeatedly until each receiver has received one of these events."""
     sent: list[str] = []
 
     async def probe() -> list[Member]:
@@ -155,7 +155,7 @@ async def until_heard(sender: Member | Script, room: str, *receivers: Member, ti
 async def until_answered(
     asker: Member | Script, name: str, *arguments: Any, expected: Any, timeout: float
 ) -> list[dict[str, Any]]:
-    """Ask again and again until the answer is complete and as expected; return the answers before that one."""
+    """Repeat a query until the reply is complete and as expected; return the earlier replies."""
     outcomes: list[dict[str, Any]] = []
     deadline = asyncio.get_running_loop().time() + timeout
     while (outcome := await asker.call(name, *arguments)) != {"result": expected}:

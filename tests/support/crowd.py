@@ -1,6 +1,6 @@
-"""Many WebSocket peers at the price of their bytes: plain sockets in one selector loop, which keep what they receive.
+"""Many cheap WebSocket peers: plain sockets in one selector loop, which keep all that they receive.
 
-They send no pings and answer none: run the server with `PINGLESS[kind]`. All reading is done in `Crowd.wait_for`.
+They neither send nor answer pings, so run the server with `PINGLESS[kind]`. Only `Crowd.wait_for` reads.
 """
 
 import re
@@ -16,7 +16,7 @@ from types import TracebackType
 
 from tests.support.servers import Server
 
-# Options of each kind of server that keep it from pinging peers, or from closing those that answer no ping.
+# Options for each kind of server that turn off pings, or the close of peers that do not answer them.
 PINGLESS = {
     "daphne": ["--ping-interval", "3600", "--ping-timeout", "3600"],
     "uvicorn": ["--ws-ping-interval", "3600", "--ws-ping-timeout", "3600"],
@@ -51,7 +51,7 @@ class Peer:
 
     @property
     def texts(self) -> list[str]:
-        """The text messages received so far."""
+        """Text messages received so far."""
         return texts(self.received)
 
     @property
@@ -61,7 +61,7 @@ class Peer:
         return codes[0] if codes else None
 
     def send(self, text: str) -> None:
-        """Send a text message; small ones only, since it does not wait."""
+        """Send a small text message without waiting."""
         payload = text.encode()
         size = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + struct.pack(">H", len(payload))
         mask = secrets.token_bytes(4)
@@ -83,7 +83,7 @@ class Peer:
         self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
 
     def read(self) -> None:
-        """Take what is there."""
+        """Read the data that has arrived."""
         try:
             data = self._socket.recv(_READ_SIZE)
         except BlockingIOError:
@@ -99,13 +99,13 @@ class Peer:
             del self.received[: end + 4]
 
     def reset(self) -> None:
-        """Vanish: the server receives a RST."""
+        """Reset the TCP connection."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
 
 
 class Crowd:
-    """The peers, and the loop that reads for them all."""
+    """The peers, and the loop that reads for all of them."""
 
     def __init__(self) -> None:
         self.peers: list[Peer] = []
@@ -119,7 +119,7 @@ class Crowd:
         self._selector.close()
 
     def begin(self, server: Server, paths: Sequence[str]) -> list[Peer]:
-        """Begin to open a connection to each path, all at once."""
+        """Start to open a connection to each path, all at once."""
         peers = [Peer(server, path) for path in paths]
         self.peers += peers
         for peer in peers:
@@ -134,12 +134,12 @@ class Crowd:
         return peers
 
     def read_for(self, seconds: float) -> None:
-        """Read for all peers for so many seconds."""
+        """Read for all peers for this many seconds."""
         until = time.monotonic() + seconds
         self.wait_for(lambda: time.monotonic() >= until, timeout=seconds + 60)
 
     def wait_for(self, holds: Callable[[], object], *, timeout: float = 60, interval: float = 0.05) -> None:
-        """Read for all peers until `holds` does; it is asked every `interval` seconds."""
+        """Read for all peers until `holds` returns true; call it every `interval` seconds."""
         deadline = time.monotonic() + timeout
         asked_at = 0.0
         while True:
@@ -153,11 +153,11 @@ class Crowd:
                 self._serve(key.fileobj)  # type: ignore[arg-type]
 
     def stop_reading(self, peer: Peer) -> None:
-        """Leave all that the server sends to a peer where it is."""
+        """Stop reading from a peer."""
         self._selector.unregister(peer)
 
     def vanish(self) -> None:
-        """Let all peers be gone at once."""
+        """Reset all connections at once."""
         for peer in self.peers:
             if peer.fileno() >= 0:
                 peer.reset()
@@ -176,7 +176,7 @@ class Crowd:
 
 
 def frames(data: bytes | bytearray) -> Iterator[tuple[int, bytes]]:
-    """Give the opcode and payload of each whole frame in what a server sent."""
+    """Yield the opcode and payload of each complete frame in the bytes of a server."""
     view, at = memoryview(bytes(data)), 0
     while at + 2 <= len(view):
         size, start = view[at + 1], at + 2
@@ -191,12 +191,12 @@ def frames(data: bytes | bytearray) -> Iterator[tuple[int, bytes]]:
 
 
 def texts(data: bytes | bytearray) -> list[str]:
-    """Return the text messages in what a server sent."""
+    """Return the text messages in the bytes of a server."""
     return [payload.decode() for opcode, payload in frames(data) if opcode == _TEXT]
 
 
 def text_frame(text: str) -> bytes:
-    """Return the WebSocket frame in which a server sends a short text."""
+    """Return a server's WebSocket frame for a short text."""
     payload = text.encode()
     assert len(payload) < 126
     return bytes([0x81, len(payload)]) + payload

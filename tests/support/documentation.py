@@ -1,6 +1,6 @@
 """The fenced code blocks of README.md and docs/, and the Django projects that they describe.
 
-A page is done from top to bottom, as a reader would do it. A block's language says what becomes of it:
+Each page is followed from top to bottom, as a reader would do. The language of a block determines its use:
 
 - `python`, `html`, `js`, `ini`, `nginx`: a file of the project, named in a comment on the first line. `, at the end`
   there adds to the file that exists; a file shown in several blocks of one page is these blocks in their order.
@@ -43,7 +43,7 @@ _FILE_NAME = re.compile(r"(?:#|//|<!--) ([\w./-]+\.\w+)(, at the end)?(?: -->)?"
 _ADDRESS = "127.0.0.1:8000"
 _TIME_OF_DAY = re.compile(r"\b\d\d:\d\d:\d\d\b")
 _MESSAGE = re.compile(r"(?:(\w+) )?([<>]) (.*)")
-# runserver does not say which port it got, but daphne logs it.
+# runserver does not print the port that it was given, but daphne logs it.
 _RUNSERVER = """
 import logging, runpy, sys
 logging.basicConfig(level=logging.INFO)
@@ -71,13 +71,13 @@ class Block:
 
     @property
     def file(self) -> str | None:
-        """The file of the project that this block is, or is a part of."""
+        """The project's file that contains this block."""
         named = _FILE_NAME.fullmatch(self.first_line)
         return named[1] if named else None
 
     @property
     def is_addition(self) -> bool:
-        """Whether the block adds to a file that was there before the page."""
+        """Whether the block is appended to a file that existed before the page."""
         return self.first_line.removesuffix(" -->").endswith(", at the end")
 
     @property
@@ -86,18 +86,18 @@ class Block:
 
     @property
     def output(self) -> str:
-        """What a command prints that talks to the server; empty where the block has none."""
+        """The output of a command that talks to the server; empty if the block has none."""
         lines = [line for line in self.text.splitlines(keepends=True) if not line.startswith("$ ")]
         return without_time("".join(lines)) if _ADDRESS in self.text else ""
 
     @property
     def path(self) -> str:
-        """Where the connections of a conversation go."""
+        """The path that a conversation connects to."""
         return self.first_line if self.first_line.startswith("/") else "/ws/"
 
     @property
     def messages(self) -> list[tuple[str, str, str]]:
-        """The messages of a conversation: whose connection, `>` or `<`, and the frame."""
+        """The messages of a conversation: the connection's name, `>` or `<`, and the frame."""
         lines = [line for line in self.text.splitlines() if not line.startswith("/")]
         matches = [_MESSAGE.fullmatch(line) for line in lines]
         assert all(matches), f"{self} holds a line that is no message"
@@ -105,7 +105,7 @@ class Block:
 
 
 def blocks(*languages: str) -> list[Block]:
-    """Return the blocks in these languages, or in any, of all pages."""
+    """Return the blocks of all pages, in these languages or in any."""
     return [block for page in PAGES for block in blocks_of(page) if not languages or block.language in languages]
 
 
@@ -115,7 +115,7 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def build(page: Path, directory: Path) -> None:
-    """Do in `directory` what the page says: write its files, run its commands."""
+    """Follow the page in `directory`: write its files and run its commands."""
     written: set[str] = set()
     for block in blocks_of(page):
         if block.language in FILES:
@@ -134,7 +134,7 @@ def run(command: str, directory: Path) -> None:
     if _ADDRESS in command:
         return
     match shlex.split(command):
-        case ["npm", "install", _]:  # npm makes a link, too, of a package that is a folder
+        case ["npm", "install", _]:  # npm, too, links to a package that is a folder
             (directory / "node_modules").mkdir()
             (directory / "node_modules" / "django-etp").symlink_to(ROOT / "django_etp" / "static" / "django_etp")
         case ["python", "manage.py", "runserver"]:
@@ -163,7 +163,7 @@ def without_time(text: str) -> str:
 
 
 def check(command: str) -> None:
-    """Fail when a command that `run` does not run names something that is not there."""
+    """Fail if a command that `run` does not run names something that does not exist."""
     match shlex.split(command):
         case ["django-admin" | "python" | "node", *_]:
             return
@@ -185,7 +185,7 @@ def check(command: str) -> None:
 
 
 def python(directory: Path, *arguments: str) -> str:
-    """Run Python in the project and return what it printed; fail when it failed."""
+    """Run Python in the project and return its output; fail if it fails."""
     process = subprocess.run(
         [sys.executable, *arguments],
         cwd=directory,
@@ -201,7 +201,7 @@ def python(directory: Path, *arguments: str) -> str:
 
 @contextmanager
 def serve(directory: Path) -> Iterator[int]:
-    """Run `python manage.py runserver`, which is daphne, on a free port; give the port."""
+    """Run `python manage.py runserver`, which is daphne, on a free port; yield the port."""
     log = directory / "runserver.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -222,7 +222,7 @@ def serve(directory: Path) -> Iterator[int]:
 def _port(process: subprocess.Popen[bytes], log: Path) -> int:
     deadline = time.monotonic() + 60
     while True:
-        ended = process.poll() is not None  # asked before the log is read: its last line may say why
+        ended = process.poll() is not None  # check before reading the log, whose last line may contain the reason
         if listening := _LISTENING.search(log.read_text()):
             return int(listening[1])
         assert not ended, f"the server ended with {process.returncode}:\n{log.read_text()}"

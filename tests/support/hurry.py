@@ -1,7 +1,7 @@
-"""Event loops whose clock stands while anybody has something to do, and jumps ahead where all wait for it.
+"""Event loops whose clock stands still while any task is ready to run, and jumps ahead when all wait for timers.
 
-So minutes of waiting pass at once, and no limit passes because a machine is slow. For code that waits for nothing but
-its loop's timers; what comes from other threads or sockets would come too late.
+So minutes of waiting pass at once, and no time limit is exceeded because a machine is slow. Use them only for code that
+waits for timers of its loop: results of other threads or sockets would arrive too late.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 def hurried(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Make a test of a coroutine function, which runs on such a loop."""
+    """Turn a coroutine function into a test that runs on such a loop."""
 
     @functools.wraps(test)
     def run() -> None:
@@ -45,7 +45,7 @@ def hurried(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]
 
 
 async def seconds(awaitable: Awaitable[Any]) -> float:
-    """Return how many seconds of the loop's clock passed until it was done, with a result or an error."""
+    """Return the seconds on the loop's clock until it was done, with a result or an error."""
     loop = asyncio.get_running_loop()
     began_at = loop.time()
     with contextlib.suppress(Exception):
@@ -54,12 +54,12 @@ async def seconds(awaitable: Awaitable[Any]) -> float:
 
 
 def kept(thing: object) -> dict[str, int]:
-    """Return how many items each of the attributes of an object holds that hold any."""
+    """Return the sizes of an object's attributes that are not empty."""
     return {name: len(value) for name, value in vars(thing).items() if hasattr(value, "__len__") and len(value)}
 
 
 def stand_still(seconds: float) -> None:
-    """Let so much time pass without a turn of the hurried loop, as where something blocks it."""
+    """Advance the clock without a turn of the loop, as if something blocked it."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, _Loop)
     loop.pass_by(seconds)

@@ -1,4 +1,4 @@
-"""An ASGI connection in the test's own process, driven by hand where the testing kit is too well-behaved."""
+"""An ASGI connection in the test's own process, for misbehaviour that the testing kit does not offer."""
 
 import asyncio
 import contextvars
@@ -10,7 +10,7 @@ from django.contrib.auth.models import AnonymousUser
 from django_etp import Connection, on_error
 from django_etp.consumers import EtpConsumer
 
-WAIT = 20.0  # seconds after which a test stops waiting for what must come
+WAIT = 20.0  # seconds that a test waits for expected events
 
 Message = dict[str, Any]
 
@@ -25,10 +25,10 @@ async def until(condition: Callable[[], object], *, timeout: float = WAIT) -> No
 
 
 class Wire:
-    """What an ASGI server is to the consumer: it hands over messages and takes what is sent.
+    """An ASGI server from the consumer's point of view: it delivers messages and receives those that are sent.
 
     Plain handlers run in the library's own threads here, as in production. `on_send` is awaited before each message
-    that the application sends; what it raises, the application gets.
+    that the application sends; its exceptions are raised in the application.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Wire:
         self._read = 0
 
     def start(self) -> Self:
-        """Begin the handshake."""
+        """Start the handshake."""
         self._incoming.put_nowait({"type": "websocket.connect"})
         self.task = asyncio.get_running_loop().create_task(
             self.application(self.scope, self._incoming.get, self._send), context=contextvars.Context()
@@ -62,7 +62,7 @@ class Wire:
         return self
 
     async def open(self) -> Self:
-        """Do the handshake, which must succeed."""
+        """Complete the handshake; fail if it is refused."""
         self.start()
         assert (await self.next())["type"] == "websocket.accept"
         return self
@@ -87,21 +87,21 @@ class Wire:
         return str(message["text"])
 
     def put(self, frame: str | bytes) -> None:
-        """Hand over a message of the client."""
+        """Deliver a message of the client."""
         key = "text" if isinstance(frame, str) else "bytes"
         self._incoming.put_nowait({"type": "websocket.receive", key: frame})
 
     def vanish(self, code: int = 1006) -> None:
-        """Tell the application that the client is gone."""
+        """Deliver the disconnect of the client."""
         self._incoming.put_nowait({"type": "websocket.disconnect", "code": code})
 
     async def ended(self, *, timeout: float = 12.0) -> None:
-        """Wait for the end of the application; raise what it raised."""
+        """Wait until the application ends; raise its exception."""
         async with asyncio.timeout(timeout):
             await asyncio.shield(self.task)
 
     async def leave(self, code: int = 1000) -> None:
-        """Let the client go in order, and wait for the end."""
+        """Disconnect normally, and wait until the application ends."""
         self.vanish(code)
         await self.ended()
 
@@ -112,7 +112,7 @@ class Wire:
 
 
 def errors() -> list[BaseException]:
-    """Return a list that will hold what on_error is told."""
+    """Return a list that collects the errors that on_error receives."""
     told: list[BaseException] = []
 
     @on_error

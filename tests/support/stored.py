@@ -1,4 +1,4 @@
-"""Django sessions for the tests: to make one, to look at what is stored, to choose the engine."""
+"""Django sessions for the tests: choose an engine, make a session, read the stored one."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -15,7 +15,7 @@ WITHOUT_LOCK = ("cache", "file")
 
 
 def use_engine(name: str, django_settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    """Keep sessions in this engine, in a place of the test's own."""
+    """Use this session engine, with a separate store for the test."""
     django_settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": str(tmp_path)}
     }
@@ -31,7 +31,7 @@ def store_class() -> type[SessionBase]:
 
 
 def make_session(user: Any = None, **content: Any) -> str:
-    """Store a session with this content, of a user who is logged in where one is given; return its key."""
+    """Store a session with this content, logged in as the user if one is given; return its key."""
     store = store_class()()
     store.update(content)
     if user is not None:
@@ -44,14 +44,14 @@ def make_session(user: Any = None, **content: Any) -> str:
 
 
 def content_of(key: str | None) -> dict[str, Any] | None:
-    """Return what is stored under a key; `None` where nothing is."""
+    """Return the content stored under a key, or `None`."""
     store = store_class()(key)
     content: dict[str, Any] = store.load()
     return content if store.session_key else None
 
 
 def patch(key: str, change: Callable[[Any], Any]) -> None:
-    """Do what a request does: load a session, change it, save it."""
+    """Load a session, change it and save it, as a request does."""
     store = store_class()(key)
     change(store)
     store.save()
@@ -63,5 +63,5 @@ apatch = sync_to_async(patch)
 
 
 def cookie(key: str) -> list[tuple[str, str]]:
-    """Return the headers of a client that holds a session's cookie."""
+    """Return the headers of a client with a session's cookie."""
     return [("cookie", f"{settings.SESSION_COOKIE_NAME}={key}")]

@@ -1,4 +1,4 @@
-"""A session engine of no kind of Django's, whose rows have a column of their own, as that of django-user-sessions.
+"""A custom session engine whose rows have an extra column, like that of django-user-sessions.
 
 It reads and writes Django's table of sessions; the project calls the column ``owner``.
 """
@@ -26,7 +26,7 @@ with isolate_apps("tests"):
 
 
 class SessionStore(SessionBase):
-    """Stores the owner that it was made with, as middleware makes it for a request."""
+    """Store the owner that it was created with, as middleware creates it for a request."""
 
     def __init__(self, session_key: str | None = None, owner: str = "") -> None:
         super().__init__(session_key)

@@ -1,4 +1,4 @@
-"""etp.js in a real tab of Chromium: the fixtures `page` and `peer`, and what tests do with them."""
+"""Test etp.js in a real tab of Chromium: the fixtures `page` and `peer`, and helpers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,15 +17,15 @@ from tests.support.peers import eventually
 
 MODULE = Path(django_etp.__file__).parent / "static" / "django_etp" / "etp.js"
 PAGE = "<!doctype html><title>etp.js</title>"
-# Nothing but what a page with etp.js needs, which is then all that the module may do.
+# The smallest policy for a page with etp.js, so the module may do nothing else.
 POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; require-trusted-types-for 'script'"
-TIMEOUT = 10  # seconds, for whatever should come at once
+TIMEOUT = 10  # seconds, for anything that should arrive at once
 
 
 class Peer:
     """A server whose ETP side the test plays itself; it also serves the page that the client runs in.
 
-    While `is_refusing` it refuses all handshakes, as at any path but `/ws/`.
+    While `is_refusing` is set it refuses all handshakes. It always refuses those at paths other than `/ws/`.
     """
 
     def __init__(self) -> None:
@@ -94,10 +94,10 @@ async def peer() -> AsyncIterator[Peer]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(tab: Page, peer: Peer) -> AsyncIterator[Page]:
-    """A fresh page with the module as `etp`; `start()` makes a `client` and notes what happens to it in `seen`."""
+    """A new page with the module as `etp`; `start()` makes a `client` and records its events in `seen`."""
     await open_page(tab, peer.url)
     yield tab
-    await tab.goto("about:blank")  # closes what is open
+    await tab.goto("about:blank")  # closes open connections
 
 
 async def open_page(page: Page, url: str) -> None:
@@ -133,13 +133,13 @@ async def start(page: Page, peer: Peer, **options: Any) -> ServerConnection:
     """Connect the client and return the server's end."""
     await page.evaluate("(options) => { start(options); }", options)
     connection = await peer.accept()
-    if not options.get("extensions"):  # else it opens with the greeting
+    if not options.get("extensions"):  # otherwise it opens with the greeting
         await wait_until(page, "client.state === 'open'")
     return connection
 
 
 async def take_back(page: Page, peer: Peer, connection: ServerConnection) -> ServerConnection:
-    """End the connection as a server that restarts, and return the one that the client makes then."""
+    """End the connection as a restarting server does, and return the client's next connection."""
     await connection.close(1012)
     connection = await peer.accept()
     await wait_until(page, "client.state === 'open'")
@@ -147,7 +147,7 @@ async def take_back(page: Page, peer: Peer, connection: ServerConnection) -> Ser
 
 
 async def answer_http(route: Route) -> None:
-    """Serve the page and the module in the place of an origin that has neither."""
+    """Serve the page and the module for an origin that has neither."""
     if route.request.url.endswith("/etp.js"):
         await route.fulfill(body=MODULE.read_text(), content_type="text/javascript")
     else:
@@ -155,7 +155,7 @@ async def answer_http(route: Route) -> None:
 
 
 async def wait_until(page: Page, expression: str) -> None:
-    """Poll the page until the expression is true; its policy forbids Playwright's own way."""
+    """Poll the page until the expression is true; the page's policy forbids Playwright's own method."""
     await eventually(lambda: page.evaluate(expression), bool, timeout=TIMEOUT, interval=0.01)
 
 

@@ -1,4 +1,4 @@
-"""The harness itself, against an application without any framework."""
+"""Test the server harness itself, with an application without a framework."""
 
 import pytest
 from websockets.exceptions import InvalidStatus

@@ -1,4 +1,4 @@
-"""A real Valkey server for the tests, on a free loopback port; it may be killed and started again, empty."""
+"""Run a real Valkey server for the tests, on a free loopback port; it can be killed and restarted empty."""
 
 import signal
 import socket
@@ -21,15 +21,15 @@ LAYERS = {
 
 
 class Valkey:
-    """One Valkey server process, without anything on disk."""
+    """One Valkey server process, without files on disk."""
 
     def __init__(self) -> None:
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, on the port it had before where it had one."""
-        # Valkey cannot bind port 0: pick one, and pick again where somebody was faster.
+        """Start it, on its earlier port if it had one."""
+        # Valkey cannot bind port 0: choose a port, and another one if it was taken meanwhile.
         for _ in range(1 if self.port else 10):
             port = self.port or _free_port()
             self.process = subprocess.Popen(
@@ -46,14 +46,14 @@ class Valkey:
         raise RuntimeError("Valkey did not start.")
 
     def kill(self) -> None:
-        """End it as a crash would; all it held is gone."""
+        """Kill it, like a crash; its content is lost."""
         if self.process is not None:
             self.process.kill()
             self.process.wait(timeout=10)
             self.process = None
 
     def pause(self) -> None:
-        """Freeze it: connections stay open, nothing is answered."""
+        """Freeze it: connections stay open without replies."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
@@ -67,7 +67,7 @@ class Valkey:
         return {"default": {"BACKEND": LAYERS[kind], "CONFIG": {"hosts": [host], **config}}}
 
     def command(self, *words: str | bytes) -> Any:
-        """Return what the server answers to a command."""
+        """Return the server's reply to a command."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
             parts = [word.encode() if isinstance(word, str) else word for word in words]
             connection.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
@@ -76,7 +76,7 @@ class Valkey:
 
     @contextmanager
     def monitored(self) -> Iterator[Callable[[], str]]:
-        """Give a function that returns all that clients have sent to it since: every command with its arguments."""
+        """Yield a function that returns all commands of clients since the block began, with their arguments."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
             connection.sendall(b"MONITOR\r\n")
             with connection.makefile("r", encoding="ascii") as lines:
@@ -97,7 +97,7 @@ class Valkey:
         while time.monotonic() < deadline and self.process.poll() is None:
             with suppress(OSError):
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                # Somebody else's server may answer on a port that was taken meanwhile; ours ends then.
+                # Another server may answer on a port that was taken meanwhile; ours ends then.
                 time.sleep(0.05)
                 return self.process.poll() is None
             time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Visitors of a real server: browsers that log in by HTTP, keep their cookies, and open sockets with them."""
+"""Visitors of a real server: they log in over HTTP, keep their cookies, and open sockets with them."""
 
 import asyncio
 import http.client
@@ -21,7 +21,7 @@ from tests.support.servers import ROOT, Server
 
 NAMESPACE_PATH = "/visits/"
 
-# Writers need not wait for the disk.
+# Writes do not wait for the disk.
 _SQLITE_OPTIONS = {"timeout": 30, "init_command": "PRAGMA synchronous=OFF"}
 
 
@@ -47,7 +47,7 @@ def sqlite(path: Path) -> dict[str, Any]:
 
 
 def run_django(settings: Mapping[str, Any], *command: str) -> str:
-    """Run a management command with the settings of the site, and return what it says."""
+    """Run a management command with the settings of the site, and return its output."""
     done = subprocess.run(
         [sys.executable, *(["-m", "django"] if command[0] != "-m" else []), *command],
         cwd=ROOT,
@@ -77,14 +77,14 @@ def copy_sqlite(made: Path, path: Path) -> dict[str, Any]:
 
 
 class Visitor:
-    """One browser: its cookies are sent with each request and each handshake."""
+    """One browser, which sends its cookies with each request and each handshake."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.cookies: dict[str, str] = {}
 
     async def post(self, view: str, /, **body: Any) -> Any:
-        """Return what a view of `tests.site.visits_views` returns."""
+        """Call a view of `tests.site.visits_views` and return its result."""
         return await asyncio.to_thread(self._post, view, body)
 
     async def log_in(self, username: str, **more: Any) -> None:
@@ -92,7 +92,7 @@ class Visitor:
 
     @asynccontextmanager
     async def socket(self, query: str = "") -> AsyncIterator["Socket"]:
-        """Open a socket, with the cookies as they are now; take a cookie that comes with the accept."""
+        """Open a socket with the current cookies; keep a cookie that comes with the accept."""
         headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
         async with connect(self.server, NAMESPACE_PATH + query, additional_headers=headers) as peer:
             assert peer.response is not None
@@ -131,7 +131,7 @@ class Socket:
         self._asked = 0
 
     async def ask(self, event: str, data: Any = None) -> Any:
-        """Send an event and return the answer; what comes before it is passed over."""
+        """Send an event and return the answer; ignore messages before it."""
         self._asked += 1
         start = f"__ack_{event}||{self._asked}"
         frame = f"{event}||{self._asked}"

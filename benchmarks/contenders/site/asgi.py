@@ -1,4 +1,4 @@
-"""The measured applications of Django processes, alone and inside the middleware that users have around."""
+"""The measured Django applications, alone and inside the middleware of a usual project."""
 
 import os
 

@@ -43,7 +43,7 @@ async def burst(connection: Connection, event: Event) -> None:
 
 @etp_event("join_and_leave")
 async def join_and_leave(connection: Connection, event: Event) -> float:
-    """Join so many rooms one after the other, then leave them; return the seconds that took."""
+    """Join this many rooms one after the other, then leave them; return the seconds that this took."""
     names = [f"passing-{number}" for number in range(int(event.data))]
     start = time.perf_counter()
     for name in names:
@@ -60,7 +60,7 @@ async def join_many(connection: Connection, event: Event) -> None:
 
 @etp_event("ask_members")
 async def ask_members(connection: Connection, event: Event) -> list[float]:
-    """Ask for the members of a room, and ask the broker nothing; return the medians of both, in seconds."""
+    """Query the members of a room, and send the broker an empty request; return both medians in seconds."""
     room, times = event.data.split()
     questions, round_trips = [], []
     async with Redis.from_url(settings.BROKER_URL) as broker:

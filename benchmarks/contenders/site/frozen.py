@@ -1,4 +1,4 @@
-"""The same applications in a process whose garbage collector leaves alone what was loaded at the start."""
+"""The same applications in a process whose garbage collector skips all objects loaded at the start."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""Settings of the measured Django applications; the environment says which layer and which database they have."""
+"""Settings of the measured Django applications; the layer and the database come from the environment."""
 
 import json
 import os
@@ -28,5 +28,5 @@ CHANNEL_LAYERS = {
         os.environ.get("BENCHMARK_LAYER", '{"BACKEND": "channels.layers.InMemoryChannelLayer"}'),
     )
 }
-# The broker, for those who speak to it without a layer.
+# The broker, for handlers that use it without a layer.
 BROKER_URL = os.environ.get("BENCHMARK_BROKER", "")

@@ -1,4 +1,4 @@
-"""`manage.py announce lobby "Lunch is ready"` tells everyone in a room, while the servers run."""
+"""`manage.py announce lobby "Lunch is ready"` sends an announcement to a room while the servers run."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -13,7 +13,7 @@ from example_project.chat.models import Room
 
 
 class Command(BaseCommand):
-    help = "Tell everyone in a room of the chat something, from the command line."
+    help = "Send an announcement to all members of a room."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("room", choices=Room.values)
@@ -23,9 +23,9 @@ class Command(BaseCommand):
         form = TextForm({"text": text})
         if not form.is_valid():
             raise CommandError(first_error(form))
-        # Not active, so that nobody comes in under this name.
+        # Inactive, so that no visitor can use this name.
         author, _ = User.objects.get_or_create(username="Housekeeping", defaults={"is_active": False})
         try:
             announce(room, author, form.cleaned_data["text"])
         except LayerUnavailable as error:
-            raise CommandError(f"The announcement is kept, but not everyone may have heard it. {error}") from error
+            raise CommandError(f"The announcement is saved, but some may not have received it. {error}") from error

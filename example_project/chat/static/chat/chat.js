@@ -1,4 +1,4 @@
-/** The chat's page: what the user does goes to the server, what the server says goes on the page. */
+/** The chat's page: send the user's actions to the server, and show the server's events. */
 
 import { ConnectionLost, EtpClient } from "../django_etp/etp.js";
 import { MessageLog, showAvatar, showPeople, showTyping } from "./view.js";
@@ -19,22 +19,22 @@ const announcement = find("announcement");
 const announcementForm = announcement.querySelector("form");
 
 let room = document.body.dataset.room;
-let presence = {}; // room -> names, as the server said last
+let presence = {}; // room -> names, as the server sent them last
 let presenceAt = 0;
-let known = null; // who was in this room then; null right after coming in
+let known = null; // the names in this room then; null right after entering it
 let lastTyped = 0;
 let wasLost = false;
-let didNotOpen = false; // the banner says so
+let didNotOpen = false; // the banner shows it
 let isLoggedOut = false;
 let lastEntered = Promise.resolve();
 let lastSent = Promise.resolve();
-const typists = new Map(); // name -> the timer that takes it away
+const typists = new Map(); // name -> the timer that removes it
 const outbox = new Map(); // key -> message that the server has not confirmed
-const underWay = new Set(); // keys of those of them that this connection sends
+const underWay = new Set(); // keys of those messages that this connection is sending
 
 const client = new EtpClient("/ws/", { maxDelay: 5_000 });
 
-// What the server says
+// Events of the server
 
 client.on("message", (message) => {
   if (message.room !== room) return;
@@ -43,7 +43,7 @@ client.on("message", (message) => {
 });
 
 client.on("presence", ({ looked_up_at: at, rooms }) => {
-  if (at < presenceAt) return; // a later one was faster
+  if (at < presenceAt) return; // a later list has arrived already
   presenceAt = at;
   presence = rooms;
   updatePresence();
@@ -70,7 +70,7 @@ client.onDisconnect(({ code, willReconnect }) => {
   else showBanner("The server closed the connection.", "Connect", () => client.connect());
 });
 
-/** The user logged out, perhaps in another tab. Nobody has a password to change here, so that no login goes on. */
+/** The user logged out, perhaps in another tab. Users here have no password to change, so the login is over. */
 function showLoggedOut() {
   client.close();
   isLoggedOut = true;
@@ -78,20 +78,20 @@ function showLoggedOut() {
   known = null;
   updatePresence();
   for (const typist of [...typists.keys()]) stopTyping(typist);
-  showBanner(LOGGED_OUT, "Log in", () => location.reload()); // by way of the login page, and back to this room
+  showBanner(LOGGED_OUT, "Log in", () => location.reload()); // through the login page, and back to this room
 }
 
 // Rooms
 
-/** Come into the room that the page shows. One at a time: the server should be where the last click said. */
+/** Enter the room that the page shows. One request at a time, so that the server ends in the room clicked last. */
 function enter() {
   known = null;
   lastEntered = lastEntered.then(async () => {
     const entering = room;
     const answer = await client.emitWithAck("enter", { room: entering });
-    if (entering !== room) return; // clicked away meanwhile
+    if (entering !== room) return; // the user has chosen another room meanwhile
     if (answer.error) return showDidNotOpen(answer.error);
-    if (answer.name !== me) return location.reload(); // another window logged in as somebody else
+    if (answer.name !== me) return location.reload(); // another window logged in as another user
     if (didNotOpen) showBanner("");
     didNotOpen = false;
     log.fill([...answer.history, ...outboxOf(entering)], answer.follows);
@@ -128,7 +128,7 @@ function goTo(link) {
 
 for (const link of roomLinks) {
   link.addEventListener("click", (event) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return; // a new tab or window
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return; // opens a new tab or window
     event.preventDefault();
     if (link.dataset.room !== room) history.pushState(null, "", link.href);
     goTo(link);
@@ -187,8 +187,8 @@ text.addEventListener("input", () => {
 });
 
 /**
- * Send a message until the server has confirmed it; its key makes sure that it is kept only once. One at a time: the
- * server handles events side by side, and should keep these in the order in which they were written.
+ * Send a message until the server has confirmed it; its key makes sure that it is saved only once. Messages are sent one
+ * at a time, because the server handles events concurrently and should keep the order in which they were written.
  */
 function deliver(message) {
   if (underWay.has(message.key)) return;
@@ -202,9 +202,9 @@ async function send(message) {
     const answer = await client.emitWithAck("say", message);
     outbox.delete(message.key);
     if (answer.error) log.mark(message.key, "failed", answer.error);
-    else if (answer.message.room === room) log.add(answer.message); // else clicked away meanwhile
+    else if (answer.message.room === room) log.add(answer.message); // else the user has chosen another room
   } catch (error) {
-    if (error instanceof ConnectionLost) return; // goes out again once the room is entered again
+    if (error instanceof ConnectionLost) return; // sent again after the room is entered again
     log.mark(message.key, "failed", "Not sent.", () => deliver(message));
   } finally {
     underWay.delete(message.key);
@@ -225,7 +225,7 @@ function stopTyping(name) {
   if (typists.delete(name)) showTyping(find("typing"), [...typists.keys()]);
 }
 
-/** 128 random bits; crypto.randomUUID is missing where the page comes over plain HTTP from another machine. */
+/** 128 random bits; crypto.randomUUID is missing if the page comes over plain HTTP from another machine. */
 function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");

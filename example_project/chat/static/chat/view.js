@@ -1,15 +1,15 @@
-/** How the chat looks: messages, people, who is typing. What users wrote only ever becomes text, never HTML. */
+/** Show messages, people and typing users. Text of users is only ever inserted as text, never as HTML. */
 
-const GROUP_WITHIN = 5 * 60_000; // messages of one author closer than this stand together
-const MISSING = "Some of what was said while you were away is missing here";
-const NEAR_THE_END = 80; // pixels: who reads within these sees new messages come in
+const GROUP_WITHIN = 5 * 60_000; // messages of one author closer than this are grouped
+const MISSING = "Some messages from the time you were away are missing here";
+const NEAR_THE_END = 80; // pixels: a reader this near to the end sees new messages scroll in
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 
-/** The list of messages; each is known by its key, and shown once however often it comes. */
+/** The list of messages. Each has a key, and is shown once however often it arrives. */
 export class MessageLog {
-  #log; // what scrolls: its end is at 0, and what was said before lies at negative offsets
+  #log; // the scrolling element: its end is at 0, and earlier messages have negative offsets
   #list;
   #latest;
   #me;
@@ -34,8 +34,8 @@ export class MessageLog {
   }
 
   /**
-   * Show a room's history around what came in meanwhile, silently for screen readers. It has an end: where the message
-   * that it follows (its key) is not shown, but others before are, a line says that some are missing.
+   * Show a room's history around the messages that arrived meanwhile, silently for screen readers. `follows` is the key
+   * of the message before the history. If it is not shown but earlier ones are, a line notes that some are missing.
    */
   fill(messages, follows) {
     const [first] = messages;
@@ -47,10 +47,10 @@ export class MessageLog {
       if (isTorn) this.#items.get(first.key).element.before(make("li", "note", MISSING));
       for (const item of this.#list.children) item.classList.add("still");
     });
-    setTimeout(() => (this.#log.ariaBusy = "false"), 100); // not at once: browsers tell screen readers of a frame as a whole
+    setTimeout(() => (this.#log.ariaBusy = "false"), 100); // not at once: browsers report all changes of a frame to screen readers together
   }
 
-  /** Show a message; one that its author sees already becomes confirmed. Without `sent_at` it is on its way. */
+  /** Show a message, or confirm it if the author sees it already. Without `sent_at` it is on its way. */
   add(message) {
     this.#change(() => this.#put(message));
   }
@@ -67,7 +67,7 @@ export class MessageLog {
     if (!shown?.message.sent_at) this.#place(message, element);
   }
 
-  /** Say how far an own message has come: "sending" or "failed", with a reason and a way to try again. */
+  /** Show the state of an own message: "sending" or "failed", with a reason and a way to try again. */
   mark(key, state, reason = "", retry = null) {
     const element = this.#items.get(key)?.element;
     if (!element) return;
@@ -81,7 +81,7 @@ export class MessageLog {
       const button = make("button", "link", "Send again");
       button.type = "button";
       button.addEventListener("click", () => {
-        this.#takeFocus(); // the button goes
+        this.#takeFocus(); // the button is removed
         retry();
       });
       problem.append(" ", button);
@@ -89,7 +89,7 @@ export class MessageLog {
     this.#change(() => element.querySelector(".body").append(problem));
   }
 
-  /** Write a line between the messages. */
+  /** Add a line between the messages. */
   note(line) {
     this.#change(() => this.#list.append(make("li", "note", line)));
   }
@@ -107,7 +107,7 @@ export class MessageLog {
     return this.#log.scrollTop > -NEAR_THE_END;
   }
 
-  /** Change the list. Who reads its end sees what comes in; who has scrolled back goes on reading where they are. */
+  /** Change the list. At its end, the reader sees new messages; a reader who has scrolled back stays in place. */
   #change(change) {
     const follow = this.#isAtEnd();
     const count = this.#list.childElementCount;
@@ -118,7 +118,7 @@ export class MessageLog {
     change();
     this.#regroup();
     if (follow) return this.showLatest();
-    if (read) this.#log.scrollTop += bottom(read) - before; // what came in below has pushed it up
+    if (read) this.#log.scrollTop += bottom(read) - before; // new messages below have pushed it up
     if (this.#list.childElementCount > count) this.#latest.hidden = false;
   }
 
@@ -141,7 +141,7 @@ export class MessageLog {
     return element;
   }
 
-  /** Keep the order in which the server took them; what it has not taken yet stands last. */
+  /** Keep the server's order; unconfirmed messages are last. */
   #place(message, element) {
     element.dataset.key = message.key;
     let next = null;
@@ -149,13 +149,13 @@ export class MessageLog {
       if (item === element) continue;
       const other = this.#items.get(item.dataset.key)?.message;
       if (!message.sent_at || other?.sent_at <= message.sent_at) break;
-      if (other) next = item; // else a note, which stays where it is
+      if (other) next = item; // else a note, which stays in place
     }
-    // Moving an element would have a screen reader say it again.
+    // A screen reader would read a moved element again.
     if (!element.isConnected || element.nextElementSibling !== next) this.#list.insertBefore(element, next);
   }
 
-  /** Messages of one author in a row share a name and an avatar; a new day has a line of its own. */
+  /** Consecutive messages of one author share a name and an avatar; each new day has a line of its own. */
   #regroup() {
     for (const line of this.#list.querySelectorAll(".day")) line.remove();
     let last = null;
@@ -198,14 +198,14 @@ export function showTyping(line, names) {
   else line.textContent = "Several people are typing";
 }
 
-/** Initials in a colour of the name's own. */
+/** Initials, in a colour derived from the name. */
 export function showAvatar(element, name) {
   const words = name.split(/[\s._-]+/).filter(Boolean);
   const initials = words.length > 1 ? [words[0], words.at(-1)].map((word) => [...word][0]) : [...name].slice(0, 2);
   let hash = 0;
   for (const character of name) hash = (hash * 31 + character.codePointAt(0)) % 1009;
   element.textContent = initials.join("").toUpperCase();
-  element.style.setProperty("--hue", (hash * 137.5) % 360); // by the golden angle: near names, far colours
+  element.style.setProperty("--hue", (hash * 137.5) % 360); // the golden angle gives similar names different colours
 }
 
 function buildAnnouncement(message) {
