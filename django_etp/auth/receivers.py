@@ -8,9 +8,9 @@ Rules kept here:
 """
 
 import logging
-from collections import Counter, defaultdict
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.apps import apps
 from django.conf import settings
@@ -25,22 +25,38 @@ from django_etp.exceptions import EtpError
 from django_etp.hub.hub import Hub
 from django_etp.hub.names import user_key
 from django_etp.hub.process import process_hub
+from django_etp.hub.queries import HubCommand
 from django_etp.sessions.session import session_hash
 from django_etp.sessions.storage import DATA_KEY, database_of_sessions
 
-from .revocation import CHECK_USER, CLOSE_SESSION
+from .revocation import CheckUser, CloseSession
 
 __all__ = ["connect_signals"]
 
 logger = logging.getLogger(__name__)
 
-_Hint = tuple[str, ...]
-
-# So many are told at once, of a hub.
+# A query names a namespace; these two are about the connections of all.
+_ALL_NAMESPACES = ""
+# How many queries of one hub are under way at once.
 _MAX_UNDER_WAY = 100
-# Of each hub what it is to tell others, and how many tell, by its id; used on its loop alone.
-_waiting: defaultdict[str, dict[_Hint, None]] = defaultdict(dict)
-_under_way: Counter[str] = Counter()
+
+
+class _Notices:
+    """What one hub has yet to send to all hubs. It is used on the hub's loop alone.
+
+    Attributes:
+        waiting: queries to send; equal ones are sent once.
+        under_way: how many tasks send them.
+    """
+
+    __slots__ = ("under_way", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: dict[HubCommand, None] = {}
+        self.under_way = 0
+
+
+_notices: WeakKeyDictionary[Hub, _Notices] = WeakKeyDictionary()
 
 
 def connect_signals() -> None:
@@ -58,9 +74,9 @@ def _close_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
     if user is None or not get_settings().close_on_logout:
         return
     if request is None:  # through Channels, in a socket's handler, which ends the session next
-        _notify(CHECK_USER, str(user_key(user)))
+        _notify(CheckUser(_ALL_NAMESPACES, str(user_key(user))))
     elif key := getattr(getattr(request, "session", None), "session_key", None):
-        close = partial(_notify, CLOSE_SESSION, str(user_key(user)), session_hash(key))
+        close = partial(_notify, CloseSession(_ALL_NAMESPACES, str(user_key(user)), session_hash(key)))
         using = database_of_sessions()
         if using is not None and _is_in_transaction(using):
             transaction.on_commit(close, using=using)
@@ -92,42 +108,39 @@ def _check_deleted_user(*, instance: Any, using: str, **kwargs: Any) -> None:
 
 def _check_user_later(user: Any, using: str) -> None:
     user_id = str(user_key(user))  # now: after a delete it has none
-    transaction.on_commit(lambda: _notify(CHECK_USER, user_id), using=using)
+    transaction.on_commit(lambda: _notify(CheckUser(_ALL_NAMESPACES, user_id)), using=using)
 
 
-def _notify(action: str, *arguments: str) -> None:
-    """Let all hubs do something soon. Nobody waits for it here: this thread may be the one that serves all requests."""
+def _notify(query: HubCommand) -> None:
+    """Send a query to all hubs soon, without waiting: this thread may be the one that serves all requests."""
     try:
         if hub := process_hub():
-            if not hub.loop.is_running():  # daphne leaves its own so, never closed
+            if not hub.loop.is_running():  # daphne stops its loop, and never closes it
                 raise loop_ended()
-            hub.loop.call_soon_threadsafe(_take, hub, (action, *arguments), context=hub.context.copy())
+            hub.loop.call_soon_threadsafe(_enqueue, hub, query, context=hub.context.copy())
     except Exception as error:
         _complain(error)
 
 
-def _take(hub: Hub, hint: _Hint) -> None:
-    _waiting[hub.id][hint] = None  # the same again is told once
-    if _under_way[hub.id] < _MAX_UNDER_WAY:
-        _under_way[hub.id] += 1
-        hub.run(_tell_hubs(hub))
+def _enqueue(hub: Hub, query: HubCommand) -> None:
+    notices = _notices.setdefault(hub, _Notices())
+    notices.waiting[query] = None
+    if notices.under_way < _MAX_UNDER_WAY:
+        notices.under_way += 1
+        hub.run(_send_waiting(hub, notices))
 
 
-async def _tell_hubs(hub: Hub) -> None:
-    """Tell all hubs what waits to be told."""
-    waiting = _waiting[hub.id]
+async def _send_waiting(hub: Hub, notices: _Notices) -> None:
     try:
-        while waiting:
-            action, *arguments = hint = next(iter(waiting))
-            del waiting[hint]
+        while notices.waiting:
+            query = next(iter(notices.waiting))
+            del notices.waiting[query]
             try:
-                await hub.ask(None, action, "", *arguments, timeout=get_settings().question_timeout)
+                await query.ask(hub, get_settings().question_timeout)
             except Exception as error:
                 _complain(error)
     finally:
-        _under_way[hub.id] -= 1
-        if not _under_way[hub.id] and not waiting:
-            del _under_way[hub.id], _waiting[hub.id]
+        notices.under_way -= 1
 
 
 def _complain(error: Exception) -> None:

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model, load_backend
@@ -28,16 +29,12 @@ from django_etp.conf import get_settings
 from django_etp.connections.connection import Connection
 from django_etp.hub.hub import Hub
 from django_etp.hub.members import Member
-from django_etp.hub.queries import is_text, register_query
+from django_etp.hub.queries import HubCommand, register_query
 from django_etp.protocol.closing import LOGGED_OUT, PASSWORD_CHANGED, SESSION_ENDED, USER_GONE, Disconnect
 from django_etp.sessions.session import session_hash, session_key_of
 from django_etp.sessions.storage import existing_sessions
 
-__all__ = ["CHECK_USER", "CLOSE_SESSION", "check_connections", "check_users_forever", "is_revoked"]
-
-# What hubs are asked to do.
-CHECK_USER = "check_user"
-CLOSE_SESSION = "close_session"
+__all__ = ["CheckUser", "CloseSession", "check_connections", "check_users_forever", "is_revoked"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,38 +44,80 @@ _REVOKED_FOR = 10.0
 _CHECK_AFTER = 1.0
 
 
+class _Revocations:
+    """What one hub knows of logouts and changed users.
+
+    Attributes:
+        sessions: keyed hashes of sessions that log out, and until when, on the loop's clock, handshakes with them are
+            refused.
+        users_to_check: the ids of users who have changed, and whose connections are about to be checked.
+    """
+
+    __slots__ = ("sessions", "users_to_check")
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, float] = {}
+        self.users_to_check: set[str] = set()
+
+
+# Made for a hub with the first logout or change that it is notified of.
+_revocations: WeakKeyDictionary[Hub, _Revocations] = WeakKeyDictionary()
+
+
 def is_revoked(hub: Hub, scope: dict[str, Any]) -> bool:
     """Return whether a handshake comes with a session that is just logging out."""
-    if not hub.revoked:
+    revocations = _revocations.get(hub)
+    if revocations is None or not revocations.sessions:
         return False
     key = session_key_of(scope)
-    return key is not None and hub.revoked.get(session_hash(key), 0.0) > hub.loop.time()
+    return key is not None and revocations.sessions.get(session_hash(key), 0.0) > hub.loop.time()
 
 
-async def _close_session(hub: Hub, namespace: str, user_id: str, hashed_key: str) -> None:
-    """Close a user's local connections, of any namespace, of a session that logs out; refuse new ones of it."""
-    now = hub.loop.time()
-    hub.revoked = {key: until for key, until in hub.revoked.items() if until > now}
-    hub.revoked[hashed_key] = now + _REVOKED_FOR
-    for connection in _connections(hub.membership.of_user(user_id)):
-        key = connection.session_key
-        if key is not None and session_hash(key) == hashed_key:
-            connection.end(LOGGED_OUT)
+@register_query("close_session")
+@dataclass(frozen=True, slots=True)
+class CloseSession(HubCommand):
+    """Close a user's connections, of all namespaces, of a session that logs out, and refuse new ones of it.
 
-
-async def _check_user(hub: Hub, namespace: str, user_id: str) -> None:
-    """Check a user's local connections soon, once for all that changes meanwhile.
-
-    Not at once: a view that changes a password gives its own session the new hash, and a new key, after the user was
-    saved; a socket that came back before that would be nobody's.
+    Attributes:
+        hashed_key: the keyed hash of the session's key.
     """
-    if user_id not in hub.users_to_check and hub.membership.of_user(user_id):
-        hub.users_to_check.add(user_id)
-        hub.loop.call_later(_CHECK_AFTER, lambda: hub.run(_check_soon(hub, user_id)), context=hub.context)
+
+    user_id: str
+    hashed_key: str
+
+    async def answer(self, hub: Hub) -> None:
+        """Close the connections here."""
+        now = hub.loop.time()
+        revocations = _revocations.setdefault(hub, _Revocations())
+        revocations.sessions = {key: until for key, until in revocations.sessions.items() if until > now}
+        revocations.sessions[self.hashed_key] = now + _REVOKED_FOR
+        for connection in _connections(hub.membership.of_user(self.user_id)):
+            key = connection.session_key
+            if key is not None and session_hash(key) == self.hashed_key:
+                connection.end(LOGGED_OUT)
+
+
+@register_query("check_user")
+@dataclass(frozen=True, slots=True)
+class CheckUser(HubCommand):
+    """Check a user's connections, of all namespaces, soon; once for all changes until then.
+
+    Not at once: a view that changes a password saves the user first, and then gives its own session the new hash and a
+    new key. A client that came back in between would be anonymous.
+    """
+
+    user_id: str
+
+    async def answer(self, hub: Hub) -> None:
+        """Let the connections here be checked."""
+        users = _revocations.setdefault(hub, _Revocations()).users_to_check
+        if self.user_id not in users and hub.membership.of_user(self.user_id):
+            users.add(self.user_id)
+            hub.loop.call_later(_CHECK_AFTER, lambda: hub.run(_check_soon(hub, self.user_id)), context=hub.context)
 
 
 async def _check_soon(hub: Hub, user_id: str) -> None:
-    hub.users_to_check.discard(user_id)
+    _revocations[hub].users_to_check.discard(user_id)
     try:
         await check_connections(hub.membership.of_user(user_id))
     except Exception:
@@ -107,10 +146,6 @@ async def check_users_forever(hub: Hub) -> None:
             await check_connections(hub.membership.all())
         except Exception:
             logger.exception("The users of the open connections could not be checked; it is tried again.")
-
-
-register_query(CLOSE_SESSION, _close_session, [is_text, is_text, is_text])
-register_query(CHECK_USER, _check_user, [is_text, is_text])
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from django_etp.concurrency.flusher import Flusher
 from django_etp.exceptions import ConnectionClosed, EtpError, IncompleteAnswer, MessagesLost
 from django_etp.serialization import to_frame
 
-from .members import Member
+from .members import Member, hub_of
 from .membership import Membership
 from .names import check_can_join, group_name
 
@@ -74,10 +74,6 @@ class Hub:
         self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
         # Runs for as long as there are connections.
         self.accompany: Callable[[Hub], Coroutine[Any, Any, None]] | None = None
-        # Keyed hashes of sessions that log out, and until when on the loop's clock.
-        self.revoked: dict[str, float] = {}
-        # Those who have changed, and whose connections are to be looked at.
-        self.users_to_check: set[str] = set()
         self._answer = answer
         self.membership = Membership()
         self._emissions: OrderedDict[str, None] = OrderedDict()
@@ -405,11 +401,6 @@ class Hub:
     async def answer(self, action: str, arguments: list[Any]) -> Any:
         """Answer a question of another process."""
         return await self._answer(self, action, arguments)
-
-
-def hub_of(connection_id: str) -> str:
-    """Return the id of the hub that a connection's id names."""
-    return connection_id.partition(".")[0]
 
 
 def _forget_outcome(task: asyncio.Task[Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from django_etp.protocol.frames import Event
 
-__all__ = ["ConnectionInfo", "Member", "RoomReply", "check_id", "id_of", "ids"]
+__all__ = ["ConnectionInfo", "Member", "RoomReply", "check_id", "hub_of", "id_of", "ids"]
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -79,12 +79,6 @@ class Member(Protocol):
     async def ask(self, event: str, data: object, timeout: float) -> Event:
         """Ask it a question and return the answer. See ``Connection.aemit_with_ack()``."""
 
-    async def ajoin(self, *rooms: str) -> None:
-        """Let it join rooms."""
-
-    async def aleave(self, *rooms: str) -> None:
-        """Let it leave rooms."""
-
     def read_data(self) -> str:
         """Return its data as JSON."""
 
@@ -109,6 +103,11 @@ def check_id(connection_id: object) -> str:
             "Pass the connection's .id."
         )
     return connection_id.encode(errors="replace").decode()
+
+
+def hub_of(connection_id: str) -> str:
+    """Return the id of the hub that a connection's id names."""
+    return connection_id.partition(".")[0]
 
 
 def id_of(connection_or_id: "str | Member") -> str:

@@ -8,17 +8,31 @@ from typing import Any, TypeVar
 
 from django_etp.concurrency.bridge import arun_on, call_on, refuse_in_event_loop, run_on
 from django_etp.concurrency.confirmations import Confirmation
+from django_etp.conf import question_timeout
 from django_etp.exceptions import InvalidRoomName
 from django_etp.hub.hub import Hub
-from django_etp.hub.members import ConnectionInfo, Member, RoomReply, check_id, ids
+from django_etp.hub.members import ConnectionInfo, Member, RoomReply, check_id, id_of, ids
 from django_etp.hub.names import check_namespace, room_name, room_names, user_key, user_room
 from django_etp.hub.names import group_name as _group_name
 from django_etp.hub.process import process_hub
-from django_etp.hub.queries import RoomQuery
+from django_etp.hub.queries import HubQuery
 from django_etp.protocol.frames import Event
 from django_etp.serialization import to_frame
 
-from . import queries
+from .asking import AskConnection, AskRooms
+from .data import ChangeData, ReadData
+from .queries import (
+    ClearRooms,
+    CloseAll,
+    CloseConnection,
+    CountMembers,
+    GetConnection,
+    JoinRooms,
+    LeaveRooms,
+    ListIds,
+    ListMembers,
+    ListRooms,
+)
 
 __all__ = ["ConnectionInfo", "RoomReply", "Rooms", "of"]
 
@@ -114,13 +128,15 @@ class Rooms:
             IncompleteAnswer: a process gave no answer; the replies from the others are in ``answer``.
             InvalidEventName, InvalidPayload, InvalidRoomName, LayerUnavailable: see aemit().
         """
-        return await self._aask(queries.replies(room_or_rooms, event, data, timeout))
+        query = AskRooms.create(self.namespace, room_or_rooms, event, data, timeout)
+        return await self._aask(query, query.limit)
 
     def emit_with_ack(
         self, room_or_rooms: _Rooms, event: str, data: object = None, *, timeout: float | None = None
     ) -> list[RoomReply]:
         """See aemit_with_ack()."""
-        return self._ask("emit_with_ack", queries.replies(room_or_rooms, event, data, timeout))
+        query = AskRooms.create(self.namespace, room_or_rooms, event, data, timeout)
+        return self._ask("emit_with_ack", query, query.limit)
 
     async def aemit_to_with_ack(
         self, connection_id: str, event: str, data: object = None, *, timeout: float | None = None
@@ -137,13 +153,15 @@ class Rooms:
             InvalidPayload: the data cannot become JSON.
             LayerUnavailable: the connection's process could not be asked.
         """
-        return await self._aask(queries.reply(connection_id, event, data, timeout))
+        query = AskConnection.create(self.namespace, connection_id, event, data, timeout)
+        return await self._aask(query, query.limit)
 
     def emit_to_with_ack(
         self, connection_id: str, event: str, data: object = None, *, timeout: float | None = None
     ) -> Event:
         """See aemit_to_with_ack()."""
-        return self._ask("emit_to_with_ack", queries.reply(connection_id, event, data, timeout))
+        query = AskConnection.create(self.namespace, connection_id, event, data, timeout)
+        return self._ask("emit_to_with_ack", query, query.limit)
 
     # Membership
 
@@ -158,45 +176,45 @@ class Rooms:
             InvalidRoomName: a name is no room name; nothing was joined.
             LayerUnavailable: its process could not be asked.
         """
-        await self._aask(queries.join(connection_or_id, rooms, timeout))
+        await self._aask(JoinRooms(self.namespace, id_of(connection_or_id), rooms), timeout)
 
     def join(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
         """See ajoin()."""
-        self._ask("join", queries.join(connection_or_id, rooms, timeout))
+        self._ask("join", JoinRooms(self.namespace, id_of(connection_or_id), rooms), timeout)
 
     async def aleave(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
         """Let a connection leave rooms; it need not be in them. See ajoin()."""
-        await self._aask(queries.leave(connection_or_id, rooms, timeout))
+        await self._aask(LeaveRooms(self.namespace, id_of(connection_or_id), rooms), timeout)
 
     def leave(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
         """See aleave()."""
-        self._ask("leave", queries.leave(connection_or_id, rooms, timeout))
+        self._ask("leave", LeaveRooms(self.namespace, id_of(connection_or_id), rooms), timeout)
 
     async def aclear(self, *rooms: str, timeout: float | None = None) -> None:
         """Let all members leave these rooms. See amembers() for ``timeout`` and what is raised."""
-        await self._aask(queries.clear(rooms, timeout))
+        await self._aask(ClearRooms(self.namespace, rooms), timeout)
 
     def clear(self, *rooms: str, timeout: float | None = None) -> None:
         """See aclear()."""
-        self._ask("clear", queries.clear(rooms, timeout))
+        self._ask("clear", ClearRooms(self.namespace, rooms), timeout)
 
     # Looking
 
     async def acount(self, room: str, *, timeout: float | None = None) -> int:
         """Return how many connections are in a room. See amembers() for ``timeout`` and what is raised."""
-        return await self._aask(queries.count(room, timeout))
+        return await self._aask(CountMembers(self.namespace, room), timeout)
 
     def count(self, room: str, *, timeout: float | None = None) -> int:
         """See acount()."""
-        return self._ask("count", queries.count(room, timeout))
+        return self._ask("count", CountMembers(self.namespace, room), timeout)
 
     async def anames(self, *, timeout: float | None = None) -> list[str]:
         """Return the names of all rooms that have a member, sorted. See amembers()."""
-        return await self._aask(queries.names(timeout))
+        return await self._aask(ListRooms(self.namespace), timeout)
 
     def names(self, *, timeout: float | None = None) -> list[str]:
         """See anames()."""
-        return self._ask("names", queries.names(timeout))
+        return self._ask("names", ListRooms(self.namespace), timeout)
 
     async def amembers(self, room: str, *, timeout: float | None = None) -> list[ConnectionInfo]:
         """Return the connections in a room.
@@ -208,35 +226,35 @@ class Rooms:
             InvalidRoomName: the name is no room name.
             LayerUnavailable: the other processes could not be asked.
         """
-        return await self._aask(queries.members(room, timeout))
+        return await self._aask(ListMembers(self.namespace, room_name(room)), timeout)
 
     def members(self, room: str, *, timeout: float | None = None) -> list[ConnectionInfo]:
         """See amembers()."""
-        return self._ask("members", queries.members(room, timeout))
+        return self._ask("members", ListMembers(self.namespace, room_name(room)), timeout)
 
     async def aconnections(self, *, timeout: float | None = None) -> list[ConnectionInfo]:
         """Return all connections of the namespace. See amembers()."""
-        return await self._aask(queries.connections(timeout))
+        return await self._aask(ListMembers(self.namespace, None), timeout)
 
     def connections(self, *, timeout: float | None = None) -> list[ConnectionInfo]:
         """See aconnections()."""
-        return self._ask("connections", queries.connections(timeout))
+        return self._ask("connections", ListMembers(self.namespace, None), timeout)
 
     async def aconnection_ids(self, *, timeout: float | None = None) -> list[str]:
         """Return the ids of the connections of all namespaces. See amembers()."""
-        return await self._aask(queries.connection_ids(timeout))
+        return await self._aask(ListIds(self.namespace), timeout)
 
     def connection_ids(self, *, timeout: float | None = None) -> list[str]:
         """See aconnection_ids()."""
-        return self._ask("connection_ids", queries.connection_ids(timeout))
+        return self._ask("connection_ids", ListIds(self.namespace), timeout)
 
     async def aget(self, connection_id: str, *, timeout: float | None = None) -> ConnectionInfo | None:
         """Return what is known of a connection; ``None`` where it is gone. See amembers()."""
-        return await self._aask(queries.get(connection_id, timeout))
+        return await self._aask(GetConnection(self.namespace, check_id(connection_id)), timeout)
 
     def get(self, connection_id: str, *, timeout: float | None = None) -> ConnectionInfo | None:
         """See aget()."""
-        return self._ask("get", queries.get(connection_id, timeout))
+        return self._ask("get", GetConnection(self.namespace, check_id(connection_id)), timeout)
 
     # Data
 
@@ -247,11 +265,11 @@ class Rooms:
             ConnectionClosed: the connection is gone.
             IncompleteAnswer, LayerUnavailable: see ajoin().
         """
-        return await self._aask(queries.data(connection_id, timeout))
+        return await self._aask(ReadData(self.namespace, check_id(connection_id)), timeout)
 
     def data(self, connection_id: str, *, timeout: float | None = None) -> dict[str, Any]:
         """See adata()."""
-        return self._ask("data", queries.data(connection_id, timeout))
+        return self._ask("data", ReadData(self.namespace, check_id(connection_id)), timeout)
 
     async def aupdate_data(
         self, connection_id: str, values: Mapping[str, Any], *, remove: Iterable[str] = (), timeout: float | None = None
@@ -263,13 +281,13 @@ class Rooms:
             TypeError: a key is not str, or a value is not what JSON can hold; nothing was changed.
             IncompleteAnswer, LayerUnavailable: see ajoin().
         """
-        return await self._aask(queries.update_data(connection_id, values, remove, timeout))
+        return await self._aask(ChangeData.create(self.namespace, connection_id, values, remove), timeout)
 
     def update_data(
         self, connection_id: str, values: Mapping[str, Any], *, remove: Iterable[str] = (), timeout: float | None = None
     ) -> dict[str, Any]:
         """See aupdate_data()."""
-        return self._ask("update_data", queries.update_data(connection_id, values, remove, timeout))
+        return self._ask("update_data", ChangeData.create(self.namespace, connection_id, values, remove), timeout)
 
     # Ending
 
@@ -283,21 +301,21 @@ class Rooms:
             InvalidCloseCode: RFC 6455 does not let an endpoint send this code, or the reason is over 123 bytes.
             IncompleteAnswer, LayerUnavailable: see ajoin().
         """
-        await self._aask(queries.disconnect(connection_id, code, reason, timeout))
+        await self._aask(CloseConnection(self.namespace, check_id(connection_id), code, reason), timeout)
 
     def disconnect(
         self, connection_id: str, code: int = 1000, reason: str = "", *, timeout: float | None = None
     ) -> None:
         """See adisconnect()."""
-        self._ask("disconnect", queries.disconnect(connection_id, code, reason, timeout))
+        self._ask("disconnect", CloseConnection(self.namespace, check_id(connection_id), code, reason), timeout)
 
     async def ashutdown(self, code: int = 1001, reason: str = "", *, timeout: float | None = None) -> None:
         """Close all connections of the namespace. See adisconnect() and amembers() for what is raised."""
-        await self._aask(queries.shutdown(code, reason, timeout))
+        await self._aask(CloseAll(self.namespace, code, reason), timeout)
 
     def shutdown(self, code: int = 1001, reason: str = "", *, timeout: float | None = None) -> None:
         """See ashutdown()."""
-        self._ask("shutdown", queries.shutdown(code, reason, timeout))
+        self._ask("shutdown", CloseAll(self.namespace, code, reason), timeout)
 
     # The way to the hub
 
@@ -318,20 +336,22 @@ class Rooms:
         else:
             call_on(hub.loop, send, hub, self.namespace, *args)
 
-    async def _aask(self, question: RoomQuery[_T]) -> _T:
+    async def _aask(self, query: HubQuery[_T], timeout: float | None) -> _T:
+        seconds = question_timeout(timeout)
         hub = process_hub()
         if hub is None:
             _log_no_recipients()
-            return question.merge([])
-        return await arun_on(hub.loop, question.ask, hub, self.namespace, timeout=question.timeout)
+            return query.merge([])
+        return await arun_on(hub.loop, query.ask, hub, seconds, timeout=seconds)
 
-    def _ask(self, name: str, question: RoomQuery[_T]) -> _T:
+    def _ask(self, name: str, query: HubQuery[_T], timeout: float | None) -> _T:
         refuse_in_event_loop(name)
+        seconds = question_timeout(timeout)
         hub = process_hub()
         if hub is None:
             _log_no_recipients()
-            return question.merge([])
-        return run_on(hub.loop, question.ask, hub, self.namespace, timeout=question.timeout)
+            return query.merge([])
+        return run_on(hub.loop, query.ask, hub, seconds, timeout=seconds)
 
 
 async def _send_and_wait(send: _Send, hub: Hub, *args: Any) -> None:

@@ -60,10 +60,10 @@ async def test_many_users_who_change_at_once_are_told_a_few_at_a_time(settings: 
         assert hub is not None
         for pk in [*range(20), *range(20)]:
             user_logged_out.send(sender=User, request=None, user=User(pk=pk))
-        await until(lambda: hub._asking)
+        await until(lambda: hub in receivers._notices)
         await asyncio.sleep(0)
-        assert hub._asking == 3
-        assert len(receivers._waiting[hub.id]) == 17
+        assert receivers._notices[hub].under_way == 3
+        assert len(receivers._notices[hub].waiting) == 17
 
 
 @pytest.mark.usefixtures("etp_communicator")
