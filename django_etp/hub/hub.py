@@ -16,16 +16,18 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from django_etp.cluster.gaps import Loss
 from django_etp.cluster.links import Link, open_link
-from django_etp.cluster.messages import HUB_PREFIX, Foreign, Frame, Malformed
+from django_etp.cluster.messages import Foreign, Frame, Malformed
 from django_etp.concurrency.confirmations import Confirmation, confirmed
 from django_etp.concurrency.flusher import Flusher
-from django_etp.exceptions import ConnectionClosed, EtpError, IncompleteAnswer, MessagesLost
+from django_etp.exceptions import ConnectionClosed, EtpError
 from django_etp.serialization import to_frame
 
+from .asking import Asker
+from .losses import describe_loss
 from .members import Member, hub_of
 from .membership import Membership
 from .names import check_can_join, group_name
@@ -78,8 +80,6 @@ class Hub:
         self.membership = Membership()
         self._emissions: OrderedDict[str, None] = OrderedDict()
         self._sends_since_turn = 0
-        self._asking = 0
-        self._has_answer = asyncio.Event()
         self._companion: asyncio.Task[None] | None = None
         self._served: dict[asyncio.Task[Any] | None, None] = {}
         self._is_ending = False
@@ -87,6 +87,7 @@ class Hub:
         self._is_empty.set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: Link = open_link(self, is_serving=is_serving)
+        self.asker = Asker(self.id, self._link, self._answer_here)
 
     async def begin_serving(self) -> None:
         """Serve a connection from now until end_serving(), which is due in any case, in the same task.
@@ -300,51 +301,13 @@ class Hub:
 
     # Asking
 
-    async def answered(self) -> None:
-        """Wait until no question is under way."""
-        while self._asking:
-            self._has_answer.clear()
-            await self._has_answer.wait()
-
     async def ask(self, hub: str | None, action: str, *arguments: Any, timeout: float) -> list[Any]:
-        """Return the answers of all hubs, or of one, this one among them, to an action.
-
-        Raises:
-            IncompleteAnswer: some did not answer within ``timeout`` seconds; ``answer`` is the list of the others'.
-            LayerUnavailable: the others could not be asked.
-        """
-        self._asking += 1
-        try:
-            return await self._ask(hub, action, list(arguments), timeout)
-        finally:
-            self._asking -= 1
-            self._has_answer.set()
-
-    async def _ask(self, hub: str | None, action: str, arguments: list[Any], timeout: float) -> list[Any]:
-        deadline = self.loop.time() + timeout
-        own = None if hub not in (None, self.id) else self._answer_here(action, arguments)
-        problems = []
-        try:
-            others = {} if hub == self.id else await self._link.ask(hub, action, arguments, timeout)
-        except IncompleteAnswer as error:
-            others = cast(dict[str, Any], error.answer)
-            problems.append(str(error))
-        answers = list(others.values())
-        if own is not None:
-            await asyncio.wait([own], timeout=max(0.0, deadline - self.loop.time()))
-            if own.done():
-                answers.insert(0, own.result())
-            else:
-                problems.append(f"This process gave no answer to {action!r} within {timeout:g} s.")
-        if problems:
-            raise IncompleteAnswer(" ".join(problems), answer=answers)
-        return answers
+        """Return the replies of all hubs, or of one, to a query. See Asker.ask()."""
+        return await self.asker.ask(hub, action, list(arguments), timeout)
 
     def _answer_here(self, action: str, arguments: list[Any]) -> asyncio.Task[Any]:
-        # In the hub's context, as for an asker from elsewhere, and not in that of the one who asks, maybe a request's.
-        task = self.context.copy().run(self.run, self._answer(self, action, arguments))
-        task.add_done_callback(_forget_outcome)
-        return task
+        # In the hub's context, as for queries of other processes, and not in that of the caller, maybe a request's.
+        return self.context.copy().run(self.run, self._answer(self, action, arguments))
 
     # What the link calls
 
@@ -370,39 +333,13 @@ class Hub:
         self._deliver(message.namespace, [message.room], text, ())
 
     def report_loss(self, loss: Loss) -> None:
-        """Tell the log, and ``on_error``, of messages that the layer lost."""
-        namespaces: Iterable[str | None]
-        if key := self.membership.room_of(loss.group):
-            namespaces, room = [key[0]], key[1]
-            whose = "of the whole namespace" if room is None else f"of room {room!r:.80}"
-        elif loss.group.startswith(HUB_PREFIX):
-            namespaces, room, whose = self.membership.namespaces, None, "sent to single connections"
-        else:
-            namespaces, room, whose = [None], None, "of a room that nobody here is in any more"
-        text = (
-            f"The channel layer lost {loss.messages} messages with {loss.frames} events on the way to this process, "
-            f"{whose}. Likely causes: its capacity was full (raise 'capacity', or use RedisPubSubChannelLayer), or the "
-            "broker was restarted or out of reach."
-        )
-        if self.report is None:
-            logger.error("%s", text)
-            return
-        for namespace in namespaces:
-            error = MessagesLost(
-                text,
-                group=loss.group,
-                messages=loss.messages,
-                frames=loss.frames,
-                room=room,
-                namespace=namespace,
-            )
-            self.run(self.report(namespace or "default", error))
+        """Report messages that the layer lost to ``on_error``, which logs them; or to the log alone."""
+        for error in describe_loss(loss, self.membership):
+            if self.report is None:
+                logger.error("%s", error)
+            else:
+                self.run(self.report(error.namespace or "default", error))
 
     async def answer(self, action: str, arguments: list[Any]) -> Any:
         """Answer a question of another process."""
         return await self._answer(self, action, arguments)
-
-
-def _forget_outcome(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()  # nobody is left to hear it

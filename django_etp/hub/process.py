@@ -123,7 +123,7 @@ class _BackgroundHub:
 
     async def _all_answered(self) -> None:
         await asyncio.sleep(_LATE_CALL)
-        await self.hub.answered()
+        await self.hub.asker.wait_until_idle()
 
     def stop(self) -> None:
         """Let what waits go out, tell the last numbers, end the loop; within a bounded time."""

@@ -170,5 +170,5 @@ async def test_a_loss_of_a_room_that_was_left_meanwhile_does_not_claim_the_whole
     async with Wire(namespace="game"):
         await lose(group_name("game", "left"))
     ((_, error),) = told
-    assert "of a room that nobody here is in any more." in str(error)
+    assert "of a room that has no members here any more." in str(error)
     assert (error.namespace, error.room) == (None, None)
