@@ -1,10 +1,10 @@
-"""Django's signals of logouts and changed users → the hubs of all processes.
+"""Receive Django's signals of logouts and changed users, and notify the hubs of all processes.
 
 Rules kept here:
 
-- Who logs out, or saves a user, waits for no other process and for no channel layer.
-- What is told is told after the transaction, if there is one: it is true then, and sockets that close write nothing
-  meanwhile.
+- A logout, or a save of a user, does not wait for other processes or for the channel layer.
+- In a transaction the hubs are notified after the commit: the change is true then, and connections that close do not
+  write to the database meanwhile.
 """
 
 import logging
@@ -42,7 +42,7 @@ _MAX_UNDER_WAY = 100
 
 
 class _Notices:
-    """What one hub has yet to send to all hubs. It is used on the hub's loop alone.
+    """Queries that one hub has yet to send to all hubs. They are used on the hub's loop alone.
 
     Attributes:
         waiting: queries to send; equal ones are sent once.
@@ -60,10 +60,10 @@ _notices: WeakKeyDictionary[Hub, _Notices] = WeakKeyDictionary()
 
 
 def connect_signals() -> None:
-    """Listen for logins and logouts, and for users that are saved or deleted."""
+    """Connect to Django's signals of logins and logouts, and of users that are saved or deleted."""
     user_logged_out.connect(_close_session, dispatch_uid="django_etp.logout")
     user_logged_in.connect(_drop_data_of_others, dispatch_uid="django_etp.login")
-    # Proxies and children of the user model send signals of their own; a receiver of all would slow every delete.
+    # Proxies and children of the user model send signals of their own. A receiver for all models would slow deletes.
     for model in apps.get_models():
         if issubclass(model, get_user_model()):
             post_save.connect(_check_saved_user, sender=model, dispatch_uid="django_etp.user_saved")
@@ -73,7 +73,7 @@ def connect_signals() -> None:
 def _close_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
     if user is None or not get_settings().close_on_logout:
         return
-    if request is None:  # through Channels, in a socket's handler, which ends the session next
+    if request is None:  # a handler logged out through Channels, which ends the session next
         _notify(CheckUser(_ALL_NAMESPACES, str(user_key(user))))
     elif key := getattr(getattr(request, "session", None), "session_key", None):
         close = partial(_notify, CloseSession(_ALL_NAMESPACES, str(user_key(user)), session_hash(key)))
@@ -85,19 +85,19 @@ def _close_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
 
 
 def _is_in_transaction(using: str) -> bool:
-    """Whether a transaction is open that will be committed, other than that of a test."""
+    """Return whether a transaction is open that will be committed; that of a test will not."""
     return any(not getattr(block, "_from_testcase", False) for block in connections[using].atomic_blocks)
 
 
 def _drop_data_of_others(*, request: Any, **kwargs: Any) -> None:
-    """Leave the data of the old key's connections behind where a login gives the session a new key."""
+    """Drop the data of connections if a login has given the session a new key: they belong to the old one."""
     session = getattr(request, "session", None)
     if session is not None and request.COOKIES.get(settings.SESSION_COOKIE_NAME) != session.session_key:
         session.pop(DATA_KEY, None)
 
 
 def _check_saved_user(*, instance: Any, created: bool, update_fields: Any = None, using: str, **kwargs: Any) -> None:
-    # Each login saves last_login alone.
+    # Each login saves the user with last_login alone.
     if not created and (update_fields is None or set(update_fields) - {"last_login"}):
         _check_user_later(instance, using)
 
@@ -107,7 +107,7 @@ def _check_deleted_user(*, instance: Any, using: str, **kwargs: Any) -> None:
 
 
 def _check_user_later(user: Any, using: str) -> None:
-    user_id = str(user_key(user))  # now: after a delete it has none
+    user_id = str(user_key(user))  # now, since a deleted user has no key after the delete
     transaction.on_commit(lambda: _notify(CheckUser(_ALL_NAMESPACES, user_id)), using=using)
 
 
@@ -144,9 +144,9 @@ async def _send_waiting(hub: Hub, notices: _Notices) -> None:
 
 
 def _complain(error: Exception) -> None:
-    # No reason for a logout to fail: the check at intervals finds what was missed.
+    # A logout must not fail for this: the check at intervals finds the connections.
     logger.warning(
-        "A logout or a changed user could not be told to all processes at once: %s: %s",
+        "Not all processes could be notified of a logout or a changed user: %s: %s",
         type(error).__name__,
         error,
         exc_info=None if isinstance(error, EtpError) else error,

@@ -1,13 +1,14 @@
-"""Closing the connections of users who may be here no longer: logout, password change, a user gone or inactive.
+"""Close connections whose session or user is no longer valid: logout, password change, a user deleted or inactive.
 
 Rules kept here:
 
-- A user's connections of a session are closed with 4401 when that session logs out, in whichever process.
-- Django sends its signal before the session is gone, and a closed client comes back at once: its handshakes are
-  refused for some seconds.
-- A session key never travels: a keyed hash of it does.
-- Whatever sends no signal, or whose signal was missed, is found by a check at regular intervals.
-- Where ``CLOSE_ON_LOGOUT`` is off, the end of a session closes nothing; a user who may be here no longer goes anyway.
+- If a session logs out, its connections are closed with 4401, in all processes.
+- Django sends its signal before it deletes the session, and a closed client connects again at once. So handshakes with
+  that session are refused for some seconds.
+- A session key is never sent to other processes, only a keyed hash of it.
+- A check at regular intervals finds changes that sent no signal, or whose signal was missed.
+- If ``CLOSE_ON_LOGOUT`` is off, the end of a session closes no connections; a user who is deleted, inactive or has
+  another password still loses them.
 """
 
 import asyncio
@@ -38,14 +39,14 @@ __all__ = ["CheckUser", "CloseSession", "check_connections", "check_users_foreve
 
 logger = logging.getLogger(__name__)
 
-# How long a session that logs out may take to be gone, in seconds.
+# How long handshakes are refused with a session that logs out, in seconds: Django may take as long to delete it.
 _REVOKED_FOR = 10.0
-# How long after a user was saved the connections are looked at, in seconds.
+# How long after a user was saved the connections are checked, in seconds.
 _CHECK_AFTER = 1.0
 
 
 class _Revocations:
-    """What one hub knows of logouts and changed users.
+    """Recent logouts and changed users, as one hub knows them.
 
     Attributes:
         sessions: keyed hashes of sessions that log out, and until when, on the loop's clock, handshakes with them are
@@ -121,11 +122,11 @@ async def _check_soon(hub: Hub, user_id: str) -> None:
     try:
         await check_connections(hub.membership.of_user(user_id))
     except Exception:
-        logger.exception("A changed user's connections could not be checked; the next check of all will find them.")
+        logger.exception("A changed user's connections could not be checked; the check at intervals will do it.")
 
 
 async def check_connections(members: Iterable[Member]) -> None:
-    """Close those of the connections whose user, or session, is gone, or has another password now."""
+    """Close those of the connections whose session has ended, or whose user is gone or has a new password."""
     members = list(members)
     for member in members:
         if isinstance(member, Connection):
@@ -145,12 +146,12 @@ async def check_users_forever(hub: Hub) -> None:
         try:
             await check_connections(hub.membership.all())
         except Exception:
-            logger.exception("The users of the open connections could not be checked; it is tried again.")
+            logger.exception("The users of the open connections could not be checked; the next check will try again.")
 
 
 @dataclass(frozen=True, slots=True)
 class _Visit:
-    """What a connection's handshake found, to be compared with what is there now."""
+    """A connection's login, as of its handshake, to be compared with the database."""
 
     connection_id: str
     session_key: str | None
@@ -163,16 +164,16 @@ class _Visit:
     def of(cls, connection: Connection) -> "_Visit":
         session = connection.scope.get("session")
         loaded = getattr(session, "_session_cache", {}) if isinstance(session, SessionBase) else {}
-        if loaded.get(SESSION_KEY) != str(connection.user_id):  # logged out, or put into the scope by a handler
+        if loaded.get(SESSION_KEY) != str(connection.user_id):  # a handler logged out, or put a user into the scope
             return cls(connection.id, connection.session_key, connection.user_id, None, None, connection.was_logged_out)
-        # A login in a handler that still runs has another key, or none yet, and is stored after the handler.
+        # A handler that still runs may have logged in: the key is new, or missing, and is stored after the handler.
         key = session_key_of(connection.scope)
         auth_hash, backend = loaded.get(HASH_SESSION_KEY), loaded.get(BACKEND_SESSION_KEY)
         return cls(connection.id, key, connection.user_id, auth_hash, backend, connection.was_logged_out)
 
 
 def _connections(members: Iterable[Member]) -> list[Connection]:
-    """Return those that are open, or about to be, of users that Django knows."""
+    """Return the connections that are open, or about to be, of Django's users."""
     user_model = get_user_model()
     return [
         member
@@ -185,9 +186,10 @@ def _connections(members: Iterable[Member]) -> list[Connection]:
 
 
 def _find_ended(visits: list[_Visit]) -> dict[str, Disconnect]:
-    """Return how the connections end whose user or session is gone, by their ids; touches the database."""
+    """Return, by connection id, how the connections end whose user or session is gone. This queries the database."""
     users = _users(visit.user_id for visit in visits)
-    gone = _ended_sessions(visits) if get_settings().close_on_logout else set()
+    keys = {visit.session_key for visit in visits if visit.session_key is not None}
+    gone = keys - existing_sessions(keys) if keys and get_settings().close_on_logout else set()
     ended = {}
     for visit in visits:
         disconnect = _end_of_user(users.get(visit.user_id), visit)
@@ -198,14 +200,9 @@ def _find_ended(visits: list[_Visit]) -> dict[str, Disconnect]:
     return ended
 
 
-def _ended_sessions(visits: list[_Visit]) -> set[str | None]:
-    keys = {visit.session_key for visit in visits if visit.session_key is not None}
-    return {*(keys - existing_sessions(keys))} if keys else set()
-
-
 def _users(ids: Iterable[Any]) -> dict[Any, Any]:
     wanted, users = [id for id in set(ids) if _is_key(id)], {}
-    # Not a replica, which may lag behind.
+    # Not from a replica, which may lag behind.
     stored = get_user_model()._base_manager.using(router.db_for_write(get_user_model()))
     for start in range(0, len(wanted), 500):
         users.update(stored.in_bulk(wanted[start : start + 500]))
@@ -216,7 +213,7 @@ def _is_key(id: Any) -> bool:
     try:
         get_user_model()._meta.pk.get_prep_value(id)
     except (TypeError, ValueError, ValidationError):
-        return False  # of a token with anything in it; in a query it would fail the check of all
+        return False  # a token may hold anything; in a database query it would fail the check of all users
     return True
 
 
@@ -230,7 +227,7 @@ def _end_of_user(user: Any, visit: _Visit) -> Disconnect | None:
 
 
 def _can_log_in(user: Any, backend: str | None) -> bool:
-    """Return what the backend that logged a user in says of the user; some let in those who are not active."""
+    """Return whether the backend that logged a user in still accepts the user; some accept inactive ones."""
     if backend is not None and backend in settings.AUTHENTICATION_BACKENDS:
         ask = getattr(load_backend(backend), "user_can_authenticate", None)
         if ask is not None:

@@ -2,7 +2,7 @@
 
 Rules kept here:
 
-- The time limit holds for this hub's own reply, too. What it has begun by then goes on.
+- The time limit holds for this hub's own reply, too; work that it has begun by then goes on.
 - A query that some hubs do not reply to raises ``IncompleteAnswer`` with the replies of the others.
 """
 
@@ -36,7 +36,7 @@ class Asker:
         """Return the replies of all hubs, or of one, to a query; this hub's own reply comes first.
 
         Raises:
-            IncompleteAnswer: some did not reply within ``timeout`` seconds; ``answer`` is the list of the others' replies.
+            IncompleteAnswer: some did not reply within ``timeout`` seconds; ``answer`` holds the replies of the others.
             LayerUnavailable: the query could not be sent to the others.
         """
         self._under_way += 1

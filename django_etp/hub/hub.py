@@ -36,17 +36,17 @@ __all__ = ["Hub"]
 
 logger = logging.getLogger(__name__)
 
-# After this many sends without a turn of the loop a sender lets the loop turn, so that readers are served meanwhile.
+# After this many sends a sender lets the event loop turn once, so that other tasks run.
 _SENDS_PER_TURN = 64
-# A send to more rooms goes through the group of their namespace, once: through the group of each, with the names of all
-# of them, it would grow with their square.
+# A send to more rooms goes through the group of their namespace, once. Through the group of each room, and with the
+# names of all rooms in each message, its size would grow with the square of their number.
 _MANY_ROOMS = 32
-# Of so many sends to several rooms at once a hub remembers that it has had them.
+# A hub remembers this many sends to several rooms, so that it delivers each of them once.
 _REMEMBERED_EMISSIONS = 4096
 # What connections may take to end when the server ends, in seconds: their hooks at the end have 9 s.
 _END_LIMIT = 10.0
 
-# What is no hub's id names no connection, and may be no group's name either.
+# Other text names no hub, and may not even be valid in the name of a group.
 _HUB_ID = re.compile(r"[0-9a-f]{16}")
 
 _T = TypeVar("_T")
@@ -57,8 +57,8 @@ class Hub:
 
     Args:
         loop: the event loop it belongs to.
-        answer: answers questions of other processes: takes the hub, an action and its arguments.
-        is_serving: whether it will have connections, rather than only send and ask.
+        answer: answers queries; it takes the hub, an action and the action's arguments.
+        is_serving: whether the hub will have connections, and does not only send and ask.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Hub:
     ) -> None:
         self.id = secrets.token_hex(8)
         self.loop = loop
-        # Of the consumer that it was made for, and no request's or handler's: for what runs later, for nobody's sake.
+        # The context of the consumer that it was made for: later work runs in it, not in a request's or a handler's.
         self.context = contextvars.copy_context()
         self.flusher = Flusher(loop, self.context.copy())
         self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
@@ -161,36 +161,36 @@ class Hub:
     # Membership
 
     def add(self, member: Member, user_id: object = None) -> None:
-        """Take in a connection that came; enter() does the rest."""
+        """Add a new connection; enter() puts it into its first rooms."""
         self.membership.add(member, user_id)
 
     async def enter(self, member: Member) -> None:
-        """Let a connection into the rooms that it cannot leave; may wait for the channel layer."""
+        """Put a connection into the rooms that it cannot leave. This may wait for the channel layer."""
         await self._join_groups(self.membership.enter(member))
 
     async def change_user(self, member: Member, user_id: object) -> None:
-        """Let a connection be another user's from now on."""
+        """Record that a connection belongs to another user from now on."""
         empty, entered = self.membership.change_user(member, user_id)
         await self._leave_groups(empty)
         await self._join_groups(entered)
 
     async def remove(self, member: Member) -> None:
-        """Forget a connection that went; it leaves all its rooms."""
+        """Remove a connection that has ended; it leaves all its rooms."""
         await self._leave_groups(self.membership.remove(member))
 
     def remove_at_once(self, member: Member) -> bool:
-        """Do as remove() does where others are in all its rooms, so that no group is to be left; return whether."""
+        """Remove a connection, unless a group is left without a member, which takes remove(); return whether it did."""
         if self.membership.is_alone(member):
             return False
         self.membership.remove(member)
         return True
 
     async def join(self, member: Member, rooms: Iterable[str]) -> None:
-        """Let a connection join rooms; it may be in them already.
+        """Put a connection into rooms; it may be in them already.
 
         Raises:
             ConnectionClosed: the connection is gone.
-            InvalidRoomName: nothing was joined.
+            InvalidRoomName: a name is not a room name, or reserved; nothing was joined.
         """
         rooms = tuple(rooms)
         for room in rooms:
@@ -200,11 +200,11 @@ class Hub:
         await self._join_groups(self.membership.join(member, rooms))
 
     async def leave(self, member: Member, rooms: Iterable[str]) -> None:
-        """Let a connection leave rooms; it need not be in them."""
+        """Take a connection out of rooms; it need not be in them."""
         await self._leave_groups(self.membership.leave(member, rooms))
 
     async def clear(self, namespace: str, rooms: Iterable[str]) -> None:
-        """Let all local members leave rooms."""
+        """Take all local members out of rooms."""
         for room in rooms:
             for member in self.membership.present(namespace, [room]):
                 await self.leave(member, [room])
@@ -220,10 +220,10 @@ class Hub:
             await self._link.leave(group)
 
     def living(self) -> Callable[[str], bool]:
-        """Return a function that tells whether a connection may live, by its id, as far as is known now.
+        """Return a function that returns, for a connection's id, whether the connection may be alive as of now.
 
-        It may be called in any thread. While this hub is new, or hears nothing, it does not know the others, and takes
-        all for living.
+        Any thread may call the function. While this hub is new, or receives nothing, it does not know the other hubs,
+        and takes all their connections for alive.
         """
         others, members, knows_others = self._link.others, self.membership, self._link.knows_others
 
@@ -236,9 +236,9 @@ class Hub:
     # Sending
 
     def send(self, namespace: str, rooms: list[str] | None, text: str, exclude: frozenset[str]) -> list[Confirmation]:
-        """Send a frame to the members of rooms (``None``: to all of the namespace) in all processes, one copy each.
+        """Send a frame to the members of rooms, or of the whole namespace (``None``), in all processes, one copy each.
 
-        Local members have it at once; what is returned is for sent().
+        Local members have it at once. Pass the confirmations that are returned to sent().
 
         Raises:
             LayerUnavailable: it was not sent to other processes.
@@ -257,7 +257,7 @@ class Hub:
         return self._link.publish(groups, frame)
 
     def send_to(self, namespace: str, connection_id: str, text: str) -> list[Confirmation]:
-        """Send a frame to one connection, in whichever process it is. See send()."""
+        """Send a frame to one connection, in any process. See send()."""
         if self.owns(connection_id):
             if member := self.membership.get(namespace, connection_id):
                 member.deliver(text)
@@ -266,24 +266,21 @@ class Hub:
         return []
 
     async def sent(self, sends: list[Confirmation]) -> None:
-        """Wait until what was sent is on its way to the other processes.
+        """Wait until the channel layer has confirmed sends; now and then let other tasks run.
 
         Raises:
-            LayerUnavailable: others may not have got it.
+            LayerUnavailable: other processes may not have got them.
         """
         await confirmed(sends)
-        await self._let_turn()
-
-    def owns(self, connection_id: str) -> bool:
-        """Whether a connection of this id would be one of this hub's."""
-        return hub_of(connection_id) == self.id
-
-    async def _let_turn(self) -> None:
-        # A sender that never waits for anything would keep all others, and the readers' writers, from running.
+        # A sender that never has to wait would keep all other tasks from running, those that write to clients included.
         self._sends_since_turn += 1
         if self._sends_since_turn >= _SENDS_PER_TURN:
             self._sends_since_turn = 0
             await asyncio.sleep(0)
+
+    def owns(self, connection_id: str) -> bool:
+        """Return whether an id is that of a connection of this hub, which may be gone."""
+        return hub_of(connection_id) == self.id
 
     def _deliver(self, namespace: str, rooms: Iterable[str | None], text: str, exclude: Iterable[str]) -> None:
         for member in self.membership.present(namespace, rooms):
@@ -291,7 +288,7 @@ class Hub:
                 member.deliver(text)
 
     def _is_first(self, emission: str) -> bool:
-        """Whether a send to several rooms was not seen before; each of their groups brings it."""
+        """Return whether a send to several rooms is new here. It comes once through the group of each room."""
         if emission in self._emissions:
             return False
         self._emissions[emission] = None
@@ -309,10 +306,10 @@ class Hub:
         # In the hub's context, as for queries of other processes, and not in that of the caller, maybe a request's.
         return self.context.copy().run(self.run, self._answer(self, action, arguments))
 
-    # What the link calls
+    # For the link to call
 
     def deliver_frame(self, group: str, frame: Frame) -> None:
-        """Give a frame from another process to local members."""
+        """Deliver a frame from another process to local members."""
         if frame.connection_id:
             if member := self.membership.get(frame.namespace, frame.connection_id):
                 member.deliver(frame.text)
@@ -321,15 +318,15 @@ class Hub:
             self._deliver(namespace, frame.rooms or [room], frame.text, frame.exclude)
 
     def deliver_foreign(self, message: Foreign) -> None:
-        """Give an event of other Channels code to local members.
+        """Deliver an event of other Channels code to local members.
 
         Raises:
-            Malformed: it is none that can be sent.
+            Malformed: it is not an event that can be sent.
         """
         try:
             text = to_frame(message.event, message.data)
         except EtpError as error:
-            raise Malformed(f"an event that other code sent to a room's group: {error}") from error
+            raise Malformed(f"an event that other code sent to a room's group is not valid: {error}") from error
         self._deliver(message.namespace, [message.room], text, ())
 
     def report_loss(self, loss: Loss) -> None:
@@ -341,5 +338,5 @@ class Hub:
                 self.run(self.report(error.namespace or "default", error))
 
     async def answer(self, action: str, arguments: list[Any]) -> Any:
-        """Answer a question of another process."""
+        """Answer a query of another process."""
         return await self._answer(self, action, arguments)

@@ -46,7 +46,7 @@ class ChangeData(ConnectionQuery[dict[str, Any]]):
         """Return the query for a caller's arguments.
 
         Raises:
-            TypeError: a key is not str, or a value is not what JSON can hold.
+            TypeError: a key is not str, or JSON cannot hold a value.
         """
         changes = ConnectionData()
         changes.update(values)

@@ -1,6 +1,6 @@
-"""What is known of connections, as it travels between processes: ``ConnectionInfo`` ↔ columns of plain values.
+"""Infos of connections, as they travel between processes: ``ConnectionInfo`` ↔ columns of plain values.
 
-Thousands of rows would take several times as long to make, to send, and to read.
+For thousands of connections, rows would take several times as long to make, to send, and to read.
 """
 
 from collections.abc import Sequence

@@ -47,7 +47,7 @@ async def test_a_logout_that_cannot_be_told_waits_for_nobody_and_is_a_line_of_th
         else:
             user_logged_out.send(sender=User, request=None, user=User(pk=7))
         assert time.monotonic() - began < 0.3
-        await until(lambda: "could not be told to all processes at once: LayerUnavailable" in caplog.text)
+        await until(lambda: "be notified of a logout or a changed user: LayerUnavailable" in caplog.text)
 
 
 @pytest.mark.usefixtures("frozen_broker")

@@ -117,7 +117,7 @@ async def test_a_logout_in_a_process_without_sockets_closes_them_elsewhere(site:
         async with here.socket() as one, there.socket() as two:
             await at(here, wsgi).post("log_out")
             await closes_soon(one, two)
-        assert "could not be told" not in wsgi.log
+        assert "could be notified" not in wsgi.log
 
 
 async def test_a_logout_works_while_the_broker_is_away(database: Path, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ async def test_a_logout_and_a_changed_user_wait_for_no_broker_that_is_frozen(dat
                 assert time.monotonic() - began < 1.5  # each took 2 s where it waited
                 await closes_soon(one)
                 assert await two.closed() == 4401
-            await eventually(lambda: asyncio.to_thread(lambda: server.log), lambda log: "could not be told" in log)
+            await eventually(lambda: asyncio.to_thread(lambda: server.log), lambda log: "could be notified" in log)
             valkey.resume()
 
 
