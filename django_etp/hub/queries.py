@@ -60,7 +60,7 @@ class HubQuery(ABC, Generic[_T]):
 
     @abstractmethod
     async def answer(self, hub: Hub) -> Any:
-        """Do what a hub is asked to do, and return its reply: plain values, which the channel layer can carry."""
+        """Answer as one hub: do what is asked, and return plain values, which the channel layer can carry."""
 
     @abstractmethod
     def merge(self, replies: list[Any]) -> _T:
@@ -119,7 +119,7 @@ class ConnectionQuery(HubQuery[_T]):
 
     @abstractmethod
     async def answer_for(self, member: Member, hub: Hub) -> Any:
-        """Return the reply of the connection's hub, which is not ``None``. See HubQuery.answer()."""
+        """Return the reply about a connection of this hub; ``None`` lets it count as gone. See HubQuery.answer()."""
 
     @abstractmethod
     def read(self, reply: Any) -> _T:
