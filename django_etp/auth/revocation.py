@@ -86,7 +86,7 @@ class CloseSession(HubCommand):
     user_id: str
     hashed_key: str
 
-    async def answer(self, hub: Hub) -> None:
+    async def reply(self, hub: Hub) -> None:
         """Close the connections here."""
         now = hub.loop.time()
         revocations = _revocations.setdefault(hub, _Revocations())
@@ -109,7 +109,7 @@ class CheckUser(HubCommand):
 
     user_id: str
 
-    async def answer(self, hub: Hub) -> None:
+    async def reply(self, hub: Hub) -> None:
         """Let the connections here be checked."""
         users = _revocations.setdefault(hub, _Revocations()).users_to_check
         if self.user_id not in users and hub.membership.of_user(self.user_id):

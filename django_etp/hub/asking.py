@@ -22,13 +22,13 @@ class Asker:
     Args:
         hub_id: the hub's own id.
         link: the hub's way to the others.
-        answer_here: begins to answer a query as this hub does, and returns the task.
+        reply_here: begins the reply of this hub to a query, and returns the task.
     """
 
-    def __init__(self, hub_id: str, link: Link, answer_here: Callable[[str, list[Any]], asyncio.Task[Any]]) -> None:
+    def __init__(self, hub_id: str, link: Link, reply_here: Callable[[str, list[Any]], asyncio.Task[Any]]) -> None:
         self._hub_id = hub_id
         self._link = link
-        self._answer_here = answer_here
+        self._reply_here = reply_here
         self._under_way = 0
         self._ended = asyncio.Event()
 
@@ -57,7 +57,7 @@ class Asker:
         deadline = loop.time() + timeout
         own = None
         if hub in (None, self._hub_id):
-            own = self._answer_here(action, arguments)
+            own = self._reply_here(action, arguments)
             own.add_done_callback(_retrieve_exception)
         problems = []
         try:

@@ -87,7 +87,7 @@ class Hub:
         self._is_empty.set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: Link = open_link(self, is_serving=is_serving)
-        self.asker = Asker(self.id, self._link, self._answer_here)
+        self.asker = Asker(self.id, self._link, self._reply_here)
 
     async def begin_serving(self) -> None:
         """Serve a connection from now until end_serving(), which is due in any case, in the same task.
@@ -302,7 +302,7 @@ class Hub:
         """Return the replies of all hubs, or of one, to a query. See Asker.ask()."""
         return await self.asker.ask(hub, action, list(arguments), timeout)
 
-    def _answer_here(self, action: str, arguments: list[Any]) -> asyncio.Task[Any]:
+    def _reply_here(self, action: str, arguments: list[Any]) -> asyncio.Task[Any]:
         # In the hub's context, as for queries of other processes, and not in that of the caller, maybe a request's.
         return self.context.copy().run(self.run, self._answer(self, action, arguments))
 

@@ -59,8 +59,8 @@ class HubQuery(ABC, Generic[_T]):
     namespace: str
 
     @abstractmethod
-    async def answer(self, hub: Hub) -> Any:
-        """Answer as one hub: do what is asked, and return plain values, which the channel layer can carry."""
+    async def reply(self, hub: Hub) -> Any:
+        """Reply as one hub: do what is asked, and return plain values, which the channel layer can carry."""
 
     @abstractmethod
     def merge(self, replies: list[Any]) -> _T:
@@ -118,8 +118,8 @@ class ConnectionQuery(HubQuery[_T]):
     connection_id: str
 
     @abstractmethod
-    async def answer_for(self, member: Member, hub: Hub) -> Any:
-        """Return the reply about a connection of this hub; ``None`` lets it count as gone. See HubQuery.answer()."""
+    async def reply_for(self, member: Member, hub: Hub) -> Any:
+        """Return the reply about a connection of this hub; ``None`` lets it count as gone. See HubQuery.reply()."""
 
     @abstractmethod
     def read(self, reply: Any) -> _T:
@@ -133,10 +133,10 @@ class ConnectionQuery(HubQuery[_T]):
         """Return the error to raise if the connection's hub does not reply in time."""
         return IncompleteAnswer(reason, answer=None)
 
-    async def answer(self, hub: Hub) -> Any:
-        """Return answer_for(), or ``None`` if the hub does not have the connection."""
+    async def reply(self, hub: Hub) -> Any:
+        """Return reply_for(), or ``None`` if the hub does not have the connection."""
         member = hub.membership.get(self.namespace, self.connection_id)
-        return None if member is None else await self.answer_for(member, hub)
+        return None if member is None else await self.reply_for(member, hub)
 
     def merge(self, replies: list[Any]) -> _T:
         """Return the result of the one hub that has the connection, or of gone()."""
@@ -184,7 +184,7 @@ async def answer(hub: Hub, action: str, arguments: list[Any]) -> Any:
         EtpError: the query is not valid, or failed.
         Malformed: see read_query(); nothing was done.
     """
-    return await read_query(action, arguments).answer(hub)
+    return await read_query(action, arguments).reply(hub)
 
 
 def read_query(action: str, arguments: list[Any]) -> HubQuery[Any]:

@@ -47,7 +47,7 @@ class AskRooms(HubQuery[list[RoomReply]]):
         """How long a hub may take to reply, in seconds: its members' time to answer, then its own."""
         return self.timeout + get_settings().question_timeout
 
-    async def answer(self, hub: Hub) -> list[list[Any]]:
+    async def reply(self, hub: Hub) -> list[list[Any]]:
         """Ask the members here, side by side, and return a row for each."""
         members = {member.id: member for room in self.rooms for member in hub.membership.members(self.namespace, room)}
         asking = (_ask(member, self.event, self.data, self.timeout) for member in members.values())
@@ -85,7 +85,7 @@ class AskConnection(ConnectionQuery[Event]):
         """How long the hub may take to reply, in seconds: the connection's time to answer, then its own."""
         return self.timeout + get_settings().question_timeout
 
-    async def answer_for(self, member: Member, hub: Hub) -> list[Any]:
+    async def reply_for(self, member: Member, hub: Hub) -> list[Any]:
         """Ask the connection, and return its row."""
         return await _ask(member, self.event, self.data, self.timeout)
 

@@ -17,7 +17,7 @@ __all__ = ["ChangeData", "ReadData"]
 class ReadData(ConnectionQuery[dict[str, Any]]):
     """Get a connection's data."""
 
-    async def answer_for(self, member: Member, hub: Hub) -> str:
+    async def reply_for(self, member: Member, hub: Hub) -> str:
         """Return the data as JSON."""
         return member.read_data()
 
@@ -57,7 +57,7 @@ class ChangeData(ConnectionQuery[dict[str, Any]]):
             raise TypeError(f"remove= takes keys, which are str, got {type(odd[0]).__name__}: {odd[0]!r:.80}.")
         return cls(namespace, check_id(connection_id), changes.to_json(), keys)
 
-    async def answer_for(self, member: Member, hub: Hub) -> str:
+    async def reply_for(self, member: Member, hub: Hub) -> str:
         """Change and save the data, and return all of it as JSON."""
         return await member.change_data(self.values, self.remove)
 

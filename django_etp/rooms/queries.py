@@ -37,7 +37,7 @@ class CountMembers(HubQuery[int]):
     def __post_init__(self) -> None:
         check_room_name(self.room)
 
-    async def answer(self, hub: Hub) -> int:
+    async def reply(self, hub: Hub) -> int:
         """Return how many of them are here."""
         return len(hub.membership.members(self.namespace, self.room))
 
@@ -51,7 +51,7 @@ class CountMembers(HubQuery[int]):
 class ListRooms(HubQuery[list[str]]):
     """List the names of the rooms that have a member."""
 
-    async def answer(self, hub: Hub) -> list[str]:
+    async def reply(self, hub: Hub) -> list[str]:
         """Return the names of the rooms that have one here."""
         return hub.membership.names(self.namespace)
 
@@ -65,7 +65,7 @@ class ListRooms(HubQuery[list[str]]):
 class ListIds(HubQuery[list[str]]):
     """List the ids of the connections of all namespaces."""
 
-    async def answer(self, hub: Hub) -> list[str]:
+    async def reply(self, hub: Hub) -> list[str]:
         """Return the ids of those here."""
         return [member.id for member in hub.membership.all()]
 
@@ -85,7 +85,7 @@ class ListMembers(HubQuery[list[ConnectionInfo]]):
         if self.room is not None:
             check_room_name(self.room)
 
-    async def answer(self, hub: Hub) -> list[Any]:
+    async def reply(self, hub: Hub) -> list[Any]:
         """Return those here, in columns."""
         return to_columns(hub, hub.membership.members(self.namespace, self.room))
 
@@ -105,7 +105,7 @@ class ClearRooms(HubCommand):
         for room in self.rooms:
             check_room_name(room)
 
-    async def answer(self, hub: Hub) -> None:
+    async def reply(self, hub: Hub) -> None:
         """Let those here leave."""
         await hub.clear(self.namespace, self.rooms)
 
@@ -121,7 +121,7 @@ class CloseAll(HubCommand):
     def __post_init__(self) -> None:
         check_close(self.code, self.reason)
 
-    async def answer(self, hub: Hub) -> None:
+    async def reply(self, hub: Hub) -> None:
         """Close those here."""
         for member in hub.membership.members(self.namespace):
             await member.aclose(self.code, self.reason)
@@ -139,7 +139,7 @@ def _all_texts(replies: list[Any]) -> list[str]:
 class GetConnection(ConnectionQuery[ConnectionInfo | None]):
     """Get what is known of a connection; ``None`` if it is gone, or not accepted yet."""
 
-    async def answer_for(self, member: Member, hub: Hub) -> list[Any] | None:
+    async def reply_for(self, member: Member, hub: Hub) -> list[Any] | None:
         """Return it in columns."""
         return to_columns(hub, [member]) if member.is_accepted else None
 
@@ -162,7 +162,7 @@ class JoinRooms(ConnectionCommand):
         for room in self.rooms:
             check_can_join(room)
 
-    async def answer_for(self, member: Member, hub: Hub) -> bool:
+    async def reply_for(self, member: Member, hub: Hub) -> bool:
         """Let it join."""
         await hub.join(member, self.rooms)
         return True
@@ -179,7 +179,7 @@ class LeaveRooms(ConnectionCommand):
         for room in self.rooms:
             check_can_join(room)
 
-    async def answer_for(self, member: Member, hub: Hub) -> bool:
+    async def reply_for(self, member: Member, hub: Hub) -> bool:
         """Let it leave."""
         await hub.leave(member, self.rooms)
         return True
@@ -196,7 +196,7 @@ class CloseConnection(ConnectionCommand):
     def __post_init__(self) -> None:
         check_close(self.code, self.reason)
 
-    async def answer_for(self, member: Member, hub: Hub) -> bool:
+    async def reply_for(self, member: Member, hub: Hub) -> bool:
         """Close it."""
         await member.aclose(self.code, self.reason)
         return True

@@ -38,7 +38,7 @@ class Repeat(HubQuery[list[int]]):
     number: int
     seconds: float
 
-    async def answer(self, hub: Hub) -> int:
+    async def reply(self, hub: Hub) -> int:
         return self.number
 
     def merge(self, replies: list[Any]) -> list[int]:
@@ -52,7 +52,7 @@ class Note(HubCommand):
 
     text: str
 
-    async def answer(self, hub: Hub) -> None:
+    async def reply(self, hub: Hub) -> None:
         if not self.text:
             raise EtpError("there is nothing to note")
         notes.append(self.text)
@@ -63,7 +63,7 @@ class Note(HubCommand):
 class Name(ConnectionQuery[str]):
     """Get the id of a connection, in upper case."""
 
-    async def answer_for(self, member: Member, hub: Hub) -> str:
+    async def reply_for(self, member: Member, hub: Hub) -> str:
         return member.id
 
     def read(self, reply: str) -> str:
@@ -75,7 +75,7 @@ class Name(ConnectionQuery[str]):
 class Touch(ConnectionCommand):
     """Keep the id of a connection."""
 
-    async def answer_for(self, member: Member, hub: Hub) -> bool:
+    async def reply_for(self, member: Member, hub: Hub) -> bool:
         notes.append(member.id)
         return True
 
