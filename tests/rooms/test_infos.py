@@ -18,7 +18,11 @@ async def test_infos_are_the_same_after_the_way_there_and_back() -> None:
     async with clients("a b", "a", "b a", user=User(pk=7)) as connected:
         hub = serving_hub()
         columns = to_columns(hub, hub.membership.members("default"))
-        assert read_infos(columns) == [client.connection.info for client in connected] == await rooms.aconnections()
+        infos = read_infos(columns)
+        assert infos == await rooms.aconnections()
+    assert [(info.id, info.user_id, info.rooms) for info in infos] == [
+        (client.id, 7, rooms_of) for client, rooms_of in zip(connected, [("a", "b"), ("a",), ("a", "b")], strict=True)
+    ]
     # Each different set of rooms once.
     assert columns[3:] == [[0, 1, 0], [["a", "b"], ["a"]]]
 

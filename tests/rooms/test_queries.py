@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from django_etp import Connection, InvalidCloseCode, InvalidRoomName, on_connect, on_disconnect
+from django_etp import Connection, InvalidCloseCode, InvalidRoomName, on_connect, on_disconnect, rooms
 from django_etp.hub.process import serving_hub
 from django_etp.hub.queries import HubQuery, answer, read_query
 from django_etp.rooms.queries import (
@@ -72,7 +72,8 @@ async def test_rooms_are_counted_and_named(call: Call) -> None:
 
 async def test_members_are_listed_with_what_may_be_known_of_them(call: Call) -> None:
     async with clients("b a", user=User(pk=7, username="alice")) as (client,):
-        expected = client.connection.info
+        expected = await rooms.aget(client.id)
+        assert expected is not None
         assert (expected.id, expected.user_id, expected.rooms) == (client.id, 7, ("a", "b"))
         assert await call("members", "a") == [expected]
         assert await call("members", "empty") == []
