@@ -1,16 +1,16 @@
-"""Django's signals of logouts and changed users → the hubs of all processes.
+"""Receive Django's signals of logouts and changed users, and notify the hubs of all processes.
 
 Rules kept here:
 
-- Who logs out, or saves a user, waits for no other process and for no channel layer.
-- What is told is told after the transaction, if there is one: it is true then, and sockets that close write nothing
-  meanwhile.
+- A logout, or a save of a user, does not wait for other processes or for the channel layer.
+- In a transaction the hubs are notified after the commit: the change is true then, and connections that close do not
+  write to the database meanwhile.
 """
 
 import logging
-from collections import Counter, defaultdict
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.apps import apps
 from django.conf import settings
@@ -25,29 +25,45 @@ from django_etp.exceptions import EtpError
 from django_etp.hub.hub import Hub
 from django_etp.hub.names import user_key
 from django_etp.hub.process import process_hub
+from django_etp.hub.queries import HubCommand
 from django_etp.sessions.session import session_hash
 from django_etp.sessions.storage import DATA_KEY, database_of_sessions
 
-from .revocation import CHECK_USER, CLOSE_SESSION
+from .revocation import CheckUser, CloseSession
 
 __all__ = ["connect_signals"]
 
 logger = logging.getLogger(__name__)
 
-_Hint = tuple[str, ...]
-
-# So many are told at once, of a hub.
+# A query names a namespace; these two are about the connections of all.
+_ALL_NAMESPACES = ""
+# How many queries of one hub are under way at once.
 _MAX_UNDER_WAY = 100
-# Of each hub what it is to tell others, and how many tell, by its id; used on its loop alone.
-_waiting: defaultdict[str, dict[_Hint, None]] = defaultdict(dict)
-_under_way: Counter[str] = Counter()
+
+
+class _Notices:
+    """Queries that one hub has yet to send to all hubs. They are used on the hub's loop alone.
+
+    Attributes:
+        waiting: queries to send; equal ones are sent once.
+        under_way: how many tasks send them.
+    """
+
+    __slots__ = ("under_way", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: dict[HubCommand, None] = {}
+        self.under_way = 0
+
+
+_notices: WeakKeyDictionary[Hub, _Notices] = WeakKeyDictionary()
 
 
 def connect_signals() -> None:
-    """Listen for logins and logouts, and for users that are saved or deleted."""
+    """Connect to Django's signals of logins and logouts, and of users that are saved or deleted."""
     user_logged_out.connect(_close_session, dispatch_uid="django_etp.logout")
     user_logged_in.connect(_drop_data_of_others, dispatch_uid="django_etp.login")
-    # Proxies and children of the user model send signals of their own; a receiver of all would slow every delete.
+    # Proxies and children of the user model send signals of their own. A receiver for all models would slow deletes.
     for model in apps.get_models():
         if issubclass(model, get_user_model()):
             post_save.connect(_check_saved_user, sender=model, dispatch_uid="django_etp.user_saved")
@@ -57,10 +73,10 @@ def connect_signals() -> None:
 def _close_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
     if user is None or not get_settings().close_on_logout:
         return
-    if request is None:  # through Channels, in a socket's handler, which ends the session next
-        _notify(CHECK_USER, str(user_key(user)))
+    if request is None:  # a handler logged out through Channels, which ends the session next
+        _notify(CheckUser(_ALL_NAMESPACES, str(user_key(user))))
     elif key := getattr(getattr(request, "session", None), "session_key", None):
-        close = partial(_notify, CLOSE_SESSION, str(user_key(user)), session_hash(key))
+        close = partial(_notify, CloseSession(_ALL_NAMESPACES, str(user_key(user)), session_hash(key)))
         using = database_of_sessions()
         if using is not None and _is_in_transaction(using):
             transaction.on_commit(close, using=using)
@@ -69,19 +85,19 @@ def _close_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
 
 
 def _is_in_transaction(using: str) -> bool:
-    """Whether a transaction is open that will be committed, other than that of a test."""
+    """Return whether a transaction is open that will be committed; that of a test will not."""
     return any(not getattr(block, "_from_testcase", False) for block in connections[using].atomic_blocks)
 
 
 def _drop_data_of_others(*, request: Any, **kwargs: Any) -> None:
-    """Leave the data of the old key's connections behind where a login gives the session a new key."""
+    """Drop the data of connections if a login has given the session a new key: they belong to the old one."""
     session = getattr(request, "session", None)
     if session is not None and request.COOKIES.get(settings.SESSION_COOKIE_NAME) != session.session_key:
         session.pop(DATA_KEY, None)
 
 
 def _check_saved_user(*, instance: Any, created: bool, update_fields: Any = None, using: str, **kwargs: Any) -> None:
-    # Each login saves last_login alone.
+    # Each login saves the user with last_login alone.
     if not created and (update_fields is None or set(update_fields) - {"last_login"}):
         _check_user_later(instance, using)
 
@@ -91,49 +107,46 @@ def _check_deleted_user(*, instance: Any, using: str, **kwargs: Any) -> None:
 
 
 def _check_user_later(user: Any, using: str) -> None:
-    user_id = str(user_key(user))  # now: after a delete it has none
-    transaction.on_commit(lambda: _notify(CHECK_USER, user_id), using=using)
+    user_id = str(user_key(user))  # now, since a deleted user has no key after the delete
+    transaction.on_commit(lambda: _notify(CheckUser(_ALL_NAMESPACES, user_id)), using=using)
 
 
-def _notify(action: str, *arguments: str) -> None:
-    """Let all hubs do something soon. Nobody waits for it here: this thread may be the one that serves all requests."""
+def _notify(query: HubCommand) -> None:
+    """Send a query to all hubs soon, without waiting: this thread may be the one that serves all requests."""
     try:
         if hub := process_hub():
-            if not hub.loop.is_running():  # daphne leaves its own so, never closed
+            if not hub.loop.is_running():  # daphne stops its loop, and never closes it
                 raise loop_ended()
-            hub.loop.call_soon_threadsafe(_take, hub, (action, *arguments), context=hub.context.copy())
+            hub.loop.call_soon_threadsafe(_enqueue, hub, query, context=hub.context.copy())
     except Exception as error:
         _complain(error)
 
 
-def _take(hub: Hub, hint: _Hint) -> None:
-    _waiting[hub.id][hint] = None  # the same again is told once
-    if _under_way[hub.id] < _MAX_UNDER_WAY:
-        _under_way[hub.id] += 1
-        hub.run(_tell_hubs(hub))
+def _enqueue(hub: Hub, query: HubCommand) -> None:
+    notices = _notices.setdefault(hub, _Notices())
+    notices.waiting[query] = None
+    if notices.under_way < _MAX_UNDER_WAY:
+        notices.under_way += 1
+        hub.run(_send_waiting(hub, notices))
 
 
-async def _tell_hubs(hub: Hub) -> None:
-    """Tell all hubs what waits to be told."""
-    waiting = _waiting[hub.id]
+async def _send_waiting(hub: Hub, notices: _Notices) -> None:
     try:
-        while waiting:
-            action, *arguments = hint = next(iter(waiting))
-            del waiting[hint]
+        while notices.waiting:
+            query = next(iter(notices.waiting))
+            del notices.waiting[query]
             try:
-                await hub.ask(None, action, "", *arguments, timeout=get_settings().question_timeout)
+                await query.ask(hub, get_settings().question_timeout)
             except Exception as error:
                 _complain(error)
     finally:
-        _under_way[hub.id] -= 1
-        if not _under_way[hub.id] and not waiting:
-            del _under_way[hub.id], _waiting[hub.id]
+        notices.under_way -= 1
 
 
 def _complain(error: Exception) -> None:
-    # No reason for a logout to fail: the check at intervals finds what was missed.
+    # A logout must not fail for this: the check at intervals finds the connections.
     logger.warning(
-        "A logout or a changed user could not be told to all processes at once: %s: %s",
+        "Not all processes could be notified of a logout or a changed user: %s: %s",
         type(error).__name__,
         error,
         exc_info=None if isinstance(error, EtpError) else error,

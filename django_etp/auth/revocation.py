@@ -1,13 +1,14 @@
-"""Closing the connections of users who may be here no longer: logout, password change, a user gone or inactive.
+"""Close connections whose session or user is no longer valid: logout, password change, a user deleted or inactive.
 
 Rules kept here:
 
-- A user's connections of a session are closed with 4401 when that session logs out, in whichever process.
-- Django sends its signal before the session is gone, and a closed client comes back at once: its handshakes are
-  refused for some seconds.
-- A session key never travels: a keyed hash of it does.
-- Whatever sends no signal, or whose signal was missed, is found by a check at regular intervals.
-- Where ``CLOSE_ON_LOGOUT`` is off, the end of a session closes nothing; a user who may be here no longer goes anyway.
+- If a session logs out, its connections are closed with 4401, in all processes.
+- Django sends its signal before it deletes the session, and a closed client connects again at once. So handshakes with
+  that session are refused for some seconds.
+- A session key is never sent to other processes, only a keyed hash of it.
+- A check at regular intervals finds changes that sent no signal, or whose signal was missed.
+- If ``CLOSE_ON_LOGOUT`` is off, the end of a session closes no connections; a user who is deleted, inactive or has
+  another password still loses them.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model, load_backend
@@ -28,65 +30,103 @@ from django_etp.conf import get_settings
 from django_etp.connections.connection import Connection
 from django_etp.hub.hub import Hub
 from django_etp.hub.members import Member
-from django_etp.hub.queries import is_text, register_query
+from django_etp.hub.queries import HubCommand, register_query
 from django_etp.protocol.closing import LOGGED_OUT, PASSWORD_CHANGED, SESSION_ENDED, USER_GONE, Disconnect
 from django_etp.sessions.session import session_hash, session_key_of
 from django_etp.sessions.storage import existing_sessions
 
-__all__ = ["CHECK_USER", "CLOSE_SESSION", "check_connections", "check_users_forever", "is_revoked"]
-
-# What hubs are asked to do.
-CHECK_USER = "check_user"
-CLOSE_SESSION = "close_session"
+__all__ = ["CheckUser", "CloseSession", "check_connections", "check_users_forever", "is_revoked"]
 
 logger = logging.getLogger(__name__)
 
-# How long a session that logs out may take to be gone, in seconds.
+# How long handshakes are refused with a session that logs out, in seconds: Django may take as long to delete it.
 _REVOKED_FOR = 10.0
-# How long after a user was saved the connections are looked at, in seconds.
+# How long after a user was saved the connections are checked, in seconds.
 _CHECK_AFTER = 1.0
+
+
+class _Revocations:
+    """Recent logouts and changed users, as one hub knows them.
+
+    Attributes:
+        sessions: keyed hashes of sessions that log out, and until when, on the loop's clock, handshakes with them are
+            refused.
+        users_to_check: the ids of users who have changed, and whose connections are about to be checked.
+    """
+
+    __slots__ = ("sessions", "users_to_check")
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, float] = {}
+        self.users_to_check: set[str] = set()
+
+
+# Made for a hub with the first logout or change that it is notified of.
+_revocations: WeakKeyDictionary[Hub, _Revocations] = WeakKeyDictionary()
 
 
 def is_revoked(hub: Hub, scope: dict[str, Any]) -> bool:
     """Return whether a handshake comes with a session that is just logging out."""
-    if not hub.revoked:
+    revocations = _revocations.get(hub)
+    if revocations is None or not revocations.sessions:
         return False
     key = session_key_of(scope)
-    return key is not None and hub.revoked.get(session_hash(key), 0.0) > hub.loop.time()
+    return key is not None and revocations.sessions.get(session_hash(key), 0.0) > hub.loop.time()
 
 
-async def _close_session(hub: Hub, namespace: str, user_id: str, hashed_key: str) -> None:
-    """Close a user's local connections, of any namespace, of a session that logs out; refuse new ones of it."""
-    now = hub.loop.time()
-    hub.revoked = {key: until for key, until in hub.revoked.items() if until > now}
-    hub.revoked[hashed_key] = now + _REVOKED_FOR
-    for connection in _connections(hub.membership.of_user(user_id)):
-        key = connection.session_key
-        if key is not None and session_hash(key) == hashed_key:
-            connection.end(LOGGED_OUT)
+@register_query("close_session")
+@dataclass(frozen=True, slots=True)
+class CloseSession(HubCommand):
+    """Close a user's connections, of all namespaces, of a session that logs out, and refuse new ones of it.
 
-
-async def _check_user(hub: Hub, namespace: str, user_id: str) -> None:
-    """Check a user's local connections soon, once for all that changes meanwhile.
-
-    Not at once: a view that changes a password gives its own session the new hash, and a new key, after the user was
-    saved; a socket that came back before that would be nobody's.
+    Attributes:
+        hashed_key: the keyed hash of the session's key.
     """
-    if user_id not in hub.users_to_check and hub.membership.of_user(user_id):
-        hub.users_to_check.add(user_id)
-        hub.loop.call_later(_CHECK_AFTER, lambda: hub.run(_check_soon(hub, user_id)), context=hub.context)
+
+    user_id: str
+    hashed_key: str
+
+    async def reply(self, hub: Hub) -> None:
+        """Close the connections here."""
+        now = hub.loop.time()
+        revocations = _revocations.setdefault(hub, _Revocations())
+        revocations.sessions = {key: until for key, until in revocations.sessions.items() if until > now}
+        revocations.sessions[self.hashed_key] = now + _REVOKED_FOR
+        for connection in _connections(hub.membership.of_user(self.user_id)):
+            key = connection.session_key
+            if key is not None and session_hash(key) == self.hashed_key:
+                connection.end(LOGGED_OUT)
+
+
+@register_query("check_user")
+@dataclass(frozen=True, slots=True)
+class CheckUser(HubCommand):
+    """Check a user's connections, of all namespaces, soon; once for all changes until then.
+
+    Not at once: a view that changes a password saves the user first, and then gives its own session the new hash and a
+    new key. A client that came back in between would be anonymous.
+    """
+
+    user_id: str
+
+    async def reply(self, hub: Hub) -> None:
+        """Let the connections here be checked."""
+        users = _revocations.setdefault(hub, _Revocations()).users_to_check
+        if self.user_id not in users and hub.membership.of_user(self.user_id):
+            users.add(self.user_id)
+            hub.loop.call_later(_CHECK_AFTER, lambda: hub.run(_check_soon(hub, self.user_id)), context=hub.context)
 
 
 async def _check_soon(hub: Hub, user_id: str) -> None:
-    hub.users_to_check.discard(user_id)
+    _revocations[hub].users_to_check.discard(user_id)
     try:
         await check_connections(hub.membership.of_user(user_id))
     except Exception:
-        logger.exception("A changed user's connections could not be checked; the next check of all will find them.")
+        logger.exception("A changed user's connections could not be checked; the check at intervals will do it.")
 
 
 async def check_connections(members: Iterable[Member]) -> None:
-    """Close those of the connections whose user, or session, is gone, or has another password now."""
+    """Close those of the connections whose session has ended, or whose user is gone or has a new password."""
     members = list(members)
     for member in members:
         if isinstance(member, Connection):
@@ -106,16 +146,12 @@ async def check_users_forever(hub: Hub) -> None:
         try:
             await check_connections(hub.membership.all())
         except Exception:
-            logger.exception("The users of the open connections could not be checked; it is tried again.")
-
-
-register_query(CLOSE_SESSION, _close_session, [is_text, is_text, is_text])
-register_query(CHECK_USER, _check_user, [is_text, is_text])
+            logger.exception("The users of the open connections could not be checked; the next check will try again.")
 
 
 @dataclass(frozen=True, slots=True)
 class _Visit:
-    """What a connection's handshake found, to be compared with what is there now."""
+    """A connection's login, as of its handshake, to be compared with the database."""
 
     connection_id: str
     session_key: str | None
@@ -128,16 +164,16 @@ class _Visit:
     def of(cls, connection: Connection) -> "_Visit":
         session = connection.scope.get("session")
         loaded = getattr(session, "_session_cache", {}) if isinstance(session, SessionBase) else {}
-        if loaded.get(SESSION_KEY) != str(connection.user_id):  # logged out, or put into the scope by a handler
+        if loaded.get(SESSION_KEY) != str(connection.user_id):  # a handler logged out, or put a user into the scope
             return cls(connection.id, connection.session_key, connection.user_id, None, None, connection.was_logged_out)
-        # A login in a handler that still runs has another key, or none yet, and is stored after the handler.
+        # A handler that still runs may have logged in: the key is new, or missing, and is stored after the handler.
         key = session_key_of(connection.scope)
         auth_hash, backend = loaded.get(HASH_SESSION_KEY), loaded.get(BACKEND_SESSION_KEY)
         return cls(connection.id, key, connection.user_id, auth_hash, backend, connection.was_logged_out)
 
 
 def _connections(members: Iterable[Member]) -> list[Connection]:
-    """Return those that are open, or about to be, of users that Django knows."""
+    """Return the connections that are open, or about to be, of Django's users."""
     user_model = get_user_model()
     return [
         member
@@ -150,9 +186,10 @@ def _connections(members: Iterable[Member]) -> list[Connection]:
 
 
 def _find_ended(visits: list[_Visit]) -> dict[str, Disconnect]:
-    """Return how the connections end whose user or session is gone, by their ids; touches the database."""
+    """Return, by connection id, how the connections end whose user or session is gone. This queries the database."""
     users = _users(visit.user_id for visit in visits)
-    gone = _ended_sessions(visits) if get_settings().close_on_logout else set()
+    keys = {visit.session_key for visit in visits if visit.session_key is not None}
+    gone = keys - existing_sessions(keys) if keys and get_settings().close_on_logout else set()
     ended = {}
     for visit in visits:
         disconnect = _end_of_user(users.get(visit.user_id), visit)
@@ -163,14 +200,9 @@ def _find_ended(visits: list[_Visit]) -> dict[str, Disconnect]:
     return ended
 
 
-def _ended_sessions(visits: list[_Visit]) -> set[str | None]:
-    keys = {visit.session_key for visit in visits if visit.session_key is not None}
-    return {*(keys - existing_sessions(keys))} if keys else set()
-
-
 def _users(ids: Iterable[Any]) -> dict[Any, Any]:
     wanted, users = [id for id in set(ids) if _is_key(id)], {}
-    # Not a replica, which may lag behind.
+    # Not from a replica, which may lag behind.
     stored = get_user_model()._base_manager.using(router.db_for_write(get_user_model()))
     for start in range(0, len(wanted), 500):
         users.update(stored.in_bulk(wanted[start : start + 500]))
@@ -181,7 +213,7 @@ def _is_key(id: Any) -> bool:
     try:
         get_user_model()._meta.pk.get_prep_value(id)
     except (TypeError, ValueError, ValidationError):
-        return False  # of a token with anything in it; in a query it would fail the check of all
+        return False  # a token may hold anything; in a database query it would fail the check of all users
     return True
 
 
@@ -195,7 +227,7 @@ def _end_of_user(user: Any, visit: _Visit) -> Disconnect | None:
 
 
 def _can_log_in(user: Any, backend: str | None) -> bool:
-    """Return what the backend that logged a user in says of the user; some let in those who are not active."""
+    """Return whether the backend that logged a user in still accepts the user; some accept inactive ones."""
     if backend is not None and backend in settings.AUTHENTICATION_BACKENDS:
         ask = getattr(load_backend(backend), "user_can_authenticate", None)
         if ask is not None:

@@ -16,17 +16,19 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from django_etp.cluster.gaps import Loss
 from django_etp.cluster.links import Link, open_link
-from django_etp.cluster.messages import HUB_PREFIX, Foreign, Frame, Malformed
+from django_etp.cluster.messages import Foreign, Frame, Malformed
 from django_etp.concurrency.confirmations import Confirmation, confirmed
 from django_etp.concurrency.flusher import Flusher
-from django_etp.exceptions import ConnectionClosed, EtpError, IncompleteAnswer, MessagesLost
+from django_etp.exceptions import ConnectionClosed, EtpError
 from django_etp.serialization import to_frame
 
-from .members import Member
+from .asking import Asker
+from .losses import describe_loss
+from .members import Member, hub_of
 from .membership import Membership
 from .names import check_can_join, group_name
 
@@ -34,17 +36,17 @@ __all__ = ["Hub"]
 
 logger = logging.getLogger(__name__)
 
-# After this many sends without a turn of the loop a sender lets the loop turn, so that readers are served meanwhile.
+# After this many sends a sender lets the event loop turn once, so that other tasks run.
 _SENDS_PER_TURN = 64
-# A send to more rooms goes through the group of their namespace, once: through the group of each, with the names of all
-# of them, it would grow with their square.
+# A send to more rooms goes through the group of their namespace, once. Through the group of each room, and with the
+# names of all rooms in each message, its size would grow with the square of their number.
 _MANY_ROOMS = 32
-# Of so many sends to several rooms at once a hub remembers that it has had them.
+# A hub remembers this many sends to several rooms, so that it delivers each of them once.
 _REMEMBERED_EMISSIONS = 4096
 # What connections may take to end when the server ends, in seconds: their hooks at the end have 9 s.
 _END_LIMIT = 10.0
 
-# What is no hub's id names no connection, and may be no group's name either.
+# Other text names no hub, and may not even be valid in the name of a group.
 _HUB_ID = re.compile(r"[0-9a-f]{16}")
 
 _T = TypeVar("_T")
@@ -55,8 +57,8 @@ class Hub:
 
     Args:
         loop: the event loop it belongs to.
-        answer: answers questions of other processes: takes the hub, an action and its arguments.
-        is_serving: whether it will have connections, rather than only send and ask.
+        answer: answers queries; it takes the hub, an action and the action's arguments.
+        is_serving: whether the hub will have connections, and does not only send and ask.
     """
 
     def __init__(
@@ -68,22 +70,16 @@ class Hub:
     ) -> None:
         self.id = secrets.token_hex(8)
         self.loop = loop
-        # Of the consumer that it was made for, and no request's or handler's: for what runs later, for nobody's sake.
+        # The context of the consumer that it was made for: later work runs in it, not in a request's or a handler's.
         self.context = contextvars.copy_context()
         self.flusher = Flusher(loop, self.context.copy())
         self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
         # Runs for as long as there are connections.
         self.accompany: Callable[[Hub], Coroutine[Any, Any, None]] | None = None
-        # Keyed hashes of sessions that log out, and until when on the loop's clock.
-        self.revoked: dict[str, float] = {}
-        # Those who have changed, and whose connections are to be looked at.
-        self.users_to_check: set[str] = set()
         self._answer = answer
         self.membership = Membership()
         self._emissions: OrderedDict[str, None] = OrderedDict()
         self._sends_since_turn = 0
-        self._asking = 0
-        self._has_answer = asyncio.Event()
         self._companion: asyncio.Task[None] | None = None
         self._served: dict[asyncio.Task[Any] | None, None] = {}
         self._is_ending = False
@@ -91,6 +87,7 @@ class Hub:
         self._is_empty.set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: Link = open_link(self, is_serving=is_serving)
+        self.asker = Asker(self.id, self._link, self._reply_here)
 
     async def begin_serving(self) -> None:
         """Serve a connection from now until end_serving(), which is due in any case, in the same task.
@@ -164,36 +161,36 @@ class Hub:
     # Membership
 
     def add(self, member: Member, user_id: object = None) -> None:
-        """Take in a connection that came; enter() does the rest."""
+        """Add a new connection; enter() puts it into its first rooms."""
         self.membership.add(member, user_id)
 
     async def enter(self, member: Member) -> None:
-        """Let a connection into the rooms that it cannot leave; may wait for the channel layer."""
+        """Put a connection into the rooms that it cannot leave. This may wait for the channel layer."""
         await self._join_groups(self.membership.enter(member))
 
     async def change_user(self, member: Member, user_id: object) -> None:
-        """Let a connection be another user's from now on."""
+        """Record that a connection belongs to another user from now on."""
         empty, entered = self.membership.change_user(member, user_id)
         await self._leave_groups(empty)
         await self._join_groups(entered)
 
     async def remove(self, member: Member) -> None:
-        """Forget a connection that went; it leaves all its rooms."""
+        """Remove a connection that has ended; it leaves all its rooms."""
         await self._leave_groups(self.membership.remove(member))
 
     def remove_at_once(self, member: Member) -> bool:
-        """Do as remove() does where others are in all its rooms, so that no group is to be left; return whether."""
+        """Remove a connection, unless a group is left without a member, which takes remove(); return whether it did."""
         if self.membership.is_alone(member):
             return False
         self.membership.remove(member)
         return True
 
     async def join(self, member: Member, rooms: Iterable[str]) -> None:
-        """Let a connection join rooms; it may be in them already.
+        """Put a connection into rooms; it may be in them already.
 
         Raises:
             ConnectionClosed: the connection is gone.
-            InvalidRoomName: nothing was joined.
+            InvalidRoomName: a name is not a room name, or reserved; nothing was joined.
         """
         rooms = tuple(rooms)
         for room in rooms:
@@ -203,11 +200,11 @@ class Hub:
         await self._join_groups(self.membership.join(member, rooms))
 
     async def leave(self, member: Member, rooms: Iterable[str]) -> None:
-        """Let a connection leave rooms; it need not be in them."""
+        """Take a connection out of rooms; it need not be in them."""
         await self._leave_groups(self.membership.leave(member, rooms))
 
     async def clear(self, namespace: str, rooms: Iterable[str]) -> None:
-        """Let all local members leave rooms."""
+        """Take all local members out of rooms."""
         for room in rooms:
             for member in self.membership.present(namespace, [room]):
                 await self.leave(member, [room])
@@ -223,10 +220,10 @@ class Hub:
             await self._link.leave(group)
 
     def living(self) -> Callable[[str], bool]:
-        """Return a function that tells whether a connection may live, by its id, as far as is known now.
+        """Return a function that returns, for a connection's id, whether the connection may be alive as of now.
 
-        It may be called in any thread. While this hub is new, or hears nothing, it does not know the others, and takes
-        all for living.
+        Any thread may call the function. While this hub is new, or receives nothing, it does not know the other hubs,
+        and takes all their connections for alive.
         """
         others, members, knows_others = self._link.others, self.membership, self._link.knows_others
 
@@ -239,9 +236,9 @@ class Hub:
     # Sending
 
     def send(self, namespace: str, rooms: list[str] | None, text: str, exclude: frozenset[str]) -> list[Confirmation]:
-        """Send a frame to the members of rooms (``None``: to all of the namespace) in all processes, one copy each.
+        """Send a frame to the members of rooms, or of the whole namespace (``None``), in all processes, one copy each.
 
-        Local members have it at once; what is returned is for sent().
+        Local members have it at once. Pass the confirmations that are returned to sent().
 
         Raises:
             LayerUnavailable: it was not sent to other processes.
@@ -260,7 +257,7 @@ class Hub:
         return self._link.publish(groups, frame)
 
     def send_to(self, namespace: str, connection_id: str, text: str) -> list[Confirmation]:
-        """Send a frame to one connection, in whichever process it is. See send()."""
+        """Send a frame to one connection, in any process. See send()."""
         if self.owns(connection_id):
             if member := self.membership.get(namespace, connection_id):
                 member.deliver(text)
@@ -269,24 +266,21 @@ class Hub:
         return []
 
     async def sent(self, sends: list[Confirmation]) -> None:
-        """Wait until what was sent is on its way to the other processes.
+        """Wait until the channel layer has confirmed sends; now and then let other tasks run.
 
         Raises:
-            LayerUnavailable: others may not have got it.
+            LayerUnavailable: other processes may not have got them.
         """
         await confirmed(sends)
-        await self._let_turn()
-
-    def owns(self, connection_id: str) -> bool:
-        """Whether a connection of this id would be one of this hub's."""
-        return hub_of(connection_id) == self.id
-
-    async def _let_turn(self) -> None:
-        # A sender that never waits for anything would keep all others, and the readers' writers, from running.
+        # A sender that never has to wait would keep all other tasks from running, those that write to clients included.
         self._sends_since_turn += 1
         if self._sends_since_turn >= _SENDS_PER_TURN:
             self._sends_since_turn = 0
             await asyncio.sleep(0)
+
+    def owns(self, connection_id: str) -> bool:
+        """Return whether an id is that of a connection of this hub, which may be gone."""
+        return hub_of(connection_id) == self.id
 
     def _deliver(self, namespace: str, rooms: Iterable[str | None], text: str, exclude: Iterable[str]) -> None:
         for member in self.membership.present(namespace, rooms):
@@ -294,7 +288,7 @@ class Hub:
                 member.deliver(text)
 
     def _is_first(self, emission: str) -> bool:
-        """Whether a send to several rooms was not seen before; each of their groups brings it."""
+        """Return whether a send to several rooms is new here. It comes once through the group of each room."""
         if emission in self._emissions:
             return False
         self._emissions[emission] = None
@@ -304,56 +298,18 @@ class Hub:
 
     # Asking
 
-    async def answered(self) -> None:
-        """Wait until no question is under way."""
-        while self._asking:
-            self._has_answer.clear()
-            await self._has_answer.wait()
-
     async def ask(self, hub: str | None, action: str, *arguments: Any, timeout: float) -> list[Any]:
-        """Return the answers of all hubs, or of one, this one among them, to an action.
+        """Return the replies of all hubs, or of one, to a query. See Asker.ask()."""
+        return await self.asker.ask(hub, action, list(arguments), timeout)
 
-        Raises:
-            IncompleteAnswer: some did not answer within ``timeout`` seconds; ``answer`` is the list of the others'.
-            LayerUnavailable: the others could not be asked.
-        """
-        self._asking += 1
-        try:
-            return await self._ask(hub, action, list(arguments), timeout)
-        finally:
-            self._asking -= 1
-            self._has_answer.set()
+    def _reply_here(self, action: str, arguments: list[Any]) -> asyncio.Task[Any]:
+        # In the hub's context, as for queries of other processes, and not in that of the caller, maybe a request's.
+        return self.context.copy().run(self.run, self._answer(self, action, arguments))
 
-    async def _ask(self, hub: str | None, action: str, arguments: list[Any], timeout: float) -> list[Any]:
-        deadline = self.loop.time() + timeout
-        own = None if hub not in (None, self.id) else self._answer_here(action, arguments)
-        problems = []
-        try:
-            others = {} if hub == self.id else await self._link.ask(hub, action, arguments, timeout)
-        except IncompleteAnswer as error:
-            others = cast(dict[str, Any], error.answer)
-            problems.append(str(error))
-        answers = list(others.values())
-        if own is not None:
-            await asyncio.wait([own], timeout=max(0.0, deadline - self.loop.time()))
-            if own.done():
-                answers.insert(0, own.result())
-            else:
-                problems.append(f"This process gave no answer to {action!r} within {timeout:g} s.")
-        if problems:
-            raise IncompleteAnswer(" ".join(problems), answer=answers)
-        return answers
-
-    def _answer_here(self, action: str, arguments: list[Any]) -> asyncio.Task[Any]:
-        # In the hub's context, as for an asker from elsewhere, and not in that of the one who asks, maybe a request's.
-        task = self.context.copy().run(self.run, self._answer(self, action, arguments))
-        task.add_done_callback(_forget_outcome)
-        return task
-
-    # What the link calls
+    # For the link to call
 
     def deliver_frame(self, group: str, frame: Frame) -> None:
-        """Give a frame from another process to local members."""
+        """Deliver a frame from another process to local members."""
         if frame.connection_id:
             if member := self.membership.get(frame.namespace, frame.connection_id):
                 member.deliver(frame.text)
@@ -362,56 +318,25 @@ class Hub:
             self._deliver(namespace, frame.rooms or [room], frame.text, frame.exclude)
 
     def deliver_foreign(self, message: Foreign) -> None:
-        """Give an event of other Channels code to local members.
+        """Deliver an event of other Channels code to local members.
 
         Raises:
-            Malformed: it is none that can be sent.
+            Malformed: it is not an event that can be sent.
         """
         try:
             text = to_frame(message.event, message.data)
         except EtpError as error:
-            raise Malformed(f"an event that other code sent to a room's group: {error}") from error
+            raise Malformed(f"an event that other code sent to a room's group is not valid: {error}") from error
         self._deliver(message.namespace, [message.room], text, ())
 
     def report_loss(self, loss: Loss) -> None:
-        """Tell the log, and ``on_error``, of messages that the layer lost."""
-        namespaces: Iterable[str | None]
-        if key := self.membership.room_of(loss.group):
-            namespaces, room = [key[0]], key[1]
-            whose = "of the whole namespace" if room is None else f"of room {room!r:.80}"
-        elif loss.group.startswith(HUB_PREFIX):
-            namespaces, room, whose = self.membership.namespaces, None, "sent to single connections"
-        else:
-            namespaces, room, whose = [None], None, "of a room that nobody here is in any more"
-        text = (
-            f"The channel layer lost {loss.messages} messages with {loss.frames} events on the way to this process, "
-            f"{whose}. Likely causes: its capacity was full (raise 'capacity', or use RedisPubSubChannelLayer), or the "
-            "broker was restarted or out of reach."
-        )
-        if self.report is None:
-            logger.error("%s", text)
-            return
-        for namespace in namespaces:
-            error = MessagesLost(
-                text,
-                group=loss.group,
-                messages=loss.messages,
-                frames=loss.frames,
-                room=room,
-                namespace=namespace,
-            )
-            self.run(self.report(namespace or "default", error))
+        """Report messages that the layer lost to ``on_error``, which logs them; or to the log alone."""
+        for error in describe_loss(loss, self.membership):
+            if self.report is None:
+                logger.error("%s", error)
+            else:
+                self.run(self.report(error.namespace or "default", error))
 
     async def answer(self, action: str, arguments: list[Any]) -> Any:
-        """Answer a question of another process."""
+        """Answer a query of another process."""
         return await self._answer(self, action, arguments)
-
-
-def hub_of(connection_id: str) -> str:
-    """Return the id of the hub that a connection's id names."""
-    return connection_id.partition(".")[0]
-
-
-def _forget_outcome(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()  # nobody is left to hear it

@@ -1,4 +1,4 @@
-"""What a hub and the rooms API know of a connection, and what they tell callers about one."""
+"""A connection as its hub sees it, and the values that the rooms API returns about connections."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Any, Literal, Protocol
 
 from django_etp.protocol.frames import Event
 
-__all__ = ["ConnectionInfo", "Member", "RoomReply", "check_id", "id_of", "ids"]
+__all__ = ["ConnectionInfo", "Member", "RoomReply", "check_id", "hub_of", "id_of", "ids"]
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class ConnectionInfo:
-    """What any process may know of a connection.
+    """Facts about a connection, for any process.
 
     Attributes:
         id: the connection's id.
@@ -27,7 +27,7 @@ class ConnectionInfo:
     connected_at: datetime
 
     def __init__(self, id: str, user_id: Any, rooms: tuple[str, ...], connected_at: datetime) -> None:
-        # A list of members makes thousands, and what dataclasses generate takes three times as long.
+        # A list of members makes thousands of them, and the method that dataclasses generate takes three times as long.
         _set_id(self, id)
         _set_user_id(self, user_id)
         _set_rooms(self, rooms)
@@ -41,13 +41,13 @@ _set_id, _set_user_id, _set_rooms, _set_connected_at = (
 
 @dataclass(frozen=True, slots=True)
 class RoomReply:
-    """What became of a question to one member of a room.
+    """The reply of one member of a room to an event.
 
     Attributes:
         connection_id: the member.
-        status: ``"answered"``; ``"timed_out"``: it did not answer in time; ``"failed"``: it speaks the
-            extensions, and says that the event failed there; ``"gone"``: it disconnected before it answered.
-        event: the answer; ``None`` where there is none.
+        status: ``"answered"``; ``"timed_out"``: it did not answer in time; ``"failed"``: it uses the extensions, and
+            reported that the event failed there; ``"gone"``: it disconnected before it answered.
+        event: the answer; ``None`` without one.
     """
 
     connection_id: str
@@ -71,19 +71,13 @@ class Member(Protocol):
         """Whether it counts as a member yet."""
 
     def to_row(self) -> tuple[str, int | str | None, float]:
-        """Return what it tells about itself, as plain values: id, user, and when it connected, in s since 1970."""
+        """Return its id, its user's id, and when it connected, in seconds since 1970, as plain values."""
 
     def deliver(self, frame: str) -> None:
-        """Send it a ready-made frame; never waits."""
+        """Send it an encoded frame. This never waits."""
 
     async def ask(self, event: str, data: object, timeout: float) -> Event:
-        """Ask it a question and return the answer. See ``Connection.aemit_with_ack()``."""
-
-    async def ajoin(self, *rooms: str) -> None:
-        """Let it join rooms."""
-
-    async def aleave(self, *rooms: str) -> None:
-        """Let it leave rooms."""
+        """Send it an event and return the answer. See ``Connection.aemit_with_ack()``."""
 
     def read_data(self) -> str:
         """Return its data as JSON."""
@@ -96,12 +90,12 @@ class Member(Protocol):
 
 
 def check_id(connection_id: object) -> str:
-    """Return a connection's id, which is text; what cannot be UTF-8 names nobody, and is returned without that.
+    """Return a connection's id. Characters that UTF-8 cannot encode are replaced, since no id has any.
 
-    It would fail the message to other processes, and with it the events of others that travel in there.
+    They would fail the message to other processes, with all other events in it.
 
     Raises:
-        TypeError: it is something else, such as the connection itself.
+        TypeError: the value is not str; it may be the connection itself.
     """
     if not isinstance(connection_id, str):
         raise TypeError(
@@ -111,13 +105,18 @@ def check_id(connection_id: object) -> str:
     return connection_id.encode(errors="replace").decode()
 
 
+def hub_of(connection_id: str) -> str:
+    """Return the id of the hub that a connection's id names."""
+    return connection_id.partition(".")[0]
+
+
 def id_of(connection_or_id: "str | Member") -> str:
-    """Return the id of a connection that callers pass as such, or by its id. See check_id()."""
+    """Return the id of a connection, given as the connection or as its id. See check_id()."""
     return check_id(getattr(connection_or_id, "id", connection_or_id))
 
 
 def ids(exclude: "Iterable[str | Member] | str | Member") -> frozenset[str]:
-    """Return the connection ids of what callers pass as ``exclude``: ids or connections, one or several."""
+    """Return the connection ids in an ``exclude`` argument: one or several connections, or ids."""
     if isinstance(exclude, Iterable) and not isinstance(exclude, str):
         return frozenset(map(id_of, exclude))
     return frozenset([id_of(exclude)])

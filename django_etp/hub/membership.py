@@ -1,12 +1,13 @@
-"""Which connections there are in one process, and which rooms they are in.
+"""The connections of one process, and the rooms that they are in.
 
 Rules kept here:
 
 - A connection is in the room ``None``, where all of its namespace are, and in its user's; it cannot leave these.
-- A room exists while it has a member. Who joins and leaves is told which of its groups has its first member, or none.
-- Connections that are not accepted yet are in rooms, and get what is sent there, but do not count as members.
+- A room exists while it has a member. Each change returns the channel-layer groups that the hub must join or leave now.
+- A connection that is not accepted yet is in rooms, and gets the events that are sent there, but is not counted as a
+  member.
 
-No loop and no channel layer: nothing here waits.
+Nothing here waits: there is no event loop and no channel layer.
 """
 
 from collections.abc import Collection, Iterable
@@ -23,7 +24,7 @@ class Membership:
     """The connections of one hub, and the rooms they are in.
 
     Attributes:
-        namespaces: those that have had a connection.
+        namespaces: the namespaces that have had a connection.
     """
 
     def __init__(self) -> None:
@@ -40,18 +41,18 @@ class Membership:
     # Changes
 
     def add(self, member: Member, user_id: object) -> None:
-        """Take in a connection; enter() puts it into the rooms that it cannot leave."""
+        """Add a connection; enter() puts it into the rooms that it cannot leave."""
         self._members[member.id] = member
         self.namespaces.add(member.namespace)
         if user_id is not None:
             self._users_room_of[member.id] = user_room(user_id)
 
     def enter(self, member: Member) -> list[str]:
-        """Put a connection into the rooms that it cannot leave; return their groups, which are to be heard."""
+        """Put a connection into the rooms that it cannot leave; return the groups to join."""
         return self._put_in(member, self._fixed_rooms(member))
 
     def change_user(self, member: Member, user_id: object) -> tuple[list[str], list[str]]:
-        """Put a connection into another user's room; return the groups that are empty now, and those to be heard."""
+        """Put a connection into another user's room; return the groups to leave, and the groups to join."""
         if member.id not in self:
             return [], []
         left = self._users_room_of.get(member.id)
@@ -59,7 +60,7 @@ class Membership:
         return self._take_out(member, [left] if left is not None else []), self._put_in(member, [entered])
 
     def remove(self, member: Member) -> list[str]:
-        """Forget a connection; return the groups that are empty here now."""
+        """Remove a connection; return the groups to leave, which have no member here any more."""
         self._members.pop(member.id, None)
         rooms = [*self._rooms_of.pop(member.id, ()), *self._fixed_rooms(member)]
         self._users_room_of.pop(member.id, None)
@@ -71,12 +72,12 @@ class Membership:
         return any(len(self._rooms.get((member.namespace, room), ())) < 2 for room in rooms)
 
     def join(self, member: Member, rooms: Collection[str]) -> list[str]:
-        """Put a connection into rooms, in which it may be; return their groups, which are to be heard."""
+        """Put a connection into rooms; it may be in them already. Return the groups to join."""
         self._rooms_of.setdefault(member.id, {}).update(dict.fromkeys(rooms))
         return self._put_in(member, rooms)
 
     def leave(self, member: Member, rooms: Iterable[str]) -> list[str]:
-        """Take a connection out of rooms, in which it need not be; return the groups that are empty here now."""
+        """Take a connection out of rooms; it need not be in them. Return the groups to leave."""
         joined = self._rooms_of.get(member.id, {})
         return self._take_out(member, [room for room in rooms if joined.pop(room, _ABSENT) is not _ABSENT])
 
@@ -153,11 +154,11 @@ class Membership:
         )
 
     def rooms_of(self, connection_id: str) -> frozenset[str]:
-        """Return the names of the rooms a connection has joined."""
+        """Return the names of the rooms that a connection has joined."""
         return frozenset(self._rooms_of.get(connection_id, ()))
 
     def room_of(self, group: str) -> _Room | None:
-        """Return the namespace and the name of the room whose group this is, where it has anybody here."""
+        """Return the namespace and the name of the room that has this group, if the room has a member here."""
         return self._room_of_group.get(group)
 
 

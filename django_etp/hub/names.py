@@ -1,7 +1,7 @@
 """Names of rooms ↔ names of channel-layer groups.
 
 A room name is any text of up to 1,000 characters; a group name is ASCII of under 100. So a group name is a hash of
-the namespace and the room, and nobody can read a room out of it.
+the namespace and the room, and the room's name cannot be read back from it.
 """
 
 from collections.abc import Iterable
@@ -17,6 +17,7 @@ __all__ = [
     "MAX_ROOM_NAME",
     "RESERVED_PREFIX",
     "check_can_join",
+    "check_namespace",
     "check_room_name",
     "group_name",
     "room_name",
@@ -26,13 +27,13 @@ __all__ = [
 ]
 
 MAX_ROOM_NAME = 1000
-# Rooms that connections are put in by the library; nobody joins or leaves one by name.
+# The library alone puts connections into these rooms; they cannot be joined or left by name.
 RESERVED_PREFIX = "__"
 
 
 @lru_cache(maxsize=16_384)
 def group_name(namespace: str, room: str | None) -> str:
-    """Return the name of a room's channel-layer group; ``None`` is the room where all of a namespace are.
+    """Return the name of a room's channel-layer group; ``None`` is the room of all connections of a namespace.
 
     Raises:
         InvalidRoomName: the room name is not text of at most 1,000 characters.
@@ -46,7 +47,7 @@ def group_name(namespace: str, room: str | None) -> str:
 
 
 def user_key(user: Any) -> Any:
-    """Return the primary key of a user as Django converts it: a user made from a token may hold it as text."""
+    """Return the primary key of a user in the type of the model's field: a user of a token may hold it as text."""
     key, meta = getattr(user, "pk", None), getattr(user, "_meta", None)
     if key is None or meta is None:
         return key
@@ -57,21 +58,27 @@ def user_key(user: Any) -> Any:
 
 
 def user_room(user_id: object) -> str:
-    """Return the room that all connections of a user are in."""
+    """Return the name of the room that all connections of a user are in."""
     return f"{RESERVED_PREFIX}user.{user_id}"
 
 
+def check_namespace(name: object) -> None:
+    """Raise ``TypeError`` if ``name`` cannot be the name of a namespace."""
+    if not isinstance(name, str):
+        raise TypeError(f"The name of a namespace must be str, got {type(name).__name__}: {name!r:.80}.")
+
+
 def check_can_join(room: object) -> None:
-    """Raise ``InvalidRoomName`` where ``room`` is no room name, or a reserved one."""
+    """Raise ``InvalidRoomName`` if ``room`` is not a room name, or a reserved one."""
     check_room_name(room)
     if isinstance(room, str) and room.startswith(RESERVED_PREFIX):
         raise InvalidRoomName(
-            f"Room names that start with {RESERVED_PREFIX!r} are reserved: nobody joins them by name; got {room!r:.80}."
+            f"Room names that start with {RESERVED_PREFIX!r} are reserved for the library; got {room!r:.80}."
         )
 
 
 def check_room_name(room: object) -> None:
-    """Raise ``InvalidRoomName`` where ``room`` is no room name."""
+    """Raise ``InvalidRoomName`` if ``room`` is not a room name."""
     if not isinstance(room, str):
         raise InvalidRoomName(f"A room name must be str, got {type(room).__name__}: {room!r:.80}.")
     if len(room) > MAX_ROOM_NAME:
@@ -91,15 +98,9 @@ def room_name(room: str) -> str:
 
 
 def room_names(room_or_rooms: str | Iterable[str]) -> list[str]:
-    """Return the names in what callers pass, one room or several. See check_room_name()."""
+    """Return the room names in an argument that is one name or several. See check_room_name()."""
     is_one = isinstance(room_or_rooms, str | bytes) or not isinstance(room_or_rooms, Iterable)
     rooms = cast(list[str], [room_or_rooms] if is_one else list(room_or_rooms))
     for room in rooms:
         check_room_name(room)
     return rooms
-
-
-def check_namespace(name: object) -> None:
-    """Raise ``TypeError`` where ``name`` is no namespace's name."""
-    if not isinstance(name, str):
-        raise TypeError(f"The name of a namespace must be str, got {type(name).__name__}: {name!r:.80}.")

@@ -1,14 +1,14 @@
-"""The hubs of this process: of its event loops that serve connections, or of one that only sends and asks.
+"""The hubs of this process: one for each event loop that serves connections, or a background hub.
 
 Rules kept here:
 
 - A hub belongs to the loop that runs its consumers, and is made there.
-- Where no hub serves connections (WSGI, Celery, commands), one without members runs on a daemon thread's loop, made
-  on first use; when a serving hub appears later, new calls go to that, and the other tells its last numbers and ends,
-  once the questions that it has asked are answered.
-- After a fork the child makes all anew, and never closes what it inherited.
-- When a server ends, its hub leaves the others: with its last connection (uvicorn), before the reactor stops (daphne),
-  or as the loop cancels its tasks (``asyncio.run``).
+- A process that serves no connections (WSGI, Celery, commands) has a background hub: it only sends and asks, on the
+  event loop of a daemon thread, and is made on first use. If a serving hub appears later, new calls go to that. The
+  background hub then ends: once its queries have been answered, it sends its last numbers.
+- After a fork the child makes all of this anew, and never closes what it inherited.
+- If a server ends, its hub leaves the others: with its last connection (uvicorn), before the reactor stops (daphne), or
+  when the loop cancels its tasks (``asyncio.run``).
 """
 
 import asyncio
@@ -34,14 +34,14 @@ logger = logging.getLogger(__name__)
 
 _STOP_LIMIT = 7.0
 _END_LIMIT = 1.0
-# What a call may take from choosing a hub to reaching it, in seconds.
+# How long a call may take from choosing a hub to reaching it, in seconds.
 _LATE_CALL = 1.0
 
 _serving: dict[asyncio.AbstractEventLoop, Hub] = {}
 _background: "_BackgroundHub | None" = None
 _retiring: list["_BackgroundHub"] = []
 _lock = threading.Lock()
-# What a child has from its parent. It is kept, since what is collected would be closed, the parent's sockets with it.
+# The objects that a child has from its parent. If they were collected, they would close the parent's sockets.
 _inherited: list[Any] = []
 
 
@@ -59,33 +59,38 @@ def serving_hub() -> Hub:
 
 
 def process_hub() -> Hub | None:
-    """Return the hub that this process sends and asks with; ``None`` where it could reach nobody.
+    """Return the hub that this process sends and asks with; ``None`` if it could reach no connection.
 
-    Where several loops serve connections, it is the running loop's, else the newest whose loop runs. A loop that rests,
-    as a test runner's does between two tests, can send nothing.
+    If several loops serve connections, it is the hub of the running loop, else the newest of a loop that runs. A loop
+    that does not run, as a test runner's between two tests, can send nothing.
     """
+    global _background
     with suppress(RuntimeError):
         if hub := _serving.get(asyncio.get_running_loop()):
             return hub
     for loop, hub in reversed(list(_serving.items())):
         if loop.is_running():
             return hub
-    if (background := _background) is not None:  # the layer spans processes, then; and the settings take their time
+    if (background := _background) is not None:  # the layer spans processes then, and to look it up takes time
         return background.hub
-    if not _layer_spans_processes():
+    alias = get_settings().channel_layer
+    if alias not in channel_layers or isinstance(channel_layers[alias], InMemoryChannelLayer):
         return None
-    return _background_hub().hub
+    with _lock:
+        if _background is None:
+            _background = _BackgroundHub()
+        return _background.hub
 
 
 def _stop_with_reactor(hub: Hub) -> None:
-    """Let a hub stop before Twisted's reactor does, which then waits for it.
+    """Stop a hub before Twisted's reactor stops; the reactor waits for it.
 
-    daphne runs no lifespan. It cancels its connections' tasks, or not (a handshake of the last second keeps it from
-    doing so), and waits until the first of them has ended.
+    daphne runs no lifespan. It cancels the tasks of its connections, unless a handshake began in the last second, and
+    waits until the first of them has ended.
     """
     reactor: Any = getattr(sys.modules.get("twisted.internet"), "reactor", None)
     if getattr(reactor, "running", False) and getattr(reactor, "_asyncioEventloop", None) is hub.loop:
-        from twisted.internet.defer import Deferred  # loaded already, and not needed elsewhere
+        from twisted.internet.defer import Deferred  # loaded already; other servers do not need it
 
         reactor.addSystemEventTrigger(
             "before", "shutdown", lambda: Deferred.fromFuture(asyncio.ensure_future(hub.stop()))
@@ -93,7 +98,7 @@ def _stop_with_reactor(hub: Hub) -> None:
 
 
 class _BackgroundHub:
-    """A hub without members, on a loop of its own that a daemon thread runs."""
+    """A hub without connections, on an event loop of its own that a daemon thread runs."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -110,23 +115,23 @@ class _BackgroundHub:
         try:
             self.loop.run_forever()
         finally:
-            # The layers close their connections when their loop closes.
+            # The channel layers close their connections when their loop closes.
             self.loop.close()
 
     def retire(self) -> None:
-        """Stop as soon as all that was asked through it is answered, or has waited for as long as its caller allows."""
+        """Stop once all queries that were asked through it have ended: with their replies, or at their time limits."""
         with suppress(Exception):  # stop() may come first
-            asyncio.run_coroutine_threadsafe(self._all_answered(), self.loop).result()
+            asyncio.run_coroutine_threadsafe(self._wait_for_queries(), self.loop).result()
         self.stop()
-        with suppress(ValueError):  # a forked child knows it no more
+        with suppress(ValueError):  # a forked child has emptied the list
             _retiring.remove(self)
 
-    async def _all_answered(self) -> None:
-        await asyncio.sleep(_LATE_CALL)
-        await self.hub.answered()
+    async def _wait_for_queries(self) -> None:
+        await asyncio.sleep(_LATE_CALL)  # a caller may have chosen this hub, and not asked yet
+        await self.hub.asker.wait_until_idle()
 
     def stop(self) -> None:
-        """Let what waits go out, tell the last numbers, end the loop; within a bounded time."""
+        """Send what is queued, then the last numbers, and end the loop; within a bounded time."""
         with self._stopping:
             if self.loop.is_closed():
                 return
@@ -141,14 +146,6 @@ class _BackgroundHub:
     async def _stop(self) -> None:
         await self.hub.stop()
         await end_tasks(asyncio.all_tasks() - {asyncio.current_task()}, _END_LIMIT)
-
-
-def _background_hub() -> _BackgroundHub:
-    global _background
-    with _lock:
-        if _background is None:
-            _background = _BackgroundHub()
-        return _background
 
 
 def _retire_background() -> None:
@@ -168,13 +165,8 @@ def _stop_background() -> None:
             background.stop()
 
 
-def _layer_spans_processes() -> bool:
-    alias = get_settings().channel_layer
-    return alias in channel_layers and not isinstance(channel_layers[alias], InMemoryChannelLayer)
-
-
 def _forget_all() -> None:
-    # The child must not touch the parent's loops, threads and sockets; locks may be held by threads it has not.
+    # The child must not touch the parent's loops, threads and sockets. A thread that it lacks may hold the lock.
     global _background, _lock
     _inherited.append((dict(_serving), _background, list(_retiring)))
     _serving.clear()

@@ -1,8 +1,8 @@
-"""Rooms: send to the connections in them, and look at who is there, from anywhere in the process.
+"""Rooms: send events to the connections in them, and list their members, from anywhere in a process.
 
 ``from django_etp import rooms`` gives the rooms of the namespace ``"default"``; ``rooms.of(namespace)`` those of
-another. Each call has an ``a``-prefixed coroutine twin with the same arguments: ``await`` that where an event loop
-runs, call the bare one from synchronous code. A bare call where an event loop runs raises ``SyncCallInEventLoop``.
+another. Each call has an ``a``-prefixed coroutine twin with the same arguments: ``await`` that in async code, and call
+the bare one from synchronous code. A bare call on a thread with a running event loop raises ``SyncCallInEventLoop``.
 """
 
 from .api import ConnectionInfo, RoomReply, Rooms, of

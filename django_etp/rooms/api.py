@@ -1,4 +1,4 @@
-"""The rooms API of one namespace, and its way to the hub."""
+"""The rooms API: the rooms of one namespace, from any thread, event loop or process."""
 
 import asyncio
 import logging
@@ -8,17 +8,31 @@ from typing import Any, TypeVar
 
 from django_etp.concurrency.bridge import arun_on, call_on, refuse_in_event_loop, run_on
 from django_etp.concurrency.confirmations import Confirmation
+from django_etp.conf import question_timeout
 from django_etp.exceptions import InvalidRoomName
 from django_etp.hub.hub import Hub
-from django_etp.hub.members import ConnectionInfo, Member, RoomReply, check_id, ids
+from django_etp.hub.members import ConnectionInfo, Member, RoomReply, check_id, id_of, ids
 from django_etp.hub.names import check_namespace, room_name, room_names, user_key, user_room
 from django_etp.hub.names import group_name as _group_name
 from django_etp.hub.process import process_hub
-from django_etp.hub.queries import RoomQuery
+from django_etp.hub.queries import HubQuery
 from django_etp.protocol.frames import Event
 from django_etp.serialization import to_frame
 
-from . import queries
+from .asking import AskConnection, AskRooms
+from .data import ChangeData, ReadData
+from .queries import (
+    ClearRooms,
+    CloseAll,
+    CloseConnection,
+    CountMembers,
+    GetConnection,
+    JoinRooms,
+    LeaveRooms,
+    ListIds,
+    ListMembers,
+    ListRooms,
+)
 
 __all__ = ["ConnectionInfo", "RoomReply", "Rooms", "of"]
 
@@ -43,8 +57,8 @@ class Rooms:
     def group_name(self, room: str) -> str:
         """Return the channel-layer group of a room, for other Channels code that sends to it.
 
-        Such a message is ``{"type": "etp.emit", "room": room, "event": name, "data": data}``, and
-        ``"namespace"`` where it is not ``"default"``.
+        Such a message is ``{"type": "etp.emit", "room": room, "event": name, "data": data}``, with a
+        ``"namespace"`` if that is not ``"default"``.
 
         Raises:
             InvalidRoomName: the room name is not text of at most 1,000 characters.
@@ -54,16 +68,16 @@ class Rooms:
     def user(self, user: Any) -> str:
         """Return the room that all connections of a user are in, on all devices and in all processes.
 
-        ``user`` is a user of Django's, or its primary key. Nobody joins or leaves such a room by name.
+        ``user`` is one of Django's users, or the user's primary key. Such a room cannot be joined or left by name.
 
         Raises:
-            InvalidRoomName: the user is anonymous, or was not saved yet.
+            InvalidRoomName: the user is anonymous, or not saved yet.
         """
         key = user_key(user) if hasattr(user, "pk") else user
         if key is None:
             raise InvalidRoomName(
                 f"A user's room needs a user with a primary key, or that key; got {type(user).__name__} without one. "
-                "Look at user.is_authenticated first."
+                "Check user.is_authenticated first."
             )
         return user_room(key)
 
@@ -72,14 +86,14 @@ class Rooms:
     async def aemit(self, room_or_rooms: _Rooms, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
         """Send an event to all members of one or several rooms, one copy to each.
 
-        ``data`` is sent as it is where it is str, as JSON otherwise, not at all where it is ``None``. ``exclude``
-        holds connections, or their ids, that get none. It never waits for a member.
+        ``data`` is sent unchanged if it is str, else as JSON; ``None`` sends no data. ``exclude`` names connections, or
+        their ids, that do not get the event. This never waits for a member.
 
         Raises:
-            InvalidEventName: the name is not for events.
+            InvalidEventName: the name cannot be an event's.
             InvalidPayload: the data cannot become JSON.
-            InvalidRoomName: a name is no room name; nothing was sent.
-            LayerUnavailable: the send was not confirmed; members of this process have had the event already.
+            InvalidRoomName: a name is not a room name; nothing was sent.
+            LayerUnavailable: the channel layer did not confirm; members in this process have the event already.
         """
         await self._asend(Hub.send, room_names(room_or_rooms), to_frame(event, data), ids(exclude))
 
@@ -96,7 +110,7 @@ class Rooms:
         self._send("broadcast", Hub.send, None, to_frame(event, data), ids(exclude))
 
     async def aemit_to(self, connection_id: str, event: str, data: object = None) -> None:
-        """Send an event to one connection; silent where it is gone. See aemit()."""
+        """Send an event to one connection; does nothing if it is gone. See aemit()."""
         await self._asend(Hub.send_to, check_id(connection_id), to_frame(event, data))
 
     def emit_to(self, connection_id: str, event: str, data: object = None) -> None:
@@ -106,172 +120,176 @@ class Rooms:
     async def aemit_with_ack(
         self, room_or_rooms: _Rooms, event: str, data: object = None, *, timeout: float | None = None
     ) -> list[RoomReply]:
-        """Send an event to all members of one or several rooms and return what became of it at each.
+        """Send an event to all members of one or several rooms and return a reply for each.
 
-        ``timeout`` is what each member has to answer, in seconds, the setting ``ACK_TIMEOUT`` by default.
+        ``timeout`` is how long each member may take to answer, in seconds; by default the setting ``ACK_TIMEOUT``.
 
         Raises:
-            IncompleteAnswer: a process gave no answer; the replies from the others are in ``answer``.
+            IncompleteAnswer: a process did not reply; the replies from the others are in ``answer``.
             InvalidEventName, InvalidPayload, InvalidRoomName, LayerUnavailable: see aemit().
         """
-        return await self._aask(queries.replies(room_or_rooms, event, data, timeout))
+        query = AskRooms.create(self.namespace, room_or_rooms, event, data, timeout)
+        return await self._aask(query, query.limit)
 
     def emit_with_ack(
         self, room_or_rooms: _Rooms, event: str, data: object = None, *, timeout: float | None = None
     ) -> list[RoomReply]:
         """See aemit_with_ack()."""
-        return self._ask("emit_with_ack", queries.replies(room_or_rooms, event, data, timeout))
+        query = AskRooms.create(self.namespace, room_or_rooms, event, data, timeout)
+        return self._ask("emit_with_ack", query, query.limit)
 
     async def aemit_to_with_ack(
         self, connection_id: str, event: str, data: object = None, *, timeout: float | None = None
     ) -> Event:
         """Send an event to one connection and return its answer.
 
-        ``timeout`` is in seconds, the setting ``ACK_TIMEOUT`` by default.
+        ``timeout`` is in seconds; by default it is the setting ``ACK_TIMEOUT``.
 
         Raises:
             AckTimeout: no answer came in time.
             ConnectionClosed: the connection is gone, or closed before the answer came.
-            EventFailed: a peer that speaks the extensions says that the event failed there.
-            InvalidEventName: the name is not for events.
+            EventFailed: the client, which uses the extensions, reported that the event failed there.
+            InvalidEventName: the name cannot be an event's.
             InvalidPayload: the data cannot become JSON.
-            LayerUnavailable: the connection's process could not be asked.
+            LayerUnavailable: the query could not be sent to the connection's process.
         """
-        return await self._aask(queries.reply(connection_id, event, data, timeout))
+        query = AskConnection.create(self.namespace, connection_id, event, data, timeout)
+        return await self._aask(query, query.limit)
 
     def emit_to_with_ack(
         self, connection_id: str, event: str, data: object = None, *, timeout: float | None = None
     ) -> Event:
         """See aemit_to_with_ack()."""
-        return self._ask("emit_to_with_ack", queries.reply(connection_id, event, data, timeout))
+        query = AskConnection.create(self.namespace, connection_id, event, data, timeout)
+        return self._ask("emit_to_with_ack", query, query.limit)
 
     # Membership
 
     async def ajoin(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
-        """Let a connection join rooms.
+        """Put a connection into rooms.
 
-        ``timeout`` is what its process has to answer, in seconds, the setting ``QUESTION_TIMEOUT`` by default.
+        ``timeout`` is how long its process may take, in seconds; by default the setting ``QUESTION_TIMEOUT``.
 
         Raises:
             ConnectionClosed: the connection is gone.
-            IncompleteAnswer: its process gave no answer in time.
-            InvalidRoomName: a name is no room name; nothing was joined.
-            LayerUnavailable: its process could not be asked.
+            IncompleteAnswer: its process did not reply in time.
+            InvalidRoomName: a name is not a room name; nothing was joined.
+            LayerUnavailable: the query could not be sent to its process.
         """
-        await self._aask(queries.join(connection_or_id, rooms, timeout))
+        await self._aask(JoinRooms(self.namespace, id_of(connection_or_id), rooms), timeout)
 
     def join(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
         """See ajoin()."""
-        self._ask("join", queries.join(connection_or_id, rooms, timeout))
+        self._ask("join", JoinRooms(self.namespace, id_of(connection_or_id), rooms), timeout)
 
     async def aleave(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
-        """Let a connection leave rooms; it need not be in them. See ajoin()."""
-        await self._aask(queries.leave(connection_or_id, rooms, timeout))
+        """Take a connection out of rooms; it need not be in them. See ajoin()."""
+        await self._aask(LeaveRooms(self.namespace, id_of(connection_or_id), rooms), timeout)
 
     def leave(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
         """See aleave()."""
-        self._ask("leave", queries.leave(connection_or_id, rooms, timeout))
+        self._ask("leave", LeaveRooms(self.namespace, id_of(connection_or_id), rooms), timeout)
 
     async def aclear(self, *rooms: str, timeout: float | None = None) -> None:
-        """Let all members leave these rooms. See amembers() for ``timeout`` and what is raised."""
-        await self._aask(queries.clear(rooms, timeout))
+        """Take all members out of rooms. See amembers() for ``timeout`` and the exceptions."""
+        await self._aask(ClearRooms(self.namespace, rooms), timeout)
 
     def clear(self, *rooms: str, timeout: float | None = None) -> None:
         """See aclear()."""
-        self._ask("clear", queries.clear(rooms, timeout))
+        self._ask("clear", ClearRooms(self.namespace, rooms), timeout)
 
-    # Looking
+    # Members
 
     async def acount(self, room: str, *, timeout: float | None = None) -> int:
-        """Return how many connections are in a room. See amembers() for ``timeout`` and what is raised."""
-        return await self._aask(queries.count(room, timeout))
+        """Return how many connections are in a room. See amembers() for ``timeout`` and the exceptions."""
+        return await self._aask(CountMembers(self.namespace, room), timeout)
 
     def count(self, room: str, *, timeout: float | None = None) -> int:
         """See acount()."""
-        return self._ask("count", queries.count(room, timeout))
+        return self._ask("count", CountMembers(self.namespace, room), timeout)
 
     async def anames(self, *, timeout: float | None = None) -> list[str]:
         """Return the names of all rooms that have a member, sorted. See amembers()."""
-        return await self._aask(queries.names(timeout))
+        return await self._aask(ListRooms(self.namespace), timeout)
 
     def names(self, *, timeout: float | None = None) -> list[str]:
         """See anames()."""
-        return self._ask("names", queries.names(timeout))
+        return self._ask("names", ListRooms(self.namespace), timeout)
 
     async def amembers(self, room: str, *, timeout: float | None = None) -> list[ConnectionInfo]:
         """Return the connections in a room.
 
-        ``timeout`` is what the processes have to answer, in seconds, the setting ``QUESTION_TIMEOUT`` by default.
+        ``timeout`` is how long the processes may take, in seconds; by default the setting ``QUESTION_TIMEOUT``.
 
         Raises:
-            IncompleteAnswer: a process gave no answer in time; what the others said is in ``answer``.
-            InvalidRoomName: the name is no room name.
-            LayerUnavailable: the other processes could not be asked.
+            IncompleteAnswer: a process did not reply in time; ``answer`` holds the members in the others.
+            InvalidRoomName: the name is not a room name.
+            LayerUnavailable: the query could not be sent to the other processes.
         """
-        return await self._aask(queries.members(room, timeout))
+        return await self._aask(ListMembers(self.namespace, room_name(room)), timeout)
 
     def members(self, room: str, *, timeout: float | None = None) -> list[ConnectionInfo]:
         """See amembers()."""
-        return self._ask("members", queries.members(room, timeout))
+        return self._ask("members", ListMembers(self.namespace, room_name(room)), timeout)
 
     async def aconnections(self, *, timeout: float | None = None) -> list[ConnectionInfo]:
         """Return all connections of the namespace. See amembers()."""
-        return await self._aask(queries.connections(timeout))
+        return await self._aask(ListMembers(self.namespace, None), timeout)
 
     def connections(self, *, timeout: float | None = None) -> list[ConnectionInfo]:
         """See aconnections()."""
-        return self._ask("connections", queries.connections(timeout))
+        return self._ask("connections", ListMembers(self.namespace, None), timeout)
 
     async def aconnection_ids(self, *, timeout: float | None = None) -> list[str]:
         """Return the ids of the connections of all namespaces. See amembers()."""
-        return await self._aask(queries.connection_ids(timeout))
+        return await self._aask(ListIds(self.namespace), timeout)
 
     def connection_ids(self, *, timeout: float | None = None) -> list[str]:
         """See aconnection_ids()."""
-        return self._ask("connection_ids", queries.connection_ids(timeout))
+        return self._ask("connection_ids", ListIds(self.namespace), timeout)
 
     async def aget(self, connection_id: str, *, timeout: float | None = None) -> ConnectionInfo | None:
-        """Return what is known of a connection; ``None`` where it is gone. See amembers()."""
-        return await self._aask(queries.get(connection_id, timeout))
+        """Return what is known of a connection; ``None`` if it is gone. See amembers()."""
+        return await self._aask(GetConnection(self.namespace, check_id(connection_id)), timeout)
 
     def get(self, connection_id: str, *, timeout: float | None = None) -> ConnectionInfo | None:
         """See aget()."""
-        return self._ask("get", queries.get(connection_id, timeout))
+        return self._ask("get", GetConnection(self.namespace, check_id(connection_id)), timeout)
 
     # Data
 
     async def adata(self, connection_id: str, *, timeout: float | None = None) -> dict[str, Any]:
-        """Return a copy of a connection's data, as its process has it.
+        """Return a copy of a connection's data, as it is in the connection's process.
 
         Raises:
             ConnectionClosed: the connection is gone.
             IncompleteAnswer, LayerUnavailable: see ajoin().
         """
-        return await self._aask(queries.data(connection_id, timeout))
+        return await self._aask(ReadData(self.namespace, check_id(connection_id)), timeout)
 
     def data(self, connection_id: str, *, timeout: float | None = None) -> dict[str, Any]:
         """See adata()."""
-        return self._ask("data", queries.data(connection_id, timeout))
+        return self._ask("data", ReadData(self.namespace, check_id(connection_id)), timeout)
 
     async def aupdate_data(
         self, connection_id: str, values: Mapping[str, Any], *, remove: Iterable[str] = (), timeout: float | None = None
     ) -> dict[str, Any]:
-        """Set keys of a connection's data and remove others, save it, and return a copy of it.
+        """Set keys of a connection's data and remove others, save the data, and return a copy of it.
 
         Raises:
             ConnectionClosed: the connection is gone.
-            TypeError: a key is not str, or a value is not what JSON can hold; nothing was changed.
+            TypeError: a key is not str, or JSON cannot hold a value; nothing was changed.
             IncompleteAnswer, LayerUnavailable: see ajoin().
         """
-        return await self._aask(queries.update_data(connection_id, values, remove, timeout))
+        return await self._aask(ChangeData.create(self.namespace, connection_id, values, remove), timeout)
 
     def update_data(
         self, connection_id: str, values: Mapping[str, Any], *, remove: Iterable[str] = (), timeout: float | None = None
     ) -> dict[str, Any]:
         """See aupdate_data()."""
-        return self._ask("update_data", queries.update_data(connection_id, values, remove, timeout))
+        return self._ask("update_data", ChangeData.create(self.namespace, connection_id, values, remove), timeout)
 
-    # Ending
+    # Closing
 
     async def adisconnect(
         self, connection_id: str, code: int = 1000, reason: str = "", *, timeout: float | None = None
@@ -279,27 +297,27 @@ class Rooms:
         """Close a connection.
 
         Raises:
-            ConnectionClosed: it is gone already.
+            ConnectionClosed: it is closed already.
             InvalidCloseCode: RFC 6455 does not let an endpoint send this code, or the reason is over 123 bytes.
             IncompleteAnswer, LayerUnavailable: see ajoin().
         """
-        await self._aask(queries.disconnect(connection_id, code, reason, timeout))
+        await self._aask(CloseConnection(self.namespace, check_id(connection_id), code, reason), timeout)
 
     def disconnect(
         self, connection_id: str, code: int = 1000, reason: str = "", *, timeout: float | None = None
     ) -> None:
         """See adisconnect()."""
-        self._ask("disconnect", queries.disconnect(connection_id, code, reason, timeout))
+        self._ask("disconnect", CloseConnection(self.namespace, check_id(connection_id), code, reason), timeout)
 
     async def ashutdown(self, code: int = 1001, reason: str = "", *, timeout: float | None = None) -> None:
-        """Close all connections of the namespace. See adisconnect() and amembers() for what is raised."""
-        await self._aask(queries.shutdown(code, reason, timeout))
+        """Close all connections of the namespace. See adisconnect() and amembers() for the exceptions."""
+        await self._aask(CloseAll(self.namespace, code, reason), timeout)
 
     def shutdown(self, code: int = 1001, reason: str = "", *, timeout: float | None = None) -> None:
         """See ashutdown()."""
-        self._ask("shutdown", queries.shutdown(code, reason, timeout))
+        self._ask("shutdown", CloseAll(self.namespace, code, reason), timeout)
 
-    # The way to the hub
+    # To the hub, from any thread or event loop
 
     async def _asend(self, send: _Send, *args: Any) -> None:
         hub = process_hub()
@@ -318,20 +336,22 @@ class Rooms:
         else:
             call_on(hub.loop, send, hub, self.namespace, *args)
 
-    async def _aask(self, question: RoomQuery[_T]) -> _T:
+    async def _aask(self, query: HubQuery[_T], timeout: float | None) -> _T:
+        seconds = question_timeout(timeout)
         hub = process_hub()
         if hub is None:
             _log_no_recipients()
-            return question.merge([])
-        return await arun_on(hub.loop, question.ask, hub, self.namespace, timeout=question.timeout)
+            return query.merge([])
+        return await arun_on(hub.loop, query.ask, hub, seconds, timeout=seconds)
 
-    def _ask(self, name: str, question: RoomQuery[_T]) -> _T:
+    def _ask(self, name: str, query: HubQuery[_T], timeout: float | None) -> _T:
         refuse_in_event_loop(name)
+        seconds = question_timeout(timeout)
         hub = process_hub()
         if hub is None:
             _log_no_recipients()
-            return question.merge([])
-        return run_on(hub.loop, question.ask, hub, self.namespace, timeout=question.timeout)
+            return query.merge([])
+        return run_on(hub.loop, query.ask, hub, seconds, timeout=seconds)
 
 
 async def _send_and_wait(send: _Send, hub: Hub, *args: Any) -> None:
@@ -340,11 +360,10 @@ async def _send_and_wait(send: _Send, hub: Hub, *args: Any) -> None:
 
 @cache
 def _log_no_recipients() -> None:
-    """Say so in the log, once per process."""
+    """Warn that a call reached no connection, once per process."""
     logger.warning(
-        "A room send or question came to nobody: this process serves no connection, and no other process hears it, "
-        "since the channel layer is in memory, or there is none. Use a layer that spans processes, such as "
-        "channels-redis."
+        "No recipients: this process serves no connections, and its channel layer is in memory or missing, so other "
+        "processes receive nothing. Use a layer that spans processes, such as channels-redis."
     )
 
 

@@ -11,8 +11,14 @@ from uuid import uuid4
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from django_etp.auth.revocation import CheckUser, CloseSession, is_revoked
+from django_etp.hub.process import serving_hub
+from django_etp.hub.queries import answer, read_query
+from django_etp.sessions.session import session_hash
+from tests.support.inprocess import Wire
 from tests.support.peers import eventually, expect_close, expect_nothing
 from tests.support.servers import Server, start_process, start_server
+from tests.support.stored import store_class
 from tests.support.valkey import LAYERS, Valkey, start_valkey
 from tests.support.visitors import Socket, Visitor, copy_sqlite, make_sqlite, run_django, settings_for
 
@@ -117,7 +123,7 @@ async def test_a_logout_in_a_process_without_sockets_closes_them_elsewhere(site:
         async with here.socket() as one, there.socket() as two:
             await at(here, wsgi).post("log_out")
             await closes_soon(one, two)
-        assert "could not be told" not in wsgi.log
+        assert "could be notified" not in wsgi.log
 
 
 async def test_a_logout_works_while_the_broker_is_away(database: Path, tmp_path: Path) -> None:
@@ -153,7 +159,7 @@ async def test_a_logout_and_a_changed_user_wait_for_no_broker_that_is_frozen(dat
                 assert time.monotonic() - began < 1.5  # each took 2 s where it waited
                 await closes_soon(one)
                 assert await two.closed() == 4401
-            await eventually(lambda: asyncio.to_thread(lambda: server.log), lambda log: "could not be told" in log)
+            await eventually(lambda: asyncio.to_thread(lambda: server.log), lambda log: "could be notified" in log)
             valkey.resume()
 
 
@@ -515,3 +521,26 @@ async def test_nobody_joins_a_users_room_by_its_name(site: Site) -> None:
         assert await socket.ask("join", f"__user.{user_id}") == "InvalidRoomName"
         await visitor.post("notify", user_id=user_id, text="secret")
         await expect_nothing(socket.peer)
+
+
+# Between processes, as releases before query classes did it
+
+
+def test_the_queries_travel_as_in_old_processes() -> None:
+    for query, plain in [(CloseSession("", "7", "hash"), ["", "7", "hash"]), (CheckUser("", "7"), ["", "7"])]:
+        assert read_query(query.action, plain) == query
+        assert query.to_plain() == plain
+    assert (CloseSession.action, CheckUser.action) == ("close_session", "check_user")
+
+
+@pytest.mark.usefixtures("etp_registry")
+async def test_an_old_process_that_reports_a_logout_has_handshakes_of_that_session_refused() -> None:
+    store = store_class()
+    scopes = {key: {"session": store(key)} for key in ("a" * 32, "b" * 32)}
+    async with Wire():
+        hub = serving_hub()
+        assert not any(is_revoked(hub, scope) for scope in scopes.values())
+        assert await answer(hub, "close_session", ["", "7", session_hash("a" * 32)]) is None
+        assert await answer(hub, "check_user", ["", "7"]) is None
+        assert [is_revoked(hub, scope) for scope in scopes.values()] == [True, False]
+        assert not is_revoked(hub, {})

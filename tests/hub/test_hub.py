@@ -1,35 +1,18 @@
-"""The connections and rooms of one process, as handlers, other code and the channel layer meet them."""
+"""The hub of one process, as connections and its link use it."""
 
-import math
-import threading
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from channels.layers import get_channel_layer
-from django.core.cache.backends.locmem import LocMemCache
 
-from django_etp import Connection, Event, IncompleteAnswer, MessagesLost, etp_event, on_connect, on_error, rooms
-from django_etp.cluster.gaps import Loss
-from django_etp.cluster.messages import HUB_PREFIX, Malformed
-from django_etp.hub.hub import Hub
-from django_etp.hub.names import group_name
-from django_etp.hub.process import process_hub
+from django_etp import Connection, ConnectionClosed, Event, InvalidRoomName, etp_event, rooms
+from django_etp.cluster.messages import Foreign, Frame, Malformed
+from django_etp.hub.names import group_name, user_room
+from django_etp.hub.process import serving_hub
 from tests.support.inprocess import Wire
-from tests.support.stored import content_of, make_session, store_class, use_engine
+from tests.support.rooms import clients, got
 
 pytestmark = pytest.mark.usefixtures("etp_registry")
-
-
-def hub() -> Hub:
-    """Return the hub of the running loop."""
-    hub = process_hub()
-    assert hub is not None
-    return hub
-
-
-# Joining and leaving
 
 
 @pytest.mark.parametrize("names", [["x"], ["x", "y"], list("abcdefghij")], ids=len)
@@ -51,124 +34,81 @@ async def test_rooms_that_one_handler_joins_and_the_next_leaves_at_once_are_not_
         assert heard.isdisjoint({rooms.group_name(name) for name in names})
 
 
-# Queries
+async def test_a_connection_joins_all_rooms_or_none() -> None:
+    async with clients("") as (client,):
+        hub = serving_hub()
+        [member] = hub.membership.all()
+        with pytest.raises(InvalidRoomName, match="reserved"):
+            await hub.join(member, ["lobby", user_room(7)])
+        assert client.connection.rooms == frozenset()
+    with pytest.raises(ConnectionClosed, match="cannot join"):
+        await hub.join(member, ["lobby"])
 
 
-class StuckCache(LocMemCache):
-    """A cache that takes nothing while it is told to."""
-
-    door = threading.Event()
-
-    def set(self, *args: Any, **options: Any) -> None:
-        StuckCache.door.wait(5)
-        super().set(*args, **options)
-
-
-@pytest.fixture
-def stuck(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[threading.Event]:
-    """Keep sessions in a cache that is stuck once the event is cleared, for 5 s at most."""
-    use_engine("cache", settings, monkeypatch, tmp_path)
-    settings.CACHES = {"default": {"BACKEND": f"{__name__}.StuckCache", "LOCATION": str(tmp_path)}}
-    monkeypatch.setattr(StuckCache, "door", door := threading.Event())
-    door.set()
-    yield door
-    door.set()
+async def test_a_connection_is_removed_at_once_if_others_are_in_all_its_rooms() -> None:
+    async with clients("lobby", "lobby game", "lobby"):
+        hub = serving_hub()
+        first, second, third = hub.membership.members("default", "lobby")
+        assert not hub.remove_at_once(second)
+        assert second.id in hub.membership
+        assert hub.remove_at_once(first)
+        assert hub.membership.members("default", "lobby") == [second, third]
 
 
-async def test_the_timeout_of_a_question_holds_for_the_own_process_too(stuck: threading.Event) -> None:
-    ids: list[str] = []
-
-    @on_connect
-    async def keep(connection: Connection) -> None:
-        ids.append(connection.id)
-
-    key = make_session()
-    async with Wire(session=store_class()(key)):
-        stuck.clear()
-        began_at = time.monotonic()
-        with pytest.raises(IncompleteAnswer, match=r"within 0\.5 s"):
-            await rooms.aupdate_data(ids[0], {"seat": 1}, timeout=0.5)
-        assert 0.4 < time.monotonic() - began_at < 3
-        stuck.set()
-        # What has begun goes on, and is done for the next who asks.
-        assert await rooms.aupdate_data(ids[0], {"row": 2}) == {"seat": 1, "row": 2}
-        assert content_of(key) == {"etp": {ids[0]: {"seat": 1, "row": 2}}}
-
-
-async def test_what_the_own_process_refuses_to_answer_is_raised() -> None:
+async def test_an_id_is_of_the_hub_that_made_it() -> None:
     async with Wire():
-        with pytest.raises(Malformed, match="is unknown here"):
-            await hub().ask(None, "unheard of", "default", timeout=5)
+        hub = serving_hub()
+        ids = {hub.new_connection_id() for _ in range(100)}
+        assert len(ids) == 100
+        assert all(hub.owns(id) for id in ids)
+        assert not hub.owns(f"{'f' * 16}.{'0' * 32}")
 
 
-@pytest.mark.parametrize(
-    ("action", "arguments"), [("ask_one", ["id", "question", ""]), ("ask_rooms", [["lobby"], "question", ""])]
-)
-async def test_a_time_that_is_no_number_is_refused_before_a_timer_takes_it(action: str, arguments: list[Any]) -> None:
-    """In asyncio's heap of timers a NaN is neither early nor late: others behind it would be minutes late."""
-    async with Wire():
-        with pytest.raises(Malformed, match="does not take the arguments"):
-            await hub().ask(None, action, "default", *arguments, math.nan, timeout=5)
+async def test_its_own_connections_are_alive_and_no_others_in_a_process_alone() -> None:
+    async with clients("") as (client,):
+        hub = serving_hub()
+        may_live = hub.living()
+        assert may_live(client.id)
+        assert not may_live(hub.new_connection_id())
+        assert not may_live(f"{'f' * 16}.1")
 
 
-# What the layer lost
+async def test_a_frame_that_comes_through_several_groups_is_delivered_once() -> None:
+    async with clients("a b", "b") as (first, second):
+        hub = serving_hub()
+        frame = Frame("news||0", (second.id,), ("a", "b"), "emission")
+        for room in ("a", "b"):
+            hub.deliver_frame(group_name("default", room), frame)
+        hub.deliver_frame(group_name("default", "b"), Frame("more||0"))
+        assert await got(first, second) == [["news", "more"], ["more"]]
 
 
-def tell_losses(*namespaces: str) -> list[tuple[str, MessagesLost]]:
-    """Return a list that will hold what on_error of each namespace is told of losses."""
-    told: list[tuple[str, MessagesLost]] = []
-    for namespace in namespaces:
-
-        @on_error(namespace=namespace)
-        async def keep(connection: Connection | None, error: Exception, namespace: str = namespace) -> None:
-            assert connection is None
-            assert isinstance(error, MessagesLost)
-            told.append((namespace, error))
-
-    return told
+async def test_a_frame_for_one_connection_is_delivered_in_its_namespace_alone() -> None:
+    async with clients("", "") as (client, other):
+        hub = serving_hub()
+        for namespace in ("default", "game"):
+            frame = Frame(f"{namespace}||0", connection_id=client.id, namespace=namespace)
+            hub.deliver_frame(f"etp.hub.{hub.id}", frame)
+        assert await got(client, other) == [["default"], []]
 
 
-async def lose(group: str) -> None:
-    """Do as where the layer has lost two messages with three events to a group."""
-    hub().report_loss(Loss(group, 2, 3))
-    await hub().settle(10)
+@pytest.mark.parametrize(("event", "data"), [("a||b", None), ("__ping", None), ("news", {1, 2})])
+async def test_a_foreign_event_that_cannot_be_sent_is_malformed(event: str, data: Any) -> None:
+    async with clients("lobby") as (client,):
+        with pytest.raises(Malformed, match="sent to a room's group"):
+            serving_hub().deliver_foreign(Foreign("lobby", event, data))
+        assert await got(client) == [[]]
 
 
-async def test_a_loss_of_what_went_to_single_connections_is_told_to_all_namespaces_that_have_had_any() -> None:
-    told = tell_losses("default", "game", "left", "never")
-    async with Wire(namespace="left"):
-        pass
-    async with Wire(), Wire(namespace="game"):
-        group = f"{HUB_PREFIX}{hub().id}"
-        await lose(group)
-    assert sorted(namespace for namespace, _ in told) == ["default", "game", "left"]
-    for _, error in told:
-        assert "2 messages with 3 events" in str(error)
-        assert "sent to single connections." in str(error)
-        assert (error.group, error.messages, error.frames) == (group, 2, 3)
-    assert all((error.namespace, error.room) == (namespace, None) for namespace, error in told)
-
-
-@pytest.mark.parametrize(("room", "words"), [("lobby", "of room 'lobby'."), (None, "of the whole namespace.")])
-async def test_a_loss_of_a_room_is_told_to_its_namespace_alone(room: str | None, words: str) -> None:
-    told = tell_losses("default", "game")
-
-    @on_connect(namespace="game")
-    async def join(connection: Connection) -> None:
-        await connection.ajoin("lobby")
-
-    async with Wire(), Wire(namespace="game"):
-        await lose(group_name("game", room))
-    ((namespace, error),) = told
-    assert namespace == "game"
-    assert words in str(error)
-    assert (error.namespace, error.room) == ("game", room)
-
-
-async def test_a_loss_of_a_room_that_was_left_meanwhile_does_not_claim_the_whole_namespace() -> None:
-    told = tell_losses("default", "game")
-    async with Wire(namespace="game"):
-        await lose(group_name("game", "left"))
-    ((_, error),) = told
-    assert "of a room that nobody here is in any more." in str(error)
-    assert (error.namespace, error.room) == (None, None)
+async def test_the_rooms_of_a_connection_change_with_its_user() -> None:
+    async with Wire() as wire:
+        hub = serving_hub()
+        [member] = hub.membership.all()
+        for user_id in (7, 8):
+            await hub.change_user(member, user_id)
+            await rooms.aemit(user_room(7), "to seven")
+            await rooms.aemit(user_room(8), "to eight")
+        assert [await wire.text(), await wire.text()] == ["to seven||0", "to eight||0"]
+        heard = set(get_channel_layer().groups)
+        assert rooms.group_name(user_room(8)) in heard
+        assert rooms.group_name(user_room(7)) not in heard

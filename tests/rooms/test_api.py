@@ -1,15 +1,11 @@
 """Rooms within one process, through the public API: from handlers, views, threads and other Channels code."""
 
 import asyncio
-import contextlib
-import gc
 import inspect
 import subprocess
 import sys
 import threading
 import uuid
-import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
 from textwrap import dedent
 from typing import Any
 
@@ -22,12 +18,9 @@ from django.test import AsyncClient, Client
 from django.urls import path
 
 from django_etp import (
-    AckTimeout,
     Connection,
     ConnectionClosed,
     Event,
-    EventFailed,
-    InvalidCloseCode,
     InvalidEventName,
     InvalidPayload,
     InvalidRoomName,
@@ -38,74 +31,10 @@ from django_etp import (
     rooms,
 )
 from django_etp.connections import outbox
-from django_etp.testing import EtpCommunicator
 from tests.support.inprocess import Wire, until
+from tests.support.rooms import Call, answering, clients, got
 
 pytestmark = [pytest.mark.usefixtures("etp_registry"), pytest.mark.urls(__name__)]
-
-Call = Callable[..., Awaitable[Any]]
-
-
-@pytest.fixture(params=["async", "plain"])
-def call(request: pytest.FixtureRequest) -> Call:
-    """A function that calls one of the API's: the coroutine on the event loop, or the plain twin on a thread."""
-
-    async def call_by_name(name: str, *args: Any, api: Any = rooms, **options: Any) -> Any:
-        if request.param == "async":
-            return await getattr(api, f"a{name}")(*args, **options)
-        return await asyncio.to_thread(getattr(api, name), *args, **options)
-
-    return call_by_name
-
-
-class Client_(EtpCommunicator):
-    """A test client that knows the connection at the other end."""
-
-    connection: Connection
-
-    @property
-    def id(self) -> str:
-        return self.connection.id
-
-    async def names(self, count: int) -> list[str]:
-        """Return the names of the next events, after which nothing more came."""
-        names = [(await self.expect_event()).name for _ in range(count)]
-        await self.expect_nothing(timeout=0.01)
-        return names
-
-
-@contextlib.asynccontextmanager
-async def clients(*members_of: str, namespace: str = "default", **options: Any) -> AsyncIterator[list[Client_]]:
-    """Connect a client for each argument, which names the rooms it joins."""
-    connections: list[Connection] = []
-
-    @on_connect(namespace=namespace)
-    async def keep(connection: Connection) -> None:
-        connections.append(connection)
-
-    async with contextlib.AsyncExitStack() as stack:
-        connected = []
-        for names in members_of:
-            client = Client_(namespace=namespace, **options)
-            await stack.enter_async_context(client)
-            client.connection = connections[-1]
-            await client.connection.ajoin(*names.split())
-            connected.append(client)
-        yield connected
-
-
-async def got(*clients: Client_) -> list[list[str]]:
-    """Return what each client got until now, by the events' names."""
-    for client in clients:
-        await rooms.of(client.connection.namespace).aemit_to(client.id, "end")
-    result = []
-    for client in clients:
-        names = []
-        while (name := (await client.expect_event()).name) != "end":
-            names.append(name)
-        result.append(names)
-    return result
-
 
 # Sending
 
@@ -279,108 +208,6 @@ async def test_a_room_name_is_any_text(call: Call, room: str) -> None:
         assert await got(client) == [["news"]]
 
 
-# Asking
-
-
-async def answering(client: Client_, data: object = None) -> None:
-    await client.answer(await client.expect_event("question"), data)
-
-
-async def test_a_question_to_a_room_tells_what_became_of_it_at_each_member(call: Call) -> None:
-    async with clients("lobby", "lobby", "lobby", "") as connected:
-        first, silent, leaving, _ = connected
-        asking = asyncio.ensure_future(call("emit_with_ack", "lobby", "question", {"a": 1}, timeout=0.3))
-        await answering(first, "fine")
-        question = await silent.expect_event("question")
-        assert question.json() == {"a": 1}
-        await leaving.expect_event("question")
-        await leaving.disconnect()
-        replies = {reply.connection_id: reply for reply in await asking}
-        assert {id: reply.status for id, reply in replies.items()} == {
-            first.id: "answered",
-            silent.id: "timed_out",
-            leaving.id: "gone",
-        }
-        assert replies[first.id].event is not None
-        assert replies[first.id].event.data == "fine"
-        assert [reply.is_answered for reply in replies.values()].count(True) == 1
-        assert replies[silent.id].event is replies[leaving.id].event is None
-        assert await got(first, silent) == [[], []]
-
-
-async def test_a_member_of_several_of_the_rooms_is_asked_once(call: Call) -> None:
-    async with clients("a b") as (client,):
-        asking = asyncio.ensure_future(call("emit_with_ack", ["a", "b"], "question"))
-        await answering(client)
-        assert len(await asking) == 1
-        assert await got(client) == [[]]
-
-
-async def test_a_question_to_an_empty_room_has_no_replies(call: Call) -> None:
-    async with clients(""):
-        assert await call("emit_with_ack", ["empty"], "question") == []
-
-
-async def test_the_members_of_a_room_answer_side_by_side() -> None:
-    async with clients(*["lobby"] * 20) as connected:
-        asking = asyncio.create_task(rooms.aemit_with_ack("lobby", "question"))
-        for client in reversed(connected):
-            await answering(client, client.id)
-        replies = await asking
-    assert {reply.connection_id for reply in replies} == {client.id for client in connected}
-    assert all(reply.event and reply.event.data == reply.connection_id for reply in replies)
-
-
-async def test_one_connection_is_asked(call: Call) -> None:
-    async with clients("", "") as (client, other):
-        asking = asyncio.ensure_future(call("emit_to_with_ack", client.id, "question", [1]))
-        question = await client.expect_event("question")
-        assert question.json() == [1]
-        await client.answer(question, "fine")
-        answer = await asking
-        assert (type(answer), answer.data) == (Event, "fine")
-        assert await got(other) == [[]]
-
-
-async def test_one_connection_that_does_not_answer_is_a_timeout(call: Call) -> None:
-    async with clients("") as (client,):
-        with pytest.raises(AckTimeout):
-            await call("emit_to_with_ack", client.id, "question", timeout=0.01)
-
-
-async def test_the_time_to_answer_is_a_setting(call: Call, settings: Any) -> None:
-    settings.ETP = {"ACK_TIMEOUT": 0.01}
-    async with clients("lobby") as (client,):
-        with pytest.raises(AckTimeout):
-            await call("emit_to_with_ack", client.id, "question")
-        assert [reply.status for reply in await call("emit_with_ack", "lobby", "question")] == ["timed_out"]
-
-
-async def test_a_client_that_says_that_the_event_failed_has_no_answer(call: Call) -> None:
-    async with clients("lobby", subprotocols=["etp.ext.v1"]) as (client,):
-        await client.expect_event("__hello")
-        asking = asyncio.ensure_future(call("emit_to_with_ack", client.id, "question"))
-        await client.expect_event("question")
-        await client.send_frame('__err_question||1||{"code": "busy", "message": "later"}')
-        with pytest.raises(EventFailed) as failed:
-            await asking
-        assert (failed.value.code, failed.value.message) == ("busy", "later")
-
-        asking = asyncio.ensure_future(call("emit_with_ack", "lobby", "question"))
-        await client.expect_event("question")
-        await client.send_frame('__err_question||2||{"code": "busy", "message": "later"}')
-        assert [(reply.status, reply.event) for reply in await asking] == [("failed", None)]
-
-
-async def test_one_connection_that_goes_before_it_answers_is_gone(call: Call) -> None:
-    async with clients("") as (client,):
-        asking = asyncio.ensure_future(call("emit_to_with_ack", client.id, "question"))
-        await client.expect_event("question")
-        await client.disconnect()
-        with pytest.raises(ConnectionClosed):
-            await asking
-
-
 @pytest.mark.parametrize("id", ["gone", "", "0123456789abcdef.0123"])
 async def test_what_needs_a_connection_says_when_it_is_gone(call: Call, id: str) -> None:
     async with clients(""):
@@ -434,12 +261,6 @@ async def test_an_id_that_cannot_be_utf_8_names_nobody(call: Call) -> None:
         assert await got(client) == [["news"]]
 
 
-async def test_keys_to_remove_that_are_not_text_are_refused(call: Call) -> None:
-    async with clients("lobby") as (client,):
-        with pytest.raises(TypeError, match="remove= takes keys, which are str, got int: 1"):
-            await call("update_data", client.id, {}, remove=[1])
-
-
 async def test_a_connection_in_place_of_its_id_is_refused(call: Call) -> None:
     async with clients("") as (client,):
         with pytest.raises(TypeError, match=r"got Connection: <Connection .* Pass the connection's \.id"):
@@ -459,174 +280,6 @@ async def test_a_time_that_is_no_number_of_seconds_is_refused(call: Call, timeou
             with pytest.raises(TypeError, match="timeout= must be a number of seconds"):
                 await call(name, *args, timeout=timeout)
         assert await got(client) == [[]]
-
-
-async def test_a_handler_may_ask_its_own_room() -> None:
-    @etp_event("poll")
-    async def poll(connection: Connection, event: Event) -> list[str]:
-        replies = await rooms.aemit_with_ack("lobby", "question")
-        return sorted(reply.event.data for reply in replies if reply.event)
-
-    async with clients("lobby", "lobby") as (first, second):
-        polling = asyncio.create_task(first.emit_with_ack("poll"))
-        await answering(first, "first")
-        await answering(second, "second")
-        assert (await polling).json() == ["first", "second"]
-
-
-# Membership
-
-
-async def test_connections_join_and_leave(call: Call) -> None:
-    async with clients("", "") as (first, second):
-        await call("join", first.id, "lobby", "game")
-        await call("join", second.connection, "lobby")
-        await call("join", second.connection, "lobby")
-        assert (await call("count", "lobby"), await call("count", "game")) == (2, 1)
-        await call("leave", first.connection, "lobby", "never joined")
-        await call("leave", second.id)
-        assert (await call("count", "lobby"), await call("count", "game")) == (1, 1)
-        await call("emit", "lobby", "news")
-        assert await got(first, second) == [[], ["news"]]
-
-
-async def test_a_room_is_cleared(call: Call) -> None:
-    async with clients("a b", "a", "c") as connected:
-        await call("clear", "a", "b", "empty")
-        assert await call("names") == ["c"]
-        await call("emit", ["a", "b", "c"], "news")
-        assert await got(*connected) == [[], [], ["news"]]
-        assert connected[0].connection.rooms == frozenset()
-
-
-async def test_a_connection_that_ends_leaves_all_its_rooms(call: Call) -> None:
-    async with clients("a b", "b") as (first, second):
-        await first.disconnect()
-        assert await call("names") == ["b"]
-        assert [info.id for info in await call("members", "b")] == [second.id]
-        await call("emit", ["a", "b"], "news")
-        assert await got(second) == [["news"]]
-
-
-# Looking
-
-
-async def test_rooms_are_counted_and_named(call: Call) -> None:
-    async with clients("b a", "b", "c"):
-        assert await call("names") == ["a", "b", "c"]
-        assert [await call("count", name) for name in ["a", "b", "c", "empty"]] == [1, 2, 1, 0]
-
-
-async def test_members_are_listed_with_what_may_be_known_of_them(call: Call) -> None:
-    async with clients("b a", user=User(pk=7, username="alice")) as (client,):
-        expected = client.connection.info
-        assert (expected.id, expected.user_id, expected.rooms) == (client.id, 7, ("a", "b"))
-        assert await call("members", "a") == [expected]
-        assert await call("members", "empty") == []
-        assert await call("connections") == [expected]
-        assert await call("get", client.id) == expected
-
-
-async def test_anonymous_members_have_no_user_id(call: Call) -> None:
-    async with clients("lobby"):
-        assert [info.user_id for info in await call("members", "lobby")] == [None]
-
-
-async def test_all_connections_are_listed(call: Call) -> None:
-    async with clients("a", "", "b") as connected, clients("a", namespace="other"):
-        assert {info.id for info in await call("connections")} == {client.id for client in connected}
-
-
-async def test_a_connection_that_is_not_accepted_yet_counts_as_nobodys_member(call: Call) -> None:
-    inside, door, connections = asyncio.Event(), asyncio.Event(), []
-
-    @on_connect
-    async def wait(connection: Connection) -> None:
-        await connection.ajoin("lobby")
-        connections.append(connection)
-        inside.set()
-        await door.wait()
-
-    wire = Wire().start()
-    await inside.wait()
-    id = connections[0].id
-    assert (await call("names"), await call("count", "lobby"), await call("members", "lobby")) == ([], 0, [])
-    assert (await call("connections"), await call("get", id)) == ([], None)
-    assert await call("emit_with_ack", "lobby", "question") == []
-    await call("emit", "lobby", "room")
-    await call("broadcast", "all")
-    await call("emit_to", id, "one")
-    assert wire.sent == []
-    door.set()
-    assert (await wire.next())["type"] == "websocket.accept"
-    assert [await wire.text() for _ in range(3)] == ["room||0", "all||0", "one||0"]
-    assert await call("count", "lobby") == 1
-    await wire.leave()
-
-
-# Ending
-
-
-async def test_a_connection_is_disconnected(call: Call) -> None:
-    ended = []
-    on_disconnect(lambda connection, disconnect: ended.append((disconnect.code, disconnect.reason)))
-    async with clients("lobby", "lobby") as (first, second):
-        await call("disconnect", first.id, 4000, "enough")
-        assert (await first.expect_close(4000)).reason == "enough"
-        await until(lambda: ended)
-        assert ended == [(4000, "enough")]
-        assert await call("count", "lobby") == 1
-        assert await got(second) == [[]]
-
-
-async def test_a_disconnect_is_normal_without_a_code(call: Call) -> None:
-    async with clients("") as (client,):
-        await call("disconnect", client.id)
-        await client.expect_close(1000)
-
-
-async def test_a_shutdown_closes_all_connections_of_the_namespace(call: Call) -> None:
-    async with clients("", "lobby") as connected, clients("", namespace="other") as others:
-        await call("shutdown", reason="maintenance")
-        for client in connected:
-            assert (await client.expect_close(1001)).reason == "maintenance"
-        assert await got(*others) == [[]]
-        await until_none_is_left(call)
-
-
-async def until_none_is_left(call: Call) -> None:
-    async with asyncio.timeout(2):
-        while True:
-            if not await call("connections"):
-                return
-            await asyncio.sleep(0.005)
-
-
-@pytest.mark.parametrize(("code", "reason"), [(1005, ""), (1006, ""), (7, ""), (1000, "x" * 124)])
-async def test_a_close_that_rfc_6455_forbids_is_refused(call: Call, code: int, reason: str) -> None:
-    async with clients("") as (client,):
-        with pytest.raises(InvalidCloseCode):
-            await call("disconnect", client.id, code, reason)
-        with pytest.raises(InvalidCloseCode):
-            await call("shutdown", code, reason)
-        assert await got(client) == [[]]
-
-
-async def test_a_connection_that_is_not_accepted_yet_can_be_disconnected(call: Call) -> None:
-    inside, door, connections = asyncio.Event(), asyncio.Event(), []
-
-    @on_connect
-    async def wait(connection: Connection) -> None:
-        connections.append(connection)
-        inside.set()
-        await door.wait()
-
-    wire = Wire().start()
-    await inside.wait()
-    await call("disconnect", connections[0].id)
-    assert (await wire.next())["type"] == "websocket.close"
-    door.set()
-    await wire.ended()
 
 
 # Namespaces
@@ -754,7 +407,7 @@ def test_where_nobody_is_the_log_says_so_once() -> None:
     for layers in ({}, {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}):
         code = dedent(program).replace("{layers}", repr(layers))
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert result.stderr.count("came to nobody") == len(result.stderr.splitlines()) == 1
+        assert result.stderr.count("No recipients") == len(result.stderr.splitlines()) == 1
 
 
 # From handlers
@@ -852,32 +505,6 @@ async def test_a_sender_without_a_pause_lets_others_run() -> None:
 
 
 # From threads and other loops
-
-
-def test_a_loop_that_has_ended_is_forgotten_with_the_next() -> None:
-    async def connect() -> weakref.ref[asyncio.AbstractEventLoop]:
-        async with EtpCommunicator(user=AnonymousUser()):
-            return weakref.ref(asyncio.get_running_loop())
-
-    first = asyncio.run(connect())
-    asyncio.run(connect())
-    gc.collect()
-    assert first() is None
-
-
-def test_a_loop_that_rests_between_two_runs_keeps_no_sender_waiting() -> None:
-    """As that of a test runner whose async tests share one loop, with plain tests between them."""
-
-    async def converse() -> list[list[str]]:
-        async with clients("lobby") as (client,):
-            await rooms.aemit("lobby", "news")
-            return await got(client)
-
-    with asyncio.Runner() as runner:
-        assert runner.run(converse()) == [["news"]]
-        rooms.emit("lobby", "news")
-        assert rooms.count("lobby") == 0
-        assert runner.run(converse()) == [["news"]]
 
 
 async def test_threads_send_side_by_side_each_in_order() -> None:
@@ -1044,19 +671,6 @@ async def test_a_message_to_the_group_of_a_room_that_was_left_reaches_nobody() -
             rooms.group_name("lobby"), {"type": "etp.emit", "room": "lobby", "event": "news"}
         )
         assert await got(client) == [[]]
-
-
-def test_group_names_are_names_of_groups() -> None:
-    layer = get_channel_layer()
-    names = ["lobby", "", "ünï €🎈", "x" * 1000, "LOBBY", " lobby"]
-    groups = [api.group_name(name) for name in names for api in (rooms, rooms.of("game"), rooms.of("game2"))]
-    assert len(set(groups)) == len(groups)
-    for group in groups:
-        layer.require_valid_group_name(group)
-
-
-def test_the_group_of_a_room_is_always_the_same() -> None:
-    assert rooms.group_name("lobby") == rooms.of("default").group_name("lobby") == rooms.group_name("lobby")
 
 
 @pytest.mark.parametrize("room", [name for name in BAD_NAMES if name is not None], ids=lambda v: type(v).__name__)
