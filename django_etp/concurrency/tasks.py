@@ -1,12 +1,10 @@
-"""Asyncio tasks: end them reliably, let them end by themselves, and tell their end from a failure."""
+"""Asyncio tasks: end them reliably, or let them end by themselves."""
 
 import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from django_etp.cancellation import must_pass
-
-__all__ = ["end_tasks", "leave_alone", "must_pass"]
+__all__ = ["end_tasks", "leave_alone"]
 
 # How long a cancelled task may take to clean up before it is cancelled again, in seconds.
 _CANCEL_AGAIN = 0.4

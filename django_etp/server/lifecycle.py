@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from django_etp.concurrency.tasks import must_pass
+from django_etp.cancellation import must_pass
 from django_etp.conf import get_settings
 from django_etp.connections.asgi import Receive, Send
 from django_etp.connections.connection import Connection
