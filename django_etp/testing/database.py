@@ -38,10 +38,13 @@ _borrower = _Borrower()
 async def shared_connections() -> AsyncIterator[None]:
     """Let asgiref's shared thread use the database connections of this thread, with the test's transaction in them."""
     mine = connections_to_lend()
-    await sync_to_async(lend)(mine)
+    # A cancellation does not stop the thread: connections that are being lent must be taken back, too.
+    lending = asyncio.get_running_loop().create_task(sync_to_async(lend)(mine))
     try:
+        await asyncio.shield(lending)
         yield
     finally:
+        await lending
         await sync_to_async(take_back)(mine)
 
 

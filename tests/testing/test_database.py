@@ -1,5 +1,7 @@
 """A test's database connections in the thread of asgiref."""
 
+import asyncio
+
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group
@@ -15,8 +17,6 @@ def test_a_connection_with_a_transaction_is_lent() -> None:
 
 @pytest.mark.django_db
 def test_an_event_loop_changes_nothing_about_what_is_lent() -> None:
-    import asyncio
-
     async def lent() -> object:
         return connections_to_lend()
 
@@ -38,3 +38,18 @@ async def test_loans_are_counted() -> None:
             assert await sync_to_async(is_borrowing)()
         assert await sync_to_async(is_borrowing)()
     assert not await sync_to_async(is_borrowing)()
+
+
+async def test_a_cancellation_while_connections_are_lent_leaves_no_loan() -> None:
+    async def borrow() -> None:
+        async with shared_connections():
+            await asyncio.Event().wait()
+
+    for turns in range(4):
+        task = asyncio.create_task(borrow())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not await sync_to_async(is_borrowing)()
