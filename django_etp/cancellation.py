@@ -1,4 +1,4 @@
-"""Tell the end of the running task from a failure. Servers and clients share this module; it imports only asyncio."""
+"""Distinguish the end of the running task from a failure. Server and client share this module."""
 
 import asyncio
 

@@ -153,7 +153,7 @@ class EtpClient:
         return self._handlers.add_hook("error", function)
 
     def on_unknown_event(self, function: _Function) -> _Function:
-        """Register a function of an event that has no handler; what it returns is the answer."""
+        """Register a function of an event that has no handler; its result is the answer."""
         return self._handlers.add_hook("unknown_event", function)
 
     # Sending

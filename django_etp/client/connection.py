@@ -1,4 +1,4 @@
-"""One WebSocket of an ``EtpClient``, from its handshake to its end: what it receives, sends and asks.
+"""One WebSocket of an ``EtpClient``, from its handshake to its end: it receives, sends and asks.
 
 Rules kept here:
 

@@ -1,7 +1,7 @@
-"""Which questions of one connection wait for an answer: numbers ↔ futures.
+"""The questions of one connection that wait for an answer: numbers ↔ futures.
 
-Each side numbers its own questions from 1 up, per connection; an answer is matched by its number alone, and one that
-nobody waits for is dropped. Server and client share this module; it knows neither Django nor Channels.
+Each side numbers its own questions from 1 up, per connection. An answer is matched by its number alone, and dropped if
+no question of that number is pending. Server and client share this module; it knows neither Django nor Channels.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ __all__ = ["PendingAcks"]
 
 
 class PendingAcks:
-    """The questions that one connection has asked and not yet had answered."""
+    """The questions of one connection that have no answer yet."""
 
     __slots__ = ("_closed", "_futures", "_last_id")
 
@@ -36,7 +36,7 @@ class PendingAcks:
             ConnectionClosed: the connection has ended.
         """
         if self._closed:
-            raise ConnectionClosed("The connection is closed: nobody is there to answer.")
+            raise ConnectionClosed("The connection is closed: no answer can come.")
         self._last_id += 1
         future = self._futures[self._last_id] = asyncio.get_running_loop().create_future()
         return self._last_id, future
@@ -48,10 +48,10 @@ class PendingAcks:
         timeout: float,
         sending: Coroutine[Any, Any, None] | None = None,
     ) -> Event:
-        """Return the answer to question ``ack_id``, waiting up to ``timeout`` seconds, the sending included.
+        """Return the answer to question ``ack_id``; sending it and waiting may take ``timeout`` seconds together.
 
         Raises:
-            AckTimeout: no answer came in time. One that comes later is dropped.
+            AckTimeout: no answer came in time. A later one is dropped.
             ConnectionClosed: the connection ended first.
         """
         deadline = asyncio.timeout(timeout)
@@ -90,16 +90,12 @@ class PendingAcks:
         if future is None or future.done():
             return False
         future.set_exception(error)
-        # Retrieve it, as no caller may be waiting yet, between open() and wait(): asyncio would log it as lost.
+        # The caller may be between open() and wait(). Without this asyncio would log the exception as never retrieved.
         future.exception()
         return True
 
     def close(self) -> None:
-        """Let all that wait fail with ``ConnectionClosed``, and all that ask from now on."""
+        """Let all questions fail with ``ConnectionClosed``, those of later callers too."""
         self._closed = True
-        futures, self._futures = self._futures, {}
-        for future in futures.values():
-            if not future.done():
-                future.set_exception(ConnectionClosed("The connection closed before the answer came."))
-                # Nobody may be waiting yet, between open() and wait().
-                future.exception()
+        for ack_id in tuple(self._futures):
+            self.fail(ack_id, ConnectionClosed("The connection closed before the answer came."))

@@ -1,4 +1,4 @@
-"""What an incoming frame means to one side of a connection. The server, the client and the testing kit share it.
+"""Decide the meaning of an incoming frame, for the server, the client and the testing kit alike.
 
 Rules kept here:
 
@@ -12,7 +12,7 @@ Rules kept here:
 - Any other name is an event for the application. Names that start with ``__`` are reserved, so the rest of those have
   no handler either.
 
-No I/O, no state, no asyncio: a side keeps its pending acks, and reads and writes for itself.
+No I/O, no state, no asyncio: each side keeps its own pending acks, and does its own reading and writing.
 """
 
 from typing import Literal
@@ -26,7 +26,7 @@ Meaning = Literal["answer", "ping", "greeting", "event"]
 
 
 def meaning_of(event: Event, *, speaks_extensions: bool) -> Meaning:
-    """Return what a decoded frame means.
+    """Return the meaning of a decoded frame.
 
     - ``"answer"``: an answer, or the failure in place of one; pass it to ``PendingAcks.settle()``.
     - ``"ping"``: send ``encode_answer(event)`` at once.
@@ -34,7 +34,7 @@ def meaning_of(event: Event, *, speaks_extensions: bool) -> Meaning:
     - ``"event"``: an event for the application.
 
     Args:
-        event: what ``decode()`` returned.
+        event: the result of ``decode()``.
         speaks_extensions: whether both sides of the connection speak ``etp.ext.v1``.
     """
     name = event.name

@@ -1,14 +1,14 @@
-"""ETP's frames: what one WebSocket text message means, and how an event becomes one.
+"""Decode WebSocket messages to events, and encode events to messages.
 
 Rules kept here:
 
 - A frame is ``name||ackId`` or ``name||ackId||data``. It splits at the first two delimiters only; data may hold more.
-- Empty data and absent data are one and the same; encoding leaves the second delimiter out.
-- ``ackId`` is a signed 64-bit decimal number: an optional sign, then ASCII digits. 0 wants no answer.
+- Empty and absent data are the same; encoding leaves out the second delimiter.
+- ``ackId`` is a signed 64-bit decimal number: an optional sign, then ASCII digits. 0 means that no answer is wanted.
 - A frame whose name starts with ``__ack_`` is an answer, matched by its number alone.
 - With a peer that speaks ``etp.ext.v1``, a name that starts with ``__err_`` is the failure of the event of that number.
-- ``decode`` raises nothing but ``InvalidFrame``; ``decode(encode(event)) == event`` for all that ``encode`` accepts.
-- The text of an error tells the shape of what came, never what it holds: it goes to logs.
+- ``decode`` raises only ``InvalidFrame``; ``decode(encode(event)) == event`` for each event that ``encode`` accepts.
+- The text of an error describes the shape of a message and never quotes it, as it goes to logs.
 
 No Django, no asyncio, no clock: server and client share this module.
 """
@@ -45,16 +45,16 @@ PING = "__ping"
 _DELIMITER = "||"
 _ACK_ID_MAX = 2**63 - 1
 _ACK_ID_MIN = -(2**63)
-# int() also takes spaces, underscores and other scripts' digits, which ETP does not.
+# int() also accepts spaces, underscores and the digits of other scripts; ETP does not.
 _ACK_ID = re.compile(r"[+-]?[0-9]+", re.ASCII)
-# Every number of 18 digits fits 64 bits; longer ones need a look.
+# Every number of 18 digits fits 64 bits; a longer one may not.
 _SAFE_DIGITS = 18
 
 
 # Not frozen=True, with which making an event takes three times as long; Final lets type checkers refuse assignments.
 @dataclass(slots=True, unsafe_hash=True)
 class Event:
-    """One event: a name, the number of the answer it wants (0: none), and its data as text. Do not change it.
+    """One event: its name, the number of the answer that it wants (0: none), and its data as text. Do not change it.
 
     Data that is absent on the wire is ``""``.
     """
@@ -92,12 +92,12 @@ class Event:
 
 
 def decode(message: str | bytes) -> Event:
-    """Return the event that a WebSocket message holds, answers included (see ``Event.is_ack``).
+    """Return the event that a WebSocket message holds, or the answer (see ``Event.is_ack``).
 
     A binary message is read like a text one.
 
     Raises:
-        InvalidFrame: the message is no ETP frame.
+        InvalidFrame: the message is not an ETP frame.
     """
     if isinstance(message, bytes):
         message = _text(message)
@@ -135,7 +135,7 @@ def encode(event: Event) -> str:
     if not isinstance(ack_id, int) or not _ACK_ID_MIN <= ack_id <= _ACK_ID_MAX:
         raise InvalidFrame(f"An ack id must be a signed 64-bit number, got {_cut(ack_id)}.")
     _check_data(data)
-    # d and join, not formatting: a bool, an IntEnum or a str Enum must go out by its value, not by its name.
+    # "d" and join(), since formatting would send the name of a bool, an IntEnum or a str Enum, not its value.
     return _DELIMITER.join((name, f"{ack_id:d}", data) if data else (name, f"{ack_id:d}"))
 
 
@@ -175,7 +175,7 @@ def _unusual_ack_id(text: str, frame: str) -> int:
     if _ACK_ID.fullmatch(text):
         sign = -1 if text[0] == "-" else 1
         digits = text.lstrip("+-").lstrip("0") or "0"
-        # 20 digits are past 64 bits, and int() refuses thousands of them with an error of its own.
+        # 20 digits exceed 64 bits, and int() raises an error of its own for thousands of them.
         if len(digits) < 20 and _ACK_ID_MIN <= (ack_id := sign * int(digits)) <= _ACK_ID_MAX:
             return ack_id
     got = "a number past that" if _ACK_ID.fullmatch(text) else f"{len(text):,} characters that are none"

@@ -93,7 +93,7 @@ class EtpCommunicator:
         self._handshake: asyncio.Future[bool] | None = None
         self._acks = PendingAcks()
         self._disconnect: Disconnect | None = None
-        # What decides the outcome of a test, such as the error of pytest.fail(), by the ack id of the event.
+        # Errors that decide the outcome of a test, such as that of pytest.fail(), by the ack id of the event.
         self._outcomes: dict[int, BaseException] = {}
         self._asked: dict[int, str] = {}  # the names of pending questions
         self._task: asyncio.Task[None] | None = None
@@ -137,7 +137,7 @@ class EtpCommunicator:
             raise EtpError("The application ended without accepting or refusing the handshake.")
         self._task.cancel()
         await asyncio.wait([self._task])
-        self._task = None  # so that disconnect(), in a finally clause say, does not wait
+        self._task = None  # so that disconnect(), as in a finally clause, does not wait
         raise TimeoutError(f"The application neither accepted nor refused the handshake within {timeout:g} s.")
 
     async def disconnect(self, code: int = 1000, reason: str = "", *, timeout: float = 12.0) -> None:

@@ -1,7 +1,7 @@
 """Run queued calls on a test's only thread while that thread is blocked.
 
 asgiref runs all synchronous functions of a test in one thread, which holds the test's database connection. A plain
-handler or a view that blocks there, in ``rooms.update_data()`` say, waits for the event loop, which may need the same
+handler or a view that blocks there, as in ``rooms.update_data()``, waits for the event loop, which may need the same
 thread to write a session: both would wait for ever. So the loop queues its calls, and the thread runs them when it is
 free or while it waits.
 """
