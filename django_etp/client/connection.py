@@ -184,14 +184,11 @@ class ClientConnection:
                 try:
                     await self._events.put(event)
                 except TooManyEvents as error:
-                    self._refuse(event, error)
+                    self.give_up()
+                    self.start(self._handlers.report(error, "an event of the server"))
+                    self.start(self._refuse(event, error))  # a task, so that read() receives the server's close
 
-    def _refuse(self, event: Event, error: TooManyEvents) -> None:
-        self.give_up()
-        self.start(self._handlers.report(error, "an event of the server"))
-        self.start(self._end_refused(event, error))  # a task, so that read() receives the server's close
-
-    async def _end_refused(self, event: Event, error: TooManyEvents) -> None:
+    async def _refuse(self, event: Event, error: TooManyEvents) -> None:
         try:
             async with asyncio.timeout(CLOSE_WAIT):
                 await self._answer_failure(event, error)

@@ -100,7 +100,11 @@ def decode(message: str | bytes) -> Event:
         InvalidFrame: the message is not an ETP frame.
     """
     if isinstance(message, bytes):
-        message = _text(message)
+        try:
+            message = message.decode()
+        except UnicodeDecodeError as error:
+            text = f"A binary message must hold UTF-8 text: {error.reason} at byte {error.start}."
+            raise InvalidFrame(text, frame=message) from error
     try:
         parts = message.split(_DELIMITER, 2)
     except (AttributeError, TypeError):
@@ -161,14 +165,6 @@ def check_event_name(name: object) -> None:
     if name.startswith(RESERVED_PREFIX):
         raise InvalidEventName(f"Event names that start with '__' are reserved, got {_cut(name)}. Rename the event.")
     _check_name(name)
-
-
-def _text(message: bytes) -> str:
-    try:
-        return message.decode()
-    except UnicodeDecodeError as error:
-        text = f"A binary message must hold UTF-8 text: {error.reason} at byte {error.start}."
-        raise InvalidFrame(text, frame=message) from error
 
 
 def _unusual_ack_id(text: str, frame: str) -> int:

@@ -71,7 +71,7 @@ def lend(lent: dict[str, BaseDatabaseWrapper]) -> None:
     """Let this thread use these connections until take_back() was called as often."""
     _borrower.loans += 1
     for alias, connection in lent.items():
-        own = _own(alias)
+        own = next((own for own in _all_own() if own.alias == alias), None)
         before, times = _borrower.borrowed.get(alias, (own, 0))
         if own is connection and not times:
             continue  # it is a connection of this thread, as under TestCase
@@ -118,10 +118,6 @@ def _connections_to_lend() -> dict[str, BaseDatabaseWrapper]:
 
 def _all_own() -> Sequence[BaseDatabaseWrapper]:
     return connections.all(initialized_only=True)
-
-
-def _own(alias: str) -> BaseDatabaseWrapper | None:
-    return next((own for own in _all_own() if own.alias == alias), None)
 
 
 def _restore_close(connection: BaseDatabaseWrapper) -> None:

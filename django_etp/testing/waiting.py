@@ -67,8 +67,8 @@ async def _run_in_test_thread(function: Callable[..., Any], *args: Any) -> Any:
     call = _Call(partial(function, *args))
     calls.put(call)
     # In a new context: if a blocked thread asked for the call, asgiref would refuse it, to prevent a deadlock.
-    visit = loop.create_task(sync_to_async(_do_one)(calls), context=contextvars.Context())
-    visit.add_done_callback(lambda visit: _give_up(call, visit))
+    running = loop.create_task(sync_to_async(_run_next)(calls), context=contextvars.Context())
+    running.add_done_callback(lambda running: _cancel_if_not_run(call, running))
     return await asyncio.wrap_future(call.outcome)
 
 
@@ -84,16 +84,16 @@ def _run_calls_until(future: Future[Any], loop: asyncio.AbstractEventLoop, deadl
                 call.run()
 
 
-def _do_one(calls: _Calls) -> None:
+def _run_next(calls: _Calls) -> None:
     with suppress(Empty):
         while (call := calls.get_nowait()) is None:
             pass
         call.run()
 
 
-def _give_up(call: _Call, visit: asyncio.Task[None]) -> None:
+def _cancel_if_not_run(call: _Call, running: asyncio.Task[None]) -> None:
     # The thread has ended, with the synchronous test that ran the loop there.
-    if visit.cancelled() or visit.exception() is not None:
+    if running.cancelled() or running.exception() is not None:
         call.outcome.cancel()
 
 
