@@ -50,12 +50,14 @@ class ClientConnection:
 
     Attributes:
         id: its id on the server; ``None`` if the server did not send it.
+        speaks_extensions: whether the server selected ``etp.ext.v1``.
     """
 
     def __init__(
         self, websocket: BaseWebSocket, handlers: ClientHandlers, *, max_running: int, max_queued: int
     ) -> None:
         self.id: str | None = None
+        self.speaks_extensions = websocket.subprotocol == SUBPROTOCOL
         self._websocket = websocket
         self._handlers = handlers
         self._acks = PendingAcks()
@@ -64,11 +66,6 @@ class ClientConnection:
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_given_up = False
-
-    @property
-    def speaks_extensions(self) -> bool:
-        """Whether the server selected ``etp.ext.v1``."""
-        return self._websocket.subprotocol == SUBPROTOCOL
 
     @property
     def is_open(self) -> bool:
@@ -91,7 +88,7 @@ class ClientConnection:
             async with asyncio.timeout(_GREETING_LIMIT):
                 await self._receive(await self._websocket.recv())
         except (TimeoutError, WebSocketClosed) as error:
-            logger.debug("The server did not greet: %r", error)
+            logger.debug("The server sent no greeting: %r", error)
 
     async def read(self) -> None:
         """Receive messages until the connection ends."""
@@ -106,7 +103,7 @@ class ClientConnection:
                 error = ProtocolError(f"The server broke the WebSocket protocol ({int(sent.code)}): {sent.reason}.")
             else:
                 return
-            await self._handlers.report(error, "a message")
+            await self._handlers.report(error, "reading a message")
 
     async def emit(self, name: str, data: object) -> None:
         """Send an event; see EtpClient.emit()."""
@@ -170,7 +167,7 @@ class ClientConnection:
         try:
             event = decode(message)
         except InvalidFrame as error:
-            self.start(self._handlers.report(error, "a frame of the server"))
+            self.start(self._handlers.report(error, "reading a frame"))
             return
         match meaning_of(event, speaks_extensions=self.speaks_extensions):
             case "answer":
@@ -185,7 +182,7 @@ class ClientConnection:
                     await self._events.put(event)
                 except TooManyEvents as error:
                     self.give_up()
-                    self.start(self._handlers.report(error, "an event of the server"))
+                    self.start(self._handlers.report(error, "queueing an event"))
                     self.start(self._refuse(event, error))  # a task, so that read() receives the server's close
 
     async def _refuse(self, event: Event, error: TooManyEvents) -> None:
@@ -205,9 +202,9 @@ class ClientConnection:
             if is_end(error):
                 raise
             if isinstance(error, ConnectionClosed) and self._websocket.state is not State.OPEN:
-                logger.debug("The handler of event %.80r found no connection: %s", event.name, error)
+                logger.debug("The handler of event %.80r failed after the connection ended: %s", event.name, error)
             else:
-                await self._handlers.report(error, f"event {event.name[:80]!r}")
+                await self._handlers.report(error, f"handling event {event.name[:80]!r}")
                 await self._answer_failure(event, error)
         finally:
             self._events.handled()
@@ -220,7 +217,7 @@ class ClientConnection:
         try:
             await self.send(frame)
         except ConnectionClosed as error:
-            logger.debug("The answer to event %.80r found no connection: %s", event.name, error)
+            logger.debug("The answer to event %.80r was dropped after the connection ended: %s", event.name, error)
 
     async def _ask(self, frame: Callable[[int], str], timeout: float) -> Event:
         ack_id, future = self._acks.open()

@@ -64,14 +64,14 @@ class ClientHandlers:
             except BaseException as error:
                 if is_end(error):
                     raise
-                await self.report(error, f"an on_{kind} hook")
+                await self.report(error, f"running an on_{kind} hook")
 
     async def report(self, error: BaseException, doing: str) -> None:
-        """Log an error and pass it to the ``on_error`` hooks; ``doing`` names what failed."""
+        """Log an error and pass it to the ``on_error`` hooks; ``doing`` is what the client was doing."""
         is_expected = isinstance(error, _EXPECTED)
         logger.log(
             logging.WARNING if is_expected else logging.ERROR,
-            "The client failed at %s: %s: %.1000s",
+            "The client failed while %s: %s: %.1000s",
             doing,
             type(error).__name__,
             error,

@@ -36,7 +36,7 @@ def check_close(code: int, reason: str) -> None:
     """Raise ``InvalidCloseCode`` if an endpoint must not send this code, or the reason is no str or over 123 bytes."""
     if not isinstance(code, int) or code not in _CODES:
         raise InvalidCloseCode(
-            "A close code must be one that an endpoint may send (1000 to 1014 less 1004 to 1006, or 3000 to 4999), "
+            "A close code must be one that an endpoint may send (1000 to 1014 without 1004 to 1006, or 3000 to 4999), "
             f"got {code!r}."
         )
     if not isinstance(reason, str) or len(reason.encode(errors="replace")) > _MAX_REASON:

@@ -174,9 +174,9 @@ def _unusual_ack_id(text: str, frame: str) -> int:
         # 20 digits exceed 64 bits, and int() raises an error of its own for thousands of them.
         if len(digits) < 20 and _ACK_ID_MIN <= (ack_id := sign * int(digits)) <= _ACK_ID_MAX:
             return ack_id
-    got = "a number past that" if _ACK_ID.fullmatch(text) else f"{len(text):,} characters that are none"
+    got = "a number out of its range" if _ACK_ID.fullmatch(text) else f"{len(text):,} characters that are not a number"
     raise InvalidFrame(
-        f"An ack id must be a signed 64-bit decimal number, got {got}. Send 0 where no answer is wanted.", frame=frame
+        f"An ack id must be a signed 64-bit decimal number, got {got}. Send 0 if no answer is wanted.", frame=frame
     )
 
 

@@ -76,10 +76,10 @@ async def test_hooks_run_in_order_and_one_that_fails_is_reported() -> None:
     ("error", "level"), [(LookupError("broken"), logging.ERROR), (InvalidFrame("no frame"), logging.WARNING)]
 )
 async def test_a_report_is_logged(error: Exception, level: int, caplog: pytest.LogCaptureFixture) -> None:
-    await ClientHandlers().report(error, "a message")
+    await ClientHandlers().report(error, "reading a message")
     (record,) = caplog.records
     assert (record.levelno, bool(record.exc_info)) == (level, level == logging.ERROR)
-    assert record.getMessage() == f"The client failed at a message: {type(error).__name__}: {error}"
+    assert record.getMessage() == f"The client failed while reading a message: {type(error).__name__}: {error}"
 
 
 async def test_an_error_hook_that_fails_does_not_keep_others_from_the_report(
@@ -93,7 +93,7 @@ async def test_an_error_hook_that_fails_does_not_keep_others_from_the_report(
 
     handlers.add_hook("error", fail)
     handlers.add_hook("error", reported.append)
-    await handlers.report(error, "a message")
+    await handlers.report(error, "reading a message")
     assert reported == [error]
     assert "An on_error hook failed itself." in caplog.text
 
