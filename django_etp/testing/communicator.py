@@ -270,7 +270,7 @@ class EtpCommunicator:
             case "websocket.send":
                 if not self._handshake.done():
                     raise EtpError("The application sent a message before it accepted the handshake.")
-                self._receive_frame(message["text"])
+                self._settle_or_queue(message["text"])
             case "websocket.close" if self._handshake.done():
                 self._disconnect = Disconnect(message.get("code", 1000), message.get("reason") or "")
                 self._acks.close()
@@ -279,7 +279,7 @@ class EtpCommunicator:
             case "websocket.close":
                 self._handshake.set_result(False)
 
-    def _receive_frame(self, frame: str) -> None:
+    def _settle_or_queue(self, frame: str) -> None:
         try:
             event = decode(frame)
         except InvalidFrame:
