@@ -18,9 +18,9 @@ from .connections.asgi import Receive, Send, past_session_middleware, with_trail
 from .events.errors import report
 from .events.registry import registry
 from .hub.process import serving_hub
-from .origins import is_origin_allowed
 from .server.lifecycle import Lifecycle
 from .server.maintenance import maintain
+from .server.origins import is_origin_allowed
 from .sessions.session import load_session
 
 __all__ = ["EtpConsumer", "HandshakeThreads"]

@@ -9,15 +9,15 @@
     │   └── TooManyEvents           a peer sent more events than MAX_QUEUED_EVENTS lets wait
     ├── InvalidPayload              data that is not JSON where JSON was expected, or cannot become JSON
     ├── InvalidRoomName             a room name that is not text, or too long
-    ├── EventFailed                 the peer says why an event has no answer; raise it in a handler to say so
-    ├── AckTimeout                  no answer in time; also a TimeoutError
-    ├── ConnectionClosed            the connection is gone, or was closed before the answer came
+    ├── EventFailed                 the event failed at the peer; raise it in a handler to send a failure
+    ├── AckTimeout                  no answer came in time; also a TimeoutError
+    ├── ConnectionClosed            the connection has ended, or ended before the answer came
     ├── RejectConnection            raised by on_connect hooks to refuse a connection
     ├── EventAlreadyRegistered      two handlers for one event
     ├── LayerUnavailable            the channel layer did not confirm a send
-    ├── MessagesLost                the channel layer dropped messages; given to on_error, never raised
-    ├── IncompleteAnswer            not every process answered a question in time
-    └── SyncCallInEventLoop         a synchronous twin called where an event loop runs; also a RuntimeError
+    ├── MessagesLost                the channel layer dropped messages; passed to on_error, never raised
+    ├── IncompleteAnswer            not every process replied in time
+    └── SyncCallInEventLoop         a synchronous twin was called inside an event loop; also a RuntimeError
 
 This module imports nothing, so that clients and codecs can use it without Django.
 """
@@ -53,10 +53,10 @@ class ProtocolError(EtpError):
 
 
 class InvalidFrame(ProtocolError):
-    """A message is not an ETP frame; the text says which part is wrong.
+    """A message is not an ETP frame; the text names the wrong part.
 
     Attributes:
-        frame: the message as it came, text or bytes; ``None`` where there is none. The text holds nothing of it.
+        frame: the message as received, str or bytes; ``None`` if it is neither. The text quotes nothing of it.
     """
 
     def __init__(self, text: str, *, frame: str | bytes | None = None) -> None:
@@ -84,9 +84,9 @@ class InvalidPayload(EtpError):
     """Data that is not JSON where JSON was expected, or a value that cannot become wire text.
 
     Attributes:
-        is_outgoing: whether this side was to send it, rather than the peer sent it.
-        is_answer: whether it is the data of an answer. A handler that lets such an error pass has failed itself: the
-            event it handles is not at fault.
+        is_outgoing: whether this side was to send the data, and did not receive it.
+        is_answer: whether it is the data of an answer. If a handler does not catch such an error, the handler failed:
+            the event that it handles is not at fault.
     """
 
     def __init__(self, text: str = "", *, is_outgoing: bool = False, is_answer: bool = False) -> None:
@@ -100,14 +100,14 @@ class InvalidRoomName(EtpError):
 
 
 class EventFailed(EtpError):
-    """An event failed at the peer; raise it in a handler to tell a peer that speaks ``etp.ext.v1``.
+    """An event failed at the peer. A handler raises it to send a failure to a peer that speaks ``etp.ext.v1``.
 
     Attributes:
         code: ``handler_error``, ``unknown_event``, ``invalid_payload``, ``permission_denied``, ``rate_limited``,
             ``too_many_events``, or one of the application's own.
         message: a sentence for people.
-        is_from_peer: whether a peer said so. A handler that lets such a failure pass has failed itself: what one peer
-            says is not passed on to another.
+        is_from_peer: whether a peer sent the failure. If a handler does not catch such a failure, the handler failed:
+            a failure from one peer is never sent on to another.
     """
 
     def __init__(self, code: str, message: str = "", *, is_from_peer: bool = False) -> None:
@@ -118,7 +118,7 @@ class EventFailed(EtpError):
 
     def __str__(self) -> str:
         text = f"{self.code}: {self.message}" if self.message else str(self.code)
-        # One line, whatever a peer wrote: it goes into logs.
+        # Always one line, since a peer may have written it and it goes into logs.
         return text if text.isprintable() else repr(text)[1:-1]
 
 
@@ -127,13 +127,13 @@ class AckTimeout(EtpError, TimeoutError):
 
 
 class ConnectionClosed(EtpError):
-    """The connection is gone, unknown, or was closed before the answer came."""
+    """The connection has ended, is unknown, or ended before the answer came."""
 
 
 class RejectConnection(EtpError):
-    """Raise it in an ``on_connect`` hook to refuse the connection.
+    """An ``on_connect`` hook raises it to refuse the connection.
 
-    Before the accept the peer sees HTTP 403; after it, close code 4403 with the reason.
+    Before the accept the peer receives HTTP 403; after it, close code 4403 with the reason.
     """
 
     def __init__(self, reason: str = "") -> None:
@@ -146,7 +146,7 @@ class EventAlreadyRegistered(EtpError):
 
 
 class LayerUnavailable(EtpError):
-    """The channel layer did not confirm a send in time; local members have had the event already."""
+    """The channel layer did not confirm a send in time. Local members have already received the event."""
 
 
 class MessagesLost(EtpError):
@@ -156,9 +156,9 @@ class MessagesLost(EtpError):
         group: the channel-layer group whose messages are missing.
         messages: how many layer messages are missing.
         frames: how many events were in them.
-        room: the room whose messages are missing; ``None`` where they went to single connections, to a whole namespace
-            or to a room that nobody in this process is in any more.
-        namespace: the namespace whose messages are missing; ``None`` where nobody in this process is in the room.
+        room: the room whose messages are missing; ``None`` if they were for single connections, for a whole namespace
+            or for a room that has no more members in this process.
+        namespace: the namespace whose messages are missing; ``None`` if the room has no members in this process.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ class MessagesLost(EtpError):
 
 
 class IncompleteAnswer(EtpError):
-    """Not every process answered in time; ``answer`` holds what did come."""
+    """Not every process replied in time; ``answer`` holds the replies that came."""
 
     def __init__(self, text: str, *, answer: object = None) -> None:
         super().__init__(text)
@@ -188,10 +188,10 @@ class IncompleteAnswer(EtpError):
 
 
 class SyncCallInEventLoop(EtpError, RuntimeError):
-    """A synchronous twin was called on a thread where an event loop runs; await its ``a…`` twin."""
+    """A synchronous twin was called on the thread of a running event loop; await its ``a…`` twin."""
 
 
 def describe(error: BaseException) -> str:
-    """Return the class and the text of an error for use inside a sentence: without a full stop at the end."""
+    """Return the class and the text of an error for use inside a sentence, without the full stop."""
     text = str(error).rstrip(" .")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

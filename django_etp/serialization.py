@@ -1,6 +1,6 @@
-"""What handlers return and callers pass ↔ the text on the wire.
+"""Convert the values that handlers return and callers pass to the text on the wire.
 
-``None`` is no data, a str goes as it is, anything else goes as JSON.
+``None`` is no data, a str is sent unchanged, anything else is sent as JSON.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ __all__ = ["to_frame", "to_text"]
 def to_text(value: object) -> str:
     """Return the wire text of a value: ``None`` → ``""``, str → itself, anything else → compact JSON.
 
-    JSON is written by the setting ``JSON_ENCODER``.
+    The setting ``JSON_ENCODER`` names the encoder.
 
     Raises:
         InvalidPayload: the value cannot become JSON. ``NaN`` and ``Infinity`` cannot.
@@ -30,8 +30,8 @@ def to_text(value: object) -> str:
     if value is None:
         return ""
     if issubclass(type(value), str):
-        return str.__str__(value)  # bare text: formatting a member of a str Enum would give its name
-    if isinstance(value, str | Promise):  # lazy ones: a wrapped str says that it is one
+        return str.__str__(value)  # plain str: formatting a member of a str Enum would give its name
+    if isinstance(value, str | Promise):  # lazy text: a wrapped str passes for a str
         return str(value)
     try:
         return _encoder(cast(Any, get_settings().json_encoder))(value)
@@ -47,7 +47,7 @@ def to_frame(name: str, data: object = None, ack_id: int = 0) -> str:
     """Return the frame of an event that an application sends.
 
     Raises:
-        InvalidEventName: the name is no event name, or starts with ``__``, which ETP reserves.
+        InvalidEventName: an event cannot have this name; names that start with ``__`` are reserved.
         InvalidPayload: the data cannot become wire text.
     """
     check_event_name(name)

@@ -9,86 +9,49 @@
 
 Rules kept here:
 
-- The connection is made again, with the library's growing delays, after any end but a normal one (1000), a logout
-  (4401) or a refusal (4403). What was asked when it broke fails at once, and is never sent twice.
-- Nothing is given up in silence: ``on_disconnect`` has the code that ended it, ``on_error`` whatever else did.
-- Limits and errors are the server's: the size of a message, how many handlers run, how many events wait.
+- After any end but a normal one (1000), a logout (4401) or a refusal (4403), the client connects again, with growing
+  delays. Questions that were pending fail at once and are never sent twice.
+- No end is silent: ``on_disconnect`` receives the close code, ``on_error`` any other reason.
+- Limits and errors are the same as the server's: the size of a message, how many handlers run, how many events wait.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-try:
-    from websockets.asyncio.client import ClientConnection as BaseWebSocket
-    from websockets.asyncio.client import connect, process_exception  # type: ignore[attr-defined]
-    from websockets.client import backoff
-    from websockets.exceptions import InvalidURI, WebSocketException
-    from websockets.typing import Origin, Subprotocol
-    from websockets.uri import parse_uri
-except ImportError as error:
-    raise ImportError(
-        "django_etp.client needs the library websockets, 15 or newer: install django-etp[client].",
-        name=error.name,
-        path=error.path,
-    ) from error
+from websockets.client import backoff
 
 from django_etp.exceptions import ConnectionClosed, EtpError
 from django_etp.protocol.closing import Disconnect, check_close
-from django_etp.protocol.frames import SUBPROTOCOL, Event, check_event_name
+from django_etp.protocol.frames import Event, check_event_name
 
-from .connection import ClientConnection, WebSocket
+from .attempts import FINAL_CODES, Attempts
+from .connection import ClientConnection
 from .handlers import ClientHandlers
+from .websocket import BaseWebSocket, Connector
 
-__all__ = ["CONNECT_ERRORS", "EtpClient", "FailedAttempt"]
-
-# What may keep a client from connecting: a URL that is none, a network or a server that is not there, a refusal.
-CONNECT_ERRORS = (OSError, WebSocketException)
+__all__ = ["EtpClient"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-# The server ended it on purpose: normally, after a logout, by refusing.
-_FINAL_CODES = frozenset({1000, 4401, 4403})
-# After a connection that lived this long, in seconds, the delays start from the beginning.
-_STABLE_AFTER = 5.0
-# A server that cannot reach its database refuses handshakes as one does that will never let this client in; that many
-# refusals in a row are taken for the latter. With the delays of websockets that is after 20 minutes.
-_MAX_REFUSALS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class FailedAttempt:
-    """An attempt to connect again that failed.
-
-    Attributes:
-        attempt: its number, from 1, since there was a connection.
-        delay: how long until the next one, in seconds; ``None`` where the client gives up.
-        error: why it failed, one of ``CONNECT_ERRORS`` mostly.
-    """
-
-    attempt: int
-    delay: float | None
-    error: Exception
 
 
 class EtpClient:
     """A connection to an ETP server that is made again when it breaks; an async context manager.
 
     Args:
-        url: where to, ``ws://`` or ``wss://``.
+        url: the server's URL, ``ws://`` or ``wss://``.
         headers: further headers of the handshake, as a mapping or pairs.
         cookies: cookies of the handshake.
-        origin: the Origin header, for servers that want one.
+        origin: the Origin header, for servers that require one.
         ack_timeout: how long an answer may take, in seconds.
-        is_reconnecting: whether the connection is made again when it breaks.
+        is_reconnecting: whether the client connects again when the connection breaks.
         reconnect_delays: returns the delays before the attempts to connect again, in seconds; by default those of
-            ``websockets``, which grow to a minute and more. Where they end, the client gives up.
-        max_message_size: the largest message that is taken, in bytes; a larger one closes with 1009.
+            ``websockets``, which grow to a minute and more. When the delays are exhausted, the client gives up.
+        max_message_size: the largest message that is accepted, in bytes; a larger one closes the connection with 1009.
         max_concurrent_events: how many handlers run at a time, for each connection.
-        max_queued_events: how many events wait beyond that, in order; while more would, nothing is read, which slows
-            the server. Where no handler ends for 6 s meanwhile, the connection is closed with 1008.
+        max_queued_events: how many events wait beyond that, in order. While the queue is full, the client reads
+            nothing, which slows the server. If no handler ends for 6 s meanwhile, the connection is closed with 1008.
         offers_extensions: whether to ask the server for failures and the greeting (``etp.ext.v1``).
         options: further keyword arguments of ``websockets.asyncio.client.connect``, such as ``ssl`` or ``proxy``.
     """
@@ -113,31 +76,26 @@ class EtpClient:
         self._is_reconnecting = is_reconnecting
         self._reconnect_delays = reconnect_delays
         self._limits = {"max_running": max_concurrent_events, "max_queued": max_queued_events}
-        try:
-            parse_uri(url)
-        except ValueError as error:  # as for a port that is none
-            raise InvalidURI(url, str(error)) from error
-        self._connector = connect(
+        self._connector = Connector(
             url,
-            additional_headers=_headers(headers, cookies),
-            origin=None if origin is None else Origin(origin),
-            subprotocols=[Subprotocol(SUBPROTOCOL)] if offers_extensions else None,
+            headers=headers,
+            cookies=cookies,
+            origin=origin,
+            offers_extensions=offers_extensions,
             max_size=max_message_size,
-            **{"create_connection": WebSocket, **options},
+            **options,
         )
         self._handlers = ClientHandlers()
         self._connection: ClientConnection | None = None
-        # Earlier ones whose handlers may run still.
+        # Earlier connections whose handlers may still run.
         self._left_busy: set[ClientConnection] = set()
         self._connected: asyncio.Future[None] | None = None
         self._runner: asyncio.Task[None] | None = None
-        self._is_waiting = False
-        self._failures = 0  # attempts in a row, since there was a connection
-        self._refusals = 0  # those at the end that the server answered
+        self._is_waiting = False  # for a connection, or for the time to make one
 
     async def __aenter__(self) -> Self:
         if self._runner is not None:
-            raise EtpError("This client was entered already: make a new one.")
+            raise EtpError("This client was entered before: make a new one.")
         self._connected = asyncio.get_running_loop().create_future()
         self._runner = asyncio.get_running_loop().create_task(self._run())
         try:
@@ -159,12 +117,12 @@ class EtpClient:
     def on(self, name: str) -> Callable[[_Function], _Function]:
         """Register the decorated function as the handler of the event ``name``.
 
-        It takes the event and returns the answer: ``None`` for an empty one, str as it is, anything else as JSON. It
-        may be plain, and then runs on the event loop.
+        It receives the event and returns the answer: ``None`` for an empty one, a str sent as is, any other value sent
+        as JSON. It may be a coroutine function or a plain function, which then runs on the event loop.
 
         Raises:
-            EtpError: the event has a handler already.
-            InvalidEventName: the name is not for events.
+            EtpError: the event already has a handler.
+            InvalidEventName: an event cannot have this name.
         """
         check_event_name(name)
 
@@ -183,17 +141,19 @@ class EtpClient:
         return self._handlers.add_hook("disconnect", function)
 
     def on_attempt_failed(self, function: _Function) -> _Function:
-        """Register a function of a ``FailedAttempt`` that runs after each attempt to connect again that failed."""
+        """Register a function of a ``FailedAttempt`` that runs after each failed attempt to connect again."""
         return self._handlers.add_hook("attempt_failed", function)
 
     def on_error(self, function: _Function) -> _Function:
-        """Register a function of an exception: a handler or hook raised it, what the server sent is it, or for it the
-        client gives up connecting again.
+        """Register a function of an exception.
+
+        It runs when a handler or hook raises one, when the server breaks the protocol, and when the client gives up
+        connecting again.
         """
         return self._handlers.add_hook("error", function)
 
     def on_unknown_event(self, function: _Function) -> _Function:
-        """Register a function of an event that has no handler; what it returns is the answer."""
+        """Register a function of an event that has no handler; its result is the answer."""
         return self._handlers.add_hook("unknown_event", function)
 
     # Sending
@@ -205,17 +165,17 @@ class EtpClient:
 
     @property
     def id(self) -> str | None:
-        """The id of this connection at the server; ``None`` where the server does not tell it."""
+        """The id of this connection on the server; ``None`` if the server did not send it."""
         return None if self._connection is None else self._connection.id
 
     async def emit(self, event: str, data: object = None) -> None:
-        """Send an event that wants no answer.
+        """Send an event that needs no answer.
 
-        ``data`` is sent as it is where it is str, as JSON otherwise, not at all where it is ``None``.
+        ``data`` is sent as is if it is a str, not at all if it is ``None``, and as JSON otherwise.
 
         Raises:
             ConnectionClosed: there is no connection now.
-            InvalidEventName: the name is not for events.
+            InvalidEventName: an event cannot have this name.
             InvalidPayload: the data cannot become JSON.
         """
         await self._current().emit(event, data)
@@ -223,12 +183,12 @@ class EtpClient:
     async def emit_with_ack(self, event: str, data: object = None, *, timeout: float | None = None) -> Event:
         """Send an event and return the answer to it.
 
-        ``timeout`` is in seconds, ``ack_timeout`` by default. See emit() for what else is raised.
+        ``timeout`` is in seconds, ``ack_timeout`` by default. See emit() for further errors.
 
         Raises:
             AckTimeout: no answer came in time.
             ConnectionClosed: the connection broke before the answer came. The event is not sent again.
-            EventFailed: the server says why it has no answer.
+            EventFailed: the server sent a failure in place of an answer.
         """
         return await self._current().ask(event, data, self._ack_timeout if timeout is None else timeout)
 
@@ -239,7 +199,7 @@ class EtpClient:
         return time.perf_counter() - start
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection for good; once closed, this does nothing. Handlers that still run are cancelled.
+        """Close the connection for good, and cancel handlers that still run. Does nothing if it is closed.
 
         Raises:
             InvalidCloseCode: RFC 6455 does not let an endpoint send this code, or the reason is over 123 bytes.
@@ -254,17 +214,14 @@ class EtpClient:
         if self._runner is not None and self._runner is not asyncio.current_task():
             await asyncio.wait([self._runner])
             if not self._runner.cancelled():
-                self._runner.exception()  # which was reported, and wait_closed() raises
+                self._runner.exception()  # it was reported, and wait_closed() raises it
         if connection is not None:
             self._left_busy.add(connection)
         for each in self._left_busy:
             each.cancel()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection has ended for good.
-
-        Raises the error that made the client give up, where one did.
-        """
+        """Wait until the connection has ended for good; raise the error that made the client give up, if any."""
         if self._runner is not None:
             await asyncio.wait([self._runner])
             if not self._runner.cancelled():
@@ -278,23 +235,21 @@ class EtpClient:
         return self._connection
 
     async def _run(self) -> None:
-        delays = self._reconnect_delays()
+        attempts = Attempts(self._reconnect_delays)
         while True:
             result = await self._connect()
             if isinstance(result, Exception):
-                error = result
-                delay = next(delays, None) if self._may_pass(error) else None
-                await self._handlers.run_hooks("attempt_failed", FailedAttempt(self._failures, delay, error))
+                error, attempt = result, attempts.failed(result)
+                await self._handlers.run_hooks("attempt_failed", attempt)
                 if not self._is_reconnecting:  # a hook has closed the client
                     return
+                delay = attempt.delay
             else:
-                opened_at = time.monotonic()
+                attempts.connected()
                 disconnect = await self._serve(result)
-                if not self._is_reconnecting or disconnect.code in _FINAL_CODES:
+                if not self._is_reconnecting or disconnect.code in FINAL_CODES:
                     return
-                if time.monotonic() - opened_at >= _STABLE_AFTER:
-                    delays = self._reconnect_delays()
-                delay = next(delays, None)
+                delay = attempts.ended()
                 error = ConnectionClosed(
                     f"The connection ended with {disconnect.code} ({disconnect.reason or 'no reason'}), and "
                     "reconnect_delays has no delay left before another attempt."
@@ -306,32 +261,17 @@ class EtpClient:
             await asyncio.sleep(delay)
 
     async def _connect(self) -> BaseWebSocket | Exception:
-        """Return a connection, or why there is none; raise that where there never was one."""
+        """Return a new WebSocket, or the error that prevented it; if it is the first, raise the error."""
         self._is_waiting = True
         try:
-            websocket = await self._open()
+            return await self._connector.open()
         except Exception as error:
             assert self._connected is not None
             if not self._connected.done():
                 raise
-            self._failures += 1
-            self._refusals = self._refusals + 1 if process_exception(error) is not None else 0
             return error
         finally:
             self._is_waiting = False
-        self._failures = self._refusals = 0
-        return websocket
-
-    async def _open(self) -> BaseWebSocket:
-        try:
-            return await self._connector
-        except UnicodeError as error:  # a host that no name server can be asked for
-            raise InvalidURI(self._connector.uri, str(error)) from error
-
-    def _may_pass(self, error: Exception) -> bool:
-        """Return whether another attempt makes sense."""
-        is_passing = isinstance(error, CONNECT_ERRORS) and not isinstance(error, InvalidURI)
-        return is_passing and self._refusals < _MAX_REFUSALS
 
     async def _serve(self, websocket: BaseWebSocket) -> Disconnect:
         connection = self._connection = ClientConnection(websocket, self._handlers, **self._limits)
@@ -351,12 +291,3 @@ class EtpClient:
             self._left_busy = {each for each in (*self._left_busy, connection) if each.is_busy}
         await self._handlers.run_hooks("disconnect", connection.disconnect)
         return connection.disconnect
-
-
-def _headers(
-    headers: Mapping[str, str] | Iterable[tuple[str, str]], cookies: Mapping[str, str] | None
-) -> list[tuple[str, str]]:
-    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
-    if cookies:
-        pairs.append(("Cookie", "; ".join(f"{name}={value}" for name, value in cookies.items())))
-    return pairs

@@ -1,24 +1,21 @@
-"""One WebSocket of an ``EtpClient``, from its handshake to its end: what comes in, what goes out, what is asked.
+"""One WebSocket of an ``EtpClient``, from its handshake to its end: it receives, sends and asks.
 
 Rules kept here:
 
-- Each event is a task of its own, up to a limit; more wait in order, up to another. Past that nothing more is read,
-  which slows the server, unless this side waits for an answer, which may be behind them.
-- An event with an ack is answered exactly once, on the connection it came on; where its handler failed not at all, or,
-  by a server that speaks the extensions, with the failure.
-- Whatever waits for an answer fails as soon as the connection ends.
-- What the client refuses to take ends the connection soon, whether or not the server answers the close.
+- Each event is handled by a task of its own; see ``EventQueue`` for the limits.
+- An event with an ack is answered exactly once, on the connection that it came on. If its handler failed, a server that
+  speaks the extensions receives the failure, and any other server nothing.
+- Pending questions fail as soon as the connection ends.
+- A message that the client refuses ends the connection soon, whether or not the server answers the close.
 """
 
 import asyncio
 import json
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection as BaseWebSocket
 from websockets.exceptions import ConnectionClosed as WebSocketClosed
 from websockets.protocol import State
 
@@ -32,61 +29,43 @@ from django_etp.exceptions import (
 )
 from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import Disconnect
-from django_etp.protocol.failures import encode_failure, handler_failed, named_failure, read_failure
-from django_etp.protocol.frames import HELLO, PING, SUBPROTOCOL, Event, check_event_name, decode, encode, encode_answer
+from django_etp.protocol.endpoint import meaning_of
+from django_etp.protocol.failures import encode_failure, handler_failed, named_failure
+from django_etp.protocol.frames import PING, SUBPROTOCOL, Event, check_event_name, decode, encode, encode_answer
 
+from .event_queue import EventQueue
 from .handlers import ClientHandlers, is_end
+from .websocket import CLOSE_WAIT, REFUSALS, BaseWebSocket
 
-__all__ = ["ClientConnection", "WebSocket"]
+__all__ = ["ClientConnection"]
 
 logger = logging.getLogger(__name__)
 
-# A server that selects the extensions greets at once; after so many seconds it is taken for one that does not.
+# A server that selects the extensions greets at once. One that has not after so many seconds is not waited for.
 _GREETING_LIMIT = 10.0
-# What refuses a message: a broken rule of the protocol, text that is not UTF-8, too many events, too large a message.
-_REFUSALS = frozenset({1002, 1007, 1008, 1009})
-# How long the server has to answer such a close, in seconds.
-_CLOSE_WAIT = 1.0
-# How long nothing is read while all places are taken and no handler ends, in seconds: answers and pings are not read
-# either, so that a client that waited for ever would be as good as gone.
-_STALL_LIMIT = 6.0
-# While an answer is waited for, so many times as many events may wait.
-_STRETCH = 10
-
-
-class WebSocket(BaseWebSocket):
-    """A WebSocket that is given up soon after a refusal; the library waits until the server has closed, or for ever."""
-
-    def send_data(self) -> None:
-        """Write what is to go out."""
-        super().send_data()
-        close = self.protocol.close_sent
-        if close is not None and close.code in _REFUSALS and self.protocol.close_rcvd is None:
-            self.loop.call_later(_CLOSE_WAIT, self.transport.abort)
 
 
 class ClientConnection:
-    """One connection to a server. ``id`` is its id there, ``None`` where the server does not tell it."""
+    """One connection to a server.
+
+    Attributes:
+        id: its id on the server; ``None`` if the server did not send it.
+        speaks_extensions: whether the server selected ``etp.ext.v1``.
+    """
 
     def __init__(
         self, websocket: BaseWebSocket, handlers: ClientHandlers, *, max_running: int, max_queued: int
     ) -> None:
         self.id: str | None = None
+        self.speaks_extensions = websocket.subprotocol == SUBPROTOCOL
         self._websocket = websocket
         self._handlers = handlers
-        self._max_running = max_running
-        self._max_queued = max_queued
         self._acks = PendingAcks()
-        self._queue: deque[Event] = deque()
-        self._running = 0  # handlers of events; hooks and reports are tasks, too
-        self._has_room = asyncio.Event()  # or may have: a handler has ended, or waits for an answer
+        self._events = EventQueue(
+            lambda event: self.start(self._handle(event)), self._acks, max_running=max_running, max_queued=max_queued
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_given_up = False
-
-    @property
-    def speaks_extensions(self) -> bool:
-        """Whether the server selected ``etp.ext.v1``."""
-        return self._websocket.subprotocol == SUBPROTOCOL
 
     @property
     def is_open(self) -> bool:
@@ -95,9 +74,9 @@ class ClientConnection:
 
     @property
     def disconnect(self) -> Disconnect:
-        """How the connection ended: what the server said, else what this side refused; 1006 where it broke."""
+        """How the connection ended: the server's close, or else this side's refusal; 1006 if it broke."""
         sent, received = self._websocket.protocol.close_sent, self._websocket.protocol.close_rcvd
-        if received is None and sent is not None and sent.code in _REFUSALS:
+        if received is None and sent is not None and sent.code in REFUSALS:
             return Disconnect(int(sent.code), sent.reason)
         return Disconnect(self._websocket.close_code or 1006, self._websocket.close_reason or "")
 
@@ -107,15 +86,15 @@ class ClientConnection:
             return
         try:
             async with asyncio.timeout(_GREETING_LIMIT):
-                await self._take(await self._websocket.recv())
+                await self._receive(await self._websocket.recv())
         except (TimeoutError, WebSocketClosed) as error:
-            logger.debug("The server did not greet: %r", error)
+            logger.debug("The server sent no greeting: %r", error)
 
     async def read(self) -> None:
-        """Take what comes until the connection ends."""
+        """Receive messages until the connection ends."""
         try:
             async for message in self._websocket:
-                await self._take(message)
+                await self._receive(message)
         except WebSocketClosed as closed:
             sent = None if closed.rcvd_then_sent else closed.sent
             if sent is not None and sent.code == 1009:
@@ -124,7 +103,7 @@ class ClientConnection:
                 error = ProtocolError(f"The server broke the WebSocket protocol ({int(sent.code)}): {sent.reason}.")
             else:
                 return
-            await self._handlers.report(error, "a message")
+            await self._handlers.report(error, "reading a message")
 
     async def emit(self, name: str, data: object) -> None:
         """Send an event; see EtpClient.emit()."""
@@ -142,7 +121,7 @@ class ClientConnection:
         """Send a frame.
 
         Raises:
-            ConnectionClosed: this connection has ended, whether or not the client has another by now.
+            ConnectionClosed: this connection has ended. The client may have another one by now.
         """
         try:
             await self._websocket.send(frame)
@@ -150,21 +129,19 @@ class ClientConnection:
             raise ConnectionClosed("The connection to the server is closed.") from error
 
     async def close(self, code: int, reason: str) -> None:
-        """Close the connection; what waits for an answer fails before the server has closed too."""
+        """Close the connection; pending questions fail at once, before the server has closed too."""
         self.give_up()
         try:
             await self._websocket.close(code, reason)
         except asyncio.CancelledError:
-            self.abort()  # nobody waits for the server to close: it may never do
+            self.abort()  # without waiting for the server's close, which may never come
             raise
 
     def give_up(self) -> None:
-        """Let all that waits for an answer fail, and no more events begin."""
+        """Let pending questions fail, and start no more handlers of events."""
         self._acks.close()
         self._is_given_up = True
-        self._max_running = self._max_queued = 0
-        self._queue.clear()
-        self._has_room.set()
+        self._events.close()
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a handler or hook as a task."""
@@ -174,86 +151,47 @@ class ClientConnection:
 
     @property
     def is_busy(self) -> bool:
-        """Whether handlers or hooks run still."""
+        """Whether handlers or hooks still run."""
         return bool(self._tasks)
 
     def abort(self) -> None:
-        """Give up the connection at once, without a close: its reader was cancelled, or who closed it."""
+        """Drop the connection without a close, because the task that reads or closes it was cancelled."""
         self._websocket.transport.abort()
 
     def cancel(self) -> None:
-        """Cancel what still runs, but for the task that says so."""
+        """Cancel the handlers and hooks that still run, except the calling one."""
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
 
-    def _start_handling(self, event: Event) -> None:
-        self._running += 1
-        self.start(self._handle(event))
-
-    def _handled(self) -> None:
-        self._running -= 1
-        self._has_room.set()
-        while self._queue and self._running < self._max_running:
-            self._start_handling(self._queue.popleft())
-
-    async def _take(self, message: str | bytes) -> None:
+    async def _receive(self, message: str | bytes) -> None:
         try:
             event = decode(message)
         except InvalidFrame as error:
-            self.start(self._handlers.report(error, "a frame of the server"))
+            self.start(self._handlers.report(error, "reading a frame"))
             return
-        if event.is_ack:
-            self._acks.resolve(event)
-        elif event.is_failure and self.speaks_extensions:
-            self._acks.fail(event.ack_id, read_failure(event))
-        elif event.name == PING and event.ack_id:
-            with suppress(ConnectionClosed):
-                await self.send(encode_answer(event))
-        elif event.name == HELLO and self.speaks_extensions:
-            self.id = _greeted_id(event)
-        elif self._running < self._max_running:
-            self._start_handling(event)
-        elif self._max_running:  # else it ends: what still comes in is for nobody
-            await self._enqueue(event)
+        match meaning_of(event, speaks_extensions=self.speaks_extensions):
+            case "answer":
+                self._acks.settle(event)
+            case "ping":
+                with suppress(ConnectionClosed):
+                    await self.send(encode_answer(event))
+            case "greeting":
+                self.id = _greeted_id(event)
+            case "event":
+                try:
+                    await self._events.put(event)
+                except TooManyEvents as error:
+                    self.give_up()
+                    self.start(self._handlers.report(error, "queueing an event"))
+                    self.start(self._refuse(event, error))  # a task, so that read() receives the server's close
 
-    async def _enqueue(self, event: Event) -> None:
-        """Let an event wait for a handler; where too many wait, do not return before one has ended."""
+    async def _refuse(self, event: Event, error: TooManyEvents) -> None:
         try:
-            while self._is_full:
-                self._has_room.clear()
-                async with asyncio.timeout(_STALL_LIMIT):
-                    await self._has_room.wait()
-        except TimeoutError:
-            self._refuse(event)
-            return
-        if self._running < self._max_running:
-            self._start_handling(event)
-        elif self._max_running:
-            self._queue.append(event)
-            # What is here already is received without a turn of the loop, in which those before it would end.
-            await asyncio.sleep(0)
-
-    @property
-    def _is_full(self) -> bool:
-        limit = self._max_queued * _STRETCH if len(self._acks) else self._max_queued
-        return self._max_running > 0 and self._running >= self._max_running and len(self._queue) >= limit
-
-    def _refuse(self, event: Event) -> None:
-        error = TooManyEvents(
-            f"{self._max_queued:,} events of the server wait to be handled, and in {_STALL_LIMIT:g} s no handler has "
-            "ended; the connection is closed with 1008."
-        )
-        self.give_up()
-        self.start(self._handlers.report(error, "an event of the server"))
-        self.start(self._end_refused(event, error))  # read() goes on, and sees the server close
-
-    async def _end_refused(self, event: Event, error: TooManyEvents) -> None:
-        try:
-            async with asyncio.timeout(_CLOSE_WAIT):
+            async with asyncio.timeout(CLOSE_WAIT):
                 await self._answer_failure(event, error)
                 await self._websocket.close(1008, "too many events")
         except TimeoutError:
-            self.abort()  # it does not even read
+            self.abort()  # the server does not even read
 
     async def _handle(self, event: Event) -> None:
         try:
@@ -264,12 +202,12 @@ class ClientConnection:
             if is_end(error):
                 raise
             if isinstance(error, ConnectionClosed) and self._websocket.state is not State.OPEN:
-                logger.debug("The handler of event %.80r found no connection: %s", event.name, error)
+                logger.debug("The handler of event %.80r failed after the connection ended: %s", event.name, error)
             else:
-                await self._handlers.report(error, f"event {event.name[:80]!r}")
+                await self._handlers.report(error, f"handling event {event.name[:80]!r}")
                 await self._answer_failure(event, error)
         finally:
-            self._handled()
+            self._events.handled()
 
     async def _answer_failure(self, event: Event, error: BaseException) -> None:
         if event.ack_id and self.speaks_extensions:
@@ -279,11 +217,11 @@ class ClientConnection:
         try:
             await self.send(frame)
         except ConnectionClosed as error:
-            logger.debug("The answer to event %.80r found no connection: %s", event.name, error)
+            logger.debug("The answer to event %.80r was dropped after the connection ended: %s", event.name, error)
 
     async def _ask(self, frame: Callable[[int], str], timeout: float) -> Event:
         ack_id, future = self._acks.open()
-        self._has_room.set()
+        self._events.question_opened()
         try:
             sending = self.send(frame(ack_id))
         except BaseException:
@@ -301,7 +239,7 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return str.__str__(value)  # bare text: a member of a str Enum would give its name
+        return str.__str__(value)  # plain str: formatting a member of a str Enum would give its name
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:

@@ -1,11 +1,11 @@
-"""What an application registers with an ``EtpClient``, and how that is run: event handlers, and hooks."""
+"""The event handlers and hooks that an application registers with an ``EtpClient``, and how they are called."""
 
 import inspect
 import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from django_etp.concurrency.tasks import must_pass
+from django_etp.cancellation import must_pass
 from django_etp.exceptions import EtpError, EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents
 from django_etp.protocol.frames import Event, check_event_name
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# What the server did, or a handler meant: no traceback.
+# Errors that the server caused or a handler raised on purpose: logged without a traceback.
 _EXPECTED = (EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents)
 
 
@@ -32,7 +32,7 @@ class ClientHandlers:
         """Register the handler of an event; see EtpClient.on()."""
         check_event_name(name)
         if name in self._handlers:
-            raise EtpError(f"Event {name!r:.80} has a handler already: {self._handlers[name]!r:.200}.")
+            raise EtpError(f"Event {name!r:.80} already has a handler: {self._handlers[name]!r:.200}.")
         self._handlers[name] = function
 
     def add_hook(self, kind: str, function: Function) -> Function:
@@ -41,10 +41,10 @@ class ClientHandlers:
         return function
 
     async def answer(self, event: Event, *, speaks_extensions: bool) -> object:
-        """Return what the event's handler returns, or the last of the fallback hooks that returned something.
+        """Return the result of the event's handler, or the last result of the fallback hooks that is not ``None``.
 
         Raises:
-            EventFailed: nobody handles the event, and the server wants to know.
+            EventFailed: the event has no handler, and the server speaks the extensions.
         """
         if handler := self._handlers.get(event.name):
             return await _call(handler, event)
@@ -57,21 +57,21 @@ class ClientHandlers:
         return result
 
     async def run_hooks(self, kind: str, *args: Any) -> None:
-        """Run all hooks of a kind; what one raises is reported."""
+        """Run all hooks of a kind; report the errors that they raise."""
         for hook in self._hooks[kind]:
             try:
                 await _call(hook, *args)
             except BaseException as error:
                 if is_end(error):
                     raise
-                await self.report(error, f"an on_{kind} hook")
+                await self.report(error, f"running an on_{kind} hook")
 
     async def report(self, error: BaseException, doing: str) -> None:
-        """Tell the log and the ``on_error`` hooks of an error; ``doing`` says what failed."""
+        """Log an error and pass it to the ``on_error`` hooks; ``doing`` is what the client was doing."""
         is_expected = isinstance(error, _EXPECTED)
         logger.log(
             logging.WARNING if is_expected else logging.ERROR,
-            "The client failed at %s: %s: %.1000s",
+            "The client failed while %s: %s: %.1000s",
             doing,
             type(error).__name__,
             error,
@@ -87,7 +87,7 @@ class ClientHandlers:
 
 
 def is_end(error: BaseException) -> bool:
-    """Return whether an error is no failure of a handler: its task ends, or the program, by its own ``sys.exit()``."""
+    """Return whether an error ends the task or the process, as ``sys.exit()`` does, and is no failure of a handler."""
     return must_pass(error) or isinstance(error, SystemExit)
 
 

@@ -1,10 +1,10 @@
-"""Asyncio tasks: end them reliably, let them end by themselves, and tell their end from a failure."""
+"""Asyncio tasks: end them reliably, or let them end by themselves."""
 
 import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["end_tasks", "leave_alone", "must_pass"]
+__all__ = ["end_tasks", "leave_alone"]
 
 # How long a cancelled task may take to clean up before it is cancelled again, in seconds.
 _CANCEL_AGAIN = 0.4
@@ -37,17 +37,3 @@ def _forget(task: asyncio.Task[Any]) -> None:
     _left_alone.discard(task)
     if not task.cancelled():
         task.exception()  # where nobody is left to hear it
-
-
-def must_pass(error: BaseException) -> bool:
-    """Return whether an error is the end of the running task, or of the process, and no failure of what it called.
-
-    What is derived from ``BaseException`` need not be one: a panic in a Rust extension is not, nor a test's ``fail()``.
-    """
-    return _is_cancelled(error) or isinstance(error, GeneratorExit | KeyboardInterrupt)
-
-
-def _is_cancelled(error: BaseException) -> bool:
-    """Return whether this is the running task's own cancellation, rather than that of something it waited for."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

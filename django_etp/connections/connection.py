@@ -20,7 +20,6 @@ from django_etp.hub.members import ConnectionInfo
 from django_etp.hub.names import user_key
 from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import LOGGED_OUT, SESSION_ENDED, Disconnect, check_close
-from django_etp.protocol.failures import read_failure
 from django_etp.protocol.frames import PING, SUBPROTOCOL, Event, check_event_name, encode
 from django_etp.serialization import to_frame, to_text
 from django_etp.sessions.data import ConnectionData, from_json
@@ -399,15 +398,10 @@ class Connection:
         """Whether the client offered ``etp.ext.v1``: it is greeted, and told why an event failed."""
         return SUBPROTOCOL in self.scope.get("subprotocols", ())
 
-    def resolve(self, answer: Event) -> None:
-        """Take an answer of the client; one that nobody waits for is dropped."""
+    def settle(self, answer: Event) -> None:
+        """Pass on the client's answer, or the failure in place of one; drop it if no question waits for it."""
         if self._acks is not None:
-            self._acks.resolve(answer)
-
-    def fail(self, failure: Event) -> None:
-        """Take the client's word that an event of ours failed."""
-        if self._acks is not None:
-            self._acks.fail(failure.ack_id, read_failure(failure))
+            self._acks.settle(answer)
 
     async def ask(self, event: str, data: object, timeout: float) -> Event:
         """Send an event and return the answer to it; before the accept it waits. See aemit_with_ack()."""

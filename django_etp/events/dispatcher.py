@@ -15,7 +15,7 @@ import sys
 from collections import deque
 from functools import cache
 
-from django_etp.concurrency.tasks import must_pass
+from django_etp.cancellation import must_pass
 from django_etp.concurrency.workers import exited, run_hook
 from django_etp.conf import get_settings
 from django_etp.connections.connection import Connection

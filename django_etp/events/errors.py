@@ -9,8 +9,8 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import Error as DatabaseError
 
+from django_etp.cancellation import must_pass
 from django_etp.concurrency.database import expect_broken_database
-from django_etp.concurrency.tasks import must_pass
 from django_etp.concurrency.workers import run_hook
 from django_etp.connections.connection import Connection
 from django_etp.exceptions import (

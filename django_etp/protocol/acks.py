@@ -1,7 +1,7 @@
-"""Which questions of one connection wait for an answer: numbers ↔ futures.
+"""The questions of one connection that wait for an answer: numbers ↔ futures.
 
-Each side numbers its own questions from 1 up, per connection; an answer is matched by its number alone, and one that
-nobody waits for is dropped. Server and client share this module; it knows neither Django nor Channels.
+Each side numbers its own questions from 1 up, per connection. An answer is matched by its number alone, and dropped if
+no question of that number is pending. Server and client share this module; it knows neither Django nor Channels.
 """
 
 import asyncio
@@ -10,13 +10,14 @@ from typing import Any
 
 from django_etp.exceptions import AckTimeout, ConnectionClosed
 
-from .frames import Event
+from .failures import read_failure
+from .frames import FAILURE_PREFIX, Event
 
 __all__ = ["PendingAcks"]
 
 
 class PendingAcks:
-    """The questions that one connection has asked and not yet had answered."""
+    """The questions of one connection that have no answer yet."""
 
     __slots__ = ("_closed", "_futures", "_last_id")
 
@@ -35,7 +36,7 @@ class PendingAcks:
             ConnectionClosed: the connection has ended.
         """
         if self._closed:
-            raise ConnectionClosed("The connection is closed: nobody is there to answer.")
+            raise ConnectionClosed("The connection is closed: no answer can come.")
         self._last_id += 1
         future = self._futures[self._last_id] = asyncio.get_running_loop().create_future()
         return self._last_id, future
@@ -47,10 +48,10 @@ class PendingAcks:
         timeout: float,
         sending: Coroutine[Any, Any, None] | None = None,
     ) -> Event:
-        """Return the answer to question ``ack_id``, waiting up to ``timeout`` seconds, the sending included.
+        """Return the answer to question ``ack_id``; sending it and waiting may take ``timeout`` seconds together.
 
         Raises:
-            AckTimeout: no answer came in time. One that comes later is dropped.
+            AckTimeout: no answer came in time. A later one is dropped.
             ConnectionClosed: the connection ended first.
         """
         deadline = asyncio.timeout(timeout)
@@ -73,8 +74,10 @@ class PendingAcks:
         if future := self._futures.pop(ack_id, None):
             future.cancel()
 
-    def resolve(self, answer: Event) -> bool:
-        """Give an answer to whoever waits for it; return whether anyone did."""
+    def settle(self, answer: Event) -> bool:
+        """Pass an answer, or the failure in place of one, to its question; return whether one was waiting."""
+        if answer.name.startswith(FAILURE_PREFIX):
+            return self.fail(answer.ack_id, read_failure(answer))
         future = self._futures.pop(answer.ack_id, None)
         if future is None or future.done():
             return False
@@ -82,21 +85,17 @@ class PendingAcks:
         return True
 
     def fail(self, ack_id: int, error: BaseException) -> bool:
-        """Let whoever waits for this answer fail; return whether anyone did."""
+        """Raise an error from the question of this number; return whether it was waiting."""
         future = self._futures.pop(ack_id, None)
         if future is None or future.done():
             return False
         future.set_exception(error)
-        # Nobody may be waiting yet, between open() and wait().
+        # The caller may be between open() and wait(). Without this asyncio would log the exception as never retrieved.
         future.exception()
         return True
 
     def close(self) -> None:
-        """Let all that wait fail with ``ConnectionClosed``, and all that ask from now on."""
+        """Let all questions fail with ``ConnectionClosed``, those of later callers too."""
         self._closed = True
-        futures, self._futures = self._futures, {}
-        for future in futures.values():
-            if not future.done():
-                future.set_exception(ConnectionClosed("The connection closed before the answer came."))
-                # Nobody may be waiting yet, between open() and wait().
-                future.exception()
+        for ack_id in tuple(self._futures):
+            self.fail(ack_id, ConnectionClosed("The connection closed before the answer came."))

@@ -6,7 +6,7 @@ from django_etp.exceptions import InvalidCloseCode
 
 __all__ = ["LOGGED_OUT", "PASSWORD_CHANGED", "SESSION_ENDED", "USER_GONE", "Disconnect", "check_close", "cut_reason"]
 
-# Section 7.4: what an endpoint may send. 1004 to 1006 and 1015 never go on the wire.
+# Section 7.4: the codes that an endpoint may send. 1004 to 1006 and 1015 never go on the wire.
 _CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
 # Section 5.5.1: a control frame holds 125 bytes, two of them the code.
 _MAX_REASON = 123
@@ -25,7 +25,7 @@ class Disconnect:
         return self.code == 1000
 
 
-# A login that has ended. etp.js takes the first and the last for final, by their words: keep them.
+# A login has ended. etp.js does not reconnect after the first and the last, which it knows by these words.
 LOGGED_OUT = Disconnect(4401, "logged out")
 PASSWORD_CHANGED = Disconnect(4401, "the password changed")
 SESSION_ENDED = Disconnect(4401, "the session ended")
@@ -33,10 +33,10 @@ USER_GONE = Disconnect(4401, "the user was deleted or deactivated")
 
 
 def check_close(code: int, reason: str) -> None:
-    """Raise ``InvalidCloseCode`` where an endpoint must not send this code, or the reason is not str of 123 bytes."""
+    """Raise ``InvalidCloseCode`` if an endpoint must not send this code, or the reason is no str or over 123 bytes."""
     if not isinstance(code, int) or code not in _CODES:
         raise InvalidCloseCode(
-            "A close code must be one that an endpoint may send (1000 to 1014 less 1004 to 1006, or 3000 to 4999), "
+            "A close code must be one that an endpoint may send (1000 to 1014 without 1004 to 1006, or 3000 to 4999), "
             f"got {code!r}."
         )
     if not isinstance(reason, str) or len(reason.encode(errors="replace")) > _MAX_REASON:
@@ -50,5 +50,5 @@ def check_close(code: int, reason: str) -> None:
 
 
 def cut_reason(reason: str) -> str:
-    """Return as much of a reason as a close frame can hold."""
+    """Return the beginning of a reason that fits into a close frame."""
     return reason.encode(errors="replace")[:_MAX_REASON].decode(errors="ignore")

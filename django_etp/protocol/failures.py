@@ -10,9 +10,9 @@ __all__ = ["encode_failure", "handler_failed", "named_failure", "read_failure"]
 
 
 def named_failure(error: BaseException) -> EventFailed | None:
-    """Return the failure that names an error, or ``None`` for one that is nobody's business.
+    """Return the failure to send for an error, or ``None`` if the peer must not learn about the error.
 
-    What this side could not send is no fault of the event, nor is what a peer answered to the handler.
+    If this side could not send something, or a peer answered the handler with invalid data, the event is not at fault.
     """
     match error:
         case EventFailed(is_from_peer=False):
@@ -25,19 +25,19 @@ def named_failure(error: BaseException) -> EventFailed | None:
 
 
 def handler_failed(message: str = "The handler failed.") -> EventFailed:
-    """Return the failure of any other error, whose text does not go out."""
+    """Return the failure to send for any other error, without the text of that error."""
     return EventFailed("handler_error", message)
 
 
 def encode_failure(event: Event, failure: EventFailed) -> str:
-    """Return the frame that says why ``event`` has no answer; only for a peer that speaks the extensions."""
-    # ASCII: what a message quotes need not be valid Unicode.
+    """Return the frame of a failure in place of the answer to ``event``; for a peer that speaks the extensions."""
+    # In ASCII, since a message may quote text that is not valid Unicode.
     data = json.dumps({"code": _bare(failure.code), "message": _bare(failure.message)}, separators=(",", ":"))
     return f"{FAILURE_PREFIX}{event.name}||{event.ack_id}||{data}"
 
 
 def read_failure(event: Event) -> EventFailed:
-    """Return what a failure frame says; one that says nothing understandable has the code ``handler_error``."""
+    """Return the failure that a frame holds; if it has no code, the code is ``handler_error``."""
     try:
         content = event.json()
     except InvalidPayload:
@@ -49,10 +49,10 @@ def read_failure(event: Event) -> EventFailed:
 
 
 def _encodable(value: object) -> str:
-    # JSON can hold lone surrogates, which no message to another process could carry.
+    # JSON can hold lone surrogates, which messages to other processes cannot.
     return str(value).encode(errors="replace").decode()
 
 
 def _bare(value: object) -> str:
-    # str() of a member of a str Enum is its name. What is no text, such as a lazy translation, becomes it.
+    # str() of a member of a str Enum would be its name. Other values, such as lazy translations, become text.
     return str.__str__(value) if isinstance(value, str) else str(value)

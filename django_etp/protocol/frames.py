@@ -1,14 +1,14 @@
-"""ETP's frames: what one WebSocket text message means, and how an event becomes one.
+"""Decode WebSocket messages to events, and encode events to messages.
 
 Rules kept here:
 
 - A frame is ``name||ackId`` or ``name||ackId||data``. It splits at the first two delimiters only; data may hold more.
-- Empty data and absent data are one and the same; encoding leaves the second delimiter out.
-- ``ackId`` is a signed 64-bit decimal number: an optional sign, then ASCII digits. 0 wants no answer.
+- Empty and absent data are the same; encoding leaves out the second delimiter.
+- ``ackId`` is a signed 64-bit decimal number: an optional sign, then ASCII digits. 0 means that no answer is wanted.
 - A frame whose name starts with ``__ack_`` is an answer, matched by its number alone.
 - With a peer that speaks ``etp.ext.v1``, a name that starts with ``__err_`` is the failure of the event of that number.
-- ``decode`` raises nothing but ``InvalidFrame``; ``decode(encode(event)) == event`` for all that ``encode`` accepts.
-- The text of an error tells the shape of what came, never what it holds: it goes to logs.
+- ``decode`` raises only ``InvalidFrame``; ``decode(encode(event)) == event`` for each event that ``encode`` accepts.
+- The text of an error describes the shape of a message and never quotes it, as it goes to logs.
 
 No Django, no asyncio, no clock: server and client share this module.
 """
@@ -16,7 +16,7 @@ No Django, no asyncio, no clock: server and client share this module.
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from django_etp.exceptions import InvalidEventName, InvalidFrame, InvalidPayload
 
@@ -45,28 +45,23 @@ PING = "__ping"
 _DELIMITER = "||"
 _ACK_ID_MAX = 2**63 - 1
 _ACK_ID_MIN = -(2**63)
-# int() also takes spaces, underscores and other scripts' digits, which ETP does not.
+# int() also accepts spaces, underscores and the digits of other scripts; ETP does not.
 _ACK_ID = re.compile(r"[+-]?[0-9]+", re.ASCII)
-# Every number of 18 digits fits 64 bits; longer ones need a look.
+# Every number of 18 digits fits 64 bits; a longer one may not.
 _SAFE_DIGITS = 18
 
 
-@dataclass(frozen=True, slots=True, init=False)
+# Not frozen=True, with which making an event takes three times as long; Final lets type checkers refuse assignments.
+@dataclass(slots=True, unsafe_hash=True)
 class Event:
-    """One event: a name, the number of the answer it wants (0: none), and its data as text.
+    """One event: its name, the number of the answer that it wants (0: none), and its data as text. Do not change it.
 
     Data that is absent on the wire is ``""``.
     """
 
-    name: str
-    ack_id: int = 0
-    data: str = ""
-
-    def __init__(self, name: str, ack_id: int = 0, data: str = "") -> None:
-        # What dataclasses generate takes three times as long.
-        _set_name(self, name)
-        _set_ack_id(self, ack_id)
-        _set_data(self, data)
+    name: Final[str]
+    ack_id: Final[int] = 0
+    data: Final[str] = ""
 
     @property
     def ack_required(self) -> bool:
@@ -96,25 +91,20 @@ class Event:
             raise InvalidPayload(text, is_answer=self.is_ack) from error
 
 
-_set_name, _set_ack_id, _set_data = (getattr(Event, each).__set__ for each in ("name", "ack_id", "data"))
-
-
-class _Draft:
-    """An event that can still be filled in. One is made for each message: its constructor takes twice as long."""
-
-    __slots__ = ("ack_id", "data", "name")
-
-
 def decode(message: str | bytes) -> Event:
-    """Return the event that a WebSocket message holds, answers included (see ``Event.is_ack``).
+    """Return the event that a WebSocket message holds, or the answer (see ``Event.is_ack``).
 
     A binary message is read like a text one.
 
     Raises:
-        InvalidFrame: the message is no ETP frame.
+        InvalidFrame: the message is not an ETP frame.
     """
     if isinstance(message, bytes):
-        message = _text(message)
+        try:
+            message = message.decode()
+        except UnicodeDecodeError as error:
+            text = f"A binary message must hold UTF-8 text: {error.reason} at byte {error.start}."
+            raise InvalidFrame(text, frame=message) from error
     try:
         parts = message.split(_DELIMITER, 2)
     except (AttributeError, TypeError):
@@ -129,13 +119,7 @@ def decode(message: str | bytes) -> Event:
         ack_id = int(ack_text)
     else:
         ack_id = _unusual_ack_id(ack_text, message)
-    draft: Any = _Draft()
-    draft.name = name
-    draft.ack_id = ack_id
-    draft.data = data
-    draft.__class__ = Event  # frozen from here on
-    event: Event = draft
-    return event
+    return Event(name, ack_id, data)
 
 
 def encode(event: Event) -> str:
@@ -155,7 +139,7 @@ def encode(event: Event) -> str:
     if not isinstance(ack_id, int) or not _ACK_ID_MIN <= ack_id <= _ACK_ID_MAX:
         raise InvalidFrame(f"An ack id must be a signed 64-bit number, got {_cut(ack_id)}.")
     _check_data(data)
-    # d and join, not formatting: a bool, an IntEnum or a str Enum must go out by its value, not by its name.
+    # "d" and join(), since formatting would send the name of a bool, an IntEnum or a str Enum, not its value.
     return _DELIMITER.join((name, f"{ack_id:d}", data) if data else (name, f"{ack_id:d}"))
 
 
@@ -183,24 +167,16 @@ def check_event_name(name: object) -> None:
     _check_name(name)
 
 
-def _text(message: bytes) -> str:
-    try:
-        return message.decode()
-    except UnicodeDecodeError as error:
-        text = f"A binary message must hold UTF-8 text: {error.reason} at byte {error.start}."
-        raise InvalidFrame(text, frame=message) from error
-
-
 def _unusual_ack_id(text: str, frame: str) -> int:
     if _ACK_ID.fullmatch(text):
         sign = -1 if text[0] == "-" else 1
         digits = text.lstrip("+-").lstrip("0") or "0"
-        # 20 digits are past 64 bits, and int() refuses thousands of them with an error of its own.
+        # 20 digits exceed 64 bits, and int() raises an error of its own for thousands of them.
         if len(digits) < 20 and _ACK_ID_MIN <= (ack_id := sign * int(digits)) <= _ACK_ID_MAX:
             return ack_id
-    got = "a number past that" if _ACK_ID.fullmatch(text) else f"{len(text):,} characters that are none"
+    got = "a number out of its range" if _ACK_ID.fullmatch(text) else f"{len(text):,} characters that are not a number"
     raise InvalidFrame(
-        f"An ack id must be a signed 64-bit decimal number, got {got}. Send 0 where no answer is wanted.", frame=frame
+        f"An ack id must be a signed 64-bit decimal number, got {got}. Send 0 if no answer is wanted.", frame=frame
     )
 
 

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from django_etp.concurrency.tasks import must_pass
+from django_etp.cancellation import must_pass
 from django_etp.conf import get_settings
 from django_etp.connections.asgi import Receive, Send
 from django_etp.connections.connection import Connection
@@ -30,7 +30,8 @@ from django_etp.exceptions import (
 )
 from django_etp.hub.hub import Hub
 from django_etp.protocol.closing import Disconnect, cut_reason
-from django_etp.protocol.frames import HELLO, PING, RESERVED_PREFIX, SUBPROTOCOL, Event, decode, encode, encode_answer
+from django_etp.protocol.endpoint import meaning_of
+from django_etp.protocol.frames import HELLO, RESERVED_PREFIX, SUBPROTOCOL, Event, decode, encode, encode_answer
 from django_etp.sessions.cookies import can_set_cookie, session_cookie
 
 __all__ = ["Lifecycle"]
@@ -210,15 +211,14 @@ class Lifecycle:
             message = text = data = event = _NOTHING
 
     def _take_reserved(self, event: Event) -> bool:
-        """Take an answer or a ping; return whether it was one."""
-        if event.is_ack:
-            self._connection.resolve(event)
-        elif event.is_failure and self._connection.speaks_extensions:
-            self._connection.fail(event)
-        elif event.name == PING and event.ack_id:
-            self._connection.deliver(encode_answer(event))
-        else:
-            return False
+        """Settle an answer or answer a ping; return whether it was one."""
+        match meaning_of(event, speaks_extensions=self._connection.speaks_extensions):
+            case "answer":
+                self._connection.settle(event)
+            case "ping":
+                self._connection.deliver(encode_answer(event))
+            case _:  # a greeting too: only clients are greeted
+                return False
         return True
 
     async def _connect(self) -> None:

@@ -1,23 +1,20 @@
-"""A client for tests: it speaks ETP with a consumer in the same process, without a server.
+"""A client for tests, which speaks ETP with a consumer in the same process, without a server.
 
     async with EtpCommunicator(user=alice) as client:
         answer = await client.emit_with_ack("hello", {"name": "Alice"})
         assert answer.json() == {"greeting": "Hello, Alice"}
         await client.expect_nothing()
 
-It works with ``TestCase`` and with pytest-django's ``db`` as with ``transactional_db``: while it is connected, plain
-handlers and the ORM's a-methods use the database connection of the test. The fixture ``etp_communicator`` lets the
+It works with ``TestCase``, and with ``db`` and ``transactional_db`` of pytest-django: while it is connected, plain
+handlers and the ORM's a-methods use the database connection of the test. With the fixture ``etp_communicator`` the
 a-methods do so from the beginning of the test.
 """
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, NoReturn, Self
-from urllib.parse import unquote
 
-from asgiref.sync import sync_to_async
 from channels.auth import AuthMiddleware, AuthMiddlewareStack
 
 from django_etp.consumers import EtpConsumer
@@ -25,11 +22,12 @@ from django_etp.events.errors import failure_observer
 from django_etp.exceptions import AckTimeout, EtpError, InvalidFrame
 from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import Disconnect
-from django_etp.protocol.failures import read_failure
+from django_etp.protocol.endpoint import meaning_of
 from django_etp.protocol.frames import SUBPROTOCOL, Event, decode, encode_answer
 from django_etp.serialization import to_frame, to_text
 
-from .database import connections_to_lend, lend, take_back
+from .database import shared_connections
+from .scope import handshake_scope
 from .waiting import thread_sensitive
 
 __all__ = ["EtpCommunicator", "HandshakeRejected"]
@@ -40,7 +38,7 @@ _TIMEOUT = 3.0
 
 
 class HandshakeRejected(EtpError):
-    """The application refused the handshake; ``status`` is the HTTP status that the client sees."""
+    """The application refused the handshake; ``status`` is the HTTP status that the client receives."""
 
     def __init__(self, status: int = 403) -> None:
         super().__init__(f"The application refused the handshake with HTTP {status}.")
@@ -53,12 +51,12 @@ class EtpCommunicator:
     Args:
         application: the ASGI application; by default an ``EtpConsumer`` with the session and auth middleware.
         path: the path of the handshake, quoted as in a URL, with its query string.
-        namespace: the consumer's namespace, where no application is given.
-        user: who connects, instead of whom the session says. Where neither an application nor a session is given, the
-            session is then a dict, ``scope["session"]``, and takes no database.
-        session: the Django session that connects, instead of the one that a cookie says.
+        namespace: the consumer's namespace, if no application is given.
+        user: the user who connects, instead of the session's user. If neither an application nor a session is given,
+            the session is then a dict, ``scope["session"]``, and needs no database.
+        session: the Django session that connects, instead of the one that a cookie names.
         headers: further headers, as pairs of str or bytes.
-        origin: the Origin header, as a browser sends it.
+        origin: the Origin header, which browsers send.
         subprotocols: the WebSocket subprotocols that the client offers.
         scope: further keys of the ASGI scope.
     """
@@ -76,7 +74,7 @@ class EtpCommunicator:
         subprotocols: Iterable[str] = (),
         scope: MutableMapping[str, Any] | None = None,
     ) -> None:
-        self.scope = _scope(path, headers, origin, list(subprotocols)) | dict(scope or {})
+        self.scope = handshake_scope(path, headers, origin, subprotocols) | dict(scope or {})
         if application is None:
             consumer = EtpConsumer.as_asgi(namespace=namespace)
             if user is not None:
@@ -95,9 +93,9 @@ class EtpCommunicator:
         self._handshake: asyncio.Future[bool] | None = None
         self._acks = PendingAcks()
         self._disconnect: Disconnect | None = None
-        # What stands for the outcome of a test, such as that of pytest.fail(), by the number of the event.
+        # Errors that decide the outcome of a test, such as that of pytest.fail(), by the ack id of the event.
         self._outcomes: dict[int, BaseException] = {}
-        self._asked: dict[int, str] = {}
+        self._asked: dict[int, str] = {}  # the names of pending questions
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -108,17 +106,17 @@ class EtpCommunicator:
         await self.disconnect()
 
     async def connect(self, *, timeout: float = 6.0) -> None:
-        """Shake hands, waiting up to ``timeout`` seconds.
+        """Connect, waiting up to ``timeout`` seconds for the handshake.
 
         Raises:
             HandshakeRejected: the application refused.
             TimeoutError: it neither accepted nor refused in time.
         """
         if self._task is not None:
-            raise EtpError("This communicator is connected already, or was: make a new one for each connection.")
+            raise EtpError("This communicator was connected before: make a new one for each connection.")
         self._handshake = asyncio.get_running_loop().create_future()
         await self._to_application.put({"type": "websocket.connect"})
-        # A context of its own: a server does not run connections in the context of a test.
+        # In a new context: a server does not run connections in the context of a test.
         self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
         waiting: set[asyncio.Future[Any]] = {self._handshake, self._task}
         try:
@@ -139,7 +137,7 @@ class EtpCommunicator:
             raise EtpError("The application ended without accepting or refusing the handshake.")
         self._task.cancel()
         await asyncio.wait([self._task])
-        self._task = None  # so that disconnect(), maybe in a finally, has nothing to wait for
+        self._task = None  # so that disconnect(), as in a finally clause, does not wait
         raise TimeoutError(f"The application neither accepted nor refused the handshake within {timeout:g} s.")
 
     async def disconnect(self, code: int = 1000, reason: str = "", *, timeout: float = 12.0) -> None:
@@ -157,17 +155,17 @@ class EtpCommunicator:
             raise self._outcomes.popitem()[1]
 
     async def emit(self, event: str, data: object = None) -> None:
-        """Send an event that wants no answer; ``data`` as for ``Connection.emit()``."""
+        """Send an event that needs no answer; ``data`` as for ``Connection.emit()``."""
         await self.send_frame(to_frame(event, data))
 
     async def emit_with_ack(self, event: str, data: object = None, *, timeout: float = _TIMEOUT) -> Event:
-        """Send an event and return the answer to it; other events that come meanwhile wait for ``expect_event()``.
+        """Send an event and return the answer to it. Events that arrive meanwhile wait for ``expect_event()``.
 
         Raises:
-            AckTimeout: no answer came within ``timeout`` seconds, or there is none since the handler raised, at once;
-                ``__cause__`` is what it raised. ``pytest.fail()`` and the like in a handler are raised as they are.
+            AckTimeout: no answer came within ``timeout`` seconds; or, at once, the handler raised an error, which is
+                then the ``__cause__``. The errors of ``pytest.fail()`` and the like are raised as they are.
             ConnectionClosed: the application closed the connection first.
-            EventFailed: the application says why it has no answer, to who speaks ``etp.ext.v1``.
+            EventFailed: the application sent a failure, to a client that speaks ``etp.ext.v1``.
         """
         ack_id, future = self._acks.open()
         self._asked[ack_id] = event
@@ -182,12 +180,12 @@ class EtpCommunicator:
         await self.send_frame(encode_answer(event, to_text(data)))
 
     async def send_frame(self, message: str | bytes) -> None:
-        """Send a message as it is: str as a text message, bytes as a binary one."""
+        """Send a message unchanged: str as a text message, bytes as a binary one."""
         key = "text" if isinstance(message, str) else "bytes"
         await self._to_application.put({"type": "websocket.receive", key: message})
 
     async def receive_frame(self, *, timeout: float = _TIMEOUT) -> str:
-        """Return the next frame as it is; answers to ``emit_with_ack()`` are not among them.
+        """Return the next frame unchanged. Answers to ``emit_with_ack()`` are not among the frames.
 
         Raises:
             AssertionError: none came within ``timeout`` seconds, or the connection was closed instead.
@@ -198,7 +196,7 @@ class EtpCommunicator:
         return frame
 
     async def expect_event(self, name: str | None = None, *, timeout: float = _TIMEOUT) -> Event:
-        """Return the next event, which must have this name where one is given.
+        """Return the next event, and check its name if one is given.
 
         Raises:
             AssertionError: another event came, the connection was closed, or nothing came within ``timeout`` seconds.
@@ -209,10 +207,10 @@ class EtpCommunicator:
         return event
 
     async def expect_nothing(self, *, timeout: float = 0.1) -> None:
-        """Check that nothing comes within ``timeout`` seconds.
+        """Check that nothing arrives within ``timeout`` seconds.
 
         Raises:
-            AssertionError: a frame came, or the connection was closed.
+            AssertionError: a frame arrived, or the connection was closed.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -222,10 +220,10 @@ class EtpCommunicator:
         raise AssertionError(f"Expected nothing, got {frame!r:.300}.")
 
     async def expect_close(self, code: int | None = None, *, timeout: float = _TIMEOUT) -> Disconnect:
-        """Return how the application closes the connection; frames before the close are passed over.
+        """Return how the application closes the connection; skip the frames before the close.
 
         Raises:
-            AssertionError: it was closed with another code than the one given, or not within ``timeout`` seconds.
+            AssertionError: it was not closed within ``timeout`` seconds, or with another code than ``code``.
         """
         while not isinstance(frame := await self._next(timeout, "a close"), Disconnect):
             pass
@@ -243,23 +241,23 @@ class EtpCommunicator:
             raise AssertionError(f"Expected {expected} within {timeout:g} s, got nothing.") from None
 
     async def _run(self) -> None:
-        failure_observer.set(self._note_failure)
+        failure_observer.set(self._record_failure)
         with thread_sensitive():
-            async with _shared_database_connections():
+            async with shared_connections():
                 await self._application(self.scope, self._to_application.get, self._receive_from_application)
 
-    def _note_failure(self, event: Event, error: BaseException) -> None:
+    def _record_failure(self, event: Event, error: BaseException) -> None:
         if not isinstance(error, Exception | asyncio.CancelledError):
             self._outcomes[event.ack_id] = error
         if self.subprotocol == SUBPROTOCOL and event.ack_id:
-            return  # the failure comes as a frame
+            return  # the failure arrives as a frame
         failure = self._outcomes.get(event.ack_id)
         if failure is None:
             failure = AckTimeout(
                 f"No answer to {event.name!r:.80}: its handler raised {type(error).__name__}: {error!s:.500}"
             )
             failure.__cause__ = error
-        # A frame that was sent by hand may have the same number.
+        # A frame that send_frame() sent may have the same ack id.
         if self._asked.get(event.ack_id) == event.name and self._acks.fail(event.ack_id, failure):
             self._outcomes.pop(event.ack_id, None)
 
@@ -272,7 +270,7 @@ class EtpCommunicator:
             case "websocket.send":
                 if not self._handshake.done():
                     raise EtpError("The application sent a message before it accepted the handshake.")
-                self._take(message["text"])
+                self._settle_or_queue(message["text"])
             case "websocket.close" if self._handshake.done():
                 self._disconnect = Disconnect(message.get("code", 1000), message.get("reason") or "")
                 self._acks.close()
@@ -281,58 +279,15 @@ class EtpCommunicator:
             case "websocket.close":
                 self._handshake.set_result(False)
 
-    def _take(self, frame: str) -> None:
+    def _settle_or_queue(self, frame: str) -> None:
         try:
             event = decode(frame)
         except InvalidFrame:
             self._frames.put_nowait(frame)
             return
-        if event.is_ack:
-            is_answer = self._acks.resolve(event)
-        elif event.is_failure and self.subprotocol == SUBPROTOCOL:
-            outcome = self._outcomes.pop(event.ack_id) if event.ack_id in self._outcomes else read_failure(event)
-            is_answer = self._acks.fail(event.ack_id, outcome)
-        else:
-            is_answer = False
-        if not is_answer:
+        is_settled = False
+        if meaning_of(event, speaks_extensions=self.subprotocol == SUBPROTOCOL) == "answer":
+            outcome = self._outcomes.pop(event.ack_id, None) if event.is_failure else None
+            is_settled = self._acks.settle(event) if outcome is None else self._acks.fail(event.ack_id, outcome)
+        if not is_settled:
             self._frames.put_nowait(frame)
-
-
-def _scope(
-    path: str, headers: Iterable[tuple[str | bytes, str | bytes]], origin: str | None, subprotocols: list[str]
-) -> dict[str, Any]:
-    path, _, query = path.partition("?")
-    pairs = [(_bytes(name).lower(), _bytes(value)) for name, value in headers]
-    if not any(name == b"host" for name, _ in pairs):
-        pairs.append((b"host", b"testserver"))
-    if origin is not None:
-        pairs.append((b"origin", origin.encode()))
-    return {
-        "type": "websocket",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "http_version": "1.1",
-        "scheme": "ws",
-        "path": unquote(path),
-        "raw_path": path.encode(),
-        "query_string": query.encode(),
-        "root_path": "",
-        "headers": pairs,
-        "subprotocols": subprotocols,
-        "client": ("127.0.0.1", 0),
-        "server": ("testserver", 80),
-    }
-
-
-def _bytes(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode("latin-1")
-
-
-@asynccontextmanager
-async def _shared_database_connections() -> AsyncIterator[None]:
-    """Let asgiref's shared thread use the database connections of this one, with the test's transaction in them."""
-    mine = connections_to_lend()
-    await sync_to_async(lend)(mine)
-    try:
-        yield
-    finally:
-        await sync_to_async(take_back)(mine)

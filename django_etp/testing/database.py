@@ -1,22 +1,30 @@
-"""A test's database connections, lent to the thread where the ORM's a-methods run.
+"""A test's database connections, lent to the thread that runs the ORM's a-methods.
 
-A test inside a transaction has it on the connections of its own thread; asgiref runs what is thread-sensitive in
-another, whose own connections would not see it, and would write past its end. An in-memory SQLite database is lent
-without a transaction, too, as Django's live server does: a second connection to it meets "table is locked".
+A test inside a transaction has it on the connections of its own thread. asgiref runs thread-sensitive functions in
+another thread, whose own connections do not see that transaction, and whose writes would outlive it. An in-memory
+SQLite database is lent without a transaction too, as Django's live server does: with a second connection to it, SQLite
+raises "table is locked".
 """
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
+from asgiref.sync import sync_to_async
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["connections_to_lend", "is_borrowing", "lend", "take_back"]
+__all__ = ["connections_to_lend", "is_borrowing", "lend", "shared_connections", "take_back"]
 
 
 class _Borrower(threading.local):
-    """What a thread has borrowed: alias → its own connection before that, and how often it was lent."""
+    """The connections that a thread has borrowed.
+
+    Attributes:
+        borrowed: alias → the thread's own connection before that, and how often the borrowed one was lent.
+        loans: how many calls of lend() have not been undone.
+    """
 
     def __init__(self) -> None:
         self.borrowed: dict[str, tuple[BaseDatabaseWrapper | None, int]] = {}
@@ -26,13 +34,27 @@ class _Borrower(threading.local):
 _borrower = _Borrower()
 
 
+@asynccontextmanager
+async def shared_connections() -> AsyncIterator[None]:
+    """Let asgiref's shared thread use the database connections of this thread, with the test's transaction in them."""
+    mine = connections_to_lend()
+    # A cancellation does not stop the thread: connections that are being lent must be taken back, too.
+    lending = asyncio.get_running_loop().create_task(sync_to_async(lend)(mine))
+    try:
+        await asyncio.shield(lending)
+        yield
+    finally:
+        await lending
+        await sync_to_async(take_back)(mine)
+
+
 def connections_to_lend() -> dict[str, BaseDatabaseWrapper]:
     """Return the database connections of the test that runs on this thread, by alias."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return _connections_to_lend()
-    # Django keeps the connections of coroutines apart from those of the thread they run on, where the test has its own.
+    # Django keeps the connections of coroutines apart from those of the thread they run on. The test uses the latter.
     asyncio._set_running_loop(None)
     try:
         return _connections_to_lend()
@@ -41,44 +63,29 @@ def connections_to_lend() -> dict[str, BaseDatabaseWrapper]:
 
 
 def is_borrowing() -> bool:
-    """Return whether this thread is the one where a test runs what is synchronous."""
+    """Return whether this is the thread that runs a test's synchronous functions."""
     return _borrower.loans > 0
 
 
 def lend(lent: dict[str, BaseDatabaseWrapper]) -> None:
     """Let this thread use these connections until take_back() was called as often."""
     _borrower.loans += 1
-    _lend(lent)
-    for own in _all_own():
-        # In a transaction it would close the connection, and so does whatever Channels runs in a thread call it; where
-        # a test may use no database, pytest-django would raise at its question for the state of an open one.
-        own.close_if_unusable_or_obsolete = _leave_open  # type: ignore[method-assign]
-
-
-def _lend(lent: dict[str, BaseDatabaseWrapper]) -> None:
     for alias, connection in lent.items():
-        own = _own(alias)
+        own = next((own for own in _all_own() if own.alias == alias), None)
         before, times = _borrower.borrowed.get(alias, (own, 0))
         if own is connection and not times:
-            continue  # it comes from this thread, as under TestCase
+            continue  # it is a connection of this thread, as under TestCase
         _borrower.borrowed[alias] = before, times + 1
         connection.inc_thread_sharing()
         connections[alias] = connection
+    for connection in _all_own():
+        # Channels calls this around each function that it runs in a thread. Inside a transaction it would close the
+        # connection. In a test without database access, pytest-django would raise when it looks at the connection.
+        connection.close_if_unusable_or_obsolete = lambda: None  # type: ignore[method-assign]
 
 
 def take_back(lent: dict[str, BaseDatabaseWrapper]) -> None:
-    """Undo one lend() of these connections; after the last, this thread's own are closed."""
-    _take_back(lent)
-    _borrower.loans -= 1
-    if not _borrower.loans:
-        for own in _all_own():
-            _look_after_again(own)
-            # Left open, it would keep the test database from being dropped.
-            if not own.in_atomic_block:
-                own.close()
-
-
-def _take_back(lent: dict[str, BaseDatabaseWrapper]) -> None:
+    """Undo one lend() of these connections; the last one closes this thread's own connections."""
     for alias, connection in lent.items():
         if alias not in _borrower.borrowed:
             continue
@@ -87,11 +94,18 @@ def _take_back(lent: dict[str, BaseDatabaseWrapper]) -> None:
         if times > 1:
             _borrower.borrowed[alias] = before, times - 1
             continue
-        _look_after_again(connection)
+        _restore_close(connection)
         if before is None:
             del connections[alias]
         else:
             connections[alias] = before
+    _borrower.loans -= 1
+    if not _borrower.loans:
+        for own in _all_own():
+            _restore_close(own)
+            # An open connection would keep the test database from being dropped.
+            if not own.in_atomic_block:
+                own.close()
 
 
 def _connections_to_lend() -> dict[str, BaseDatabaseWrapper]:
@@ -106,13 +120,5 @@ def _all_own() -> Sequence[BaseDatabaseWrapper]:
     return connections.all(initialized_only=True)
 
 
-def _own(alias: str) -> BaseDatabaseWrapper | None:
-    return next((own for own in _all_own() if own.alias == alias), None)
-
-
-def _leave_open() -> None:
-    """Stand in for ``close_if_unusable_or_obsolete()``."""
-
-
-def _look_after_again(connection: BaseDatabaseWrapper) -> None:
+def _restore_close(connection: BaseDatabaseWrapper) -> None:
     vars(connection).pop("close_if_unusable_or_obsolete", None)

@@ -313,3 +313,9 @@ def test_etp_listen_refuses_to_print_no_event(count: str) -> None:
     process = listen("ws://127.0.0.1/", f"--count={count}")
     assert process.returncode == 1
     assert f"Expected a count of 1 or more, got {count}." in process.stderr
+
+
+def test_without_websockets_the_import_names_what_to_install() -> None:
+    code = "import sys\nsys.modules['websockets'] = None\nimport django_etp.client"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "ImportError: django_etp.client needs the library websockets, 15 or newer" in done.stderr

@@ -17,9 +17,7 @@ from websockets.exceptions import ConnectionClosed as WebSocketClosed
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request, Response
 
-from django_etp.client import CONNECT_ERRORS, EtpClient, FailedAttempt
-from django_etp.client import client as client_module
-from django_etp.client import connection as connection_module
+from django_etp.client import CONNECT_ERRORS, EtpClient, FailedAttempt, attempts, event_queue
 from django_etp.exceptions import (
     AckTimeout,
     ConnectionClosed,
@@ -568,7 +566,7 @@ async def test_the_server_that_is_slowed_does_not_get_far_ahead(peer: Peer) -> N
 async def test_an_answer_behind_events_that_wait_is_read(
     peer: Peer, events: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_module, "_STRETCH", 1_000)
+    monkeypatch.setattr(event_queue, "_STRETCH", 1_000)
     async with peer.connected(max_concurrent_events=1, max_queued_events=1) as (client, connection):
         begin = asyncio.Event()
 
@@ -590,7 +588,7 @@ async def test_an_answer_behind_events_that_wait_is_read(
 async def test_where_too_many_wait_for_handlers_that_do_not_end_the_connection_ends_soon(
     peer: Peer, is_frozen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_module, "_STALL_LIMIT", 0.2)
+    monkeypatch.setattr(event_queue, "_STALL_LIMIT", 0.2)
     ends: asyncio.Queue[Disconnect] = asyncio.Queue()
     async with peer.connected(max_concurrent_events=1, max_queued_events=1) as (client, connection):
         client.on_disconnect(ends.put)
@@ -606,7 +604,7 @@ async def test_where_too_many_wait_for_handlers_that_do_not_end_the_connection_e
 
 
 async def test_more_events_than_may_wait_close_with_1008(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "_STALL_LIMIT", 0.2)
+    monkeypatch.setattr(event_queue, "_STALL_LIMIT", 0.2)
     errors: asyncio.Queue[Exception] = asyncio.Queue()
     async with peer.connected(max_concurrent_events=1, max_queued_events=1) as (client, connection):
         client.on_error(errors.put)
@@ -905,7 +903,7 @@ async def test_connections_that_die_young_come_back_with_growing_delays(peer: Pe
 async def test_a_connection_that_lived_starts_the_delays_from_the_beginning(
     peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "_STABLE_AFTER", 0.0)
+    monkeypatch.setattr(attempts, "_STABLE_AFTER", 0.0)
     delays = Delays()
     async with peer.connected(reconnect_delays=delays) as (_, connection):
         for _ in range(3):

@@ -179,3 +179,8 @@ def test_json_of_an_answer_says_whose_data_it_is() -> None:
     with pytest.raises(InvalidPayload, match="__ack_name") as raised:
         Event("__ack_name", 7, "no JSON").json()
     assert raised.value.is_answer
+
+
+def test_events_are_compared_and_hashed_by_value() -> None:
+    assert decode("hello||1||data") == Event("hello", 1, "data")
+    assert len({decode("hello||1||data"), Event("hello", 1, "data"), Event("hello", 2, "data")}) == 2

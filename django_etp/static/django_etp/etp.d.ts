@@ -10,12 +10,13 @@
  *
  * All times are milliseconds.
  *
- * - Events go out in the order of the calls; those that waited for a connection go once the `onConnect` hooks are done.
- * - A question rejects at once when its connection dies, and is asked again only where `retries` says so.
- * - The server's question gets one answer, on the connection it came on, and none where a handler failed.
+ * - Events are sent in the order of the calls. Events that wait for a connection are sent once the `onConnect` hooks
+ *   have settled.
+ * - A question rejects at once when its connection ends, and is sent again only if its option `retries` allows that.
+ * - A question of the server gets one answer, on the connection that it came on, and none if a handler failed.
  */
 
-/** An event as it came: name, number of the answer it wants (0n: none) and data as text, "" where there is none. */
+/** A received event: its name, the number of the answer that it wants (0n: none), and its data as text, "" for none. */
 export interface EtpEvent {
   readonly name: string;
   readonly ackId: bigint;
@@ -23,54 +24,56 @@ export interface EtpEvent {
 }
 
 /**
- * How payloads become text, and text payloads. `null` and `undefined` are no data and never reach `encode`; no data
- * reaches `decode` as "". What `decode` throws is reported to `onError`, as an EtpError of the code "invalid_payload".
+ * Converts payloads to text and back. `null` and `undefined` are no data and are never passed to `encode`; no data is
+ * passed to `decode` as "". An error that `decode` throws is reported to `onError`, as an EtpError of the code
+ * "invalid_payload".
  */
 export interface Codec {
   encode(payload: any): string;
   decode(text: string): any;
 }
 
-/** What `new URLSearchParams()` takes. */
+/** The argument of `new URLSearchParams()`. */
 export type Params = ConstructorParameters<typeof URLSearchParams>[0];
 
 export interface EtpClientOptions {
-  /** How long `emitWithAck` and `ping` wait for an answer, unless told otherwise: 10,000. `Infinity` is for ever. */
+  /** How long `emitWithAck` and `ping` wait for an answer by default: 10,000. `Infinity` is for ever. */
   ackTimeout?: number;
   /**
    * How payloads are written and read.
    *
-   * - "auto", the default: strings go as they are, other values as JSON. What comes is parsed where it is JSON, and is
-   *   a string where it is not, and where JSON would change it: text in quotes, a number that has more digits than
-   *   numbers hold, or is written otherwise than JavaScript and Python do. For text that people type, which may look
-   *   like an object, use "text", the event's `data`, or send `{ text }`.
-   * - "json": all is JSON, strings too. What comes and is no JSON is an error.
+   * - "auto", the default: strings are sent unchanged, other values as JSON. Received data is parsed if it is JSON.
+   *   It stays a string if it is not, or if parsing would change it: text in quotes, a number with more digits than
+   *   numbers hold, or one in another notation than that of JavaScript and Python. For text that people type, which
+   *   may look like an object, use "text", the event's `data`, or send `{ text }`.
+   * - "json": all data is JSON, strings too. Received data that is not JSON is an error.
    * - "text": strings only, both ways.
    * - an object of your own.
    */
   codec?: "auto" | "json" | "text" | Codec;
   /**
    * Whether to offer the server the extensions `etp.ext.v1`, which django_etp speaks: `id`, and errors with a code in
-   * place of silence. Off by default: browsers refuse a server that does not speak them, such as a plain one.
+   * place of silence. Off by default, since browsers refuse a server that does not speak them.
    */
   extensions?: boolean;
   /**
-   * How often to ping the server: 12,000; 0 is never. A server that then sends nothing for as long again is given up,
-   * so that a dead one is noticed within twice this time. (In a hidden page browsers may run timers once a minute.)
+   * How often to ping the server: 12,000; 0 is never. If the server then sends nothing for as long again, the
+   * connection ends, so that a dead server is noticed within twice this time. (In a hidden page browsers may run
+   * timers once a minute.)
    */
   heartbeat?: number;
-  /** How often in a row to try to reconnect before giving up: `Infinity`. */
+  /** How many attempts to reconnect may fail in a row before the client gives up: `Infinity`. */
   maxAttempts?: number;
-  /** The longest that the delay before an attempt to reconnect may grow: 30,000. */
+  /** The longest delay before an attempt to reconnect: 30,000. */
   maxDelay?: number;
-  /** The longest delay before the first attempt: 500. It doubles with each; the delay is drawn at random below it. */
+  /** The upper limit of the first delay: 500. It doubles with each attempt; each delay is random below its limit. */
   minDelay?: number;
   /**
-   * The query of the URL, added to what the URL has: a value, or a function, which may be async and is called at each
-   * attempt to connect, as a token needs it. An attempt whose function throws, or takes 20 s, has failed.
+   * The query to add to that of the URL: a value, or a function, which may be async and is called at each attempt to
+   * connect, as for a token. The attempt fails if the function throws or takes 20 s.
    */
   params?: Params | (() => Params | Promise<Params>);
-  /** How many events wait at most while the client is connecting: 1,000. With 0 none does. */
+  /** How many events may wait while the client is connecting: 1,000. With 0 no event waits. */
   queueSize?: number;
   /** Whether to connect again when the connection ends: true. */
   reconnect?: boolean;
@@ -79,63 +82,63 @@ export interface EtpClientOptions {
 export interface AskOptions {
   /** How long to wait for the answer, all retries included; the option `ackTimeout` by default. */
   timeout?: number;
-  /** Ends the wait; the promise rejects with the signal's reason. */
+  /** Aborts the wait; the promise then rejects with the signal's reason. */
   signal?: AbortSignal;
   /**
-   * How often the event may be sent again, after a reconnect, where the connection ended before its answer came: 0. The
-   * server may have handled it each time.
+   * How often the event may be sent again after a reconnect, if the connection ended before its answer came: 0. The
+   * server may handle it each time.
    */
   retries?: number;
 }
 
 /** How a connection ended. */
 export interface Disconnect {
-  /** The WebSocket close code; 1006 where the connection broke or was given up. */
+  /** The WebSocket close code; 1006 if the connection broke or was given up. */
   readonly code: number;
   readonly reason: string;
   /** Whether the code is 1000. */
   readonly isNormal: boolean;
   /** Whether the client connects again by itself. */
   readonly willReconnect: boolean;
-  /** How long until then; null where it does not. */
+  /** How long until then; null if it does not. */
   readonly delay: number | null;
 }
 
-/** An attempt to connect that failed; a browser says 1006 whatever the server's refusal was. */
+/** An attempt to connect that failed; the code is 1006 in browsers, for every refusal of the server. */
 export interface FailedAttempt extends Disconnect {
-  /** Its number, from 1, since there was a connection, or since `connect()` where there was none. */
+  /** Its number, from 1, since the last connection, or since `connect()` if there was none. */
   readonly attempt: number;
 }
 
 /** "connecting" includes the wait for the next attempt. */
 export type State = "closed" | "connecting" | "open";
 
-/** Takes back what was registered. */
+/** Removes what was registered. */
 export type Off = () => void;
 
-/** Handles an event; what it returns, or resolves to, is the answer. */
+/** Handles an event; its result, or what its promise resolves to, is the answer. */
 export type Handler = (payload: any, event: EtpEvent) => unknown;
 
 /**
- * What this module throws and rejects with. `code` says what happened:
+ * The error that this module throws and rejects with. Its `code`:
  *
  * - "connection_lost", "ack_timeout": see ConnectionLost and AckTimeout;
  * - "invalid_event_name": an event name holds "||", ends in "|" or starts with "__";
- * - "invalid_frame": a message is no ETP frame;
+ * - "invalid_frame": a message is not an ETP frame;
  * - "invalid_payload": the codec cannot read the data;
- * - what the server says of an event that failed, where the extensions are on: "handler_error", "unknown_event",
+ * - the code of an event that failed at the server, if the extensions are on: "handler_error", "unknown_event",
  *   "invalid_payload", "permission_denied", "rate_limited", "too_many_events" or a code of the application.
  *
- * Throw one in a handler to tell such a server, as in `throw new EtpError("Not so fast", "rate_limited")`. Other errors
- * are "handler_error" to it, without their text; so are those of this module, such as what a server said to a question of
- * the handler's.
+ * Throw one in a handler to send such a server a failure, as in `throw new EtpError("Not so fast", "rate_limited")`.
+ * Any other error is sent as "handler_error", without its text. So is an error of this module, such as a failure that
+ * a server sent in answer to a question of the handler.
  */
 export class EtpError extends Error {
   constructor(message: string, code: string, options?: { cause?: unknown });
   readonly code: string;
 }
 
-/** There is no connection and the event may not wait for one, or the connection ended before the answer came. */
+/** There is no connection and the event cannot wait for one, or the connection ended before the answer came. */
 export class ConnectionLost extends EtpError {
   constructor(message: string);
 }
@@ -146,41 +149,42 @@ export class AckTimeout extends EtpError {
 }
 
 /**
- * A connection to an ETP server that comes back by itself.
+ * A connection to an ETP server that is made again when it ends.
  *
  * It connects again after any end but a normal one (1000), a refusal (4403) or the end of the login (4401): after a
- * delay, and at once when the browser is online again or the page becomes visible. A 4401 that is no logout, such as
- * after a password change, has one attempt, since the page may have another session or token by then; where that fails,
- * or is closed with 4401 within 5 s, it was final. Each `on…` returns a function that takes it back.
+ * delay, and at once when the browser is online again or the page becomes visible. After a 4401 that is not a logout,
+ * such as after a password change, it tries once, since the page may have another session or token by then. If that
+ * attempt fails, or the new connection is closed with 4401 within 5 s, the end is final. Each `on…` returns a
+ * function that removes the handler or hook.
  */
 export class EtpClient {
-  /** Take a ws:, wss:, http: or https: URL, or one relative to the page, whose scheme then decides. */
+  /** `url` is a ws:, wss:, http: or https: URL, or one relative to the page, whose scheme then decides. */
   constructor(url: string | URL, options?: EtpClientOptions);
 
   readonly state: State;
 
-  /** The server's id of this connection, where it tells it (option `extensions`), else null. */
+  /** The id of this connection on the server, if the server sent it (option `extensions`), else null. */
   readonly id: string | null;
 
   /**
-   * Run `handler` for each event of that name. Where several are registered all run, and the last that returned
-   * something answers. Throws EtpError "invalid_event_name".
+   * Run `handler` for each event of that name. If several are registered all run, and the last result that is
+   * neither null nor undefined is the answer. Throws EtpError "invalid_event_name".
    */
   on(name: string, handler: Handler): Off;
 
   /** As `on`, for the next event only. */
   once(name: string, handler: Handler): Off;
 
-  /** Take back one handler of an event, or all of them. */
+  /** Remove one handler of an event, or all of them. */
   off(name: string, handler?: Handler): void;
 
   /**
-   * Run `hook` each time the connection is there. Events that waited go out, and `connect()` resolves, once the promises
-   * of all hooks have settled; what hooks send goes at once.
+   * Run `hook` each time a connection was made. Waiting events are sent, and `connect()` resolves, once the promises of
+   * all hooks have settled. Events that hooks send are sent at once.
    */
   onConnect(hook: () => unknown): Off;
 
-  /** Run `hook` each time a connection has ended, and once more where the client then gives up coming back. */
+  /** Run `hook` each time a connection has ended, and once more if the client then gives up connecting again. */
   onDisconnect(hook: (disconnect: Disconnect) => unknown): Off;
 
   /** Run `hook` each time an attempt to connect has failed. */
@@ -190,31 +194,32 @@ export class EtpClient {
   onStateChange(hook: (state: State) => unknown): Off;
 
   /**
-   * Run `hook` for each error that nobody waits for: a malformed frame (then there is no event), a handler or hook that
-   * failed, `params` that failed. Without a hook errors go to the console.
+   * Run `hook` for each error that no promise rejects with: a malformed frame (without an event), an error of a handler
+   * or hook, or of `params`. Without a hook, errors go to the console.
    */
   onError(hook: (error: any, event?: EtpEvent) => unknown): Off;
 
-  /** Run `hook` for each event without a handler; what it returns is the answer. */
+  /** Run `hook` for each event without a handler; its result is the answer. */
   onUnknownEvent(hook: Handler): Off;
 
   /**
-   * Connect, and resolve once the connection is there and the `onConnect` hooks are done. While the client waits to reconnect, try now. Rejects with
-   * ConnectionLost when the client gives up: see the class, and the options `reconnect` and `maxAttempts`.
+   * Connect, and resolve once the connection is made and the `onConnect` hooks have settled. While the client waits to
+   * reconnect, try at once. Rejects with ConnectionLost when the client gives up: see the class, and the options
+   * `reconnect` and `maxAttempts`.
    */
   connect(): Promise<void>;
 
-  /** Close for good; events that wait are dropped. The code is 1000, or one of 3000 to 4999. */
+  /** Close for good, and drop waiting events. The code is 1000, or one of 3000 to 4999. */
   close(code?: number, reason?: string): void;
 
   /**
-   * Send an event that wants no answer. While the client is connecting it waits, in order, as far as `queueSize`
-   * allows. Throws ConnectionLost where it cannot wait, TypeError where the codec cannot write the payload, and EtpError
+   * Send an event that needs no answer. While the client is connecting, the event waits in order, if `queueSize`
+   * allows. Throws ConnectionLost if it cannot wait, TypeError if the codec cannot write the payload, and EtpError
    * "invalid_event_name".
    */
   emit(name: string, payload?: unknown): void;
 
-  /** Send an event and resolve to its answer. Rejects as `emit` throws, and with AckTimeout or what the server says. */
+  /** Send an event and resolve to its answer. Rejects as `emit` throws, and with AckTimeout or the server's failure. */
   emitWithAck<Answer = any>(name: string, payload?: unknown, options?: AskOptions): Promise<Answer>;
 
   /** Resolve to the milliseconds that a round trip took. */

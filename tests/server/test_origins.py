@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from django_etp.origins import is_origin_allowed, is_origin_pattern
+from django_etp.server.origins import is_origin_allowed
 
 
 def allowed(
@@ -261,54 +261,6 @@ def test_the_projects_own_list_replaces_the_default(settings: Any) -> None:
 
 def test_an_empty_list_refuses_every_origin() -> None:
     assert not allowed("http://testserver", rule=[])
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "shop.test",
-        "shop.test:8000",
-        ".shop.test",
-        "*.shop.test",
-        "https://shop.test/",
-        "HTTP://SHOP.TEST:*",
-        "http://localhost:5173",
-        "https://b\u00fccher.test",
-        "[::1]:8000",
-        "chrome-extension://abcdef",
-        "capacitor://localhost",
-        "tauri://localhost",
-    ],
-)
-def test_an_entry_that_matches_some_page(text: str) -> None:
-    assert is_origin_pattern(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "*",
-        "null",
-        "wss://shop.test",
-        "htps://shop.test",
-        "httpss://shop.test",
-        "https:shop.test",
-        "*shop.test",
-        "https://shop.*.test",
-        "shop.test,other.test",
-        "shop.test ",
-        "https://shop.test/page",
-        "https://shop.test:0",
-        "https://shop.test:65536",
-        "https://ada@shop.test",
-        "https://[::1",
-        "https://[shop]",
-        "https://.",
-    ],
-)
-def test_an_entry_that_matches_no_page_is_none(text: str) -> None:
-    assert not is_origin_pattern(text)
 
 
 def test_two_origins_are_refused() -> None:

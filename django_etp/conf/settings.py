@@ -1,7 +1,7 @@
 """The ``ETP`` settings: their types, defaults and units.
 
-``ETP`` in the Django settings is a dict; every key is optional. ``get_settings()`` returns them all, checked;
-``find_problems()`` says what is wrong with them, for the system check.
+``ETP`` in the Django settings is a dict; every key is optional. ``get_settings()`` checks and returns them all;
+``find_problems()`` lists what is wrong with them, for the system check.
 """
 
 import json
@@ -62,10 +62,10 @@ def get_settings() -> EtpSettings:
 
 
 def ack_timeout(timeout: float | None) -> float:
-    """Return how long a caller waits for a peer's answer, in seconds: ``timeout``, or the setting where it is ``None``.
+    """Return how long a caller waits for a peer's answer, in seconds: ``timeout``, or the setting if that is ``None``.
 
     Raises:
-        TypeError: ``timeout`` is no number of seconds.
+        TypeError: ``timeout`` is not a number of seconds.
     """
     return get_settings().ack_timeout if timeout is None else _checked_timeout(timeout)
 
@@ -82,18 +82,19 @@ def _checked_timeout(timeout: float) -> float:
 
 
 def find_problems(values: object) -> list[str]:
-    """Return a sentence for each thing that is wrong with ``values``, the ``ETP`` setting."""
+    """Return a sentence for each problem of ``values``, the ``ETP`` setting."""
     if not isinstance(values, Mapping):
         return [f"ETP must be a dict of settings, got {values!r:.80}."]
     known = {field.name.upper() for field in fields(EtpSettings)}
-    return [
-        f"ETP[{key!r}] is not a setting. Known are {', '.join(sorted(known))}."
-        if key not in known
-        else f"ETP[{key!r}] must be {expected}, got {value!r:.80}."
-        for key, value in values.items()
-        if key not in known or not _RULES[key][1](value)
-        for expected in [_RULES[key][0] if key in known else ""]
-    ]
+    problems = []
+    for key, value in values.items():
+        if key not in known:
+            problems.append(f"ETP[{key!r}] is not a setting. Known are {', '.join(sorted(known))}.")
+            continue
+        expected, is_valid = _RULES[key]
+        if not is_valid(value):
+            problems.append(f"ETP[{key!r}] must be {expected}, got {value!r:.80}.")
+    return problems
 
 
 @receiver(setting_changed)
@@ -119,7 +120,7 @@ def _is_text_list(value: object) -> bool:
 
 
 def is_origin_rule(value: object) -> bool:
-    """Whether this can say which origins are allowed; in a list ``"*"`` would allow none."""
+    """Return whether a value is valid for ``ALLOWED_ORIGINS``; in a list ``"*"`` would allow no origin."""
     return value in (None, "*") or (_is_text_list(value) and all(map(is_origin_pattern, cast(Sequence[str], value))))
 
 
