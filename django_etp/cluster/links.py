@@ -10,8 +10,9 @@ from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_laye
 from django_etp.concurrency.confirmations import Confirmation
 from django_etp.conf import get_settings
 
+from .host import Host
 from .messages import Foreign, Frame, Malformed, Message
-from .node import Host, Node
+from .node import Node
 from .reader import read_channel
 
 __all__ = ["Link", "open_link"]

@@ -22,11 +22,11 @@ __all__ = [
     "Evicted",
     "Foreign",
     "Frame",
-    "Heard",
     "Malformed",
     "Message",
     "Numbers",
     "Query",
+    "Receipt",
     "Reply",
     "RoomMessage",
     "pack",
@@ -205,7 +205,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Receipt:
     """One hub has heard a question that wants a sign, and will answer; and which hubs it knows."""
 
     type: ClassVar[str] = "etp.heard"
@@ -237,7 +237,7 @@ class Foreign:
     namespace: str = field(default="default")
 
 
-Message = RoomMessage | Numbers | Beat | Evicted | Echo | Query | Heard | Reply | Foreign
+Message = RoomMessage | Numbers | Beat | Evicted | Echo | Query | Receipt | Reply | Foreign
 
 _TYPES: dict[str, type[Message]] = {kind.type: kind for kind in get_args(Message)}
 _NAMES = {name: tuple(field.name for field in fields(kind)) for name, kind in _TYPES.items()}

@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 _CALL_LIMIT = 3.0
 _CLOSE_LIMIT = 1.0
+_SLOWEST_ROUND = 600.0
+# A node's own messages go through one server of a layer: what another server forgets goes unnoticed.
+_SLOWEST_ROUND_IF_SPREAD = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +65,14 @@ class Transport:
         return self._objects.control_channel
 
     @property
-    def group_expiry(self) -> float | None:
-        """After how many seconds the layer forgets who is in a group; ``None`` where it does not, or does not tell."""
-        expiry = getattr(self._objects.sending, "group_expiry", None)
-        return expiry if isinstance(expiry, int | float) and expiry > 0 else None
-
-    @property
-    def is_spread(self) -> bool:
-        """Whether the layer keeps its groups on several servers, one of which may forget its share alone."""
-        hosts = getattr(self._objects.sending, "hosts", None)
-        return isinstance(hosts, list) and len(hosts) > 1
+    def rejoin_interval(self) -> float:
+        """How often to join all groups again, in seconds: the layer may forget them."""
+        layer = self._objects.sending
+        hosts = getattr(layer, "hosts", None)
+        is_spread = isinstance(hosts, list) and len(hosts) > 1
+        slowest = _SLOWEST_ROUND_IF_SPREAD if is_spread else _SLOWEST_ROUND
+        expiry = getattr(layer, "group_expiry", None)
+        return min(expiry / 4, slowest) if isinstance(expiry, int | float) and expiry > 0 else slowest
 
     # Beginning and end
 

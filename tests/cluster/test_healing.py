@@ -17,7 +17,7 @@ from tests.support.servers import COMPLAINTS, Server, start_server
 from tests.support.valkey import LAYERS, Valkey, start_valkey
 
 HEALED_WITHIN = 10.0  # seconds, of the broker's return
-BURIED_WITHIN = 20.0  # seconds, of a process's death
+EVICTED_WITHIN = 20.0  # seconds, of a process's death
 QUESTION_TIMEOUT = 2.0
 SLACK = 3.0  # seconds that a busy machine may add to what is measured
 
@@ -136,7 +136,7 @@ async def test_broker_frozen_for_8_s(layer):
         for member in (one, other):
             early = await until_answered(member, "count", "room", expected=3, timeout=HEALED_WITHIN)
             assert results(early) == []
-        assert not [server for server in servers if "taken for dead" in server.log]
+        assert not [server for server in servers if "is evicted" in server.log]
 
 
 @EACH_LAYER
@@ -182,7 +182,7 @@ async def test_broker_down_for_20_s_while_members_and_a_server_come(layer):
             early = await until_answered(member, "count", "room", expected=5, timeout=HEALED_WITHIN)
             # The new one and the others know nothing of each other until it could announce itself.
             assert set(results(early)) <= {known}
-        assert not [server for server in [*servers, new_server] if "taken for dead" in server.log]
+        assert not [server for server in [*servers, new_server] if "is evicted" in server.log]
         assert [server.log.count("goes on alone") for server in (*servers, new_server)] == [0, 0, 1]
 
 
@@ -252,10 +252,10 @@ async def test_server_killed(layer):
         assert outcome["error"] == "IncompleteAnswer"
         assert {info["id"] for info in outcome["answer"]} == {await one.ask("id"), await other.ask("id")}
         for member in (one, other):
-            left = BURIED_WITHIN - (time.monotonic() - killed_at)
+            left = EVICTED_WITHIN - (time.monotonic() - killed_at)
             early = await until_answered(member, "count", "room", expected=2, timeout=left)
             assert {(outcome["error"], outcome["answer"]) for outcome in early} <= {("IncompleteAnswer", 2)}
-            # Also where others have not buried it yet, and still name it.
+            # Also where others have not evicted it yet, and still name it.
             await stays(lambda member=member: member.call("count", "room"), {"result": 2}, timeout=1)
 
         async def strangers() -> list[str]:
@@ -284,8 +284,8 @@ async def test_server_paused_for_15_s(layer):
         # What others still did for the dead must not undo what it did on its return.
         await stays(lambda: sleeping.call("count", "room"), {"result": 2}, timeout=3)
         await all_hear_each_other("room", one, sleeping)
-        assert "taken for dead" in daphne.log
-        assert "taken for dead" not in uvicorn.log
+        assert "is evicted" in daphne.log
+        assert "is evicted" not in uvicorn.log
 
 
 @EACH_LAYER
@@ -325,7 +325,7 @@ async def test_server_stopped_that_has_no_connection_any_more(kind, number):
             return cluster.left_in_broker(hub) + crowded
 
         # Some end without a word when nobody is connected; the others clean up after them.
-        await eventually(probe, lambda left: left == [], timeout=BURIED_WITHIN)
+        await eventually(probe, lambda left: left == [], timeout=EVICTED_WITHIN)
         assert ending.complaints == []
 
 

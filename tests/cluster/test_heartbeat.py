@@ -19,7 +19,7 @@ class Speaker:
     def __init__(self) -> None:
         self.transport = Transport("default")
         self.directory = Directory()
-        self.heartbeat = Heartbeat("a" * 16, "etp.hub.a", self.transport, self.directory, Liveness(hears_rooms=True))
+        self.heartbeat = Heartbeat("a" * 16, "etp.hub.a", self.transport, self.directory, Liveness(receives_rooms=True))
         self.beats: list[Beat] = []
         self.is_deaf = False
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from django_etp.cluster.messages import Heard, Query, Reply
+from django_etp.cluster.messages import Query, Receipt, Reply
 from django_etp.cluster.rpc import Queries
 from django_etp.exceptions import IncompleteAnswer, LayerUnavailable
 from tests.support.hurry import hurried, seconds
@@ -128,7 +128,7 @@ async def test_who_gave_a_sign_must_answer_and_so_must_whom_it_knows():
     asker = Asker()
     task, id = await asker.begin()
     asker.queries.receive_own(id, frozenset())
-    asker.queries.receive_sign(Heard(id, "a", ["a", "b", "me"]))
+    asker.queries.receive_receipt(Receipt(id, "a", ["a", "b", "me"]))
     await asyncio.sleep(10)
     asker.answer(id, "a", 7)
     assert await is_waiting(task)
@@ -141,8 +141,8 @@ async def test_who_gave_a_sign_and_no_answer_is_missed():
     asker = Asker()
     task, id = await asker.begin(timeout=3.0)
     asker.queries.receive_own(id, frozenset())
-    asker.queries.receive_sign(Heard(id, "a", ["a"]))
-    asker.queries.receive_sign(Heard("another", "b", ["b"]))
+    asker.queries.receive_receipt(Receipt(id, "a", ["a"]))
+    asker.queries.receive_receipt(Receipt("another", "b", ["b"]))
     assert await seconds(task) == pytest.approx(3, abs=0.1)
     with pytest.raises(IncompleteAnswer, match="1 of 1 processes"):
         await task
@@ -183,7 +183,7 @@ async def test_a_question_that_does_not_come_back_is_not_complete():
     asker = Asker()
     task, id = await asker.begin("a", timeout=0.1)
     asker.answer(id, "a", 7)
-    with pytest.raises(IncompleteAnswer, match="did not bring the question") as incomplete:
+    with pytest.raises(IncompleteAnswer, match="did not come back") as incomplete:
         await task
     assert incomplete.value.answer == {"a": 7}
 
