@@ -4,7 +4,7 @@ Rules kept here:
 
 - A node whose heartbeats fail to come for three intervals is gone; one that announces its end is gone at once.
 - Nodes that are gone are remembered for a while, since others may still name them.
-- Only nodes with connections are queried.
+- Only nodes with connections are queried. A node whose heartbeat is late is probably dead, if it was not paused.
 
 No clock and no layer: callers pass the time.
 """
@@ -16,6 +16,8 @@ from .messages import MAX_INTERVAL, Beat
 __all__ = ["Directory", "beat_interval"]
 
 _MISSED_BEATS = 3
+# How long after it was due a heartbeat is late, in seconds.
+_LATE = 1.0
 _REMEMBERED_FOR = 60.0
 
 
@@ -72,6 +74,14 @@ class Directory:
         self._entries[beat.hub] = _Entry(beat, now)
         self._gone.pop(beat.hub, None)
         return gone is not None and gone.has_expired
+
+    def late(self, now: float) -> frozenset[str]:
+        """Return the ids of those with connections whose heartbeat was due more than a second ago."""
+        return frozenset(
+            id
+            for id, entry in self._entries.items()
+            if entry.beat.is_serving and now - entry.received_at > entry.beat.interval + _LATE
+        )
 
     def restart(self, now: float) -> None:
         """Give all of them their full time again: this process itself received nothing for a while."""

@@ -173,12 +173,19 @@ class Node:
         result.
         """
         await self._enter()
+        now = asyncio.get_running_loop().time()
         known = self._directory.serving
         # A hub may be unknown because it is gone, because only others know it yet, or because this node is new itself.
         target = hub if hub in known else None
-        knows_all = self._liveness.receives_for(asyncio.get_running_loop().time()) > _KNOWS_ALL_AFTER
         return await self._queries.ask(
-            target, known, action, arguments, timeout, knows_all=knows_all, expects_one=hub is not None
+            target,
+            known,
+            action,
+            arguments,
+            timeout,
+            late=self._directory.late(now),
+            knows_all=self._liveness.receives_for(now) > _KNOWS_ALL_AFTER,
+            expects_one=hub is not None,
         )
 
     # Entering and leaving
@@ -248,6 +255,8 @@ class Node:
         self._healing.look(now, self._heartbeat.interval)
         if self._healing.is_needed:
             self._directory.restart(now)
+        if not self._ticker.is_late:  # else heartbeats and receipts may have arrived, and wait to be read
+            self._queries.give_up(self._directory.late(now))
         if now >= self._next_beat:
             self._next_beat = now + self._heartbeat.interval
             self._receiver.join_control_again()

@@ -9,6 +9,9 @@ Rules kept here:
 - A sender so new that others may not have answered its first heartbeat wants a receipt from each node that the query
   reaches, however long the reply takes. If it knows no node, it waits half a second for one, and then there is none. If
   the query is about one connection, whose id names a hub, it waits two.
+- A node whose heartbeat is late when it is queried is probably dead, or paused: it is to send a receipt, too. If none
+  comes within half a second, or a quarter of the timeout if that is longer, and its heartbeat is late still, the query
+  ends without it, as incomplete as if the time had passed.
 - A query that is not complete in time raises ``IncompleteAnswer`` with the results that did come.
 """
 
@@ -26,26 +29,43 @@ __all__ = ["Queries"]
 
 _WAIT_FOR_ANY = 0.5
 _WAIT_FOR_ONE = 2.0
+# How long to wait for the receipt of a node whose heartbeat is late: so many seconds, or this share of the timeout.
+_WAIT_FOR_RECEIPT = 0.5
+_SHARE_FOR_RECEIPT = 0.25
 
 
 class _Pending:
     """One query under way."""
 
-    __slots__ = ("back_at", "changed", "expected", "failures", "is_to_all", "knows_all", "results")
+    __slots__ = (
+        "changed",
+        "expected",
+        "failures",
+        "given_up",
+        "is_to_all",
+        "knows_all",
+        "results",
+        "sent_at",
+        "wait_for_receipt",
+        "with_receipt",
+    )
 
-    def __init__(self, expected: frozenset[str], *, is_to_all: bool, knows_all: bool) -> None:
+    def __init__(self, expected: frozenset[str], *, is_to_all: bool, knows_all: bool, wait_for_receipt: float) -> None:
         self.expected = set(expected)
         self.is_to_all = is_to_all
-        self.back_at: float | None = None if is_to_all else -math.inf
         self.knows_all = knows_all
+        self.wait_for_receipt = wait_for_receipt  # infinite if no receipts are wanted
+        self.sent_at: float | None = None  # of a query to all, when it came back
+        self.with_receipt: set[str] = set()
         self.results: dict[str, Any] = {}
         self.failures: dict[str, str] = {}
+        self.given_up: set[str] = set()
         self.changed = asyncio.Event()
 
     @property
     def is_complete(self) -> bool:
-        replied = self.results.keys() | self.failures.keys()
-        return self.back_at is not None and (bool(replied) or self.knows_all) and self.expected <= replied
+        ended = self.results.keys() | self.failures.keys() | self.given_up
+        return self.sent_at is not None and (bool(ended) or self.knows_all) and self.expected <= ended
 
 
 class Queries:
@@ -79,13 +99,14 @@ class Queries:
         arguments: list[Any],
         timeout: float,
         *,
+        late: frozenset[str] = frozenset(),
         knows_all: bool = False,
         expects_one: bool = False,
     ) -> dict[str, Any]:
         """Query one node, or all, and return the results by hub id; ``None`` is that of a node that went meanwhile.
 
-        ``knows_all`` means that the sender has received heartbeats for long enough to know all nodes, ``expects_one``
-        that some node, unknown as yet, should have a result.
+        ``late`` are the nodes whose heartbeat is late now. ``knows_all`` means that the sender has received heartbeats
+        for long enough to know all nodes, ``expects_one`` that some node, unknown as yet, should have a result.
 
         Raises:
             IncompleteAnswer: some did not reply within ``timeout`` seconds, or failed; ``answer`` holds the others'
@@ -93,28 +114,36 @@ class Queries:
             LayerUnavailable: the query could not be sent within that time.
         """
         expected = known if hub is None else frozenset([hub])
-        pending = _Pending(expected, is_to_all=hub is None, knows_all=knows_all)
-        wants_receipt = pending.is_to_all and not knows_all
+        wants_receipt = (hub is None and not knows_all) or bool(expected & late)
+        wait_for_receipt = max(_WAIT_FOR_RECEIPT, timeout * _SHARE_FOR_RECEIPT) if wants_receipt else math.inf
+        pending = _Pending(expected, is_to_all=hub is None, knows_all=knows_all, wait_for_receipt=wait_for_receipt)
         query = Query(secrets.token_hex(8), self._reply_group, action, arguments, wants_receipt)
         self._pending[query.id] = pending
-        ends_at = asyncio.get_running_loop().time() + timeout
+        loop = asyncio.get_running_loop()
+        started_at = loop.time()
         try:
             try:
                 async with asyncio.timeout(timeout):
                     await self._send(hub, query)
             except Exception as error:
                 raise LayerUnavailable(f"A query could not be sent: {describe(error)}.") from error
-            await self._wait(pending, ends_at, _WAIT_FOR_ONE if expects_one else _WAIT_FOR_ANY)
+            if hub is not None:
+                pending.sent_at = loop.time()
+            await self._wait(pending, started_at + timeout, _WAIT_FOR_ONE if expects_one else _WAIT_FOR_ANY)
         finally:
             del self._pending[query.id]
         if missing := pending.expected - pending.results.keys():
-            reasons = "; ".join(sorted(set(pending.failures.values())))
+            reasons = sorted(set(pending.failures.values()))
+            waited = timeout
+            if given_up := missing & pending.given_up:
+                reasons.append(f"no heartbeat of {len(given_up)} when it was due, nor a receipt of the query")
+                waited = round(loop.time() - started_at, 1)
             raise IncompleteAnswer(
-                f"{len(missing)} of {len(pending.expected)} processes sent no result of {action!r} within {timeout:g} s"
-                f"{': ' + reasons if reasons else ''}. The other results are in .answer.",
+                f"{len(missing)} of {len(pending.expected)} processes sent no result of {action!r} within {waited:g} s"
+                f"{': ' + '; '.join(reasons) if reasons else ''}. The other results are in .answer.",
                 answer=pending.results,
             )
-        if pending.back_at is None:
+        if pending.sent_at is None:
             raise IncompleteAnswer(
                 f"The query {action!r} did not come back to its sender within {timeout:g} s: the channel layer may not "
                 "have brought it to others either. The results so far are in .answer.",
@@ -126,8 +155,8 @@ class Queries:
         """Wait until a query is complete, or until ``ends_at``."""
         while not pending.is_complete:
             until = ends_at
-            if pending.back_at is not None and not pending.expected:
-                until = min(until, pending.back_at + wait_for_any)
+            if pending.sent_at is not None and not pending.expected:
+                until = min(until, pending.sent_at + wait_for_any)
             if asyncio.get_running_loop().time() >= until:
                 return
             pending.changed.clear()
@@ -145,12 +174,17 @@ class Queries:
         """Record that a query came back; ``known`` are the nodes with connections that are known now."""
         if pending := self._pending.get(id):
             pending.expected |= known
-            pending.back_at = asyncio.get_running_loop().time()
+            pending.sent_at = asyncio.get_running_loop().time()
             pending.changed.set()
 
     def receive_receipt(self, receipt: Receipt | Reply) -> None:
         """Expect replies from a node that a query has reached, and from the nodes that it knows."""
-        if (pending := self._pending.get(receipt.id)) and pending.is_to_all:
+        pending = self._pending.get(receipt.id)
+        if pending is None:
+            return
+        pending.with_receipt.add(receipt.hub)
+        pending.given_up.discard(receipt.hub)
+        if pending.is_to_all:
             named = (hub for hub in receipt.known if isinstance(hub, str) and not self._is_gone(hub))
             pending.expected.update([receipt.hub, *named])
             pending.expected.discard(self._own_id)
@@ -178,3 +212,11 @@ class Queries:
             else:
                 pending.results[hub] = None
             pending.changed.set()
+
+    def give_up(self, late: frozenset[str]) -> None:
+        """Wait no longer for nodes whose heartbeat is late now, and whose receipts should have come by now."""
+        now = asyncio.get_running_loop().time()
+        for pending in self._pending.values():
+            if pending.sent_at is not None and now - pending.sent_at >= pending.wait_for_receipt:
+                pending.given_up |= (pending.expected & late) - pending.with_receipt
+                pending.changed.set()

@@ -110,6 +110,18 @@ def test_a_restart_gives_all_their_full_time_again():
     assert directory.expire(107)
 
 
+def test_a_heartbeat_is_late_a_second_after_it_was_due():
+    directory = Directory()
+    directory.record(beat("a", interval=2), 0)
+    directory.record(beat("b", interval=5), 0)
+    directory.record(beat("not asked", is_serving=False), 0)
+    assert directory.late(3) == frozenset()
+    assert directory.late(3.1) == {"a"}
+    assert directory.late(6.1) == {"a", "b"}
+    directory.restart(6.1)
+    assert directory.late(6.1) == frozenset()
+
+
 def test_only_who_was_taken_for_dead_is_told_so_when_it_comes_back():
     directory = Directory()
     assert not directory.record(beat("a"), 0)

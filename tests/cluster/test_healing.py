@@ -267,6 +267,54 @@ async def test_server_killed(layer):
 
 
 @EACH_LAYER
+async def test_queries_do_not_wait_for_a_server_that_was_killed_until_it_is_evicted(layer):
+    async with start_cluster(layer) as cluster:
+        living, victim = await cluster.start("uvicorn", "uvicorn")
+        one, dying = await cluster.connect(living, "room"), await cluster.connect(victim, "room")
+        id = await dying.ask("id")
+        await until_answered(one, "count", "room", expected=2, timeout=HEALED_WITHIN)
+        victim.kill()
+        killed_at = time.monotonic()
+        waits: dict[str, list[float]] = {"count": [], "get": []}
+        while (left := killed_at + EVICTED_WITHIN - time.monotonic()) > 0:
+            for name, argument in (("count", "room"), ("get", id)):
+                asked_at = time.monotonic()
+                outcome = await one.call(name, argument)
+                if "result" not in outcome:
+                    assert outcome["error"] == "IncompleteAnswer"
+                    waits[name].append(time.monotonic() - asked_at)
+            if "result" in outcome:
+                break
+        assert left > 0, "it is not evicted"
+        assert await one.call("count", "room") == {"result": 1}
+        assert max(waits["count"]) < QUESTION_TIMEOUT + SLACK
+        # Once its heartbeat is late, some 3 s after the last one.
+        assert min(waits["count"]) < QUESTION_TIMEOUT / 2
+        assert min(waits["get"]) < QUESTION_TIMEOUT / 2
+
+
+@EACH_LAYER
+async def test_server_paused_until_its_heartbeat_is_late(layer):
+    """Its members are missing from no result that seems complete, while it is paused and once it is back."""
+    async with start_cluster(layer) as cluster:
+        living, sleeping = await cluster.start("uvicorn", "uvicorn")
+        one, other = await cluster.connect(living, "room"), await cluster.connect(sleeping, "room")
+        await all_hear_each_other("room", one, other)
+        await until_answered(one, "count", "room", expected=2, timeout=HEALED_WITHIN)
+        sleeping.pause()
+        paused_at = time.monotonic()
+        early = []
+        while time.monotonic() < paused_at + 4:
+            early.append(await one.call("count", "room", timeout=1))
+        sleeping.resume()
+        assert {(outcome["error"], outcome["answer"]) for outcome in early} == {("IncompleteAnswer", 1)}
+        late = await until_answered(one, "count", "room", expected=2, timeout=HEALED_WITHIN)
+        assert results(late) == []
+        await stays(lambda: one.call("count", "room"), {"result": 2}, timeout=3)
+        assert not [server for server in (living, sleeping) if "is evicted" in server.log]
+
+
+@EACH_LAYER
 async def test_server_paused_for_15_s(layer):
     async with start_cluster(layer) as cluster:
         daphne, uvicorn = await cluster.start("daphne", "uvicorn")

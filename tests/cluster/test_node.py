@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer
@@ -20,13 +20,14 @@ UNKNOWN = f"{'f' * 16}.1"
 class SharedLayer(BaseChannelLayer):
     """A channel layer whose objects share one store, in memory. While that is away it takes all, and brings nothing.
 
-    The signs of life of hubs that are `unheard` get lost.
+    Messages that are `lost`, by hub and type, are not brought either.
     """
 
     extensions = ("groups",)
     memory = InMemoryChannelLayer()
     is_away = False
-    unheard: frozenset[str] = frozenset()
+    lost: frozenset[tuple[str, str]] = frozenset()
+    beats_at: ClassVar[dict[str, float]] = {}  # when the last heartbeat of a hub was brought
 
     async def new_channel(self, prefix: str = "specific") -> str:
         return await SharedLayer.memory.new_channel(prefix)
@@ -41,8 +42,10 @@ class SharedLayer(BaseChannelLayer):
         await SharedLayer.memory.group_discard(group, channel)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        is_lost = message["type"] == "etp.beat" and message["hub"] in SharedLayer.unheard
+        is_lost = (message.get("hub"), message["type"]) in SharedLayer.lost
         if not SharedLayer.is_away and not is_lost:
+            if message["type"] == "etp.beat":
+                SharedLayer.beats_at[message["hub"]] = asyncio.get_running_loop().time()
             await SharedLayer.memory.group_send(group, message)
 
 
@@ -52,7 +55,7 @@ def layer(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"{__name__}.SharedLayer"}}
     monkeypatch.setattr(SharedLayer, "memory", InMemoryChannelLayer(capacity=10_000))
     monkeypatch.setattr(SharedLayer, "is_away", False)
-    monkeypatch.setattr(SharedLayer, "unheard", frozenset())
+    monkeypatch.setattr(SharedLayer, "lost", frozenset())
 
 
 @asynccontextmanager
@@ -168,10 +171,65 @@ def test_a_new_asker_waits_for_those_that_hear_its_question_though_it_does_not_k
     @hurried
     async def ask() -> None:
         async with serving(answers_after(7.0)) as other:
-            SharedLayer.unheard = frozenset([other.id])
+            SharedLayer.lost = frozenset([(other.id, "etp.beat")])
             asker = Hub(asyncio.get_running_loop(), answers_after(0.0), is_serving=False)
             answers = await asker.ask(other.id if is_for_one else None, "count", timeout=10)
             assert answers == ([7.0] if is_for_one else [0.0, 7.0])
             await asker.stop()
+
+    ask()
+
+
+async def until_late(hub: Hub, *lost: str) -> None:
+    """Lose all messages of these types that a hub sends, until its heartbeat is late."""
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(10)
+    SharedLayer.lost = frozenset((hub.id, type) for type in lost)
+    await asyncio.sleep(SharedLayer.beats_at[hub.id] + 3.1 - loop.time())
+
+
+@pytest.mark.parametrize("is_for_one", [False, True])
+def test_a_slow_hub_is_waited_for_though_its_heartbeats_do_not_arrive(is_for_one: bool) -> None:
+    """It sends a receipt, which its heartbeats' lateness makes the asker want."""
+
+    @hurried
+    async def ask() -> None:
+        async with serving(answers_after(0.0)) as hub, serving(answers_after(1.9)) as other:
+            await until_late(other, "etp.beat")
+            asking = asyncio.ensure_future(hub.ask(other.id if is_for_one else None, "count", timeout=2))
+            assert await seconds(asking) == pytest.approx(1.9, abs=0.05)
+            assert await asking == ([1.9] if is_for_one else [0.0, 1.9])
+
+    ask()
+
+
+@pytest.mark.parametrize("is_for_one", [False, True])
+def test_a_hub_of_which_nothing_arrives_is_not_waited_for_once_its_heartbeat_is_late(is_for_one: bool) -> None:
+    @hurried
+    async def ask() -> None:
+        async with serving(answers_after(0.0)) as hub, serving(answers_after(0.1)) as other:
+            await until_late(other, "etp.beat", "etp.heard", "etp.answer")
+            asking = asyncio.ensure_future(hub.ask(other.id if is_for_one else None, "count", timeout=2))
+            assert await seconds(asking) == pytest.approx(0.65, abs=0.15)
+            error = asking.exception()
+            assert isinstance(error, IncompleteAnswer)
+            assert error.answer == ([] if is_for_one else [0.0])
+
+    ask()
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_an_asker_that_stood_still_reads_what_came_meanwhile_before_it_gives_up_a_hub(turns: int) -> None:
+    """However far the query, or the receipt, has come by then."""
+
+    @hurried
+    async def ask() -> None:
+        async with serving(answers_after(0.0)) as hub, serving(answers_after(1.9)) as other:
+            await until_late(other, "etp.beat")
+            asking = asyncio.ensure_future(hub.ask(None, "count", timeout=4))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            stand_still(1)
+            assert await asking == [0.0, 1.9]
 
     ask()

@@ -149,9 +149,19 @@ async def test_who_gave_a_sign_and_no_answer_is_missed():
 
 
 @pytest.mark.parametrize(
-    ("options", "wants_sign"), [({}, True), ({"knows_all": True}, False), ({"hub": "a"}, False)], ids=repr
+    ("options", "wants_sign"),
+    [
+        ({}, True),
+        ({"knows_all": True}, False),
+        ({"knows_all": True, "late": frozenset("a")}, True),
+        ({"knows_all": True, "late": frozenset("b")}, False),
+        ({"hub": "a"}, False),
+        ({"hub": "a", "late": frozenset("a")}, True),
+        ({"hub": "a", "late": frozenset("b")}, False),
+    ],
+    ids=repr,
 )
-async def test_only_who_may_not_know_all_wants_signs(options: Any, wants_sign: bool) -> None:
+async def test_receipts_are_wanted_by_a_new_sender_and_of_late_nodes(options: Any, wants_sign: bool) -> None:
     asker = Asker()
     task = asyncio.create_task(asker.ask("a", **options))
     _, question = await asker.sent.get()
@@ -276,3 +286,108 @@ async def test_questions_under_way_are_told_apart():
     asker.answer(first, "a", 1)
     assert await one == {"a": 1}
     assert await other == {"a": 2}
+
+
+# Nodes that are probably dead
+
+
+@hurried
+async def test_a_node_whose_heartbeat_is_late_is_given_up_if_no_receipt_comes_within_half_a_second():
+    asker = Asker()
+    task, id = await asker.begin("a", "b", late=frozenset("b"), knows_all=True, timeout=2.0)
+    asker.queries.receive_own(id, frozenset("ab"))
+    asker.answer(id, "a", 7)
+    await asyncio.sleep(0.4)
+    asker.queries.give_up(frozenset("b"))
+    assert await is_waiting(task)
+    await asyncio.sleep(0.1)
+    asker.queries.give_up(frozenset("b"))
+    with pytest.raises(IncompleteAnswer, match=r"1 of 2 processes .* 0\.5 s: no heartbeat of 1") as incomplete:
+        await task
+    assert incomplete.value.answer == {"a": 7}
+
+
+@hurried
+async def test_half_a_second_counts_from_when_the_query_is_back():
+    asker = Asker()
+    task, id = await asker.begin("b", late=frozenset("b"))
+    await asyncio.sleep(0.6)
+    asker.queries.give_up(frozenset("b"))
+    asker.queries.receive_own(id, frozenset("b"))
+    asker.queries.give_up(frozenset("b"))
+    assert await is_waiting(task)
+    await asyncio.sleep(0.5)
+    asker.queries.give_up(frozenset("b"))
+    with pytest.raises(IncompleteAnswer):
+        await task
+
+
+@hurried
+async def test_whoever_may_wait_longer_gives_up_after_a_quarter_of_that():
+    asker = Asker()
+    task, id = await asker.begin("b", late=frozenset("b"), timeout=10.0)
+    asker.queries.receive_own(id, frozenset("b"))
+    await asyncio.sleep(2.4)
+    asker.queries.give_up(frozenset("b"))
+    assert await is_waiting(task)
+    await asyncio.sleep(0.1)
+    asker.queries.give_up(frozenset("b"))
+    with pytest.raises(IncompleteAnswer):
+        await task
+
+
+@hurried
+async def test_a_late_node_that_sent_a_receipt_is_waited_for():
+    asker = Asker()
+    task, id = await asker.begin("a", "b", late=frozenset("b"), knows_all=True, timeout=2.0)
+    asker.queries.receive_own(id, frozenset("ab"))
+    asker.queries.receive_receipt(Receipt(id, "b", ["b"]))
+    asker.answer(id, "a", 7)
+    await asyncio.sleep(1.5)
+    asker.queries.give_up(frozenset("b"))
+    assert await is_waiting(task)
+    asker.answer(id, "b", 8)
+    assert await task == {"a": 7, "b": 8}
+
+
+@pytest.mark.parametrize("sends", ["receipt", "reply"])
+def test_a_node_that_was_given_up_counts_again_once_it_responds(sends: str) -> None:
+    @hurried
+    async def ask() -> None:
+        asker = Asker()
+        task, id = await asker.begin("a", "b", late=frozenset("b"), knows_all=True)
+        asker.queries.receive_own(id, frozenset("ab"))
+        await asyncio.sleep(10)
+        asker.queries.give_up(frozenset("b"))
+        if sends == "receipt":
+            asker.queries.receive_receipt(Receipt(id, "b", ["b"]))
+            asker.answer(id, "a", 7)
+            assert await is_waiting(task)
+        asker.answer(id, "b", 8)
+        asker.answer(id, "a", 7)
+        assert await task == {"a": 7, "b": 8}
+
+    ask()
+
+
+@hurried
+async def test_one_hub_whose_heartbeat_is_late_is_given_up_too():
+    asker = Asker()
+    task, _ = await asker.begin("a", "b", hub="b", late=frozenset("b"), timeout=2.0)
+    await asyncio.sleep(0.5)
+    asker.queries.give_up(frozenset("b"))
+    with pytest.raises(IncompleteAnswer, match="1 of 1 processes"):
+        await task
+
+
+@hurried
+async def test_no_node_is_given_up_that_was_not_asked_for_a_receipt():
+    """Its heartbeat was late only after the query was sent."""
+    asker = Asker()
+    task, id = await asker.begin("a", knows_all=True, timeout=2.0)
+    asker.queries.receive_own(id, frozenset("a"))
+    await asyncio.sleep(1.9)
+    asker.queries.give_up(frozenset("a"))
+    assert await is_waiting(task)
+    asker.answer(id, "a", 7)
+    assert await task == {"a": 7}
