@@ -21,7 +21,7 @@ class Heartbeat:
 
     Args:
         hub: the id of the node's hub.
-        group: the group where the node receives its echoes.
+        group: the node's own group, which its echoes are sent to.
         transport: the channel layer.
         directory: the other nodes; the more there are, the less often each sends a heartbeat.
         liveness: counts heartbeats and echoes.

@@ -48,7 +48,7 @@ _READY_LIMIT = 1.0
 _KNOWS_ALL_AFTER = 1.0
 # Three heartbeats, by which every living node has sent one, in seconds.
 _NONE_UNKNOWN_AFTER = 6.0
-# What an end may take, in seconds: to send what waits, then to announce the end.
+# The limits of an end, in seconds: to send the frames that wait, then to announce the end.
 _FLUSH_LIMIT = 2.0
 _END_LIMIT = 1.0
 
@@ -107,7 +107,7 @@ class Node:
         self._entering: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
 
-    # What the hub calls
+    # Called by the hub
 
     @property
     def others(self) -> frozenset[str]:

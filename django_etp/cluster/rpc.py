@@ -67,6 +67,26 @@ class _Pending:
         ended = self.results.keys() | self.failures.keys() | self.given_up
         return self.sent_at is not None and (bool(ended) or self.knows_all) and self.expected <= ended
 
+    def check(self, action: str, timeout: float, waited: float) -> None:
+        """Raise ``IncompleteAnswer`` if a result is missing; ``waited`` are the seconds since the query began."""
+        if missing := self.expected - self.results.keys():
+            reasons = sorted(set(self.failures.values()))
+            within = timeout
+            if given_up := missing & self.given_up:
+                reasons.append(f"no heartbeat of {len(given_up)} when it was due, nor a receipt of the query")
+                within = round(waited, 1)
+            raise IncompleteAnswer(
+                f"{len(missing)} of {len(self.expected)} processes sent no result of {action!r} within {within:g} s"
+                f"{': ' + '; '.join(reasons) if reasons else ''}. The other results are in .answer.",
+                answer=self.results,
+            )
+        if self.sent_at is None:
+            raise IncompleteAnswer(
+                f"The query {action!r} did not come back to its sender within {timeout:g} s: the channel layer may not "
+                "have brought it to others either. The results so far are in .answer.",
+                answer=self.results,
+            )
+
 
 class Queries:
     """The queries that one node has sent.
@@ -74,7 +94,7 @@ class Queries:
     Args:
         own_id: the id of the node's hub, which others may name, and which need not reply.
         send: sends a query to one node by its hub's id, or to all (``None``).
-        reply_group: the group where the node receives replies.
+        reply_group: the node's group for replies.
         is_gone: whether the node of a hub's id went lately: others may still name it.
     """
 
@@ -132,23 +152,7 @@ class Queries:
             await self._wait(pending, started_at + timeout, _WAIT_FOR_ONE if expects_one else _WAIT_FOR_ANY)
         finally:
             del self._pending[query.id]
-        if missing := pending.expected - pending.results.keys():
-            reasons = sorted(set(pending.failures.values()))
-            waited = timeout
-            if given_up := missing & pending.given_up:
-                reasons.append(f"no heartbeat of {len(given_up)} when it was due, nor a receipt of the query")
-                waited = round(loop.time() - started_at, 1)
-            raise IncompleteAnswer(
-                f"{len(missing)} of {len(pending.expected)} processes sent no result of {action!r} within {waited:g} s"
-                f"{': ' + '; '.join(reasons) if reasons else ''}. The other results are in .answer.",
-                answer=pending.results,
-            )
-        if pending.sent_at is None:
-            raise IncompleteAnswer(
-                f"The query {action!r} did not come back to its sender within {timeout:g} s: the channel layer may not "
-                "have brought it to others either. The results so far are in .answer.",
-                answer=pending.results,
-            )
+        pending.check(action, timeout, loop.time() - started_at)
         return pending.results
 
     async def _wait(self, pending: _Pending, ends_at: float, wait_for_any: float) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from django_etp.cluster.lanes import PUBLISH_LIMIT, TELL_AFTER, Batch, Fence, Joint, Lane
+from django_etp.cluster.lanes import ANNOUNCE_AFTER, PUBLISH_LIMIT, Batch, Fence, Joint, Lane
 from tests.support.hurry import hurried, seconds
 
 
@@ -57,17 +57,17 @@ async def test_an_event_waits_for_a_lane_with_an_awaited_fence():
     fence = asyncio.create_task(Fence(joint, is_awaited=True).wait())
     await batch
     assert not fence.done()
-    assert joint.note_sent()
+    assert joint.record_sent()
     await fence
 
 
 async def test_a_fence_opens_once_all_batches_of_its_event_were_sent():
     joint = Joint(2)
     fence = asyncio.create_task(Fence(joint, is_awaited=False).wait())
-    assert not joint.note_sent()
+    assert not joint.record_sent()
     await turns()
     assert not fence.done()
-    assert joint.note_sent()
+    assert joint.record_sent()
     await fence
 
 
@@ -81,10 +81,10 @@ async def test_a_batch_and_a_fence_wait_no_longer_than_7_s():
 def test_the_last_number_of_a_quiet_stream_is_due_at_growing_intervals():
     lane = Lane("stream")
     lane.number = lane.frames = 1
-    lane.note_sent(100)
-    for tells, after in enumerate(TELL_AFTER):
-        lane.tells = tells
-        lane.told = 1
+    lane.record_sent(100)
+    for announcements, after in enumerate(ANNOUNCE_AFTER):
+        lane.announcements = announcements
+        lane.announced = 1
         assert not lane.is_due(100 + after - 0.01)
         assert lane.is_due(100 + after)
 
@@ -94,16 +94,16 @@ def test_the_number_of_a_stream_that_always_sends_is_due_every_2_s():
     lane.is_sending = True
     for number, now in enumerate([100, 100.5, 101, 101.5], start=1):
         lane.number = lane.frames = number
-        lane.note_sent(now)
+        lane.record_sent(now)
         assert not lane.is_due(now)
     assert lane.is_due(102)
-    lane.told, lane.untold_since = 4, 102.0
+    lane.announced, lane.unannounced_since = 4, 102.0
     assert not lane.is_due(110)
 
 
-def test_a_message_under_way_has_no_number_to_send_yet():
+def test_a_message_under_way_has_no_number_to_announce_yet():
     lane = Lane("stream")
     lane.number, lane.frames = 1, 3
-    lane.note_sent(100)
+    lane.record_sent(100)
     lane.number, lane.frames = 2, 5
     assert lane.last == (1, 3)
