@@ -98,7 +98,9 @@ class GapTracker:
         if message.number < stream.expected:
             return self._fill(stream, message)
         if message.number > stream.expected:
-            self._add_gap(message, stream, now)
+            frames = message.frames_before - stream.frames
+            stream.gaps.append(_Gap(stream.expected, message.number - 1, frames, now, is_at_end=False))
+            self._with_gaps.add((message.group, message.stream))
         stream.expected = message.number + 1
         stream.frames = message.frames_before + len(message.frames)
         return True
@@ -149,11 +151,6 @@ class GapTracker:
             stream = _Stream(1, 0, now) if must_begin_at_1 else _Stream(number, frames, now)
             group.streams[name] = stream
         return stream
-
-    def _add_gap(self, message: RoomMessage, stream: _Stream, now: float) -> None:
-        frames = message.frames_before - stream.frames
-        stream.gaps.append(_Gap(stream.expected, message.number - 1, frames, now, is_at_end=False))
-        self._with_gaps.add((message.group, message.stream))
 
     def _fill(self, stream: _Stream, message: RoomMessage) -> bool:
         for gap in stream.gaps:

@@ -82,7 +82,12 @@ class Publisher:
             LayerUnavailable: too many frames wait already.
         """
         plain, size, text_size = frame.to_plain(), frame.size, len(frame.text)
-        self._check_room(len(groups), len(groups) * text_size)
+        is_full = self._waiting_bytes > 0 and self._waiting_bytes + len(groups) * text_size > _MAX_WAITING_BYTES
+        if is_full or self._waiting_frames + len(groups) > _MAX_WAITING_FRAMES:
+            raise LayerUnavailable(
+                f"The publish queue is full ({self._waiting_frames:,} events): the channel layer is down, or slower "
+                "than this process sends."
+            )
         if len(groups) == 1 and not beside:
             return [self._put(groups[0], plain, text_size, size).confirmation]
         joint = Joint(len(groups))
@@ -118,14 +123,6 @@ class Publisher:
                 lane.sent_at, lane.announcements = now, 0
                 self._unannounced.add(group)
         self._start_announcer()
-
-    def _check_room(self, frames: int, size: int) -> None:
-        is_full = self._waiting_bytes > 0 and self._waiting_bytes + size > _MAX_WAITING_BYTES
-        if is_full or self._waiting_frames + frames > _MAX_WAITING_FRAMES:
-            raise LayerUnavailable(
-                f"The publish queue is full ({self._waiting_frames:,} events): the channel layer is down, or slower "
-                "than this process sends."
-            )
 
     def _fence(self, group: str, joint: Joint) -> None:
         lane = self._lanes.get(group)

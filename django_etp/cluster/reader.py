@@ -119,7 +119,10 @@ class Backlog:
         while True:
             await self._came.wait()
             began_at = clock()
-            self._give_until(began_at + _LONGEST_STEP)
+            while self._messages and clock() < began_at + _LONGEST_STEP:
+                self._give_one()
+            if not self._messages:
+                self._came.clear()
             await asyncio.sleep(0)  # the frames are written in this turn
             now = clock()
             spent = max(0.0, spent + now - began_at - (now - looked_at) * _GIVING_SHARE)
@@ -127,13 +130,6 @@ class Backlog:
                 limit = _GIVING_TURN if await self._let_reading_go_on() else min(limit * 2, _LONGEST_GIVING_TURN)
                 spent, now = 0.0, clock()
             looked_at = now
-
-    def _give_until(self, ends_at: float) -> None:
-        clock = asyncio.get_running_loop().time
-        while self._messages and clock() < ends_at:
-            self._give_one()
-        if not self._messages:
-            self._came.clear()
 
     def _give_one(self) -> None:
         message, size = self._messages.popleft()
