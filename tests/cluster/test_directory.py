@@ -1,4 +1,4 @@
-"""Which other hubs live, with the time passed in."""
+"""The other nodes that live, with the time passed in."""
 
 from itertools import count
 
@@ -22,7 +22,7 @@ def beat(
     )
 
 
-def test_a_hub_heard_of_is_known():
+def test_a_node_that_sent_a_heartbeat_is_known():
     directory = Directory()
     directory.record(beat("a"), 0)
     directory.record(beat("b"), 0)
@@ -30,7 +30,7 @@ def test_a_hub_heard_of_is_known():
     assert len(directory) == 2
 
 
-def test_a_hub_without_connections_is_known_but_not_asked():
+def test_a_node_without_connections_is_known_but_not_serving():
     directory = Directory()
     directory.record(beat(is_serving=False), 0)
     assert directory.serving == frozenset()
@@ -49,7 +49,7 @@ def test_a_beat_that_was_overtaken_by_a_later_one_counts_for_nothing():
     assert directory.expire(6.1)
 
 
-def test_a_beat_that_was_overtaken_by_the_goodbye_revives_nobody():
+def test_a_beat_that_was_overtaken_by_the_last_one_revives_no_node():
     directory = Directory()
     directory.record(beat(number=8, is_last=True), 0)
     directory.record(beat(number=7), 0)
@@ -57,7 +57,7 @@ def test_a_beat_that_was_overtaken_by_the_goodbye_revives_nobody():
     assert directory.is_gone("a")
 
 
-def test_a_hub_that_says_goodbye_is_forgotten_at_once():
+def test_a_node_that_announces_its_end_is_forgotten_at_once():
     directory = Directory()
     directory.record(beat(), 0)
     directory.record(beat(is_last=True), 0)
@@ -65,20 +65,20 @@ def test_a_hub_that_says_goodbye_is_forgotten_at_once():
     assert directory.is_gone("a")
 
 
-def test_a_goodbye_of_an_unknown_hub_makes_it_no_peer():
+def test_the_last_beat_of_an_unknown_node_does_not_make_it_known():
     directory = Directory()
     directory.record(beat(is_last=True), 0)
     assert directory.serving == frozenset()
 
 
-def test_a_hub_lives_while_it_missed_three_beats_or_fewer():
+def test_a_node_lives_while_it_missed_three_beats_or_fewer():
     directory = Directory()
     directory.record(beat(interval=2), 10)
     assert directory.expire(16) == []
     assert directory.serving == {"a"}
 
 
-def test_a_hub_that_missed_three_beats_is_gone_once_with_its_last_beat():
+def test_a_node_that_missed_three_beats_is_gone_once_with_its_last_beat():
     directory = Directory()
     last = beat(interval=2)
     directory.record(last, 10)
@@ -88,14 +88,14 @@ def test_a_hub_that_missed_three_beats_is_gone_once_with_its_last_beat():
     assert directory.is_gone("a")
 
 
-def test_each_hub_is_judged_by_the_interval_it_told():
+def test_each_node_is_judged_by_its_own_interval():
     directory = Directory()
     directory.record(beat("a", interval=2), 0)
     directory.record(beat("b", interval=5), 0)
     assert [last.hub for last in directory.expire(7)] == ["a"]
 
 
-def test_each_beat_begins_a_hubs_time_anew():
+def test_each_beat_begins_a_nodes_time_anew():
     directory = Directory()
     directory.record(beat(), 0)
     directory.record(beat(), 5)
@@ -122,7 +122,7 @@ def test_a_heartbeat_is_late_a_second_after_it_was_due():
     assert directory.late(6.1) == frozenset()
 
 
-def test_only_who_was_taken_for_dead_is_told_so_when_it_comes_back():
+def test_only_a_node_that_had_expired_is_reported_when_it_comes_back():
     directory = Directory()
     assert not directory.record(beat("a"), 0)
     assert not directory.record(beat("b"), 0)
@@ -148,7 +148,7 @@ def test_those_gone_are_remembered_for_a_minute():
     assert not directory.is_gone("ended")
 
 
-def test_the_more_hubs_the_rarer_their_beats():
+def test_the_more_nodes_the_rarer_their_beats():
     assert [beat_interval(hubs) for hubs in (1, 20, 50, 600)] == [2.0, 2.0, 5.0, 60.0]
 
 

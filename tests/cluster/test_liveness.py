@@ -1,4 +1,4 @@
-"""Whether a hub still hears, with the time passed in."""
+"""Whether a node still receives its own messages, with the time passed in."""
 
 import pytest
 
@@ -14,19 +14,19 @@ def liveness() -> Liveness:
     return liveness
 
 
-def test_a_hub_is_deaf_when_what_it_sends_does_not_come_back(liveness):
+def test_a_node_is_deaf_when_its_own_messages_do_not_come_back(liveness):
     assert not liveness.is_deaf(3, INTERVAL)
     assert liveness.is_deaf(3.1, INTERVAL)
 
 
-def test_a_hub_is_deaf_when_one_of_its_channels_brings_nothing(liveness):
+def test_a_node_is_deaf_when_one_of_its_channels_brings_nothing(liveness):
     liveness.record_control(5)
     assert liveness.is_deaf(5, INTERVAL)
     liveness.record_traffic(5)
     assert not liveness.is_deaf(5, INTERVAL)
 
 
-def test_who_hears_no_rooms_needs_no_traffic():
+def test_a_node_that_receives_no_rooms_needs_no_traffic():
     liveness = Liveness(receives_rooms=False)
     liveness.record_control(5)
     assert liveness.silent_for(7) == 2
@@ -46,7 +46,7 @@ def test_beats_are_numbered_and_known_when_they_come_back(liveness):
     assert not liveness.has_received(liveness.next_beat())
 
 
-def test_an_echo_tells_when_it_was_sent(liveness):
+def test_an_echo_that_comes_back_shows_when_it_was_sent(liveness):
     first, second = liveness.next_echo(1), liveness.next_echo(2)
     assert liveness.last_echo_at() == 2
     liveness.record_echo(second)
@@ -56,7 +56,7 @@ def test_an_echo_tells_when_it_was_sent(liveness):
     assert liveness.last_echo_at() == 0
 
 
-def test_an_echo_that_was_never_sent_tells_nothing(liveness):
+def test_an_echo_that_was_never_sent_is_ignored(liveness):
     liveness.record_echo(17)
     assert liveness.echoed_at == 0
 
@@ -67,7 +67,7 @@ def test_echoes_that_never_come_back_are_forgotten(liveness):
     assert len(vars(liveness)["_echo_sent_at"]) == 100
 
 
-def test_a_hub_knows_since_when_it_hears(liveness):
+def test_a_node_knows_for_how_long_it_has_received(liveness):
     assert liveness.receives_for(1) == 0
     liveness.record_control(2)
     liveness.record_control(4)
