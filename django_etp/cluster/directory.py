@@ -1,10 +1,10 @@
-"""Which other hubs live: those heard of lately.
+"""The other nodes, as one node knows them from their heartbeats.
 
 Rules kept here:
 
-- A hub that missed three heartbeats is gone; one that said goodbye is gone at once.
-- Of those gone a memory is kept for a while, since others may still name them.
-- Only hubs that have connections are asked.
+- A node whose heartbeats fail to come for three intervals is gone; one that announces its end is gone at once.
+- Nodes that are gone are remembered for a while, since others may still name them.
+- Only nodes with connections are queried. A node whose heartbeat is late is probably dead, if it was not paused.
 
 No clock and no layer: callers pass the time.
 """
@@ -13,42 +13,37 @@ from dataclasses import dataclass
 
 from .messages import MAX_INTERVAL, Beat
 
-__all__ = ["Directory", "Entry", "beat_interval"]
+__all__ = ["Directory", "beat_interval"]
 
 _MISSED_BEATS = 3
+# How long after it was due a heartbeat is late, in seconds.
+_LATE = 1.0
 _REMEMBERED_FOR = 60.0
 
 
-def beat_interval(hubs: int) -> float:
-    """Return how often a hub should say that it lives, in seconds, where there are so many of them."""
-    return min(max(2.0, 0.1 * hubs), MAX_INTERVAL)
+def beat_interval(nodes: int) -> float:
+    """Return the time between two heartbeats of a node, in seconds, on a site with this many nodes."""
+    return min(max(2.0, 0.1 * nodes), MAX_INTERVAL)
 
 
 @dataclass(slots=True)
-class Entry:
-    """Another hub, as it told of itself last.
-
-    Attributes:
-        beat: its last sign of life.
-        heard_at: when that came.
-    """
-
-    beat: Beat
-    heard_at: float
+class _Entry:
+    beat: Beat  # the last one
+    received_at: float
 
 
 @dataclass(slots=True)
 class _Gone:
     at: float
     last_number: int
-    was_expired: bool
+    has_expired: bool
 
 
 class Directory:
-    """The other hubs, as one hub knows them."""
+    """The other nodes, each named by its hub's id."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, _Entry] = {}
         self._gone: dict[str, _Gone] = {}
 
     def __len__(self) -> int:
@@ -60,13 +55,13 @@ class Directory:
         return frozenset(id for id, entry in self._entries.items() if entry.beat.is_serving)
 
     def is_gone(self, id: str) -> bool:
-        """Whether a hub went lately, and was not heard of since."""
+        """Whether a node went lately, and sent no heartbeat since."""
         return id in self._gone
 
     def record(self, beat: Beat, now: float) -> bool:
-        """Take note of a sign of life, or of an end; return whether its sender had expired.
+        """Record a heartbeat, which may be the last one; return whether its sender had expired.
 
-        What was overtaken by a later one counts for nothing.
+        A heartbeat that a later one has overtaken counts for nothing.
         """
         entry, gone = self._entries.get(beat.hub), self._gone.get(beat.hub)
         known = entry.beat.number if entry else gone.last_number if gone else -1
@@ -74,25 +69,35 @@ class Directory:
             return False
         if beat.is_last:
             self._entries.pop(beat.hub, None)
-            self._gone[beat.hub] = _Gone(now, beat.number, was_expired=False)
+            self._gone[beat.hub] = _Gone(now, beat.number, has_expired=False)
             return False
-        self._entries[beat.hub] = Entry(beat, now)
+        self._entries[beat.hub] = _Entry(beat, now)
         self._gone.pop(beat.hub, None)
-        return gone is not None and gone.was_expired
+        return gone is not None and gone.has_expired
+
+    def late(self, now: float) -> frozenset[str]:
+        """Return the ids of those with connections whose heartbeat was due more than a second ago."""
+        return frozenset(
+            id
+            for id, entry in self._entries.items()
+            if entry.beat.is_serving and now - entry.received_at > entry.beat.interval + _LATE
+        )
 
     def restart(self, now: float) -> None:
-        """Give all of them their full time again: this process itself heard nothing for a while."""
+        """Give all of them their full time again: this process itself received nothing for a while."""
         for entry in self._entries.values():
-            entry.heard_at = now
+            entry.received_at = now
 
     def expire(self, now: float) -> list[Beat]:
-        """Forget those that missed three heartbeats, and return their last ones."""
+        """Forget the nodes that missed three heartbeats, and return their last ones."""
         expired = [
-            entry.beat for entry in self._entries.values() if now - entry.heard_at > _MISSED_BEATS * entry.beat.interval
+            entry.beat
+            for entry in self._entries.values()
+            if now - entry.received_at > _MISSED_BEATS * entry.beat.interval
         ]
         for beat in expired:
             del self._entries[beat.hub]
-            self._gone[beat.hub] = _Gone(now, beat.number, was_expired=True)
+            self._gone[beat.hub] = _Gone(now, beat.number, has_expired=True)
         for id in [id for id, gone in self._gone.items() if now - gone.at > _REMEMBERED_FOR]:
             del self._gone[id]
         return expired

@@ -1,15 +1,15 @@
-"""Which messages of which publisher are missing: the numbers of streams, as one hub sees them.
+"""Detect missing messages by the numbers of streams, as one node receives them.
 
 Rules kept here:
 
 - A publisher numbers the messages it sends to one group: a stream. Numbers begin at 1 and leave none out.
-- A stream born after this hub joined the group must begin with 1; of any other, the first number seen is the start.
+- A stream born after this node joined the group must begin with 1; of any other, the first number seen is the start.
 - A lower number than expected is a duplicate, unless it fills a gap that was not reported yet.
-- A higher one leaves a gap, which is reported 1 s later. A publisher also tells its last numbers, which may overtake
-  messages: a gap at the end of a stream is one once an echo, sent after it was noticed, has come back behind all that
-  was under way.
+- A higher one leaves a gap, which is reported 1 s later. A publisher also sends its last numbers, which may overtake
+  messages: a gap at the end of a stream counts once an echo, sent after it was noticed, has come back behind all
+  messages that were under way.
 
-No clock and no layer: callers pass the time, monotonic where not said otherwise.
+No clock and no layer: callers pass the time, which is monotonic unless a docstring names another clock.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ _FORGET_AFTER = 1800.0
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Messages that will not come any more."""
+    """Messages that will not arrive any more."""
 
     group: str
     messages: int
@@ -38,7 +38,7 @@ class Loss:
 
 @dataclass(slots=True)
 class _Gap:
-    """The numbers from ``first`` to ``last`` but those that came after all; no set, since numbers may be forged."""
+    """The numbers from ``first`` to ``last`` without those that arrived later; no set, since numbers may be forged."""
 
     first: int
     last: int
@@ -68,7 +68,7 @@ class _Group:
 
 
 class GapTracker:
-    """The streams of the groups that one hub has joined."""
+    """The streams of the groups that one node has joined."""
 
     def __init__(self) -> None:
         self._groups: dict[str, _Group] = {}
@@ -80,7 +80,7 @@ class GapTracker:
         return bool(self._with_gaps)
 
     def join(self, group: str, joined_at: float) -> None:
-        """Take note that from now on (wall-clock time, as ``born`` is) every message to the group should come."""
+        """Expect every message to a group from now on; ``joined_at`` is wall-clock time, as ``born`` is."""
         self._groups.setdefault(group, _Group(joined_at))
 
     def leave(self, group: str) -> None:
@@ -89,7 +89,7 @@ class GapTracker:
             self._with_gaps -= {(group, name) for name in left.streams}
 
     def receive(self, message: RoomMessage, now: float) -> bool:
-        """Take note of a message; return whether it is to be delivered (a duplicate is not)."""
+        """Record a message; return whether to deliver it, which is false for a duplicate."""
         group = self._groups.get(message.group)
         if group is None:
             return True
@@ -98,20 +98,22 @@ class GapTracker:
         if message.number < stream.expected:
             return self._fill(stream, message)
         if message.number > stream.expected:
-            self._add_gap(message, stream, now)
+            frames = message.frames_before - stream.frames
+            stream.gaps.append(_Gap(stream.expected, message.number - 1, frames, now, is_at_end=False))
+            self._with_gaps.add((message.group, message.stream))
         stream.expected = message.number + 1
         stream.frames = message.frames_before + len(message.frames)
         return True
 
     def receive_last(self, group_name: str, name: str, born: float, last: int, frames: int, now: float) -> None:
-        """Take note of the last number of a stream that went quiet, and of how many frames it held in all."""
+        """Record the last number of a stream that went quiet, and how many frames it had in all."""
         group = self._groups.get(group_name)
         if group is None:
             return
         is_new = name not in group.streams
         stream = self._stream(group, name, born, last + 1, frames, now)
         if is_new and last < stream.expected:
-            # What was sent before the join is not missing; what was sent after may have been overtaken by its number.
+            # Messages sent before the join are not missing; those sent after it may have been overtaken by the number.
             stream.gaps.append(_Gap(1, last, 0, now, is_at_end=True, is_lost=False))
             self._with_gaps.add((group_name, name))
         elif last >= stream.expected:
@@ -120,7 +122,7 @@ class GapTracker:
             self._with_gaps.add((group_name, name))
 
     def losses(self, now: float, echoed_at: float) -> Iterator[Loss]:
-        """Give each gap that is one for good, once; ``echoed_at`` is when the last echo that came back was sent."""
+        """Return each gap that will not close, once; ``echoed_at`` is when the last echo that came back was sent."""
         for key in sorted(self._with_gaps):
             group, name = key
             stream = self._groups[group].streams[name]
@@ -149,11 +151,6 @@ class GapTracker:
             stream = _Stream(1, 0, now) if must_begin_at_1 else _Stream(number, frames, now)
             group.streams[name] = stream
         return stream
-
-    def _add_gap(self, message: RoomMessage, stream: _Stream, now: float) -> None:
-        frames = message.frames_before - stream.frames
-        stream.gaps.append(_Gap(stream.expected, message.number - 1, frames, now, is_at_end=False))
-        self._with_gaps.add((message.group, message.stream))
 
     def _fill(self, stream: _Stream, message: RoomMessage) -> bool:
         for gap in stream.gaps:

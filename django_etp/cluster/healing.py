@@ -1,9 +1,9 @@
-"""How a hub that hears nothing is healed.
+"""Rejoin the groups, and renew the channels, of a node that no longer receives anything.
 
 Rules kept here:
 
-- A hub sends itself echoes and hears its own signs of life. Where neither these nor anything else comes, the broker may
-  have forgotten its groups, and all are joined again; where that does not help either, it begins anew.
+- A node sends itself echoes and receives its own heartbeats. If neither these nor anything else arrives, the broker may
+  have forgotten the node's groups: all of them are joined again. If that does not help, its channels are renewed.
 - One attempt is under way at a time, and one begins each second.
 """
 
@@ -20,18 +20,18 @@ __all__ = ["Healing"]
 logger = logging.getLogger(__name__)
 
 _HEAL_EVERY = 1.0
-# How long nothing may come back before all is made anew.
-_BEGIN_ANEW_AFTER = 15.0
+# After this long without a message the channels are renewed, in seconds.
+_RENEW_AFTER = 15.0
 
 
 class Healing:
-    """What is done while a hub hears nothing.
+    """The attempts to make one node receive again.
 
     Args:
-        receiver: the channels and groups to be healed.
-        liveness: tells whether it hears.
-        announce: sends the hub what it should hear.
-        healed: is called once it hears again.
+        receiver: the channels and groups.
+        liveness: detects that the node receives nothing.
+        announce: sends a heartbeat and an echo, which should come back.
+        healed: is called once the node receives again.
         run: starts a task.
     """
 
@@ -49,41 +49,41 @@ class Healing:
         self._healed = healed
         self._run = run
         self._attempt: asyncio.Task[None] | None = None
-        self._next_at = self._anew_at = 0.0
+        self._next_at = self._renewed_at = 0.0
         self.is_needed = False
 
     def restart(self, now: float) -> None:
-        """Count from now: nothing could come until now."""
-        self._anew_at = now
+        """Count from now: nothing could arrive until now."""
+        self._renewed_at = now
 
     def stop(self) -> None:
-        """Take note that nothing is to be heard any more."""
+        """Heal nothing more: the node has stopped."""
         self.is_needed = False
 
     def look(self, now: float, interval: float) -> None:
-        """Look whether the hub hears what it says every ``interval`` seconds, and heal it where it does not."""
+        """Check that the node receives what it sends itself every ``interval`` seconds; heal it if it does not."""
         if not self._liveness.is_deaf(now, interval):
             if self.is_needed:
                 self.is_needed = False
-                self._anew_at = now
-                logger.warning("The channel layer brings messages again.")
+                self._renewed_at = now
+                logger.warning("Messages arrive from the channel layer again.")
                 self._healed()
             return
         self._liveness.record_deafness()
         if not self.is_needed:
             self.is_needed = True
             logger.warning(
-                "The channel layer brings nothing, not even what this process sends to itself: all rooms are joined "
-                "again until it does."
+                "Nothing arrives from the channel layer, not even this process's own heartbeats; rejoining all groups "
+                "until messages arrive."
             )
         if now >= self._next_at and (self._attempt is None or self._attempt.done()):
             self._next_at = now + _HEAL_EVERY
             self._attempt = self._run(self._heal(now))
 
     async def _heal(self, now: float) -> None:
-        if min(self._liveness.silent_for(now), now - self._anew_at) > _BEGIN_ANEW_AFTER:
-            self._anew_at = now
-            await self._receiver.begin_anew()
+        if min(self._liveness.silent_for(now), now - self._renewed_at) > _RENEW_AFTER:
+            self._renewed_at = now
+            await self._receiver.renew()
         await self._receiver.open()
         self._receiver.join_again()
         self._announce()

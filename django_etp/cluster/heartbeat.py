@@ -1,9 +1,9 @@
-"""What a hub says of itself: signs of life to all hubs, a goodbye, and echoes to itself.
+"""A node's announcements: heartbeats and a last message to all nodes, and echoes to itself.
 
 Rules kept here:
 
-- Signs of life go one after the other, with what holds when they are said: so the last that is heard is true.
-- Who knows of nobody says that it is new, though it said so before: others may not have heard it.
+- One heartbeat is sent after the other, each with the state at that moment: so the last one that arrives is true.
+- A node that knows no other announces itself as new each time: the others may have missed its first heartbeat.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ __all__ = ["Heartbeat"]
 
 
 class Heartbeat:
-    """The signs of life of one hub.
+    """The heartbeats of one node.
 
     Args:
-        hub: the hub's id.
-        group: the group where the hub hears its echoes.
-        transport: where they are said.
-        directory: the other hubs; the more there are, the less often each speaks.
-        liveness: takes note of what is said.
+        hub: the id of the node's hub.
+        group: the node's own group, which its echoes are sent to.
+        transport: the channel layer.
+        directory: the other nodes; the more there are, the less often each sends a heartbeat.
+        liveness: counts heartbeats and echoes.
     """
 
     def __init__(self, hub: str, group: str, transport: Transport, directory: Directory, liveness: Liveness) -> None:
@@ -33,42 +33,42 @@ class Heartbeat:
         self._transport = transport
         self._directory = directory
         self._liveness = liveness
-        self._speaking = asyncio.Lock()
-        self._was_heard = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self._came_back = asyncio.Event()
         self.has_connections = False
 
     @property
     def interval(self) -> float:
-        """How long to wait between two signs of life, in seconds."""
+        """The time between two heartbeats, in seconds."""
         return beat_interval(len(self._directory) + 1)
 
     @property
-    def is_speaking(self) -> bool:
-        """Whether a sign of life is under way still."""
-        return self._speaking.locked()
+    def is_sending(self) -> bool:
+        """Whether the last heartbeat is still being sent."""
+        return self._sending.locked()
 
     async def announce(self, *, is_new: bool = False, wait: bool = False) -> None:
-        """Tell all hubs that this one lives; ``wait``: until it has heard so itself."""
-        async with self._speaking:
-            # Whoever hears of nobody may have begun while the broker was away.
+        """Send a heartbeat to all nodes; with ``wait``, return once it has come back."""
+        async with self._sending:
+            # Nodes that know no other may have begun while the broker was away.
             beat = self._beat(is_new=is_new or not len(self._directory))
             await self._transport.send_control(CONTROL_GROUP, pack(beat))
         while wait and not self._liveness.has_received(beat.number):
-            self._was_heard.clear()
-            await self._was_heard.wait()
+            self._came_back.clear()
+            await self._came_back.wait()
 
     def receive(self, beat: Beat) -> None:
-        """Take note of an own sign of life that came back."""
+        """Record an own heartbeat that came back."""
         self._liveness.record_beat(beat.number)
-        self._was_heard.set()
+        self._came_back.set()
 
     async def announce_end(self) -> None:
-        """Tell all hubs that this one ends."""
-        async with self._speaking:
+        """Send the last heartbeat, after which the other nodes no longer expect this one."""
+        async with self._sending:
             await self._transport.send_control(CONTROL_GROUP, pack(self._beat(is_last=True)))
 
     async def send_echo(self) -> None:
-        """Send something to itself, through the groups of rooms."""
+        """Send a message to the node itself, the way that room traffic takes."""
         number = self._liveness.next_echo(asyncio.get_running_loop().time())
         async with asyncio.timeout(self.interval):
             await self._transport.send(self._group, pack(Echo(self._hub, number)))

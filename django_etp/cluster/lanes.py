@@ -1,11 +1,11 @@
-"""The ways from a publisher to the groups of the channel layer: what waits in each, and the numbers of its stream.
+"""One lane per channel-layer group: the batches that wait to be sent to it, and the numbers of its stream.
 
 Rules kept here:
 
 - A batch is one message: frames to one group that gathered while the message before it was under way.
-- Batches of one event to several groups leave together: none before what already waited in any of these lanes, and
-  what comes later in one of them leaves after. So each member gets one sender's events in their order.
-- What waits for other lanes waits no longer than anything else.
+- Batches of one event to several groups leave together: after all batches that already waited in these lanes, and
+  before those that come later in any of them. So each member gets one sender's events in their order.
+- A batch that waits for other lanes has the same time limit as any other.
 """
 
 import asyncio
@@ -17,16 +17,16 @@ from typing import Any
 
 from django_etp.concurrency.confirmations import Confirmation
 
-__all__ = ["PUBLISH_LIMIT", "TELL_AFTER", "Batch", "Fence", "Joint", "Lane"]
+__all__ = ["ANNOUNCE_AFTER", "PUBLISH_LIMIT", "Batch", "Fence", "Joint", "Lane"]
 
 _MAX_BATCH_FRAMES = 500
 _MAX_BATCH_BYTES = 256 * 1024
 # How long a frame may take in all, with its waiting behind others, in seconds.
 PUBLISH_LIMIT = 7.0
-# When the last number of a quiet stream is told, in seconds after its last message.
-TELL_AFTER = (0.2, 1.0, 5.0, 10.0, 20.0, 30.0)
-# How often the number of a stream that goes on without a pause is told, in seconds.
-_TELL_BUSY_EVERY = 2.0
+# When the last number of a quiet stream is announced, in seconds after its last message.
+ANNOUNCE_AFTER = (0.2, 1.0, 5.0, 10.0, 20.0, 30.0)
+# How often the number of a stream that goes on without a pause is announced, in seconds.
+_ANNOUNCE_BUSY_EVERY = 2.0
 
 
 class Joint:
@@ -57,7 +57,7 @@ class Joint:
         """Wait until all lanes have arrived."""
         await self._is_ready.wait()
 
-    def note_sent(self) -> bool:
+    def record_sent(self) -> bool:
         """Record that one of the batches was sent, or given up; return whether it was the last."""
         self._unsent -= 1
         if not self._unsent:
@@ -70,7 +70,7 @@ class Joint:
 
 
 class Fence:
-    """The place in a lane of an event that goes another way: what is behind it leaves after that event.
+    """The place in a lane of an event that takes another lane: batches behind it leave after that event.
 
     Args:
         joint: the event.
@@ -106,27 +106,29 @@ class Batch:
 
     def __init__(self, joint: Joint | None = None) -> None:
         self.frames: list[str | list[Any]] = []
-        self.bytes = 0  # of the frames' texts; what they name is shared with those for other groups
+        self.bytes = 0  # of the frames' texts; the names in them are shared with the frames for other groups
         self.size = 0
         self.due_at = asyncio.get_running_loop().time() + PUBLISH_LIMIT
         self.confirmation = Confirmation()
         self.joint = joint
 
     def has_room(self, size: int) -> bool:
-        """Return whether a frame of this size may go with it."""
+        """Return whether a frame of this size may be added."""
         return not self.frames or (len(self.frames) < _MAX_BATCH_FRAMES and self.size + size <= _MAX_BATCH_BYTES)
 
     async def wait(self) -> None:
-        """Wait until it may leave as far as other lanes are concerned, and no longer than it may take in all."""
+        """Wait until other lanes let it leave, for no longer than it may take in all."""
         if self.joint is not None:
             self.joint.arrive()
             await _until(self.due_at, self.joint.ready())
 
 
 class Lane:
-    """The way to one group: the batches that wait, and the stream's numbers."""
+    """The batches that wait for one group, and the stream's numbers."""
 
     __slots__ = (
+        "announced",
+        "announcements",
         "batches",
         "born",
         "frames",
@@ -135,9 +137,7 @@ class Lane:
         "number",
         "sent_at",
         "stream",
-        "tells",
-        "told",
-        "untold_since",
+        "unannounced_since",
     )
 
     def __init__(self, stream: str) -> None:
@@ -145,28 +145,28 @@ class Lane:
         self.born = time.time()
         self.number = 0
         self.frames = 0
-        # The number of the last message that is not under way any more, and the frames up to it: what is under way
+        # The number of the last message that is not under way any more, and the frames up to it: a message under way
         # is no loss yet.
         self.last = (0, 0)
-        self.told = 0
-        self.untold_since = 0.0
+        self.announced = 0
+        self.unannounced_since = 0.0
         self.batches: deque[Batch | Fence] = deque()
         self.is_sending = False
         self.sent_at = 0.0
-        self.tells = 0
+        self.announcements = 0
 
-    def note_sent(self, now: float) -> None:
+    def record_sent(self, now: float) -> None:
         """Record that no message is under way now."""
-        if self.told == self.last[0]:
-            self.untold_since = now
+        if self.announced == self.last[0]:
+            self.unannounced_since = now
         self.last = self.number, self.frames
-        self.sent_at, self.tells = now, 0
+        self.sent_at, self.announcements = now, 0
 
     def is_due(self, now: float) -> bool:
-        """Return whether its last number is to be told now."""
-        if not self.is_sending and now - self.sent_at >= TELL_AFTER[self.tells]:
+        """Return whether its last number is due to be announced now."""
+        if not self.is_sending and now - self.sent_at >= ANNOUNCE_AFTER[self.announcements]:
             return True
-        return self.last[0] > self.told and now - self.untold_since >= _TELL_BUSY_EVERY
+        return self.last[0] > self.announced and now - self.unannounced_since >= _ANNOUNCE_BUSY_EVERY
 
 
 async def _until(due_at: float, waiting: Coroutine[Any, Any, None]) -> None:

@@ -1,4 +1,4 @@
-"""The ways from a hub to other processes: none, an in-memory layer, or a layer that spans processes."""
+"""Links from a hub to other processes: none, over an in-memory layer, or over a layer that spans processes."""
 
 import asyncio
 import logging
@@ -10,8 +10,9 @@ from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_laye
 from django_etp.concurrency.confirmations import Confirmation
 from django_etp.conf import get_settings
 
+from .host import Host
 from .messages import Foreign, Frame, Malformed, Message
-from .node import Host, Node
+from .node import Node
 from .reader import read_channel
 
 __all__ = ["Link", "open_link"]
@@ -23,7 +24,7 @@ _ROUND = 60.0
 
 
 class Link(Protocol):
-    """A hub's way to other processes."""
+    """A hub's connection to the other processes."""
 
     @property
     def others(self) -> frozenset[str]:
@@ -31,74 +32,74 @@ class Link(Protocol):
 
     @property
     def knows_others(self) -> bool:
-        """Whether ``others`` holds all other hubs that live, as far as can be known."""
+        """Whether ``others`` holds all other hubs that live, as far as this process can know."""
 
     async def start(self) -> None:
-        """Take the place of a hub with connections among the other processes' hubs."""
+        """Announce to the other hubs that this one has connections."""
 
     def stop_serving(self) -> None:
-        """Have no connections any more."""
+        """Announce that the hub has no connections any more."""
 
     async def stop(self) -> None:
-        """Leave the place; it may be taken again."""
+        """Stop; the link may start again."""
 
     def join(self, group: str) -> Coroutine[Any, Any, None]:
-        """Hear what is sent to a group, from this call on; what is returned waits until that is sure."""
+        """Receive messages to a group, from this call on; the returned coroutine waits until that is certain."""
 
     async def leave(self, group: str) -> None:
-        """Hear a group no more."""
+        """Receive no more messages to a group."""
 
     def publish(self, groups: Sequence[str], frame: Frame, *, beside: Sequence[str] = ()) -> list[Confirmation]:
-        """Send a frame to groups."""
+        """Send a frame to groups; return a confirmation for each send."""
 
     def publish_to_hub(self, hub: str, frame: Frame) -> list[Confirmation]:
-        """Send a frame to one other hub."""
+        """Send a frame to one other hub; return a confirmation for each send."""
 
     async def ask(self, hub: str | None, action: str, arguments: list[Any], timeout: float) -> dict[str, Any]:
-        """Ask one other hub, or all others, and return their answers by hub id."""
+        """Query one other hub, or all others, and return their results by hub id."""
 
 
 class LocalLink:
-    """The way nowhere: rooms work within the process."""
+    """No-op link: one process, no channel layer."""
 
     others: frozenset[str] = frozenset()
     knows_others = True
 
     async def start(self) -> None:
-        """There is nobody to meet."""
+        """Do nothing: there are no other hubs."""
 
     def stop_serving(self) -> None:
-        """There is nobody to tell."""
+        """Do nothing: there are no other hubs."""
 
     async def stop(self) -> None:
-        """There is nothing to leave."""
+        """Do nothing: nothing was started."""
 
     def join(self, group: str) -> Coroutine[Any, Any, None]:
-        """There is nothing to hear."""
+        """Do nothing: no messages arrive."""
         return _do_nothing()
 
     async def leave(self, group: str) -> None:
-        """There was nothing to hear."""
+        """Do nothing: no messages arrived."""
 
     def publish(self, groups: Sequence[str], frame: Frame, *, beside: Sequence[str] = ()) -> list[Confirmation]:
-        """There is nobody to send to: local members have it."""
+        """Return no confirmations: all members are local, and have the frame."""
         return []
 
     def publish_to_hub(self, hub: str, frame: Frame) -> list[Confirmation]:
-        """There is no other hub."""
+        """Return no confirmations: there is no other hub."""
         return []
 
     async def ask(self, hub: str | None, action: str, arguments: list[Any], timeout: float) -> dict[str, Any]:
-        """There is nobody to ask."""
+        """Return no results: there is no other hub."""
         return {}
 
 
 class InMemoryLink(LocalLink):
-    """The way to an ``InMemoryChannelLayer``, which is one process's by nature.
+    """A link over an ``InMemoryChannelLayer``, which belongs to one process by nature.
 
-    A hub's own sends skip it, since it drops without a word at 100 messages; its groups are joined all the same, so
-    that any Channels code can send to a room. They are joined again each minute: it forgets a group's members after a
-    day, and those of a channel where a message grew old.
+    A hub's own sends skip it, since the layer silently drops messages once 100 are queued; the groups are joined all
+    the same, so that any Channels code can send to a room. They are joined again each minute: the layer forgets a
+    group's members after a day, and removes a channel from all groups when one of its messages has expired.
     """
 
     def __init__(self, host: Host, layer: BaseChannelLayer) -> None:
@@ -117,7 +118,7 @@ class InMemoryLink(LocalLink):
             await asyncio.wait(tasks)
 
     def join(self, group: str) -> Coroutine[Any, Any, None]:
-        """Hear what other Channels code sends to a group. Reading begins with the first one."""
+        """Receive messages of other Channels code to a group. Reading begins with the first group."""
         if not self._tasks:
             reading = read_channel(self._layer, self._channel, self._take, lambda: None)
             self._tasks = [asyncio.get_running_loop().create_task(each) for each in (reading, self._join_again())]
@@ -125,7 +126,7 @@ class InMemoryLink(LocalLink):
         return self._join(group)
 
     async def leave(self, group: str) -> None:
-        """Hear a group no more."""
+        """Leave a group."""
         self._groups.pop(group, None)
         await self._layer.group_discard(group, self._channel)
 
@@ -147,7 +148,7 @@ class InMemoryLink(LocalLink):
 
 
 def open_link(host: Host, *, is_serving: bool) -> Link:
-    """Return the way to the channel layer that the settings name."""
+    """Return a link over the channel layer that the settings name."""
     alias = get_settings().channel_layer
     if alias not in channel_layers:
         return LocalLink()

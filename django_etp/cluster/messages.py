@@ -1,9 +1,9 @@
-"""What hubs and publishers send each other over the channel layer, and how it is read back.
+"""Messages between nodes over the channel layer: their types, and how they are packed and unpacked.
 
 Rules kept here:
 
 - Every message is a dict of plain values with a ``type``; ``v`` is the version of this format.
-- Reading trusts nothing: what is malformed is ``Malformed``, with a reason, and does no harm.
+- No message is trusted: a malformed one raises ``Malformed``, with a reason, and does no harm.
 - Unknown keys are ignored, so that later versions can add some.
 """
 
@@ -22,11 +22,11 @@ __all__ = [
     "Evicted",
     "Foreign",
     "Frame",
-    "Heard",
     "Malformed",
     "Message",
     "Numbers",
     "Query",
+    "Receipt",
     "Reply",
     "RoomMessage",
     "pack",
@@ -35,16 +35,16 @@ __all__ = [
 
 VERSION = 1
 
-# The group where all hubs are; with a hub's id, the groups where it hears answers, and what is for its connections.
+# The group of all nodes; with a hub's id, the groups of replies and queries to it, and of frames for its connections.
 CONTROL_GROUP = "etp.control"
 ASK_PREFIX = "etp.ask."
 HUB_PREFIX = "etp.hub."
-# The longest time between two signs of life of a hub, in seconds.
+# The longest time between two heartbeats of a node, in seconds.
 MAX_INTERVAL = 60.0
 
 
 class Malformed(ValueError):
-    """A message on the channel layer is not what it should be."""
+    """A message on the channel layer does not have the form that nodes send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,9 @@ class Frame:
     Attributes:
         text: the frame, ready to be written.
         exclude: ids of connections that do not get it.
-        rooms: all rooms it was sent to, where they are several; each hub delivers it once.
-        emission: names the send where ``rooms`` does, so that a hub knows it from the other groups.
-        connection_id: the one connection it is for, where it is for one.
+        rooms: all rooms it was sent to, if they are several; each hub delivers it once.
+        emission: names the send if ``rooms`` are named, so that a hub recognizes it from the other groups.
+        connection_id: the only connection it is for, if there is one.
         namespace: that connection's.
     """
 
@@ -69,18 +69,22 @@ class Frame:
 
     @property
     def size(self) -> int:
-        """How many characters it takes on its way, with the connections and rooms that it names."""
+        """The number of characters that are sent, with the connections and rooms that it names."""
         return len(self.text) + sum(map(len, self.exclude)) + sum(map(len, self.rooms))
 
     def to_plain(self) -> str | list[Any]:
-        """Return it as it travels: most are text alone."""
+        """Return the value that is sent: the text alone, for most frames."""
         if not (self.exclude or self.rooms or self.connection_id):
             return self.text
         return [self.text, list(self.exclude), list(self.rooms), self.emission, self.connection_id, self.namespace]
 
     @classmethod
     def from_plain(cls, value: object) -> "Frame":
-        """Read it back."""
+        """Return the frame that to_plain() made a value of.
+
+        Raises:
+            Malformed: it is no such value.
+        """
         match value:
             case str() as text:
                 _check_text(text)
@@ -98,12 +102,12 @@ class RoomMessage:
     """Frames for one group, in order.
 
     Attributes:
-        group: the group it was sent to, since the layer does not tell.
+        group: the group it was sent to, which a layer does not pass on.
         stream: names the sequence of messages of one publisher to one group.
         born: when the stream began, in seconds of its publisher's clock.
         number: this message's place in the stream, from 1.
         frames_before: how many frames the messages before it held.
-        frames: what it holds.
+        frames: their values. See Frame.to_plain().
     """
 
     type: ClassVar[str] = "etp.room"
@@ -135,17 +139,17 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A hub says that it lives.
+    """A heartbeat: the node of a hub lives.
 
     Attributes:
-        hub: its id.
-        number: higher than that of each one before.
-        interval: when it will say so again, in seconds.
-        channel: its channel for room traffic; empty where it only sends and asks.
-        control_channel: its channel for messages between hubs.
-        is_serving: it has connections; one that has none need not be asked.
-        is_new: it has just begun, and wants to hear from the others.
-        is_last: it ends.
+        hub: the hub's id.
+        number: higher than that of each heartbeat before.
+        interval: when the next one is due, in seconds.
+        channel: the node's channel for room traffic; empty for a background hub.
+        control_channel: the node's channel for control messages.
+        is_serving: the hub has connections; one without need not be queried.
+        is_new: the node has just begun, and wants a heartbeat of each other node.
+        is_last: the node ends.
     """
 
     type: ClassVar[str] = "etp.beat"
@@ -165,7 +169,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Evicted:
-    """A hub that was taken for dead, and removed from groups, is told so when it is heard of again."""
+    """A notice to a node that it had expired, and was removed from groups; it is sent once its heartbeats are back."""
 
     type: ClassVar[str] = "etp.buried"
     hub: str
@@ -173,7 +177,7 @@ class Evicted:
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """What a hub sends to itself: once it is back, all that was under way before it is here, or lost."""
+    """A message of a node to itself: once it is back, all messages sent before it have arrived, or are lost."""
 
     type: ClassVar[str] = "etp.echo"
     hub: str
@@ -182,14 +186,14 @@ class Echo:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Something one hub wants of others.
+    """A query of one node to others.
 
     Attributes:
-        id: names it, for the answers.
-        answer_to: the group where the asker hears answers.
-        action: what is asked for.
-        arguments: the action's.
-        wants_sign: its asker may not know all hubs yet: who hears it says so at once, however long the answer takes.
+        id: names it, for the replies.
+        answer_to: the group of its replies.
+        action: the query's name.
+        arguments: its arguments.
+        wants_sign: each node that it reaches is to send a receipt at once, however long the reply takes.
     """
 
     type: ClassVar[str] = "etp.question"
@@ -201,12 +205,12 @@ class Query:
 
     def __post_init__(self) -> None:
         if not self.answer_to.startswith(ASK_PREFIX):
-            raise Malformed(f"'answer_to' must be a group for answers, got {self.answer_to!r:.80}")
+            raise Malformed(f"'answer_to' must be a group for replies, got {self.answer_to!r:.80}")
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """One hub has heard a question that wants a sign, and will answer; and which hubs it knows."""
+class Receipt:
+    """A receipt: a query has reached one hub, whose reply will follow; ``known`` are the hubs that it knows."""
 
     type: ClassVar[str] = "etp.heard"
     id: str
@@ -216,7 +220,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One hub's answer to a question, and which hubs it knows."""
+    """One hub's reply to a query; ``known`` are the hubs that it knows."""
 
     type: ClassVar[str] = "etp.answer"
     id: str
@@ -237,23 +241,23 @@ class Foreign:
     namespace: str = field(default="default")
 
 
-Message = RoomMessage | Numbers | Beat | Evicted | Echo | Query | Heard | Reply | Foreign
+Message = RoomMessage | Numbers | Beat | Evicted | Echo | Query | Receipt | Reply | Foreign
 
 _TYPES: dict[str, type[Message]] = {kind.type: kind for kind in get_args(Message)}
 _NAMES = {name: tuple(field.name for field in fields(kind)) for name, kind in _TYPES.items()}
 
 
 def pack(message: Message) -> dict[str, Any]:
-    """Return a message as the dict that goes to the channel layer; what the message holds is not copied."""
+    """Return a message as the dict that goes to the channel layer, without a copy of its values."""
     values = {name: getattr(message, name) for name in _NAMES[message.type]}
     return {"type": message.type, "v": VERSION, **values}
 
 
 def unpack(values: Mapping[str, Any]) -> Message:
-    """Return the message that a dict from the channel layer holds.
+    """Return the message that a dict from the channel layer represents.
 
     Raises:
-        Malformed: it holds none.
+        Malformed: it represents none.
     """
     kind = _TYPES.get(str(values.get("type")))
     if kind is None:

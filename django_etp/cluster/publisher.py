@@ -1,17 +1,18 @@
-"""What leaves a process: frames for groups of the channel layer, in order, few round trips for many frames.
+"""Send frames to channel-layer groups: in order, and many frames in few round trips.
 
 Rules kept here:
 
-- Per group one send is under way at a time; what comes meanwhile gathers and goes as one message. So the order of one
-  sender stays, and a burst costs few round trips and little of the layer's capacity. An event to several groups waits
-  for what is before it in each of them.
-- What ``publish`` returns is settled when the layer took the frame, or with ``LayerUnavailable`` where it did not
-  confirm. To publish takes no turn of the loop, so that a thread that sends needs one for it and none more.
-- A send has 3 s, and one retry under the same number: receivers drop duplicates. Few are under way at once, whatever
-  the number of groups: a broker's client has its limits, too. What waits behind others is given up after 7 s in all.
-- What waits is bounded.
-- The last number of a stream that went quiet is told again and again for a while, so that receivers notice what they
-  missed at its end. Of a stream that never goes quiet it is told every 2 s: a receiver may have missed all of it.
+- Per group one send is under way at a time; frames that come meanwhile gather and go as one message. So the order of
+  one sender stays, and a burst costs few round trips and little of the layer's capacity. An event to several groups
+  waits for the frames before it in each of them.
+- The confirmations that ``publish`` returns are settled when the layer took the frame, or with ``LayerUnavailable`` if
+  it did not confirm. To publish takes no turn of the loop, so that a thread that sends needs one for it and none more.
+- A send has 3 s, and one retry under the same number: receivers drop duplicates. Few are under way at once, however
+  many groups there are: a broker's client has its limits, too. A frame behind others is given up after 7 s in all.
+- The frames that wait are bounded.
+- The last number of a stream that went quiet is announced several times, so that receivers notice messages that they
+  missed at its end. That of a stream that never goes quiet is announced every 2 s: a receiver may have missed all of
+  it.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from django_etp.concurrency.confirmations import Confirmation
 from django_etp.concurrency.tasks import end_tasks
 from django_etp.exceptions import LayerUnavailable, describe
 
-from .lanes import PUBLISH_LIMIT, TELL_AFTER, Batch, Fence, Joint, Lane
+from .lanes import ANNOUNCE_AFTER, PUBLISH_LIMIT, Batch, Fence, Joint, Lane
 from .messages import Frame, Numbers, RoomMessage, pack
 
 __all__ = ["Publisher"]
@@ -33,17 +34,18 @@ logger = logging.getLogger(__name__)
 
 _MAX_WAITING_FRAMES = 10_000
 _MAX_WAITING_BYTES = 16 * 1024 * 1024
-_TELL_LIMIT = 1.0
+_END_ANNOUNCER_LIMIT = 1.0
 _SENDS_AT_ONCE = 32
 _SEND_LIMIT = 3.0
 _RETRY_AFTER = 0.2
-_TELL_EVERY = 0.1
-_TELL_AT_ONCE = 500
+_ANNOUNCE_EVERY = 0.1
+_ANNOUNCE_AT_ONCE = 500
 # A stream that was quiet this long is forgotten; the next message to its group begins a new one.
 _FORGET_AFTER = 600.0
 _FORGET_EVERY = 60.0
 
 _Send = Callable[[str, dict[str, Any]], Coroutine[Any, Any, None]]
+_SendToAll = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
 
 
 class Publisher:
@@ -52,35 +54,40 @@ class Publisher:
     Args:
         name: names its streams; another one for each publisher.
         send: sends a message to a group of the layer.
-        tell: sends a message to all hubs.
+        send_to_all: sends a message to all nodes.
     """
 
-    def __init__(self, name: str, send: _Send, tell: Callable[[dict[str, Any]], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, name: str, send: _Send, send_to_all: _SendToAll) -> None:
         self._name = f"{name}."
         self._streams = 0
         self._send = send
-        self._tell = tell
+        self._send_to_all = send_to_all
         self._lanes: dict[str, Lane] = {}
         self._fences: dict[str, Joint] = {}
-        self._untold: set[str] = set()
+        self._unannounced: set[str] = set()
         self._waiting_frames = 0
         self._waiting_bytes = 0
         self._slots = asyncio.Semaphore(_SENDS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._teller: asyncio.Task[None] | None = None
+        self._announcer: asyncio.Task[None] | None = None
         self._forgetting: asyncio.TimerHandle | None = None
 
     def publish(self, groups: Sequence[str], frame: Frame, *, beside: Sequence[str] = ()) -> list[Confirmation]:
-        """Send a frame to groups, where others' may be on the same way; what is returned tells what becomes of it.
+        """Send a frame to groups, and return a confirmation for each; does not wait.
 
-        It overtakes nothing that waits for one of these groups, or for one of those ``beside``, to whose members it
-        goes as well.
+        The frame overtakes no other that waits for one of these groups, or for one of those ``beside``, to whose
+        members it goes as well.
 
         Raises:
-            LayerUnavailable: too much waits already.
+            LayerUnavailable: too many frames wait already.
         """
         plain, size, text_size = frame.to_plain(), frame.size, len(frame.text)
-        self._check_room(len(groups), len(groups) * text_size)
+        is_full = self._waiting_bytes > 0 and self._waiting_bytes + len(groups) * text_size > _MAX_WAITING_BYTES
+        if is_full or self._waiting_frames + len(groups) > _MAX_WAITING_FRAMES:
+            raise LayerUnavailable(
+                f"The publish queue is full ({self._waiting_frames:,} events): the channel layer is down, or slower "
+                "than this process sends."
+            )
         if len(groups) == 1 and not beside:
             return [self._put(groups[0], plain, text_size, size).confirmation]
         joint = Joint(len(groups))
@@ -93,36 +100,29 @@ class Publisher:
         return stream.startswith(self._name)
 
     async def stop(self) -> None:
-        """Tell the last numbers, once what waits has gone, within a bounded time."""
+        """Send the frames that wait, then announce the last numbers, within a bounded time."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_SEND_LIMIT)
-        if self._teller is not None:
-            teller, self._teller = self._teller, None
-            await end_tasks([teller], _TELL_LIMIT)
+        if self._announcer is not None:
+            announcer, self._announcer = self._announcer, None
+            await end_tasks([announcer], _END_ANNOUNCER_LIMIT)
         if self._forgetting is not None:
             self._forgetting.cancel()
             self._forgetting = None
         for lane in self._lanes.values():
-            lane.last = lane.number, lane.frames  # what is under way still is lost if it does not arrive
-        if untold := sorted(group for group, lane in self._lanes.items() if group in self._untold or lane.is_sending):
-            await self._send_numbers(untold)
+            lane.last = lane.number, lane.frames  # a message still under way is lost if it does not arrive
+        unannounced = self._unannounced | {group for group, lane in self._lanes.items() if lane.is_sending}
+        if unannounced:
+            await self._send_numbers(sorted(unannounced))
 
     def send_numbers_again(self) -> None:
-        """Begin anew to tell the last numbers: the broker may have lost what was told."""
+        """Announce the last numbers from the beginning: the broker may have lost the announcements."""
         now = asyncio.get_running_loop().time()
         for group, lane in self._lanes.items():
             if lane.number and now - lane.sent_at < 120:
-                lane.sent_at, lane.tells = now, 0
-                self._untold.add(group)
-        self._start_teller()
-
-    def _check_room(self, frames: int, size: int) -> None:
-        is_full = self._waiting_bytes > 0 and self._waiting_bytes + size > _MAX_WAITING_BYTES
-        if is_full or self._waiting_frames + frames > _MAX_WAITING_FRAMES:
-            raise LayerUnavailable(
-                f"{self._waiting_frames:,} events wait for the channel layer already, and no more may: it is down, or "
-                "slower than what this process sends."
-            )
+                lane.sent_at, lane.announcements = now, 0
+                self._unannounced.add(group)
+        self._start_announcer()
 
     def _fence(self, group: str, joint: Joint) -> None:
         lane = self._lanes.get(group)
@@ -175,7 +175,7 @@ class Publisher:
     async def _send_batch(self, group: str, lane: Lane, batch: Batch) -> None:
         try:
             if asyncio.get_running_loop().time() >= batch.due_at:
-                # It never leaves this process, and takes no number: nobody will miss it.
+                # It never leaves this process, and takes no number, so that no receiver misses it.
                 raise LayerUnavailable(
                     f"An event waited {PUBLISH_LIMIT:g} s for those before it, and was not sent to other processes."
                 )
@@ -189,12 +189,12 @@ class Publisher:
             batch.confirmation.settle()
         finally:
             self._let_go(batch)
-            if batch.joint is not None and batch.joint.note_sent():
+            if batch.joint is not None and batch.joint.record_sent():
                 self._fences = {group: joint for group, joint in self._fences.items() if joint is not batch.joint}
-            lane.note_sent(asyncio.get_running_loop().time())
+            lane.record_sent(asyncio.get_running_loop().time())
             if lane.number:
-                self._untold.add(group)
-        self._start_teller()
+                self._unannounced.add(group)
+        self._start_announcer()
 
     def _let_go(self, batch: Batch) -> None:
         if not batch.confirmation.is_settled:
@@ -216,42 +216,42 @@ class Publisher:
         except Exception as error:
             raise LayerUnavailable(
                 f"The channel layer did not confirm a send, twice: {describe(error)}. Members in this process have had "
-                "the event; whether others have is not known."
+                "the event; it is not known whether others have."
             ) from error
 
-    # Telling last numbers
+    # Announcing last numbers
 
-    def _start_teller(self) -> None:
-        if self._teller is None or self._teller.done():
-            self._teller = asyncio.get_running_loop().create_task(self._send_numbers_while_needed())
+    def _start_announcer(self) -> None:
+        if self._announcer is None or self._announcer.done():
+            self._announcer = asyncio.get_running_loop().create_task(self._send_numbers_while_needed())
 
     async def _send_numbers_while_needed(self) -> None:
-        while self._untold:
-            await asyncio.sleep(_TELL_EVERY)
+        while self._unannounced:
+            await asyncio.sleep(_ANNOUNCE_EVERY)
             now = asyncio.get_running_loop().time()
-            due = [group for group in self._untold if self._lanes[group].is_due(now)]
-            for start in range(0, len(due), _TELL_AT_ONCE):
-                await self._send_numbers(due[start : start + _TELL_AT_ONCE])
+            due = [group for group in self._unannounced if self._lanes[group].is_due(now)]
+            for start in range(0, len(due), _ANNOUNCE_AT_ONCE):
+                await self._send_numbers(due[start : start + _ANNOUNCE_AT_ONCE])
 
     async def _send_numbers(self, groups: list[str]) -> None:
         lanes = [(group, lane, lane.last) for group in groups for lane in [self._lanes[group]]]
         streams = [[group, lane.stream, lane.born, *last] for group, lane, last in lanes]
         try:
             async with asyncio.timeout(_SEND_LIMIT):
-                await self._tell(pack(Numbers(streams)))
-        except Exception as error:  # told again with the next turn
-            logger.debug("The last numbers could not be told: %r", error)
+                await self._send_to_all(pack(Numbers(streams)))
+        except Exception as error:  # they are announced again with the next turn
+            logger.debug("The last numbers could not be announced: %r", error)
             for _, lane, _ in lanes:
-                # Not confirmed: whoever heard nothing must hear it often enough once the layer is back.
-                lane.sent_at, lane.tells = asyncio.get_running_loop().time(), 0
-                lane.untold_since = lane.sent_at
+                # Not confirmed: receivers that missed it must get it often enough once the layer is back.
+                lane.sent_at, lane.announcements = asyncio.get_running_loop().time(), 0
+                lane.unannounced_since = lane.sent_at
             return
         for group, lane, last in lanes:
-            lane.told, lane.untold_since = last[0], asyncio.get_running_loop().time()
+            lane.announced, lane.unannounced_since = last[0], asyncio.get_running_loop().time()
             if last == lane.last and not lane.is_sending:
-                lane.tells += 1
-                if lane.tells == len(TELL_AFTER):
-                    self._untold.discard(group)
+                lane.announcements += 1
+                if lane.announcements == len(ANNOUNCE_AFTER):
+                    self._unannounced.discard(group)
 
     # Forgetting
 
@@ -262,7 +262,7 @@ class Publisher:
     def _forget_old(self) -> None:
         now = asyncio.get_running_loop().time()
         for group, lane in tuple(self._lanes.items()):
-            if not lane.is_sending and group not in self._untold and now - lane.sent_at > _FORGET_AFTER:
+            if not lane.is_sending and group not in self._unannounced and now - lane.sent_at > _FORGET_AFTER:
                 del self._lanes[group]
         self._forgetting = None
         self._forget_later()

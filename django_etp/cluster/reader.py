@@ -1,11 +1,11 @@
-"""Reading one channel of the channel layer, for as long as its hub lives.
+"""Read one channel of the channel layer for as long as its node lives.
 
 Rules kept here:
 
-- A ``receive`` is never cancelled or timed out but at the end: on some layers that loses messages.
-- Reading waits for nothing that is done with a message, nor for its share of the time: what stays in the layer may be
-  dropped there, for its age or for want of room.
-- An error of the layer is logged once, reported, and reading goes on, with growing pauses while it lasts.
+- A ``receive`` is never cancelled or timed out except at the end: on some layers that loses messages.
+- Reading waits neither for the delivery of a message nor for its share of the time: messages left in the layer may be
+  dropped there, for their age or for want of room.
+- An error of the layer is logged once and reported, and reading goes on, with growing pauses while the error lasts.
 - A message that is malformed, or that the layer cannot decode, does no harm, and holds up none behind it.
 """
 
@@ -26,20 +26,20 @@ _LAST_PAUSE = 1.0
 _SHORTEST_WAIT = 0.5
 # After a message that cannot be decoded: long enough to leave the processor to others, should each receive raise so.
 _UNDECODED_PAUSE = 0.002
-# After this many messages that were there at once the loop turns, so that others have their share.
+# After this many messages without a wait the loop turns, so that other tasks run.
 _MESSAGES_PER_TURN = 32
 
-# Giving may take this share of the time. What is beyond it adds up, and then reading has a turn, which ends where
-# nothing comes for a while, and comes less often then. In seconds. A receive of RedisChannelLayer takes many turns of
-# the loop: where each is full of deliveries the layer would be emptied only as fast as they go.
+# Delivery may take this share of the time. The excess adds up, and then reading has a turn, which ends once nothing has
+# arrived for a while, and comes less often after that. In seconds. A receive of RedisChannelLayer takes many turns of
+# the loop: if each were full of deliveries, the layer would be emptied only as fast as they go.
 _GIVING_SHARE = 0.5
 _GIVING_TURN = 0.1
 _LONGEST_GIVING_TURN = 1.0
 _READING_TURN = 0.2
 _NOTHING_CAME = 0.05
-# How long others wait for their turn of the loop while messages are given, in seconds.
+# How long other tasks wait for the loop while messages are delivered, in seconds.
 _LONGEST_STEP = 0.005
-# What may wait here, in characters of frames; past that reading keeps the pace of giving.
+# The limit of the messages that wait here, in characters of frames; past it reading keeps the pace of delivery.
 _MAX_WAITING = 128 * 1024 * 1024
 
 _MOST_COMPLAINTS = 100
@@ -47,7 +47,7 @@ _complained_of: set[str] = set()
 
 
 async def read_channel(layer: Any, channel: str, take: Callable[[Message], None], failed: Callable[[], None]) -> None:
-    """Give each message of a channel to ``take``, without end; call ``failed`` where the layer raised."""
+    """Pass each message of a channel to ``take``, without end; call ``failed`` whenever the layer raises."""
     loop = asyncio.get_running_loop()
     pause = _FIRST_PAUSE
     is_failing = False
@@ -57,8 +57,8 @@ async def read_channel(layer: Any, channel: str, take: Callable[[Message], None]
         try:
             message = await layer.receive(channel)
         except Exception as error:
-            # redis-py gives up waiting after socket_timeout; there simply was no message. One that comes at once is an
-            # error like any other, and must not keep the loop from turning.
+            # redis-py gives up waiting after socket_timeout: there simply was no message. A timeout that comes at once
+            # is an error like any other, and must not keep the loop from turning.
             if type(error).__name__ == "TimeoutError" and loop.time() - began_at > _SHORTEST_WAIT:
                 continue
             if _is_undecoded(error):
@@ -66,7 +66,7 @@ async def read_channel(layer: Any, channel: str, take: Callable[[Message], None]
                 await asyncio.sleep(_UNDECODED_PAUSE)
                 continue
             if not is_failing:
-                logger.warning("Receiving from the channel layer failed, and is tried until it works: %r", error)
+                logger.warning("Receiving from the channel layer failed; retrying until it works: %r", error)
             is_failing = True
             failed()
             await asyncio.sleep(pause)
@@ -83,16 +83,16 @@ async def read_channel(layer: Any, channel: str, take: Callable[[Message], None]
 
 
 def _is_undecoded(error: Exception) -> bool:
-    """Whether a receive raised for the message that came, which another program wrote, or has another key for."""
-    # InvalidToken is what cryptography raises, which need not be here. TLS has errors that are OSError and ValueError.
+    """Whether a receive raised because of a message's content, which another program or another key has made."""
+    # InvalidToken is of cryptography, which need not be installed. Some errors of TLS are both OSError and ValueError.
     by_its_content = isinstance(error, ValueError | TypeError | LookupError) or type(error).__name__ == "InvalidToken"
     return by_its_content and not isinstance(error, OSError)
 
 
 class Backlog:
-    """Messages that were read and wait to be given to ``take``, in order.
+    """Messages that were read and wait to be passed to ``take``, in order.
 
-    A process that is busy delivering empties its channel nevertheless.
+    So a process that is busy with deliveries still empties its channel.
     """
 
     def __init__(self, take: Callable[[Message], None]) -> None:
@@ -103,7 +103,7 @@ class Backlog:
         self._came = asyncio.Event()
 
     def put(self, message: Message) -> None:
-        """Take in a message that was read."""
+        """Add a message that was read."""
         size = _size(message)
         self._reads += 1
         self._size += size
@@ -113,14 +113,17 @@ class Backlog:
             self._give_one()
 
     async def give(self) -> None:
-        """Give what comes, without end."""
+        """Pass on each message that was added, without end."""
         clock = asyncio.get_running_loop().time
         limit, spent, looked_at = _GIVING_TURN, 0.0, clock()
         while True:
             await self._came.wait()
             began_at = clock()
-            self._give_until(began_at + _LONGEST_STEP)
-            await asyncio.sleep(0)  # in which what was given is written
+            while self._messages and clock() < began_at + _LONGEST_STEP:
+                self._give_one()
+            if not self._messages:
+                self._came.clear()
+            await asyncio.sleep(0)  # the frames are written in this turn
             now = clock()
             spent = max(0.0, spent + now - began_at - (now - looked_at) * _GIVING_SHARE)
             if spent > limit:
@@ -128,20 +131,13 @@ class Backlog:
                 spent, now = 0.0, clock()
             looked_at = now
 
-    def _give_until(self, ends_at: float) -> None:
-        clock = asyncio.get_running_loop().time
-        while self._messages and clock() < ends_at:
-            self._give_one()
-        if not self._messages:
-            self._came.clear()
-
     def _give_one(self) -> None:
         message, size = self._messages.popleft()
         self._size -= size
         _hand_over(message, self._take)
 
     async def _let_reading_go_on(self) -> bool:
-        """Return whether anything came."""
+        """Let reading have its turn; return whether anything arrived."""
         clock = asyncio.get_running_loop().time
         ends_at = clock() + _READING_TURN
         first, reads = self._reads, -1
@@ -154,7 +150,7 @@ class Backlog:
 def _size(message: Message) -> int:
     frames = message.frames if isinstance(message, RoomMessage) else ()
     texts = (frame[0] if isinstance(frame, list | tuple) and frame else frame for frame in frames)
-    # Forged ones may be anything.
+    # A forged frame may be any value.
     return sum(len(text) if isinstance(text, str) else 1 for text in texts)
 
 
@@ -170,7 +166,7 @@ def _unpack(message: object, take: Callable[[Message], None]) -> None:
 
 
 def _hand_over(message: Message, take: Callable[[Message], None]) -> None:
-    """Give a message to ``take``; one that it refuses, or fails at, does no harm."""
+    """Pass a message to ``take``; one that it refuses, or fails at, does no harm."""
     try:
         take(message)
     except Malformed as problem:
@@ -180,8 +176,8 @@ def _hand_over(message: Message, take: Callable[[Message], None]) -> None:
 
 
 def complain(problem: Exception) -> None:
-    """Say in the log, once for each kind of problem, that a message was ignored."""
+    """Log that a message was ignored, once for each kind of problem."""
     kind = str(problem)[:40]
     if kind not in _complained_of and len(_complained_of) < _MOST_COMPLAINTS:
         _complained_of.add(kind)
-        logger.warning("A message on the channel layer was ignored (more of its kind are, in silence): %s", problem)
+        logger.warning("A message on the channel layer was ignored; more of its kind will not be logged: %s", problem)

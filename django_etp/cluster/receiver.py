@@ -1,12 +1,12 @@
-"""What one hub hears: the channels that are read, and the groups of the channel layer that they are in.
+"""The channels that one node reads, and the channel-layer groups that they are in.
 
 Rules kept here:
 
-- Room traffic and control have a channel each. A hub that only sends and asks has none for traffic.
-- Where the broker may have forgotten groups, all are joined again on the same channels; one whose messages were lost is
-  joined again by itself.
-- Where that does not help, the channels are made anew, and the old ones leave the groups that the broker may have kept.
-- The end leaves all groups, in a bounded time.
+- Room traffic and control messages have a channel each. A node that will have no connections has none for traffic.
+- If the broker may have forgotten groups, all are joined again on the same channels. A group whose messages were lost
+  is joined again by itself.
+- If that does not help, the channels are renewed, and the old ones leave the groups that the broker may have kept.
+- At the end all groups are left, within a bounded time.
 """
 
 import asyncio
@@ -25,15 +25,15 @@ _Take = Callable[[Message], None]
 
 
 class Receiver:
-    """The channels of one hub, and their groups.
+    """The channels of one node, and their groups.
 
     Args:
         transport: the channel layer.
-        control_groups: the groups that it hears for its own sake, on its channel for control.
-        traffic_group: the same on its channel for room traffic; ``None`` where it hears no rooms.
-        take_control: takes each message from the other hubs.
+        control_groups: the node's own groups on its channel for control messages.
+        traffic_group: its own group on its channel for room traffic; ``None`` if it receives no room traffic.
+        take_control: takes each control message.
         take_traffic: takes each message of room traffic.
-        joined: is told of each room's group, each time the layer has confirmed a join.
+        joined: is called with a room's group each time the layer has confirmed a join.
     """
 
     def __init__(
@@ -55,17 +55,17 @@ class Receiver:
 
     @property
     def traffic_groups(self) -> tuple[str, ...]:
-        """The groups of room traffic that it hears, or is about to."""
+        """The groups of room traffic that the node has joined, or is about to."""
         return self._traffic.wanted
 
     def want_own_groups(self) -> None:
-        """Take note that its own groups are to be heard; whatever joins groups next, or again, joins them."""
+        """Want the node's own groups: the next call that joins groups again joins these, too."""
         self._control.want(*self._control_groups)
         if self._traffic_group is not None:
             self._traffic.want(self._traffic_group)
 
     async def begin(self) -> None:
-        """Read the channels, and join its own groups."""
+        """Read the channels, and join the node's own groups."""
         await self.open()
         await asyncio.gather(*(self._control.join(group) for group in self._control_groups))
         if self._traffic_group is not None:
@@ -76,11 +76,11 @@ class Receiver:
         await self._transport.open(self._control_reading, self._traffic_reading)
 
     def join(self, group: str) -> Coroutine[Any, Any, None]:
-        """Hear a room's group. See Subscriptions.join()."""
+        """Join a room's group. See Subscriptions.join()."""
         return self._traffic.join(group)
 
     def leave(self, group: str) -> None:
-        """Hear a room's group no more. See Subscriptions.leave()."""
+        """Leave a room's group. See Subscriptions.leave()."""
         self._traffic.leave(group)
 
     def join_group_again(self, group: str) -> None:
@@ -88,7 +88,7 @@ class Receiver:
         self._traffic.join_again(group)
 
     def join_control_again(self) -> None:
-        """Join the groups of the hubs again: the broker may have forgotten them."""
+        """Join the control groups again: the broker may have forgotten them."""
         self._control.join_again()
 
     def join_again(self) -> None:
@@ -96,8 +96,8 @@ class Receiver:
         self._control.join_again()
         self._traffic.join_again()
 
-    async def begin_anew(self) -> None:
-        """Go on with new channels. Where they cannot be opened, the old ones stay."""
+    async def renew(self) -> None:
+        """Go on with new channels. If they cannot be opened, the old ones stay."""
         traffic_channel, control_channel = await self._transport.renew()
         self.join_again()
         # The broker may have kept the groups, and would fill the old channels.
@@ -107,7 +107,7 @@ class Receiver:
             await self._transport.remove_traffic(group, traffic_channel)
 
     async def leave_own_groups(self) -> None:
-        """Leave its own groups, and wait until all that were left are, 1 s at most."""
+        """Leave the node's own groups, and wait until all leaves are done, for 1 s at most."""
         if self._traffic_group is not None:
             self._traffic.leave(self._traffic_group)
         for group in self._control.wanted:
@@ -115,6 +115,6 @@ class Receiver:
         await asyncio.gather(self._control.settle(_LEAVE_LIMIT), self._traffic.settle(_LEAVE_LIMIT))
 
     def stop(self) -> None:
-        """Do nothing more: the channels are given up."""
+        """Join and leave nothing more: the channels are given up."""
         self._control.stop()
         self._traffic.stop()

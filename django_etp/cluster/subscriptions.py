@@ -1,15 +1,15 @@
-"""Which groups of the channel layer a hub hears, and how it gets there: joins and leaves, a few at a time.
+"""Join and leave channel-layer groups, a few at a time.
 
 Rules kept here:
 
-- Only what is wanted in the end counts: a group joined and left again at once costs at most one call each.
+- Only the last wish counts: a group joined and left again at once costs at most one call each.
 - Few calls are under way at once, so that a storm of joins does not exhaust the broker's connections.
-- Joining all again, which may be thousands, goes on behind the joins and leaves that somebody waits for.
+- To join all groups again, which may be thousands, goes on behind the joins and leaves that callers wait for.
 - A call that failed is tried again until it succeeds, or is no longer wanted; one that may have been half done is
   undone.
 - A group can be joined again, on the same channel, to heal a broker that has forgotten it.
-- A layer that has let one join wait for its 1.5 s in vain lets no other wait, until it takes a call again.
-- Of a group that was left nothing is kept.
+- Once a join has waited for its 1.5 s in vain, no other waits until the layer takes a call again.
+- Nothing is kept of a group that was left.
 """
 
 import asyncio
@@ -23,10 +23,11 @@ __all__ = ["Subscriptions"]
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 8
-# In a storm of handshakes the answer may be here for seconds before anybody looks. Whoever joins waits less, see below.
+# In a storm of handshakes a response may be here for seconds before its task runs. Callers of join() wait for less, see
+# below.
 _CALL_LIMIT = 8.0
-# How long a join waits for the layer before it goes on without; healing completes it. It is less than what askers wait
-# for an answer by default, so that who let a connection of this process join hears that it did.
+# How long a join waits for the layer before it goes on without; healing completes it. It is less than queries wait for
+# replies by default, so that another process that lets a connection of this one join learns that it did.
 _JOIN_LIMIT = 1.5
 _FIRST_RETRY = 0.1
 _LAST_RETRY = 2.0
@@ -35,12 +36,12 @@ _Call = Callable[[str], Coroutine[Any, Any, None]]
 
 
 class Subscriptions:
-    """The groups that one channel hears.
+    """The groups of one channel.
 
     Args:
         add: joins a group at the layer.
         discard: leaves one.
-        joined: is told of each wanted group, each time the layer has confirmed a join.
+        joined: is called with a wanted group each time the layer has confirmed a join.
     """
 
     def __init__(self, add: _Call, discard: _Call, joined: Callable[[str], None]) -> None:
@@ -49,10 +50,10 @@ class Subscriptions:
         self._joined = joined
         self._wanted: dict[str, None] = {}
         self._confirmed: set[str] = set()
-        # Where the layer may have us: from the begin of a join until a leave has succeeded.
+        # Those in which the layer may hold the channel: from the begin of a join until a leave has succeeded.
         self._held: set[str] = set()
         self._half_left: set[str] = set()
-        # Ordered dicts, since those look for their first key in the same time however many went before it.
+        # Ordered dicts, which find their first key in the same time however many were removed before it.
         self._to_do: OrderedDict[str, None] = OrderedDict()
         self._again: OrderedDict[str, None] = OrderedDict()
         self._under_way: set[str] = set()
@@ -61,22 +62,23 @@ class Subscriptions:
         self._retry_after = _FIRST_RETRY
         self._is_slow = False
         self.is_failing = False
-        # Those whose last call failed: where a layer is spread over servers, others succeed meanwhile.
+        # Those whose last call failed: on a layer spread over several servers, calls for others succeed meanwhile.
         self._refused: set[str] = set()
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """The groups that should be heard, those first that were wanted first."""
+        """The groups that are to be joined, those first that were wanted first."""
         return tuple(self._wanted)
 
     def want(self, *groups: str) -> None:
-        """Take note of groups to be heard; whatever joins groups next, or again, joins them."""
+        """Want groups: the next call that joins groups again joins these, too."""
         self._wanted.update(dict.fromkeys(groups))
 
     def join(self, group: str) -> Coroutine[Any, Any, None]:
-        """Hear a group, from this call on, whenever what it returns is awaited: a leave may come before.
+        """Join a group, from this call on; a leave may come before the returned coroutine is awaited.
 
-        That waits until the layer confirms, or 1.5 s: a layer that is down is joined when it is back.
+        The coroutine waits until the layer confirms, or 1.5 s: if the layer is down, the group is joined once it is
+        back.
         """
         self.want(group)
         pending = self._to_do, self._again, self._under_way
@@ -91,7 +93,7 @@ class Subscriptions:
         return self._wait(future)
 
     def leave(self, group: str) -> None:
-        """Hear a group no more; does not wait."""
+        """Leave a group; does not wait."""
         self._wanted.pop(group, None)
         self._release(group)
         if group in self._held:
@@ -118,7 +120,7 @@ class Subscriptions:
             await asyncio.wait(tuple(self._workers), timeout=left, return_when=asyncio.FIRST_COMPLETED)
 
     def stop(self) -> None:
-        """Do nothing more, and forget what the layer confirmed: the channel is given up."""
+        """Join and leave nothing more, and forget what the layer confirmed: the channel is given up."""
         for group in tuple(self._waiting):
             self._release(group)
         for worker in self._workers:
@@ -147,12 +149,12 @@ class Subscriptions:
                 finally:
                     self._under_way.discard(group)
         finally:
-            # At once, before the task's callback: _do() must not count on a worker that looks for nothing any more.
+            # At once, before the task's callback: _do() must not count on a worker that takes nothing any more.
             self._workers.discard(asyncio.current_task())
 
     def _take(self) -> str | None:
         for queue in (self._to_do, self._again):
-            # What another worker is at, that one will find again when it is done.
+            # A group that another worker is calling for stays: that worker will find it when it is done.
             group = next((group for group in queue if group not in self._under_way), None)
             if group is not None:
                 del queue[group]
@@ -171,7 +173,7 @@ class Subscriptions:
             await self._failed(group, error)
             return
         if self._refused == {group}:
-            logger.info("The channel layer takes joins and leaves again.")
+            logger.info("The channel layer accepts joins and leaves again.")
         self._refused.discard(group)
         self.is_failing = self._is_slow = False
         self._retry_after = _FIRST_RETRY
@@ -188,7 +190,7 @@ class Subscriptions:
     async def _leave_at_layer(self, group: str) -> None:
         self._confirmed.discard(group)
         if group in self._half_left:
-            # On some layers a leave that failed half way does nothing when it is tried again.
+            # On some layers a leave that failed halfway does nothing when it is tried again.
             await self._add(group)
         self._half_left.add(group)
         await self._discard(group)
@@ -197,7 +199,7 @@ class Subscriptions:
 
     async def _failed(self, group: str, error: Exception) -> None:
         if not self._refused:
-            logger.warning("The channel layer refused a join or leave, which is tried again until it works: %r", error)
+            logger.warning("The channel layer refused a join or leave; retrying until it works: %r", error)
         self.is_failing = True
         if group in self._wanted or group in self._held:
             (self._again if group in self._confirmed else self._to_do)[group] = None

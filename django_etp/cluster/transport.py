@@ -1,11 +1,11 @@
-"""A channel layer as one hub uses it: objects that are opened together, read while they serve, and renewed together.
+"""A channel layer as one node uses it: objects that are opened, read and renewed together.
 
 Rules kept here:
 
-- Room traffic and control have an object each, so that an overflow of one does not starve the other; what is sent has a
-  third, so that it does not wait behind joins.
-- Every call has a limit in time.
-- What was opened is closed: no task, no connection to the broker stays behind.
+- Room traffic and control messages have an object each, so that an overflow of one does not starve the other; sends
+  have a third, so that they do not wait behind joins.
+- Every call has a time limit.
+- Each object is closed: no task and no connection to the broker stays behind.
 """
 
 import asyncio
@@ -28,18 +28,21 @@ logger = logging.getLogger(__name__)
 
 _CALL_LIMIT = 3.0
 _CLOSE_LIMIT = 1.0
+_SLOWEST_ROUND = 600.0
+# A node's own messages go through one server of a layer: if another server forgets its groups, nothing shows it.
+_SLOWEST_ROUND_IF_SPREAD = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What becomes of a channel's messages: ``take`` gets each, ``failed`` is called where reading raised."""
+    """The callbacks for one channel: ``take`` gets each message, ``failed`` is called when reading raises."""
 
     take: Callable[[Message], None]
     failed: Callable[[], None]
 
 
 class Transport:
-    """Three objects of one channel layer, and the channels that are read; all can be made anew.
+    """Three objects of one channel layer, and the channels that are read; all can be renewed.
 
     Args:
         alias: the layer in ``CHANNEL_LAYERS``.
@@ -58,32 +61,30 @@ class Transport:
 
     @property
     def control_channel(self) -> str:
-        """The channel for messages between hubs; ``""`` until it is read."""
+        """The channel for control messages; ``""`` until it is read."""
         return self._objects.control_channel
 
     @property
-    def group_expiry(self) -> float | None:
-        """After how many seconds the layer forgets who is in a group; ``None`` where it does not, or does not tell."""
-        expiry = getattr(self._objects.sending, "group_expiry", None)
-        return expiry if isinstance(expiry, int | float) and expiry > 0 else None
-
-    @property
-    def is_spread(self) -> bool:
-        """Whether the layer keeps its groups on several servers, one of which may forget its share alone."""
-        hosts = getattr(self._objects.sending, "hosts", None)
-        return isinstance(hosts, list) and len(hosts) > 1
+    def rejoin_interval(self) -> float:
+        """How often to join all groups again, in seconds: the layer may forget them."""
+        layer = self._objects.sending
+        hosts = getattr(layer, "hosts", None)
+        is_spread = isinstance(hosts, list) and len(hosts) > 1
+        slowest = _SLOWEST_ROUND_IF_SPREAD if is_spread else _SLOWEST_ROUND
+        expiry = getattr(layer, "group_expiry", None)
+        return min(expiry / 4, slowest) if isinstance(expiry, int | float) and expiry > 0 else slowest
 
     # Beginning and end
 
     async def open(self, control: Reading, traffic: Reading | None) -> None:
-        """Read the channel for messages between hubs, and the one for room traffic, unless they are read already."""
+        """Read the channel for control messages, and the one for room traffic, unless they are read already."""
         self._control, self._traffic = control, traffic
         await self._objects.open(control, traffic)
 
     async def renew(self) -> tuple[str, str]:
         """Go on with new objects; return the channels for room traffic and control that were read until now.
 
-        Where the new ones cannot be opened, the old ones stay.
+        If the new ones cannot be opened, the old ones stay.
         """
         objects = _Objects(self._alias)
         try:
@@ -98,40 +99,40 @@ class Transport:
         return channels
 
     async def close(self) -> None:
-        """Give all up, within a bounded time. What is sent nevertheless opens connections of its own."""
+        """Close all objects, within a bounded time. A later send opens connections of its own."""
         old, self._objects = self._objects, _Objects(self._alias)
         await old.close()
 
-    # Hearing
+    # Groups
 
     async def add_traffic(self, group: str) -> None:
-        """Hear a group's room traffic."""
+        """Join a group with the channel for room traffic."""
         self._refuse_unopened(self.traffic_channel)
         await self._objects.traffic.group_add(group, self.traffic_channel)
 
     async def discard_traffic(self, group: str) -> None:
-        """Hear a group's room traffic no more; the caller sets the limit."""
+        """Leave a group with the channel for room traffic; the caller sets the limit."""
         if channel := self.traffic_channel:
             await self._objects.traffic.group_discard(group, channel)
 
     async def remove_traffic(self, group: str, channel: str) -> None:
-        """Remove a channel of room traffic from a group, whosever it is."""
+        """Remove any node's channel for room traffic from a group."""
         if channel:
             async with asyncio.timeout(_CALL_LIMIT):
                 await self._objects.traffic.group_discard(group, channel)
 
     async def add_control(self, group: str) -> None:
-        """Hear a control group."""
+        """Join a group with the channel for control messages."""
         self._refuse_unopened(self.control_channel)
         await self._objects.control.group_add(group, self.control_channel)
 
     async def discard_control(self, group: str) -> None:
-        """Hear a control group no more; the caller sets the limit."""
+        """Leave a group with the channel for control messages; the caller sets the limit."""
         if channel := self.control_channel:
             await self._objects.control.group_discard(group, channel)
 
     async def remove_control(self, group: str, channel: str) -> None:
-        """Remove a control channel from a group, whosever it is."""
+        """Remove any node's channel for control messages from a group."""
         if channel:
             async with asyncio.timeout(_CALL_LIMIT):
                 await self._objects.control.group_discard(group, channel)
@@ -143,17 +144,17 @@ class Transport:
     # Sending
 
     async def send(self, group: str, message: dict[str, Any]) -> None:
-        """Send to a group, behind what this process has sent to rooms; the caller sets the limit."""
+        """Send to a group, behind this process's earlier sends to rooms; the caller sets the limit."""
         await self._objects.sending.group_send(group, message)
 
     async def send_control(self, group: str, message: dict[str, Any]) -> None:
-        """Send to a control group, without waiting behind rooms' traffic."""
+        """Send to a control group, without a wait behind room traffic."""
         async with asyncio.timeout(_CALL_LIMIT):
             await self._objects.control.group_send(group, message)
 
 
 class _Objects:
-    """The objects that stand for a layer until they are given up, all together."""
+    """The three objects of a layer, which are opened and closed together."""
 
     def __init__(self, alias: str) -> None:
         self.sending, self.traffic, self.control = (channel_layers.make_backend(alias) for _ in "123")
@@ -190,7 +191,7 @@ async def _close(layer: Any) -> None:
     if hasattr(kind, "close_pools"):
         close = layer.close_pools()
     elif kind.__module__ == "channels_redis.pubsub":
-        # This one closes its connections with flush() and deletes nothing. Others would delete everybody's messages.
+        # This one closes its connections with flush() and deletes nothing. Others would delete the messages of all.
         close = layer.flush()
     else:
         return

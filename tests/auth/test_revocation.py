@@ -435,7 +435,7 @@ async def test_data_of_a_killed_process_goes_when_another_socket_of_the_session_
             assert len((await there.post("session"))["etp"]) == 2
             killed.kill()
 
-            # Three heartbeats later it is taken for dead.
+            # Three heartbeats later it expires.
             async def come_again() -> int:
                 async with there.socket() as again:
                     await again.ask("get")

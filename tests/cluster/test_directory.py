@@ -1,4 +1,4 @@
-"""Which other hubs live, with the time passed in."""
+"""The other nodes that live, with the time passed in."""
 
 from itertools import count
 
@@ -22,121 +22,133 @@ def beat(
     )
 
 
-def test_a_hub_heard_of_is_known():
-    peers = Directory()
-    peers.record(beat("a"), 0)
-    peers.record(beat("b"), 0)
-    assert peers.serving == {"a", "b"}
-    assert len(peers) == 2
+def test_a_node_that_sent_a_heartbeat_is_known():
+    directory = Directory()
+    directory.record(beat("a"), 0)
+    directory.record(beat("b"), 0)
+    assert directory.serving == {"a", "b"}
+    assert len(directory) == 2
 
 
-def test_a_hub_without_connections_is_known_but_not_asked():
-    peers = Directory()
-    peers.record(beat(is_serving=False), 0)
-    assert peers.serving == frozenset()
-    assert len(peers) == 1
-    peers.record(beat(is_serving=True), 0)
-    assert peers.serving == {"a"}
-    peers.record(beat(is_serving=False), 0)
-    assert peers.serving == frozenset()
+def test_a_node_without_connections_is_known_but_not_serving():
+    directory = Directory()
+    directory.record(beat(is_serving=False), 0)
+    assert directory.serving == frozenset()
+    assert len(directory) == 1
+    directory.record(beat(is_serving=True), 0)
+    assert directory.serving == {"a"}
+    directory.record(beat(is_serving=False), 0)
+    assert directory.serving == frozenset()
 
 
 def test_a_beat_that_was_overtaken_by_a_later_one_counts_for_nothing():
-    peers = Directory()
-    peers.record(beat(number=8, is_serving=True), 0)
-    peers.record(beat(number=7, is_serving=False), 5)
-    assert peers.serving == {"a"}
-    assert peers.expire(6.1)
+    directory = Directory()
+    directory.record(beat(number=8, is_serving=True), 0)
+    directory.record(beat(number=7, is_serving=False), 5)
+    assert directory.serving == {"a"}
+    assert directory.expire(6.1)
 
 
-def test_a_beat_that_was_overtaken_by_the_goodbye_revives_nobody():
-    peers = Directory()
-    peers.record(beat(number=8, is_last=True), 0)
-    peers.record(beat(number=7), 0)
-    assert len(peers) == 0
-    assert peers.is_gone("a")
+def test_a_beat_that_was_overtaken_by_the_last_one_revives_no_node():
+    directory = Directory()
+    directory.record(beat(number=8, is_last=True), 0)
+    directory.record(beat(number=7), 0)
+    assert len(directory) == 0
+    assert directory.is_gone("a")
 
 
-def test_a_hub_that_says_goodbye_is_forgotten_at_once():
-    peers = Directory()
-    peers.record(beat(), 0)
-    peers.record(beat(is_last=True), 0)
-    assert len(peers) == 0
-    assert peers.is_gone("a")
+def test_a_node_that_announces_its_end_is_forgotten_at_once():
+    directory = Directory()
+    directory.record(beat(), 0)
+    directory.record(beat(is_last=True), 0)
+    assert len(directory) == 0
+    assert directory.is_gone("a")
 
 
-def test_a_goodbye_of_an_unknown_hub_makes_it_no_peer():
-    peers = Directory()
-    peers.record(beat(is_last=True), 0)
-    assert peers.serving == frozenset()
+def test_the_last_beat_of_an_unknown_node_does_not_make_it_known():
+    directory = Directory()
+    directory.record(beat(is_last=True), 0)
+    assert directory.serving == frozenset()
 
 
-def test_a_hub_lives_while_it_missed_three_beats_or_fewer():
-    peers = Directory()
-    peers.record(beat(interval=2), 10)
-    assert peers.expire(16) == []
-    assert peers.serving == {"a"}
+def test_a_node_lives_while_it_missed_three_beats_or_fewer():
+    directory = Directory()
+    directory.record(beat(interval=2), 10)
+    assert directory.expire(16) == []
+    assert directory.serving == {"a"}
 
 
-def test_a_hub_that_missed_three_beats_is_gone_once_with_its_last_beat():
-    peers = Directory()
+def test_a_node_that_missed_three_beats_is_gone_once_with_its_last_beat():
+    directory = Directory()
     last = beat(interval=2)
-    peers.record(last, 10)
-    assert peers.expire(16.1) == [last]
-    assert peers.expire(16.1) == []
-    assert peers.serving == frozenset()
-    assert peers.is_gone("a")
+    directory.record(last, 10)
+    assert directory.expire(16.1) == [last]
+    assert directory.expire(16.1) == []
+    assert directory.serving == frozenset()
+    assert directory.is_gone("a")
 
 
-def test_each_hub_is_judged_by_the_interval_it_told():
-    peers = Directory()
-    peers.record(beat("a", interval=2), 0)
-    peers.record(beat("b", interval=5), 0)
-    assert [last.hub for last in peers.expire(7)] == ["a"]
+def test_each_node_is_judged_by_its_own_interval():
+    directory = Directory()
+    directory.record(beat("a", interval=2), 0)
+    directory.record(beat("b", interval=5), 0)
+    assert [last.hub for last in directory.expire(7)] == ["a"]
 
 
-def test_each_beat_begins_a_hubs_time_anew():
-    peers = Directory()
-    peers.record(beat(), 0)
-    peers.record(beat(), 5)
-    assert peers.expire(11) == []
+def test_each_beat_begins_a_nodes_time_anew():
+    directory = Directory()
+    directory.record(beat(), 0)
+    directory.record(beat(), 5)
+    assert directory.expire(11) == []
 
 
 def test_a_restart_gives_all_their_full_time_again():
-    peers = Directory()
-    peers.record(beat(), 0)
-    peers.restart(100)
-    assert peers.expire(106) == []
-    assert peers.expire(107)
+    directory = Directory()
+    directory.record(beat(), 0)
+    directory.restart(100)
+    assert directory.expire(106) == []
+    assert directory.expire(107)
 
 
-def test_only_who_was_taken_for_dead_is_told_so_when_it_comes_back():
-    peers = Directory()
-    assert not peers.record(beat("a"), 0)
-    assert not peers.record(beat("b"), 0)
-    peers.record(beat("b", is_last=True), 0)
-    peers.expire(10)
-    assert peers.record(beat("a"), 11)
-    assert not peers.record(beat("b"), 11)
-    assert not peers.record(beat("a"), 12)
-    assert peers.serving == {"a", "b"}
-    assert not peers.is_gone("a")
+def test_a_heartbeat_is_late_a_second_after_it_was_due():
+    directory = Directory()
+    directory.record(beat("a", interval=2), 0)
+    directory.record(beat("b", interval=5), 0)
+    directory.record(beat("not asked", is_serving=False), 0)
+    assert directory.late(3) == frozenset()
+    assert directory.late(3.1) == {"a"}
+    assert directory.late(6.1) == {"a", "b"}
+    directory.restart(6.1)
+    assert directory.late(6.1) == frozenset()
+
+
+def test_only_a_node_that_had_expired_is_reported_when_it_comes_back():
+    directory = Directory()
+    assert not directory.record(beat("a"), 0)
+    assert not directory.record(beat("b"), 0)
+    directory.record(beat("b", is_last=True), 0)
+    directory.expire(10)
+    assert directory.record(beat("a"), 11)
+    assert not directory.record(beat("b"), 11)
+    assert not directory.record(beat("a"), 12)
+    assert directory.serving == {"a", "b"}
+    assert not directory.is_gone("a")
 
 
 def test_those_gone_are_remembered_for_a_minute():
-    peers = Directory()
-    peers.record(beat("dead"), 0)
-    peers.record(beat("ended", is_last=True), 0)
-    peers.expire(7)
-    peers.expire(60)
-    assert peers.is_gone("dead")
-    assert peers.is_gone("ended")
-    peers.expire(68)
-    assert not peers.is_gone("dead")
-    assert not peers.is_gone("ended")
+    directory = Directory()
+    directory.record(beat("dead"), 0)
+    directory.record(beat("ended", is_last=True), 0)
+    directory.expire(7)
+    directory.expire(60)
+    assert directory.is_gone("dead")
+    assert directory.is_gone("ended")
+    directory.expire(68)
+    assert not directory.is_gone("dead")
+    assert not directory.is_gone("ended")
 
 
-def test_the_more_hubs_the_rarer_their_beats():
+def test_the_more_nodes_the_rarer_their_beats():
     assert [beat_interval(hubs) for hubs in (1, 20, 50, 600)] == [2.0, 2.0, 5.0, 60.0]
 
 

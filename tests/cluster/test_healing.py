@@ -17,7 +17,7 @@ from tests.support.servers import COMPLAINTS, Server, start_server
 from tests.support.valkey import LAYERS, Valkey, start_valkey
 
 HEALED_WITHIN = 10.0  # seconds, of the broker's return
-BURIED_WITHIN = 20.0  # seconds, of a process's death
+EVICTED_WITHIN = 20.0  # seconds, of a process's death
 QUESTION_TIMEOUT = 2.0
 SLACK = 3.0  # seconds that a busy machine may add to what is measured
 
@@ -136,7 +136,7 @@ async def test_broker_frozen_for_8_s(layer):
         for member in (one, other):
             early = await until_answered(member, "count", "room", expected=3, timeout=HEALED_WITHIN)
             assert results(early) == []
-        assert not [server for server in servers if "taken for dead" in server.log]
+        assert not [server for server in servers if "is evicted" in server.log]
 
 
 @EACH_LAYER
@@ -182,7 +182,7 @@ async def test_broker_down_for_20_s_while_members_and_a_server_come(layer):
             early = await until_answered(member, "count", "room", expected=5, timeout=HEALED_WITHIN)
             # The new one and the others know nothing of each other until it could announce itself.
             assert set(results(early)) <= {known}
-        assert not [server for server in [*servers, new_server] if "taken for dead" in server.log]
+        assert not [server for server in [*servers, new_server] if "is evicted" in server.log]
         assert [server.log.count("goes on alone") for server in (*servers, new_server)] == [0, 0, 1]
 
 
@@ -252,10 +252,10 @@ async def test_server_killed(layer):
         assert outcome["error"] == "IncompleteAnswer"
         assert {info["id"] for info in outcome["answer"]} == {await one.ask("id"), await other.ask("id")}
         for member in (one, other):
-            left = BURIED_WITHIN - (time.monotonic() - killed_at)
+            left = EVICTED_WITHIN - (time.monotonic() - killed_at)
             early = await until_answered(member, "count", "room", expected=2, timeout=left)
             assert {(outcome["error"], outcome["answer"]) for outcome in early} <= {("IncompleteAnswer", 2)}
-            # Also where others have not buried it yet, and still name it.
+            # Also where others have not evicted it yet, and still name it.
             await stays(lambda member=member: member.call("count", "room"), {"result": 2}, timeout=1)
 
         async def strangers() -> list[str]:
@@ -264,6 +264,55 @@ async def test_server_killed(layer):
             return cluster.left_in_broker(dead_hub) + [group for group in groups if group.count("b'etp.") > 2]
 
         await eventually(strangers, lambda left: left == [])
+
+
+@EACH_LAYER
+async def test_queries_do_not_wait_for_a_server_that_was_killed_until_it_is_evicted(layer):
+    async with start_cluster(layer) as cluster:
+        living, victim = await cluster.start("uvicorn", "uvicorn")
+        one, dying = await cluster.connect(living, "room"), await cluster.connect(victim, "room")
+        id = await dying.ask("id")
+        await until_answered(one, "count", "room", expected=2, timeout=HEALED_WITHIN)
+        victim.kill()
+        killed_at = time.monotonic()
+        waits: dict[str, list[float]] = {"count": [], "get": []}
+        while (left := killed_at + EVICTED_WITHIN - time.monotonic()) > 0:
+            for name, argument in (("count", "room"), ("get", id)):
+                asked_at = time.monotonic()
+                outcome = await one.call(name, argument)
+                if "result" not in outcome:
+                    assert outcome["error"] == "IncompleteAnswer"
+                    waits[name].append(time.monotonic() - asked_at)
+            if "result" in outcome:
+                break
+        assert left > 0, "it is not evicted"
+        assert await one.call("count", "room") == {"result": 1}
+        assert max(waits["count"]) < QUESTION_TIMEOUT + SLACK
+        # Once its heartbeat is late, some 3 s after the last one.
+        assert min(waits["count"]) < QUESTION_TIMEOUT / 2
+        assert min(waits["get"]) < QUESTION_TIMEOUT / 2
+
+
+@EACH_LAYER
+async def test_server_paused_until_its_heartbeat_is_late(layer):
+    """Its members are missing from no result that seems complete, while it is paused and once it is back."""
+    async with start_cluster(layer) as cluster:
+        living, sleeping = await cluster.start("uvicorn", "uvicorn")
+        one, other = await cluster.connect(living, "room"), await cluster.connect(sleeping, "room")
+        await all_hear_each_other("room", one, other)
+        await until_answered(one, "count", "room", expected=2, timeout=HEALED_WITHIN)
+        sleeping.pause()
+        early, waited = [], 1.0
+        while waited > 0.9:  # then its heartbeat is late
+            asked_at = time.monotonic()
+            early.append(await one.call("count", "room", timeout=1))
+            waited = time.monotonic() - asked_at
+        sleeping.resume()
+        assert {(outcome["error"], outcome["answer"]) for outcome in early} == {("IncompleteAnswer", 1)}
+        late = await until_answered(one, "count", "room", expected=2, timeout=HEALED_WITHIN)
+        assert results(late) == []
+        await stays(lambda: one.call("count", "room"), {"result": 2}, timeout=3)
+        assert not [server for server in (living, sleeping) if "is evicted" in server.log]
 
 
 @EACH_LAYER
@@ -284,8 +333,8 @@ async def test_server_paused_for_15_s(layer):
         # What others still did for the dead must not undo what it did on its return.
         await stays(lambda: sleeping.call("count", "room"), {"result": 2}, timeout=3)
         await all_hear_each_other("room", one, sleeping)
-        assert "taken for dead" in daphne.log
-        assert "taken for dead" not in uvicorn.log
+        assert "is evicted" in daphne.log
+        assert "is evicted" not in uvicorn.log
 
 
 @EACH_LAYER
@@ -325,7 +374,7 @@ async def test_server_stopped_that_has_no_connection_any_more(kind, number):
             return cluster.left_in_broker(hub) + crowded
 
         # Some end without a word when nobody is connected; the others clean up after them.
-        await eventually(probe, lambda left: left == [], timeout=BURIED_WITHIN)
+        await eventually(probe, lambda left: left == [], timeout=EVICTED_WITHIN)
         assert ending.complaints == []
 
 

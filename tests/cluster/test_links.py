@@ -1,4 +1,4 @@
-"""The way from a hub to an in-memory layer, with that layer."""
+"""The link over an in-memory layer, with that layer."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from tests.support.inprocess import until
 
 
 class Place:
-    """An in-memory layer, a link to it, and what came of other Channels code."""
+    """An in-memory layer, a link over it, and the events of other Channels code that arrived."""
 
     id = "a" * 16
 
@@ -38,7 +38,7 @@ async def place() -> AsyncIterator[Place]:
 
 
 @hurried
-async def test_what_other_code_sends_to_a_joined_group_comes():
+async def test_events_of_other_code_to_a_joined_group_arrive():
     async with place() as here:
         await here.link.join("a")
         await here.send("a", "news")
@@ -46,7 +46,7 @@ async def test_what_other_code_sends_to_a_joined_group_comes():
 
 
 @hurried
-async def test_groups_left_before_their_joins_are_awaited_are_not_heard():
+async def test_groups_left_before_their_joins_are_awaited_receive_nothing():
     async with place() as here:
         joining = asyncio.gather(*(here.link.join(group) for group in "ab"))
         for group in "ab":
@@ -61,8 +61,8 @@ async def test_groups_left_before_their_joins_are_awaited_are_not_heard():
 
 
 @hurried
-async def test_what_the_layer_forgot_is_joined_again_each_minute():
-    """It forgets who is in a group after a day, and those of a channel where a message grew old."""
+async def test_groups_that_the_layer_forgot_are_joined_again_each_minute():
+    """It forgets a group's members after a day, and the groups of a channel when one of its messages expires."""
     async with place() as here:
         await asyncio.gather(here.link.join("a"), here.link.join("b"))
         for number in "123":
@@ -74,7 +74,7 @@ async def test_what_the_layer_forgot_is_joined_again_each_minute():
 
 
 @hurried
-async def test_what_was_left_is_not_joined_again():
+async def test_groups_that_were_left_are_not_joined_again():
     async with place() as here:
         await here.link.join("a")
         await here.link.join("b")

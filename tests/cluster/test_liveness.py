@@ -1,4 +1,4 @@
-"""Whether a hub still hears, with the time passed in."""
+"""Whether a node still receives its own messages, with the time passed in."""
 
 import pytest
 
@@ -8,71 +8,71 @@ INTERVAL = 2.0
 
 
 @pytest.fixture
-def pulse() -> Liveness:
-    pulse = Liveness(hears_rooms=True)
-    pulse.restart(0)
-    return pulse
+def liveness() -> Liveness:
+    liveness = Liveness(receives_rooms=True)
+    liveness.restart(0)
+    return liveness
 
 
-def test_a_hub_is_deaf_when_what_it_sends_does_not_come_back(pulse):
-    assert not pulse.is_deaf(3, INTERVAL)
-    assert pulse.is_deaf(3.1, INTERVAL)
+def test_a_node_is_deaf_when_its_own_messages_do_not_come_back(liveness):
+    assert not liveness.is_deaf(3, INTERVAL)
+    assert liveness.is_deaf(3.1, INTERVAL)
 
 
-def test_a_hub_is_deaf_when_one_of_its_channels_brings_nothing(pulse):
-    pulse.record_control(5)
-    assert pulse.is_deaf(5, INTERVAL)
-    pulse.record_traffic(5)
-    assert not pulse.is_deaf(5, INTERVAL)
+def test_a_node_is_deaf_when_one_of_its_channels_brings_nothing(liveness):
+    liveness.record_control(5)
+    assert liveness.is_deaf(5, INTERVAL)
+    liveness.record_traffic(5)
+    assert not liveness.is_deaf(5, INTERVAL)
 
 
-def test_who_hears_no_rooms_needs_no_traffic():
-    pulse = Liveness(hears_rooms=False)
-    pulse.record_control(5)
-    assert pulse.silent_for(7) == 2
+def test_a_node_that_receives_no_rooms_needs_no_traffic():
+    liveness = Liveness(receives_rooms=False)
+    liveness.record_control(5)
+    assert liveness.silent_for(7) == 2
 
 
-def test_a_restart_counts_from_then(pulse):
-    pulse.restart(100)
-    assert pulse.silent_for(101) == 1
+def test_a_restart_counts_from_then(liveness):
+    liveness.restart(100)
+    assert liveness.silent_for(101) == 1
 
 
-def test_beats_are_numbered_and_known_when_they_come_back(pulse):
-    first, second = pulse.next_beat(), pulse.next_beat()
-    assert not pulse.has_received(first)
-    pulse.record_beat(second)
-    assert pulse.has_received(first)
-    assert pulse.has_received(second)
-    assert not pulse.has_received(pulse.next_beat())
+def test_beats_are_numbered_and_known_when_they_come_back(liveness):
+    first, second = liveness.next_beat(), liveness.next_beat()
+    assert not liveness.has_received(first)
+    liveness.record_beat(second)
+    assert liveness.has_received(first)
+    assert liveness.has_received(second)
+    assert not liveness.has_received(liveness.next_beat())
 
 
-def test_an_echo_tells_when_it_was_sent(pulse):
-    first, second = pulse.next_echo(1), pulse.next_echo(2)
-    assert pulse.last_echo_at() == 2
-    pulse.record_echo(second)
-    assert pulse.echoed_at == 2
-    pulse.record_echo(first)
-    assert pulse.echoed_at == 2
-    assert pulse.last_echo_at() == 0
+def test_an_echo_that_comes_back_shows_when_it_was_sent(liveness):
+    first, second = liveness.next_echo(1), liveness.next_echo(2)
+    assert liveness.last_echo_at() == 2
+    liveness.record_echo(second)
+    assert liveness.echoed_at == 2
+    liveness.record_echo(first)
+    assert liveness.echoed_at == 2
+    assert liveness.last_echo_at() == 0
 
 
-def test_an_echo_that_was_never_sent_tells_nothing(pulse):
-    pulse.record_echo(17)
-    assert pulse.echoed_at == 0
+def test_an_echo_that_was_never_sent_is_ignored(liveness):
+    liveness.record_echo(17)
+    assert liveness.echoed_at == 0
 
 
-def test_echoes_that_never_come_back_are_forgotten(pulse):
+def test_echoes_that_never_come_back_are_forgotten(liveness):
     for now in range(1000):
-        pulse.next_echo(now)
-    assert len(vars(pulse)["_echo_sent_at"]) == 100
+        liveness.next_echo(now)
+    assert len(vars(liveness)["_echo_sent_at"]) == 100
 
 
-def test_a_hub_knows_since_when_it_hears(pulse):
-    assert pulse.hears_for(1) == 0
-    pulse.record_control(2)
-    pulse.record_control(4)
-    assert pulse.hears_for(5) == 3
-    pulse.record_deafness()
-    assert pulse.hears_for(6) == 0
-    pulse.record_control(7)
-    assert pulse.hears_for(8) == 1
+def test_a_node_knows_for_how_long_it_has_received(liveness):
+    assert liveness.receives_for(1) == 0
+    liveness.record_control(2)
+    liveness.record_control(4)
+    assert liveness.receives_for(5) == 3
+    liveness.record_deafness()
+    assert liveness.receives_for(6) == 0
+    liveness.record_control(7)
+    assert liveness.receives_for(8) == 1

@@ -1,9 +1,9 @@
-"""A hub's place among others, over a layer whose objects share one memory; minutes of waiting pass at once."""
+"""A node among others, over a layer whose objects share one memory; minutes of waiting pass at once."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer
@@ -13,20 +13,21 @@ from django_etp.hub.hub import Hub
 from django_etp.hub.queries import answer
 from tests.support.hurry import hurried, seconds, stand_still
 
-# A connection of a hub that nobody has heard of.
+# A connection of a hub that sends no heartbeats.
 UNKNOWN = f"{'f' * 16}.1"
 
 
 class SharedLayer(BaseChannelLayer):
     """A channel layer whose objects share one store, in memory. While that is away it takes all, and brings nothing.
 
-    The signs of life of hubs that are `unheard` get lost.
+    Messages that are `lost`, by hub and type, are not brought either.
     """
 
     extensions = ("groups",)
     memory = InMemoryChannelLayer()
     is_away = False
-    unheard: frozenset[str] = frozenset()
+    lost: frozenset[tuple[str, str]] = frozenset()
+    beats_at: ClassVar[dict[str, float]] = {}  # when the last heartbeat of a hub was brought
 
     async def new_channel(self, prefix: str = "specific") -> str:
         return await SharedLayer.memory.new_channel(prefix)
@@ -41,8 +42,10 @@ class SharedLayer(BaseChannelLayer):
         await SharedLayer.memory.group_discard(group, channel)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        is_lost = message["type"] == "etp.beat" and message["hub"] in SharedLayer.unheard
+        is_lost = (message.get("hub"), message["type"]) in SharedLayer.lost
         if not SharedLayer.is_away and not is_lost:
+            if message["type"] == "etp.beat":
+                SharedLayer.beats_at[message["hub"]] = asyncio.get_running_loop().time()
             await SharedLayer.memory.group_send(group, message)
 
 
@@ -52,7 +55,7 @@ def layer(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"{__name__}.SharedLayer"}}
     monkeypatch.setattr(SharedLayer, "memory", InMemoryChannelLayer(capacity=10_000))
     monkeypatch.setattr(SharedLayer, "is_away", False)
-    monkeypatch.setattr(SharedLayer, "unheard", frozenset())
+    monkeypatch.setattr(SharedLayer, "lost", frozenset())
 
 
 @asynccontextmanager
@@ -71,7 +74,7 @@ def may_live(hub: Hub, connection_id: str = UNKNOWN) -> bool:
 
 
 async def becomes_sure(hub: Hub, *, after: float = 5.5, within: float = 6.5) -> None:
-    """Wait until a hub takes unknown ones for dead: 6 s, for which it must have heard without a pause."""
+    """Wait until a hub is sure that unknown hubs do not live: 6 s without a pause in its messages."""
     await asyncio.sleep(after)
     assert may_live(hub)
     await asyncio.sleep(within - after)
@@ -79,7 +82,7 @@ async def becomes_sure(hub: Hub, *, after: float = 5.5, within: float = 6.5) -> 
 
 
 @hurried
-async def test_a_connection_of_a_hub_that_is_heard_of_lives():
+async def test_a_connection_of_a_hub_that_sends_heartbeats_lives():
     async with serving() as hub, serving() as other:
         await becomes_sure(hub)
         assert may_live(hub, f"{other.id}.1")
@@ -87,7 +90,7 @@ async def test_a_connection_of_a_hub_that_is_heard_of_lives():
 
 
 @hurried
-async def test_an_unknown_connection_may_live_until_the_hub_has_heard_for_6_s():
+async def test_an_unknown_connection_may_live_until_messages_have_arrived_for_6_s():
     SharedLayer.is_away = True
     async with serving() as hub:
         await asyncio.sleep(60)
@@ -98,7 +101,7 @@ async def test_an_unknown_connection_may_live_until_the_hub_has_heard_for_6_s():
 
 
 @hurried
-async def test_a_hub_that_hears_nothing_counts_the_6_s_anew_once_it_hears():
+async def test_a_hub_that_receives_nothing_counts_the_6_s_anew_once_it_does():
     async with serving() as hub:
         await becomes_sure(hub)
         SharedLayer.is_away = True
@@ -110,7 +113,7 @@ async def test_a_hub_that_hears_nothing_counts_the_6_s_anew_once_it_hears():
 
 @hurried
 async def test_a_hub_that_stood_still_counts_the_6_s_anew():
-    """Others may have come meanwhile, and what they said is lost where the layer had no room for it."""
+    """Others may have come meanwhile; their heartbeats are lost if the layer had no room for them."""
     async with serving() as hub:
         await becomes_sure(hub)
         stand_still(3)
@@ -118,7 +121,7 @@ async def test_a_hub_that_stood_still_counts_the_6_s_anew():
 
 
 @hurried
-async def test_who_lives_is_told_as_it_was_known_when_it_was_asked():
+async def test_living_hubs_are_those_known_when_the_function_was_made():
     """The function runs in a thread, later."""
     async with serving() as hub:
         may_live_then = hub.living()
@@ -130,7 +133,7 @@ async def test_who_lives_is_told_as_it_was_known_when_it_was_asked():
 
 
 def answers_after(delay: float) -> Any:
-    """Return what answers any question, so many seconds later, with just that number."""
+    """Return a function that answers any query so many seconds later, with just that number."""
 
     async def answer(hub: Hub, action: str, arguments: list[Any]) -> float:
         await asyncio.sleep(delay)
@@ -142,7 +145,7 @@ def answers_after(delay: float) -> Any:
 @pytest.mark.parametrize(
     ("own", "others", "answered"), [(9.0, 0.25, [0.25]), (0.25, 9.0, [0.25]), (9.0, 8.0, [])], ids=repr
 )
-def test_whoever_is_late_the_asker_gets_what_the_others_said_in_time(own: float, others: float, answered: Any) -> None:
+def test_an_incomplete_answer_holds_the_results_that_came_in_time(own: float, others: float, answered: Any) -> None:
     @hurried
     async def ask() -> None:
         async with serving(answers_after(own)) as hub, serving(answers_after(others)):
@@ -156,7 +159,7 @@ def test_whoever_is_late_the_asker_gets_what_the_others_said_in_time(own: float,
 
 
 @hurried
-async def test_a_question_is_answered_as_soon_as_all_have_answered():
+async def test_a_query_ends_as_soon_as_all_have_replied():
     async with serving(answers_after(2.0)) as hub, serving(answers_after(1.0)):
         asking = asyncio.ensure_future(hub.ask(None, "count", timeout=5))
         assert await seconds(asking) == pytest.approx(2, abs=0.1)
@@ -164,14 +167,69 @@ async def test_a_question_is_answered_as_soon_as_all_have_answered():
 
 
 @pytest.mark.parametrize("is_for_one", [False, True])
-def test_a_new_asker_waits_for_those_that_hear_its_question_though_it_does_not_know_them(is_for_one: bool) -> None:
+def test_a_new_asker_waits_for_hubs_that_its_query_reaches_though_it_does_not_know_them(is_for_one: bool) -> None:
     @hurried
     async def ask() -> None:
         async with serving(answers_after(7.0)) as other:
-            SharedLayer.unheard = frozenset([other.id])
+            SharedLayer.lost = frozenset([(other.id, "etp.beat")])
             asker = Hub(asyncio.get_running_loop(), answers_after(0.0), is_serving=False)
             answers = await asker.ask(other.id if is_for_one else None, "count", timeout=10)
             assert answers == ([7.0] if is_for_one else [0.0, 7.0])
             await asker.stop()
+
+    ask()
+
+
+async def until_late(hub: Hub, *lost: str) -> None:
+    """Lose all messages of these types that a hub sends, until its heartbeat is late."""
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(10)
+    SharedLayer.lost = frozenset((hub.id, type) for type in lost)
+    await asyncio.sleep(SharedLayer.beats_at[hub.id] + 3.1 - loop.time())
+
+
+@pytest.mark.parametrize("is_for_one", [False, True])
+def test_a_slow_hub_is_waited_for_though_its_heartbeats_do_not_arrive(is_for_one: bool) -> None:
+    """It sends a receipt, which its heartbeats' lateness makes the asker want."""
+
+    @hurried
+    async def ask() -> None:
+        async with serving(answers_after(0.0)) as hub, serving(answers_after(1.9)) as other:
+            await until_late(other, "etp.beat")
+            asking = asyncio.ensure_future(hub.ask(other.id if is_for_one else None, "count", timeout=2))
+            assert await seconds(asking) == pytest.approx(1.9, abs=0.05)
+            assert await asking == ([1.9] if is_for_one else [0.0, 1.9])
+
+    ask()
+
+
+@pytest.mark.parametrize("is_for_one", [False, True])
+def test_a_silent_hub_is_not_waited_for_once_its_heartbeat_is_late(is_for_one: bool) -> None:
+    @hurried
+    async def ask() -> None:
+        async with serving(answers_after(0.0)) as hub, serving(answers_after(0.1)) as other:
+            await until_late(other, "etp.beat", "etp.heard", "etp.answer")
+            asking = asyncio.ensure_future(hub.ask(other.id if is_for_one else None, "count", timeout=2))
+            assert await seconds(asking) == pytest.approx(0.65, abs=0.15)
+            error = asking.exception()
+            assert isinstance(error, IncompleteAnswer)
+            assert error.answer == ([] if is_for_one else [0.0])
+
+    ask()
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_an_asker_that_stood_still_reads_its_messages_before_it_gives_up_a_hub(turns: int) -> None:
+    """However far the query, or the receipt, has come by then."""
+
+    @hurried
+    async def ask() -> None:
+        async with serving(answers_after(0.0)) as hub, serving(answers_after(1.9)) as other:
+            await until_late(other, "etp.beat")
+            asking = asyncio.ensure_future(hub.ask(None, "count", timeout=4))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            stand_still(1)
+            assert await asking == [0.0, 1.9]
 
     ask()

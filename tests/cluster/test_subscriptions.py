@@ -323,7 +323,7 @@ def test_failure_is_logged_once_and_its_end(caplog):
     refused, taken_again = caplog.messages
     assert "refused a join or leave" in refused
     assert "ConnectionError('down')" in refused
-    assert taken_again == "The channel layer takes joins and leaves again."
+    assert taken_again == "The channel layer accepts joins and leaves again."
 
 
 def test_failure_of_some_groups_is_logged_once_though_others_are_joined_meanwhile(caplog):
@@ -345,7 +345,7 @@ def test_failure_of_some_groups_is_logged_once_though_others_are_joined_meanwhil
         await asyncio.sleep(3)
 
     fail_for_a_while()
-    assert [message.partition(" layer ")[2][:7] for message in caplog.messages] == ["refused", "takes j"]
+    assert [message.partition(" layer ")[2][:7] for message in caplog.messages] == ["refused", "accepts"]
 
 
 @hurried

@@ -21,23 +21,23 @@ class ForgetfulLayer(BaseChannelLayer):
         self.group_expiry = group_expiry
 
 
-@pytest.mark.parametrize(("group_expiry", "expected"), [(60, 60), (0.5, 0.5), (0, None), (-1, None), (None, None)])
-def test_expiry_of_nothing_means_that_groups_are_kept(settings: Any, group_expiry: Any, expected: float | None) -> None:
+@pytest.mark.parametrize(
+    ("group_expiry", "expected"), [(60, 15), (0.5, 0.125), (86400, 600), (0, 600), (-1, 600), (None, 600)]
+)
+def test_groups_are_joined_again_well_before_they_expire(settings: Any, group_expiry: Any, expected: float) -> None:
     settings.CHANNEL_LAYERS = {
         "default": {"BACKEND": f"{__name__}.ForgetfulLayer", "CONFIG": {"group_expiry": group_expiry}}
     }
-    assert Transport("default").group_expiry == expected
+    assert Transport("default").rejoin_interval == expected
 
 
-@pytest.mark.parametrize(("hosts", "expected"), [(1, False), (2, True)])
-def test_a_layer_with_several_hosts_is_spread(settings: Any, hosts: int, expected: bool) -> None:
+@pytest.mark.parametrize(("hosts", "expected"), [(1, 600), (2, 30)])
+def test_groups_of_a_layer_with_several_hosts_are_joined_again_more_often(
+    settings: Any, hosts: int, expected: float
+) -> None:
     config = {"hosts": [("127.0.0.1", 1 + number) for number in range(hosts)]}  # it connects when it is first used
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": config}}
-    assert Transport("default").is_spread is expected
-
-
-def test_a_layer_without_hosts_is_not_spread() -> None:
-    assert not Transport("default").is_spread
+    assert Transport("default").rejoin_interval == expected
 
 
 class ReluctantLayer(InMemoryChannelLayer):

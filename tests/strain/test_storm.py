@@ -37,7 +37,7 @@ def room_groups(valkey: Valkey, layer: str) -> list[str]:
 
 def complaints(server: Server) -> list[str]:
     return re.findall(
-        r".*(?:refused a join or leave|Too many connections|Traceback|did not answer within).*", server.log
+        r".*(?:refused a join or leave|Too many connections|Traceback|did not respond within).*", server.log
     )
 
 
