@@ -18,8 +18,7 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,6 +27,7 @@ from django.db import close_old_connections
 
 from django_etp.conf import get_settings
 
+from .executor import DaemonExecutor
 from .tasks import leave_alone
 from .workers import has_runner
 
@@ -45,28 +45,21 @@ _FRESH_FOR = 10.0
 _MOST_THREADS = 8
 
 
-class _Thread(ThreadPoolExecutor):
+class _Thread(DaemonExecutor):
     """One thread for what is thread-sensitive; it starts with the first call.
 
     Attributes:
         context: what asgiref knows it by.
         users: how many handshakes, or connections, use it now.
-        is_used: whether anything has run in it, and may have opened a database connection.
         looked_after_at: when its database connections were looked after last, on the monotonic clock.
     """
 
     def __init__(self) -> None:
-        super().__init__(1, thread_name_prefix="etp-orm")
+        super().__init__(1, "etp-orm")
         self.context: Any = ThreadSensitiveContext()  # asgiref's have no types
         self.users = 0
-        self.is_used = False
         self.looked_after_at = -math.inf
         SyncToAsync.context_to_thread_executor[self.context] = self
-
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """See Executor.submit()."""
-        self.is_used = True
-        return super().submit(function, *args, **kwargs)
 
     async def look_after(self) -> None:
         """Close its database connections that are too old or broken."""

@@ -7,13 +7,16 @@ Rules kept here:
 - What the library itself does with stored sessions and users waits behind neither: a hook may wait for it.
 - Django's database connections are closed when they are too old or broken: before and after each call, and every 10 s
   in a thread that has nothing to do.
+- At the end of the process, calls that somebody waits for get ``DISCONNECT_GRACE`` seconds to end, as handlers get them
+  after a disconnect. Calls that nobody waits for any more have had their time.
 - After a fork the child starts pools of its own.
 """
 
 import asyncio
+import atexit
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from queue import Empty, SimpleQueue
@@ -24,6 +27,7 @@ from django.db import close_old_connections, connections
 
 from django_etp.conf import get_settings
 
+from .executor import DaemonExecutor
 from .tasks import leave_alone
 
 __all__ = ["exited", "has_runner", "run_by", "run_handler", "run_hook", "run_own"]
@@ -32,7 +36,7 @@ __all__ = ["exited", "has_runner", "run_by", "run_handler", "run_hook", "run_own
 # How often a thread that has nothing to do looks after its connections, in seconds.
 _CLOSE_EVERY = 10.0
 
-_pools: dict[tuple[str, int], ThreadPoolExecutor] = {}
+_pools: dict[tuple[str, int], DaemonExecutor] = {}
 # What runs them instead, as under the testing kit.
 _runner: ContextVar[Callable[..., Any] | None] = ContextVar("django_etp_runner", default=None)
 
@@ -68,14 +72,44 @@ async def run_own(function: Callable[..., Any], *args: Any) -> Any:
 
 
 async def _run(kind: str, function: Callable[..., Any], *args: Any) -> Any:
+    loop = asyncio.get_running_loop()
+    submission: _Submission | None = None
     if (runner := _runner.get()) is not None:
         call = runner(_guarded, function, *args)
     else:
-        call = sync_to_async(_call, thread_sensitive=False, executor=_pool(kind))(function, *args)
-    # Cancelled, sync_to_async would wait for its thread: leave that behind instead, it ends when it ends.
-    task = asyncio.get_running_loop().create_task(call)
+        submission = _Submission(_pool(kind))
+        # asgiref types the executor as a ThreadPoolExecutor, but passes it to run_in_executor(), which takes any.
+        call = sync_to_async(_call, thread_sensitive=False, executor=submission)(  # type: ignore[call-overload]
+            function, *args
+        )
+    # A cancelled sync_to_async() may wait for its thread. The shield lets the call go on without its caller.
+    task = loop.create_task(call)
     leave_alone(task)
-    return await asyncio.shield(task)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        # A loop that ends cancels both tasks: the caller has not given up, and the call keeps its time at exit.
+        if submission is not None and not task.cancelling():
+            submission.abandon()
+        raise
+
+
+class _Submission(Executor):
+    """One call to a pool. It keeps the call's future, which ``sync_to_async()`` does not return."""
+
+    def __init__(self, pool: DaemonExecutor) -> None:
+        self._pool = pool
+        self._future: Future[Any] | None = None
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See Executor.submit()."""
+        self._future = self._pool.submit(function, *args, **kwargs)
+        return self._future
+
+    def abandon(self) -> None:
+        """Let the process exit without waiting for the call."""
+        if self._future is not None:
+            self._pool.unfinished.discard(self._future)
 
 
 def _call(function: Callable[..., Any], *args: Any) -> Any:
@@ -103,13 +137,19 @@ def exited(error: SystemExit) -> RuntimeError:
     return stand_in
 
 
-def _pool(kind: str) -> ThreadPoolExecutor:
+def _pool(kind: str) -> DaemonExecutor:
     key = kind, get_settings().sync_workers
     if key not in _pools:
-        pool = _pools[key] = ThreadPoolExecutor(key[1], thread_name_prefix=kind)
-        # Not public: without it, connections of idle threads would stay open until their thread's next call.
-        pool._work_queue = _Calls()
+        # Registered late, it runs early at exit: before the background hub stops, which calls may need to send.
+        atexit.unregister(_finish_calls)
+        atexit.register(_finish_calls)
+        _pools[key] = DaemonExecutor(key[1], kind, _Calls())
     return _pools[key]
+
+
+def _finish_calls() -> None:
+    futures = [future for pool in _pools.values() for future in tuple(pool.unfinished) if not future.cancelled()]
+    wait(futures, get_settings().disconnect_grace)
 
 
 class _Calls(SimpleQueue[Any]):
