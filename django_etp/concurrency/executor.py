@@ -39,7 +39,8 @@ class DaemonExecutor(Executor):
         self._calls = SimpleQueue() if calls is None else calls
         self._lock = threading.Lock()
         self._threads = 0
-        # Counts each ended call, also if its thread goes on with the next: by then there are as many threads as may be.
+        # Too high after calls have waited in the queue, each of which ends without having taken an idle thread. That is
+        # harmless: calls wait only if there are as many threads as are allowed.
         self._idle = 0
 
     @property
@@ -63,21 +64,24 @@ class DaemonExecutor(Executor):
     def _work(self) -> None:
         while True:
             future, call = self._calls.get()
-            _run(future, call)
+            self._run(future, call)
             self.unfinished.discard(future)
             # What the call refers to must not live on while the thread is idle.
             del future, call
-            with self._lock:
-                self._idle += 1
 
-
-def _run(future: Future[Any], call: Callable[[], Any]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        result = call()
-    except BaseException as error:
-        future.set_exception(error)
-        del future  # else the error's traceback refers to the future, which refers to the error
-    else:
-        future.set_result(result)
+    def _run(self, future: Future[Any], call: Callable[[], Any]) -> None:
+        result: Any = None
+        error: BaseException | None = None
+        if is_wanted := future.set_running_or_notify_cancel():
+            try:
+                result = call()
+            except BaseException as raised:
+                error = raised
+        # Before the result is out: its receiver may submit the next call at once, which needs no further thread.
+        with self._lock:
+            self._idle += 1
+        if error is not None:
+            future.set_exception(error)
+            del future, error  # the error's traceback refers to this frame
+        elif is_wanted:
+            future.set_result(result)
