@@ -66,7 +66,7 @@ class DaemonExecutor(Executor):
             future, call = self._calls.get()
             self._run(future, call)
             self.unfinished.discard(future)
-            # What the call refers to must not live on while the thread is idle.
+            # Otherwise an idle thread would keep the call's arguments alive.
             del future, call
 
     def _run(self, future: Future[Any], call: Callable[[], Any]) -> None:

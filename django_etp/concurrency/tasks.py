@@ -1,4 +1,4 @@
-"""Asyncio tasks: end them reliably, let them end by themselves, and tell their end from a failure."""
+"""Asyncio tasks: end them reliably, let them end by themselves, and distinguish their end from a failure."""
 
 import asyncio
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ __all__ = ["end_tasks", "leave_alone", "must_pass"]
 # How long a cancelled task may take to clean up before it is cancelled again, in seconds.
 _CANCEL_AGAIN = 0.4
 
-# Those that nobody else holds: the event loop itself does not keep a task alive.
+# Tasks without another reference: the event loop does not keep a task alive.
 _left_alone: set[asyncio.Task[Any]] = set()
 
 
@@ -28,7 +28,7 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]], limit: float) -> None:
 
 
 def leave_alone(task: asyncio.Task[Any]) -> None:
-    """Let a task end when it ends, whoever waits for it."""
+    """Let a task run to its end, even if no other code refers to it or waits for it."""
     _left_alone.add(task)
     task.add_done_callback(_forget)
 
@@ -36,18 +36,16 @@ def leave_alone(task: asyncio.Task[Any]) -> None:
 def _forget(task: asyncio.Task[Any]) -> None:
     _left_alone.discard(task)
     if not task.cancelled():
-        task.exception()  # where nobody is left to hear it
+        task.exception()  # retrieved here, else asyncio logs it if no waiter is left
 
 
 def must_pass(error: BaseException) -> bool:
-    """Return whether an error is the end of the running task, or of the process, and no failure of what it called.
+    """Return whether an error ends the running task, or the process, and is not a failure of the code that raised it.
 
-    What is derived from ``BaseException`` need not be one: a panic in a Rust extension is not, nor a test's ``fail()``.
+    Other kinds of ``BaseException`` are failures, such as a panic in a Rust extension, or pytest's ``fail()``. So is a
+    ``CancelledError`` if something that the task waited for was cancelled, and not the task itself.
     """
-    return _is_cancelled(error) or isinstance(error, GeneratorExit | KeyboardInterrupt)
-
-
-def _is_cancelled(error: BaseException) -> bool:
-    """Return whether this is the running task's own cancellation, rather than that of something it waited for."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, GeneratorExit | KeyboardInterrupt)

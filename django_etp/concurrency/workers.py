@@ -1,14 +1,14 @@
-"""Threads for plain functions: event handlers in one bounded pool, hooks in another, the library's own in a third.
+"""Run plain functions in threads: event handlers in one bounded pool, hooks in another, the library's own in a third.
 
 Rules kept here:
 
-- A plain function never runs in the one thread that asgiref shares, where one that waits stops a whole server.
+- A plain function never runs in asgiref's shared thread: there, one that blocks stops a whole server.
 - Hooks have threads of their own, so that handlers waiting for acks cannot starve them.
-- What the library itself does with stored sessions and users waits behind neither: a hook may wait for it.
-- Django's database connections are closed when they are too old or broken: before and after each call, and every 10 s
-  in a thread that has nothing to do.
-- At the end of the process, calls that somebody waits for get ``DISCONNECT_GRACE`` seconds to end, as handlers get them
-  after a disconnect. Calls that nobody waits for any more have had their time.
+- The library's own calls, for stored sessions and users, have threads of their own: a hook may wait for such a call.
+- Django's database connections are closed if they are too old or broken: before and after each call, and every 10 s in
+  an idle thread.
+- At exit, the process waits up to ``DISCONNECT_GRACE`` seconds for running calls, as a server does after a disconnect.
+  It does not wait for calls whose caller has given up, such as a handler that was cancelled after its grace.
 - After a fork the child starts pools of its own.
 """
 
@@ -33,17 +33,17 @@ from .tasks import leave_alone
 __all__ = ["exited", "has_runner", "run_by", "run_handler", "run_hook", "run_own"]
 
 
-# How often a thread that has nothing to do looks after its connections, in seconds.
+# How often an idle thread checks its database connections, in seconds.
 _CLOSE_EVERY = 10.0
 
 _pools: dict[tuple[str, int], DaemonExecutor] = {}
-# What runs them instead, as under the testing kit.
+# Runs plain functions in place of the pools, as in the testing kit.
 _runner: ContextVar[Callable[..., Any] | None] = ContextVar("django_etp_runner", default=None)
 
 
 @contextmanager
 def run_by(runner: Callable[..., Any]) -> Iterator[None]:
-    """Run plain functions started inside by ``runner`` instead of in the pools."""
+    """Run plain functions that are started in the block by ``runner``, and not in the pools."""
     token = _runner.set(runner)
     try:
         yield
@@ -52,17 +52,17 @@ def run_by(runner: Callable[..., Any]) -> Iterator[None]:
 
 
 def has_runner() -> bool:
-    """Whether plain functions started here run by what run_by() set."""
+    """Return whether run_by() applies to plain functions that are started here."""
     return _runner.get() is not None
 
 
 async def run_handler(function: Callable[..., Any], *args: Any) -> Any:
-    """Run a plain event handler in a thread, at most ``SYNC_WORKERS`` at a time, and return what it returns."""
+    """Run a plain event handler in a thread, at most ``SYNC_WORKERS`` at a time, and return its result."""
     return await _run("etp-handler", function, *args)
 
 
 async def run_hook(function: Callable[..., Any], *args: Any) -> Any:
-    """Run a plain hook in a thread that no event handler can take, and return what it returns."""
+    """Run a plain hook in a thread that no event handler can take, and return its result."""
     return await _run("etp-hook", function, *args)
 
 
@@ -126,12 +126,12 @@ def _guarded(function: Callable[..., Any], *args: Any) -> Any:
     except SystemExit as error:
         raise exited(error) from error
     except StopIteration as error:
-        # A future cannot carry it: whoever waits would wait for ever. Coroutines raise the same instead of it.
+        # A future cannot hold a StopIteration: its waiters would wait for ever. Coroutines raise a RuntimeError, too.
         raise RuntimeError("A plain function raised StopIteration. Give next() a default.") from error
 
 
 def exited(error: SystemExit) -> RuntimeError:
-    """Return what stands for a ``sys.exit()`` in a handler or hook, which would end the server's event loop."""
+    """Return the error to raise for a ``sys.exit()`` in a handler or hook, which would end the server's event loop."""
     stand_in = RuntimeError(f"sys.exit({error.code!r}) would have ended the server. Raise another exception.")
     stand_in.__cause__ = error
     return stand_in
@@ -140,7 +140,8 @@ def exited(error: SystemExit) -> RuntimeError:
 def _pool(kind: str) -> DaemonExecutor:
     key = kind, get_settings().sync_workers
     if key not in _pools:
-        # Registered late, it runs early at exit: before the background hub stops, which calls may need to send.
+        # Callbacks run in reverse order at exit: this one, registered last, before the background hub stops. Running
+        # calls may send through that.
         atexit.unregister(_finish_calls)
         atexit.register(_finish_calls)
         _pools[key] = DaemonExecutor(key[1], kind, _Calls())
@@ -153,7 +154,7 @@ def _finish_calls() -> None:
 
 
 class _Calls(SimpleQueue[Any]):
-    """The calls that wait for a pool's threads; a thread that waits for one closes connections that grow too old."""
+    """The queue of a pool's calls. A thread that waits for a call closes its database connections that grow too old."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """See SimpleQueue.get()."""
@@ -166,7 +167,7 @@ class _Calls(SimpleQueue[Any]):
 
 
 def _has_ageing_connection() -> bool:
-    """Whether this thread has a database connection that may be closed for its age."""
+    """Return whether this thread has a database connection that may grow too old."""
     return any(
         each.connection is not None and each.close_at is not None for each in connections.all(initialized_only=True)
     )

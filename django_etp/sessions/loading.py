@@ -1,4 +1,4 @@
-"""Load a stored session of an engine without rows, and tell one that is gone from a store that is out of reach.
+"""Load a stored session of an engine without rows; distinguish one that is gone from a store that is out of reach.
 
 Django's ``cache`` and ``file`` engines return an empty session in both cases. Here a cache counts as reachable if it
 returns what was just written to it, and a file as missing if its directory exists.

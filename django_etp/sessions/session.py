@@ -5,7 +5,7 @@ Rules kept here:
 - The connection's copy of its data leads. It is stored in ``session["etp"][connection id]``, so that views can read it.
 - Changes are written after the hook or handler that made them, once, by one writer at a time. Without changes nothing
   is written, and no thread is entered.
-- A write patches the stored session as it is at that moment: what others wrote stays.
+- A write patches the stored session as it is at that moment: writes of others stay.
 - A write that has begun ends before the next one begins, even if the task that waits for it is cancelled.
 - When the connection ends its data is removed, and never written again. A session that was made for connection data is
   deleted with the last of it.
@@ -268,7 +268,7 @@ class ConnectionSession:
 
         return change
 
-    # What has changed
+    # Changes
 
     def _unwritten(self) -> tuple[str, Changes] | None:
         """Return the data as JSON and the changes of the session, or ``None`` if all is written."""

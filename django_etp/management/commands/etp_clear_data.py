@@ -61,6 +61,4 @@ class Command(BaseCommand):
             time.sleep(_DISCOVERY)
             return set(rooms.connection_ids())
         except EtpError as error:
-            raise CommandError(
-                f"Not every process listed its connections, so nothing was removed: {error}"
-            ) from error
+            raise CommandError(f"Not every process listed its connections, so nothing was removed: {error}") from error
