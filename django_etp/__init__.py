@@ -1,6 +1,6 @@
 """Real-time events, rooms and acknowledgements for Django, over the Event Transport Protocol.
 
-The public names are loaded on first use, so that ``django_etp.protocol`` can be imported without Django.
+Public names are imported on first use, so that ``django_etp.protocol`` can be imported without Django.
 """
 
 from importlib import import_module

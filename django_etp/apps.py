@@ -1,4 +1,4 @@
-"""The Django app: finds the event modules and registers the system checks when Django starts."""
+"""The Django app: when Django starts, it registers checks and signal receivers, and imports the event modules."""
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -20,7 +20,7 @@ class DjangoEtpConfig(AppConfig):
     verbose_name = "Event Transport Protocol"
 
     def ready(self) -> None:
-        """Register the checks and signals, then import every app's event modules."""
+        """Register the checks and signal receivers, then import every app's event modules."""
         checks.register(check_settings)
         checks.register(check_channel_layer)
         checks.register(check_session_engine)

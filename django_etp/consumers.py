@@ -21,7 +21,7 @@ from .hub.process import serving_hub
 from .server.lifecycle import Lifecycle
 from .server.maintenance import maintain
 from .server.origins import is_origin_allowed
-from .sessions.session import load_session
+from .sessions.loaded import load_session
 
 __all__ = ["EtpConsumer", "HandshakeThreads"]
 

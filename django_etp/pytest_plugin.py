@@ -1,4 +1,4 @@
-"""Fixtures for pytest; pip installs them with the package."""
+"""Fixtures for pytest, which loads them in each project that has the package installed."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 __all__ = ["etp_communicator", "etp_registry"]
 
-# A plain handler that still runs keeps the shared thread; that is the test's fault, and no reason to wait for ever.
+# How long to wait for the shared thread, in seconds. A test may leave a plain handler running there.
 _THREAD_LIMIT = 10.0
 
 
 @pytest.fixture
 def etp_registry() -> "Iterator[Registry]":
-    """The registry; handlers and hooks registered inside the test are gone after it."""
+    """The registry. Handlers and hooks that the test registers are removed after it."""
     from .events.registry import registry
 
     with registry.isolated():
@@ -26,10 +26,10 @@ def etp_registry() -> "Iterator[Registry]":
 
 @pytest.fixture
 def etp_communicator(request: pytest.FixtureRequest) -> "Iterator[type[EtpCommunicator]]":
-    """The test client's class, ready to be used as ``async with etp_communicator(user=…) as client``.
+    """The class of the test client, for use as ``async with etp_communicator(user=…) as client``.
 
-    The ORM's a-methods use the database connection of the test from here on: with pytest-django's ``db`` they work
-    inside its transaction, so that what an async test creates before it connects is gone after it, too.
+    From here on the ORM's a-methods use the database connection of the test. With pytest-django's ``db`` they work
+    inside its transaction, so that rows that an async test creates, even before it connects, are removed after it.
     """
     from asgiref.sync import SyncToAsync
 
@@ -37,7 +37,7 @@ def etp_communicator(request: pytest.FixtureRequest) -> "Iterator[type[EtpCommun
     from .testing.database import connections_to_lend, lend, take_back
 
     for name in {"db", "transactional_db"} & set(request.fixturenames):
-        request.getfixturevalue(name)  # it begins before this, and ends after
+        request.getfixturevalue(name)  # set up before this fixture, and torn down after it
     lent, thread = connections_to_lend(), SyncToAsync.single_thread_executor
     thread.submit(lend, lent).result(_THREAD_LIMIT)
     yield EtpCommunicator

@@ -26,8 +26,9 @@ from django_etp.hub.hub import Hub
 from django_etp.hub.names import user_key
 from django_etp.hub.process import process_hub
 from django_etp.hub.queries import HubCommand
-from django_etp.sessions.session import session_hash
-from django_etp.sessions.storage import DATA_KEY, database_of_sessions
+from django_etp.sessions.content import DATA_KEY
+from django_etp.sessions.engine import database_of_sessions
+from django_etp.sessions.loaded import session_hash
 
 from .revocation import CheckUser, CloseSession
 

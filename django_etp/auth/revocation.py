@@ -32,8 +32,8 @@ from django_etp.hub.hub import Hub
 from django_etp.hub.members import Member
 from django_etp.hub.queries import HubCommand, register_query
 from django_etp.protocol.closing import LOGGED_OUT, PASSWORD_CHANGED, SESSION_ENDED, USER_GONE, Disconnect
-from django_etp.sessions.session import session_hash, session_key_of
-from django_etp.sessions.storage import existing_sessions
+from django_etp.sessions.listing import existing_sessions
+from django_etp.sessions.loaded import session_hash, session_key_of
 
 __all__ = ["CheckUser", "CloseSession", "check_connections", "check_users_forever", "is_revoked"]
 

@@ -1,1 +1,1 @@
-"""System checks."""
+"""System checks of the settings, the channel layer and the session engine."""

@@ -1,4 +1,4 @@
-"""System checks: a session engine that cannot hold connection data, or not safely."""
+"""System checks of the session engine: it can hold connection data, and hold it safely."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ def check_session_engine(app_configs: Sequence[AppConfig] | None, **kwargs: Any)
     try:
         engine = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
     except (AttributeError, ImportError):
-        return []  # Django says so with the first session
+        return []  # Django raises the error when the first session is made
     if issubclass(engine, CookieStore):
         return [
             Error(
@@ -38,7 +38,7 @@ def check_session_engine(app_configs: Sequence[AppConfig] | None, **kwargs: Any)
             Warning(
                 f"SESSION_ENGINE is {name}, which has no lock: two processes that write a session at "
                 "the same moment can lose one of the writes.",
-                hint="Use the engine db or cached_db, where none is lost; silence this if you can live with it.",
+                hint="Use the engine db or cached_db, which lose none. Silence this check if you can accept the loss.",
                 id="django_etp.W101",
             )
         ]

@@ -1,4 +1,4 @@
-"""System checks: the ``ETP`` settings."""
+"""System checks of the ``ETP`` settings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ __all__ = ["check_settings"]
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Report what is wrong with ``ETP``."""
+    """Report each problem of the ``ETP`` settings."""
     return [
         Error(problem, hint="See the settings page of the documentation.", id="django_etp.E001")
         for problem in find_problems(getattr(settings, "ETP", {}))

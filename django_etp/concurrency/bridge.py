@@ -1,6 +1,6 @@
-"""The way to an event loop from everywhere else: other threads, other loops.
+"""Call an event loop from other threads and other loops.
 
-Every wait across threads has a limit, and ends when the loop it waits on ends.
+Every wait across threads has a limit, and ends if the loop that it waits for ends.
 """
 
 import asyncio
@@ -19,28 +19,28 @@ __all__ = ["arun_on", "call_on", "loop_ended", "refuse_in_event_loop", "run_on"]
 
 _T = TypeVar("_T")
 
-# How long a sending call may take on the other loop beyond the time it waits for others, in seconds.
+# How long a call may take on the other loop, beyond the time that it may wait there, in seconds.
 _CALL_LIMIT = 10.0
-# A loop can end without failing what was handed to it, so waiting threads look after it now and then.
-_LOOK_AFTER_LOOP = 0.25
+# A loop can end without failing the calls that were submitted to it. So threads that wait check it, this often.
+_CHECK_LOOP_EVERY = 0.25
 
-# What a thread does while it waits for a loop; the testing kit sets it.
+# Called in a thread that begins to wait for a loop. The testing kit sets it.
 while_waiting: Callable[[concurrent.futures.Future[Any], asyncio.AbstractEventLoop, float], None] | None = None
 
 
 def loop_ended() -> LayerUnavailable:
-    """Return what is raised where a loop has ended that others wait for."""
+    """Return the error for callers of a loop that has ended."""
     return LayerUnavailable("The event loop that serves this process's connections has ended. Is the server stopping?")
 
 
 def refuse_in_event_loop(name: str) -> None:
-    """Raise ``SyncCallInEventLoop`` on a thread where an event loop runs: waiting there would stop that loop."""
+    """Raise ``SyncCallInEventLoop`` on a thread that runs an event loop: a wait would block the loop."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return
-    # gevent and eventlet run several green threads in one of the system: the loop may be another one's, and turns while
-    # this one waits.
+    # gevent and eventlet run several green threads in one thread of the system. The loop may belong to another green
+    # thread, and then runs on while this one waits.
     if getattr(loop, "_thread_id", None) not in (None, threading.get_ident()):
         return
     raise SyncCallInEventLoop(
@@ -57,22 +57,23 @@ def run_on(
 ) -> _T:
     """Run a coroutine function on ``loop``, which runs on another thread, and return its result.
 
-    ``timeout`` is how long, in seconds, the coroutine itself may wait for others; ``is_patient`` says that it may do so
-    for as long as the loop turns, as for a client that reads slowly.
+    Args:
+        timeout: how long the coroutine itself may wait, in seconds.
+        is_patient: let it wait for as long as the loop turns, as for a client that reads slowly.
 
     Raises:
-        LayerUnavailable: the loop ended, or did not come to it in time.
+        LayerUnavailable: the loop ended, or did not finish the call in time.
     """
     return _wait(_submit(loop, function(*args)), loop, timeout, is_patient=is_patient)
 
 
 def call_on(loop: asyncio.AbstractEventLoop, function: Callable[..., Iterable[Confirmation]], *args: Any) -> None:
-    """Call a plain function on ``loop``, which runs on another thread, and wait until what it returns is settled.
+    """Call a plain function on ``loop``, which runs on another thread, and wait until its confirmations are settled.
 
-    It takes one turn of that loop where run_on() takes one for each step of a coroutine: so threads send.
+    Threads send this way: it takes one turn of that loop, and run_on() one turn for each step of a coroutine.
 
     Raises:
-        LayerUnavailable: the layer did not confirm, or the loop ended, or did not come to it in time.
+        LayerUnavailable: the layer did not confirm, or the loop ended, or did not finish the call in time.
     """
     future: concurrent.futures.Future[None] = concurrent.futures.Future()
     if not loop.is_running():
@@ -86,7 +87,7 @@ def call_on(loop: asyncio.AbstractEventLoop, function: Callable[..., Iterable[Co
 
 def _call(future: concurrent.futures.Future[None], function: Callable[..., Iterable[Confirmation]], args: Any) -> None:
     if not future.set_running_or_notify_cancel():
-        return  # nobody waits any more
+        return  # the caller has given up
     try:
         confirmations = list(function(*args))
     except Exception as error:
@@ -94,7 +95,7 @@ def _call(future: concurrent.futures.Future[None], function: Callable[..., Itera
         return
     unsettled = len(confirmations)
 
-    def note(error: Exception | None) -> None:
+    def record(error: Exception | None) -> None:
         nonlocal unsettled
         unsettled -= 1
         if future.done():
@@ -105,7 +106,7 @@ def _call(future: concurrent.futures.Future[None], function: Callable[..., Itera
             future.set_result(None)
 
     for confirmation in confirmations:
-        confirmation.notify(note)
+        confirmation.notify(record)
     if not confirmations:
         future.set_result(None)
 
@@ -118,7 +119,7 @@ def _wait(
         while_waiting(future, loop, deadline)
     while True:
         try:
-            return _result(future, _LOOK_AFTER_LOOP)
+            return _result(future, _CHECK_LOOP_EVERY)
         except TimeoutError:
             if future.done():
                 break
@@ -131,11 +132,11 @@ def _wait(
                 deadline = time.monotonic() + _CALL_LIMIT
                 if while_waiting is not None:
                     while_waiting(future, loop, deadline)
-    return _result(future)  # it came just now, or is a TimeoutError of its own
+    return _result(future)  # done just now, or the call itself raised a TimeoutError
 
 
 def _turns(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether a loop comes to what is handed to it, in time."""
+    """Return whether a loop makes a call in time."""
     try:
         _result(_submit(loop, asyncio.sleep(0)), _CALL_LIMIT)
     except TimeoutError:
@@ -150,14 +151,14 @@ async def arun_on(
     timeout: float = 0.0,
     is_patient: bool = False,
 ) -> _T:
-    """Run a coroutine function on ``loop`` and return its result. See run_on(); here any loop may be the caller's."""
+    """Run a coroutine function on ``loop`` and return its result. See run_on(); ``loop`` may be the running one."""
     if loop is asyncio.get_running_loop():
         return await function(*args)
     future = asyncio.wrap_future(_submit(loop, function(*args)))
     deadline = time.monotonic() + timeout + _CALL_LIMIT
     try:
         while not future.done():
-            await asyncio.wait([future], timeout=_LOOK_AFTER_LOOP)
+            await asyncio.wait([future], timeout=_CHECK_LOOP_EVERY)
             if not future.done() and not loop.is_running():
                 raise loop_ended()
             if not future.done() and time.monotonic() > deadline:
@@ -165,14 +166,14 @@ async def arun_on(
                     raise _loop_busy(timeout + _CALL_LIMIT)
                 deadline = time.monotonic() + _CALL_LIMIT
     finally:
-        future.cancel()  # where the caller waits no longer
+        future.cancel()  # does something only if the caller has given up
     if future.cancelled():
         raise loop_ended()
     return future.result()
 
 
 def _submit(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, _T]) -> concurrent.futures.Future[_T]:
-    # A loop that only stopped takes calls for ever: daphne leaves its own so, never closed.
+    # A loop that is stopped but not closed accepts calls and never makes them. daphne leaves its loop like that.
     with suppress(RuntimeError):
         if loop.is_running():
             return asyncio.run_coroutine_threadsafe(coroutine, loop)

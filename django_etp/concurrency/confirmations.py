@@ -1,4 +1,4 @@
-"""What becomes of something that is on its way, for the tasks and threads that wait for it."""
+"""Confirmations that the channel layer has taken a message, for the tasks and threads that wait for it."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -7,13 +7,13 @@ __all__ = ["Confirmation", "confirmed"]
 
 
 class Confirmation:
-    """That the channel layer has taken something, or that it has not.
+    """The outcome of one message: the channel layer has taken it, or an error.
 
-    Who waits is told within settle(), where a future would take another turn of its loop: on the way of a thread that
-    sends, each turn counts.
+    settle() calls the listeners at once. A future would take another turn of its loop, and each turn adds to the time
+    that a sending thread waits.
 
     Attributes:
-        is_settled: whether one of both has been said.
+        is_settled: whether the outcome is known.
     """
 
     __slots__ = ("_error", "_listeners", "is_settled")
@@ -24,7 +24,7 @@ class Confirmation:
         self._listeners: list[Callable[[Exception | None], None]] = []
 
     def settle(self, error: Exception | None = None) -> None:
-        """Say that it was taken, or why not. What is said first holds."""
+        """Set the outcome: the message was taken, or ``error`` is the reason why not. Later calls do nothing."""
         if self.is_settled:
             return
         self.is_settled, self._error = True, error
@@ -33,17 +33,17 @@ class Confirmation:
             listener(error and _copied(error))
 
     def notify(self, listener: Callable[[Exception | None], None]) -> None:
-        """Call ``listener``, which must not raise, with the error, or ``None``, once it is settled."""
+        """Call ``listener``, which must not raise, with the error or ``None``, once the outcome is known."""
         if self.is_settled:
             listener(self._error and _copied(self._error))
         else:
             self._listeners.append(listener)
 
     async def wait(self) -> None:
-        """Wait until it is settled. Who is cancelled takes nobody else's frames with it.
+        """Wait for the outcome. Cancelling one waiter does not affect the message, nor other waiters.
 
         Raises:
-            LayerUnavailable: the layer did not take it.
+            LayerUnavailable: the layer did not take the message.
         """
         if not self.is_settled:
             settled = asyncio.Event()
@@ -54,7 +54,7 @@ class Confirmation:
 
 
 async def confirmed(confirmations: Iterable[Confirmation]) -> None:
-    """Wait until the layer has taken all.
+    """Wait until the layer has taken all messages.
 
     Raises:
         LayerUnavailable: the layer did not confirm one in time.
@@ -64,7 +64,7 @@ async def confirmed(confirmations: Iterable[Confirmation]) -> None:
 
 
 def _copied(error: Exception) -> Exception:
-    """Return an error for one of those who wait: each that raises the same one would add to its traceback."""
+    """Return a copy of an error for one waiter: each raise of a shared one would add to its traceback."""
     copy = type(error)(*error.args)
     copy.__cause__ = error.__cause__
     return copy

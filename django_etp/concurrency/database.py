@@ -1,16 +1,17 @@
-"""Threads for the ORM's a-methods, and for whatever else asgiref runs thread-sensitively; fresh database connections.
+"""Threads for the ORM's a-methods and other thread-sensitive calls of asgiref, with fresh database connections.
 
-asgiref runs all of that in one thread of the process, except within requests, which have a thread each. There, events
-of all connections would wait for one another, and handshakes for events.
+asgiref runs these calls in one thread of the process, except within requests, which have a thread each. In that one
+thread, events of all connections would wait for one another, and handshakes for events.
 
 Rules kept here:
 
-- A handshake's middleware and a connection's handlers use one of a few threads each. Those are kept, with their
-  database connections, so that both stay bounded. A newcomer gets the thread that the fewest others use.
-- Handlers never take a thread of handshakes.
-- A database connection that is too old or broken is closed: as an async hook or handler begins, where nobody has looked
-  for 10 s, and every 10 s.
-- Tests keep their own thread, and code that has entered a ``ThreadSensitiveContext`` keeps that.
+- A handshake's middleware, and a connection's handlers, use one of a few threads. The threads are kept, with their
+  database connections, so that the number of both is bounded. A new user gets the thread with the fewest users.
+- Handlers never use a thread of handshakes.
+- A database connection that is too old or broken is closed every 10 s, and when an async hook or handler begins, if the
+  last check was more than 10 s ago.
+- Tests keep their own thread, and code inside a ``ThreadSensitiveContext`` keeps its thread.
+- The process does not wait for these threads at exit: the coroutines that wait for the calls have ended with the loop.
 - After a fork the child starts threads of its own.
 """
 
@@ -18,8 +19,7 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,6 +28,7 @@ from django.db import close_old_connections
 
 from django_etp.conf import get_settings
 
+from .executor import DaemonExecutor
 from .tasks import leave_alone
 from .workers import has_runner
 
@@ -39,51 +40,44 @@ __all__ = [
     "use_handshake_thread",
 ]
 
-# How long a thread goes at most without its connections being looked after, in seconds.
+# How long a check of a thread's connections is valid, in seconds.
 _FRESH_FOR = 10.0
-# Of each kind; fewer where the project allows fewer threads for plain handlers.
+# For handshakes, and again for handlers; SYNC_WORKERS may set a lower limit.
 _MOST_THREADS = 8
 
 
-class _Thread(ThreadPoolExecutor):
-    """One thread for what is thread-sensitive; it starts with the first call.
+class _Thread(DaemonExecutor):
+    """One thread for thread-sensitive calls; it starts with the first call.
 
     Attributes:
-        context: what asgiref knows it by.
+        context: asgiref's key for it.
         users: how many handshakes, or connections, use it now.
-        is_used: whether anything has run in it, and may have opened a database connection.
-        looked_after_at: when its database connections were looked after last, on the monotonic clock.
+        checked_at: when its database connections were checked last, on the monotonic clock.
     """
 
     def __init__(self) -> None:
-        super().__init__(1, thread_name_prefix="etp-orm")
+        super().__init__(1, "etp-orm")
         self.context: Any = ThreadSensitiveContext()  # asgiref's have no types
         self.users = 0
-        self.is_used = False
-        self.looked_after_at = -math.inf
+        self.checked_at = -math.inf
         SyncToAsync.context_to_thread_executor[self.context] = self
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """See Executor.submit()."""
-        self.is_used = True
-        return super().submit(function, *args, **kwargs)
-
-    async def look_after(self) -> None:
+    async def check(self) -> None:
         """Close its database connections that are too old or broken."""
-        self.looked_after_at = time.monotonic()
+        self.checked_at = time.monotonic()
         await asyncio.get_running_loop().run_in_executor(self, close_old_connections)
 
 
 class _SharedThread:
-    """asgiref's one thread, with what a _Thread has: for code that is called outside of any connection."""
+    """asgiref's shared thread, with the interface of a _Thread: for calls outside of any connection."""
 
     def __init__(self) -> None:
         self.users = 0
         self.is_used = True
-        self.looked_after_at = -math.inf
+        self.checked_at = -math.inf
 
-    async def look_after(self) -> None:
-        self.looked_after_at = time.monotonic()
+    async def check(self) -> None:
+        self.checked_at = time.monotonic()
         await sync_to_async(close_old_connections)()
 
 
@@ -93,14 +87,14 @@ _threads: dict[str, list[_Thread]] = {}
 
 @contextmanager
 def use_handshake_thread() -> Iterator[None]:
-    """Run what is thread-sensitive inside in a thread of handshakes, and not in asgiref's shared one."""
+    """Run thread-sensitive calls of the block in a thread of handshakes, and not in asgiref's shared one."""
     with _use("handshake"):
         yield
 
 
 @contextmanager
 def use_handler_thread() -> Iterator[None]:
-    """Run what is thread-sensitive inside in a thread of handlers, and not in asgiref's shared one."""
+    """Run thread-sensitive calls of the block in a thread of handlers, and not in asgiref's shared one."""
     with _use("handler"):
         yield
 
@@ -127,7 +121,7 @@ def _use(kind: str) -> Iterator[None]:
 
 
 def _current() -> _Thread | _SharedThread | None:
-    """Return the thread where the ORM's a-methods run here; ``None`` if it is not one of these."""
+    """Return the thread of the caller's thread-sensitive calls, or ``None`` if it is not managed here."""
     if has_runner():
         return None
     context = SyncToAsync.thread_sensitive_context.get(None)
@@ -138,30 +132,31 @@ def _current() -> _Thread | _SharedThread | None:
 
 
 async def keep_database_fresh() -> None:
-    """Have the database looked after where nobody has for 10 s; to be called before each async hook and handler.
+    """Close too old or broken connections of the caller's thread if the last check was more than 10 s ago.
 
-    It is done before whatever the hook asks of the ORM, but not waited for: others may keep the thread busy.
+    Call it before each async hook and handler. The thread makes the check before it runs queries of the hook. The
+    caller does not wait for the check, since other calls may keep the thread busy.
     """
     thread = _current()
-    if thread is not None and thread.is_used and time.monotonic() - thread.looked_after_at > _FRESH_FOR:
-        leave_alone(asyncio.get_running_loop().create_task(thread.look_after()))
-        await asyncio.sleep(0)  # the call is in the thread's queue then
+    if thread is not None and thread.is_used and time.monotonic() - thread.checked_at > _FRESH_FOR:
+        leave_alone(asyncio.get_running_loop().create_task(thread.check()))
+        await asyncio.sleep(0)  # after this turn of the loop, the check is in the thread's queue
 
 
 async def look_after_database() -> None:
-    """Close too old or broken connections of all threads where the ORM's a-methods run."""
+    """Close too old or broken connections in all threads for thread-sensitive calls."""
     if not has_runner():
         threads: list[_Thread | _SharedThread] = [
             _shared,
             *(thread for kept in _threads.values() for thread in kept if thread.is_used),
         ]
-        await asyncio.gather(*(thread.look_after() for thread in threads))
+        await asyncio.gather(*(thread.check() for thread in threads))
 
 
 def expect_broken_database() -> None:
-    """Have the database looked after before the next of the ORM's a-methods here: a connection may have broken."""
+    """Have the connections of the caller's thread checked before its next query: one may have broken."""
     if (thread := _current()) is not None:
-        leave_alone(asyncio.get_running_loop().create_task(thread.look_after()))
+        leave_alone(asyncio.get_running_loop().create_task(thread.check()))
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,13 +1,13 @@
-"""When the outboxes of an event loop are written: many of them by one task.
+"""Flush many outboxes from one task per turn of the loop.
 
 Rules kept here:
 
-- The first write in a turn of the loop may go out at once. What else comes in that turn is written back to back in the
-  next: it wakes the clients once for all of it, and one task writes where each outbox would need one.
-- An outbox whose reader keeps its writer waiting holds up nobody: other tasks go on with the outboxes behind it, twice
-  as many with each turn of the loop, so that a thousand such readers take ten turns.
-- All that waits is written before the loop turns: who sends without end, and lets the loop turn now and then, finds the
-  outboxes empty again.
+- The first write in a turn of the loop may go out at once. Later writes of that turn go out back to back in the next
+  turn: each client wakes up once for all of them, and one task writes in place of a task for each outbox.
+- A slow reader, which keeps the writer of its outbox waiting, does not delay other outboxes. Further tasks go on with
+  them, twice as many with each turn of the loop, so that a thousand slow readers take ten turns.
+- All waiting outboxes are flushed within one turn of the loop. So a handler that sends in an endless loop finds the
+  outboxes empty again if it lets the loop turn now and then.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ __all__ = ["Flusher"]
 
 
 class Flusher:
-    """Writes what waits at the outboxes of one event loop.
+    """Flushes the outboxes of one event loop.
 
     Args:
         loop: the loop.
-        context: the context variables of its tasks; each writes for many connections.
+        context: the context variables of the tasks, each of which writes for many connections.
 
     Attributes:
-        is_idle: whether take_turn() would return True: looking costs less than a call.
+        is_idle: whether take_turn() would return True. Reading it costs less than a call.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, context: contextvars.Context) -> None:
@@ -35,12 +35,12 @@ class Flusher:
         self._loop = loop
         self._context = context
         self._waiting: deque[Callable[[], Coroutine[Any, Any, None]]] = deque()
-        # The loop holds its tasks weakly; one that waits for a reader must not vanish.
+        # The loop holds its tasks weakly, and a task that waits for a slow reader must not be collected.
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_started = False
 
     def add(self, drain: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have an outbox written, by ``drain``, in the loop's next turn."""
+        """Flush an outbox in the loop's next turn, by a call of ``drain``."""
         self._waiting.append(drain)
         if not self._is_started:
             self._is_started = True
@@ -48,7 +48,7 @@ class Flusher:
             self._start()
 
     def take_turn(self) -> bool:
-        """Return whether the caller may write at once: nobody has in this turn of the loop, and nothing waits."""
+        """Return whether the caller may write at once: it is the first in this turn, and no outbox is waiting."""
         if not self.is_idle:
             return False
         self.is_idle = False
@@ -63,7 +63,7 @@ class Flusher:
             task = self._loop.create_task(self._flush(), context=self._context)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        # Behind the first steps of the tasks, each of which ends where nothing is left, or a reader keeps it waiting.
+        # Called after the first step of each task. By then no outbox is left, or slow readers keep all tasks waiting.
         self._loop.call_soon(self._go_on, 2 * tasks)
 
     def _go_on(self, tasks: int) -> None:

@@ -9,7 +9,7 @@ __all__ = ["end_tasks", "leave_alone"]
 # How long a cancelled task may take to clean up before it is cancelled again, in seconds.
 _CANCEL_AGAIN = 0.4
 
-# Those that nobody else holds: the event loop itself does not keep a task alive.
+# Tasks without another reference: the event loop does not keep a task alive.
 _left_alone: set[asyncio.Task[Any]] = set()
 
 
@@ -28,7 +28,7 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]], limit: float) -> None:
 
 
 def leave_alone(task: asyncio.Task[Any]) -> None:
-    """Let a task end when it ends, whoever waits for it."""
+    """Let a task run to its end, even if no other code refers to it or waits for it."""
     _left_alone.add(task)
     task.add_done_callback(_forget)
 
@@ -36,4 +36,4 @@ def leave_alone(task: asyncio.Task[Any]) -> None:
 def _forget(task: asyncio.Task[Any]) -> None:
     _left_alone.discard(task)
     if not task.cancelled():
-        task.exception()  # where nobody is left to hear it
+        task.exception()  # retrieved here, else asyncio logs it if no waiter is left

@@ -1,19 +1,22 @@
-"""Threads for plain functions: event handlers in one bounded pool, hooks in another, the library's own in a third.
+"""Run plain functions in threads: event handlers in one bounded pool, hooks in another, the library's own in a third.
 
 Rules kept here:
 
-- A plain function never runs in the one thread that asgiref shares, where one that waits stops a whole server.
+- A plain function never runs in asgiref's shared thread: there, one that blocks stops a whole server.
 - Hooks have threads of their own, so that handlers waiting for acks cannot starve them.
-- What the library itself does with stored sessions and users waits behind neither: a hook may wait for it.
-- Django's database connections are closed when they are too old or broken: before and after each call, and every 10 s
-  in a thread that has nothing to do.
+- The library's own calls, for stored sessions and users, have threads of their own: a hook may wait for such a call.
+- Django's database connections are closed if they are too old or broken: before and after each call, and every 10 s in
+  an idle thread.
+- At exit, the process waits up to ``DISCONNECT_GRACE`` seconds for running calls, as a server does after a disconnect.
+  It does not wait for calls whose caller has given up, such as a handler that was cancelled after its grace.
 - After a fork the child starts pools of its own.
 """
 
 import asyncio
+import atexit
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from queue import Empty, SimpleQueue
@@ -24,22 +27,23 @@ from django.db import close_old_connections, connections
 
 from django_etp.conf import get_settings
 
+from .executor import DaemonExecutor
 from .tasks import leave_alone
 
 __all__ = ["exited", "has_runner", "run_by", "run_handler", "run_hook", "run_own"]
 
 
-# How often a thread that has nothing to do looks after its connections, in seconds.
+# How often an idle thread checks its database connections, in seconds.
 _CLOSE_EVERY = 10.0
 
-_pools: dict[tuple[str, int], ThreadPoolExecutor] = {}
-# What runs them instead, as under the testing kit.
+_pools: dict[tuple[str, int], DaemonExecutor] = {}
+# Runs plain functions in place of the pools, as in the testing kit.
 _runner: ContextVar[Callable[..., Any] | None] = ContextVar("django_etp_runner", default=None)
 
 
 @contextmanager
 def run_by(runner: Callable[..., Any]) -> Iterator[None]:
-    """Run plain functions started inside by ``runner`` instead of in the pools."""
+    """Run plain functions that are started in the block by ``runner``, and not in the pools."""
     token = _runner.set(runner)
     try:
         yield
@@ -48,17 +52,17 @@ def run_by(runner: Callable[..., Any]) -> Iterator[None]:
 
 
 def has_runner() -> bool:
-    """Whether plain functions started here run by what run_by() set."""
+    """Return whether run_by() applies to plain functions that are started here."""
     return _runner.get() is not None
 
 
 async def run_handler(function: Callable[..., Any], *args: Any) -> Any:
-    """Run a plain event handler in a thread, at most ``SYNC_WORKERS`` at a time, and return what it returns."""
+    """Run a plain event handler in a thread, at most ``SYNC_WORKERS`` at a time, and return its result."""
     return await _run("etp-handler", function, *args)
 
 
 async def run_hook(function: Callable[..., Any], *args: Any) -> Any:
-    """Run a plain hook in a thread that no event handler can take, and return what it returns."""
+    """Run a plain hook in a thread that no event handler can take, and return its result."""
     return await _run("etp-hook", function, *args)
 
 
@@ -68,14 +72,44 @@ async def run_own(function: Callable[..., Any], *args: Any) -> Any:
 
 
 async def _run(kind: str, function: Callable[..., Any], *args: Any) -> Any:
+    loop = asyncio.get_running_loop()
+    submission: _Submission | None = None
     if (runner := _runner.get()) is not None:
         call = runner(_guarded, function, *args)
     else:
-        call = sync_to_async(_call, thread_sensitive=False, executor=_pool(kind))(function, *args)
-    # Cancelled, sync_to_async would wait for its thread: leave that behind instead, it ends when it ends.
-    task = asyncio.get_running_loop().create_task(call)
+        submission = _Submission(_pool(kind))
+        # asgiref types the executor as a ThreadPoolExecutor, but passes it to run_in_executor(), which takes any.
+        call = sync_to_async(_call, thread_sensitive=False, executor=submission)(  # type: ignore[call-overload]
+            function, *args
+        )
+    # A cancelled sync_to_async() may wait for its thread. The shield lets the call go on without its caller.
+    task = loop.create_task(call)
     leave_alone(task)
-    return await asyncio.shield(task)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        # A loop that ends cancels both tasks: the caller has not given up, and the call keeps its time at exit.
+        if submission is not None and not task.cancelling():
+            submission.abandon()
+        raise
+
+
+class _Submission(Executor):
+    """One call to a pool. It keeps the call's future, which ``sync_to_async()`` does not return."""
+
+    def __init__(self, pool: DaemonExecutor) -> None:
+        self._pool = pool
+        self._future: Future[Any] | None = None
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See Executor.submit()."""
+        self._future = self._pool.submit(function, *args, **kwargs)
+        return self._future
+
+    def abandon(self) -> None:
+        """Let the process exit without waiting for the call."""
+        if self._future is not None:
+            self._pool.unfinished.discard(self._future)
 
 
 def _call(function: Callable[..., Any], *args: Any) -> Any:
@@ -92,28 +126,35 @@ def _guarded(function: Callable[..., Any], *args: Any) -> Any:
     except SystemExit as error:
         raise exited(error) from error
     except StopIteration as error:
-        # A future cannot carry it: whoever waits would wait for ever. Coroutines raise the same instead of it.
+        # A future cannot hold a StopIteration: its waiters would wait for ever. Coroutines raise a RuntimeError, too.
         raise RuntimeError("A plain function raised StopIteration. Give next() a default.") from error
 
 
 def exited(error: SystemExit) -> RuntimeError:
-    """Return what stands for a ``sys.exit()`` in a handler or hook, which would end the server's event loop."""
+    """Return the error to raise for a ``sys.exit()`` in a handler or hook, which would end the server's event loop."""
     stand_in = RuntimeError(f"sys.exit({error.code!r}) would have ended the server. Raise another exception.")
     stand_in.__cause__ = error
     return stand_in
 
 
-def _pool(kind: str) -> ThreadPoolExecutor:
+def _pool(kind: str) -> DaemonExecutor:
     key = kind, get_settings().sync_workers
     if key not in _pools:
-        pool = _pools[key] = ThreadPoolExecutor(key[1], thread_name_prefix=kind)
-        # Not public: without it, connections of idle threads would stay open until their thread's next call.
-        pool._work_queue = _Calls()
+        # Callbacks run in reverse order at exit: this one, registered last, before the background hub stops. Running
+        # calls may send through that.
+        atexit.unregister(_finish_calls)
+        atexit.register(_finish_calls)
+        _pools[key] = DaemonExecutor(key[1], kind, _Calls())
     return _pools[key]
 
 
+def _finish_calls() -> None:
+    futures = [future for pool in _pools.values() for future in tuple(pool.unfinished) if not future.cancelled()]
+    wait(futures, get_settings().disconnect_grace)
+
+
 class _Calls(SimpleQueue[Any]):
-    """The calls that wait for a pool's threads; a thread that waits for one closes connections that grow too old."""
+    """The queue of a pool's calls. A thread that waits for a call closes its database connections that grow too old."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """See SimpleQueue.get()."""
@@ -126,7 +167,7 @@ class _Calls(SimpleQueue[Any]):
 
 
 def _has_ageing_connection() -> bool:
-    """Whether this thread has a database connection that may be closed for its age."""
+    """Return whether this thread has a database connection that may grow too old."""
     return any(
         each.connection is not None and each.close_at is not None for each in connections.all(initialized_only=True)
     )

@@ -24,7 +24,8 @@ from django_etp.protocol.frames import PING, SUBPROTOCOL, Event, check_event_nam
 from django_etp.serialization import to_frame, to_text
 from django_etp.sessions.data import ConnectionData, from_json
 from django_etp.sessions.lazy import unwrapped
-from django_etp.sessions.session import ConnectionSession, session_key_of, shares_of_others
+from django_etp.sessions.loaded import session_key_of, shares_of_others
+from django_etp.sessions.session import ConnectionSession
 
 from .outbox import Outbox
 

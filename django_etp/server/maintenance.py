@@ -18,7 +18,7 @@ from django_etp.concurrency.database import look_after_database
 from django_etp.concurrency.workers import run_own
 from django_etp.connections.connection import Connection
 from django_etp.hub.hub import Hub
-from django_etp.sessions.storage import read_shares
+from django_etp.sessions.listing import read_shares
 
 __all__ = ["maintain"]
 

@@ -1,4 +1,4 @@
-"""The session cookie of a visitor whose session was made during the handshake."""
+"""The cookie of a session that was made during the handshake."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""``connection.data``: a dict that takes only what JSON can hold."""
+"""``connection.data``: a dict whose values JSON can hold."""
 
 import json
 from typing import Any, cast
@@ -13,7 +13,7 @@ class ConnectionData(dict[str, Any]):
     """A dict with str keys and JSON values.
 
     Raises:
-        TypeError: on setting a key that is not str, or a value that JSON cannot hold; it names the key.
+        TypeError: a key that is set is not str, or JSON cannot hold its value; the message names the key.
     """
 
     __slots__ = ()
@@ -33,17 +33,17 @@ class ConnectionData(dict[str, Any]):
         return self[key]
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        """See dict.update(); nothing is changed where one value is refused."""
+        """See dict.update(); if one value is refused, nothing changes."""
         new: dict[str, Any] = dict(*args, **kwargs)
         for key, value in new.items():
             check(key, value)
         super().update(new)
 
     def to_json(self) -> str:
-        """Return it as JSON.
+        """Return the data as JSON.
 
         Raises:
-            TypeError: a nested value was changed into something that JSON cannot hold.
+            TypeError: a nested value was changed to one that JSON cannot hold.
         """
         for _ in range(_TRIES):
             try:
@@ -57,7 +57,7 @@ class ConnectionData(dict[str, Any]):
         return json.dumps(dict(self), allow_nan=False)
 
     def mend(self, written: str) -> None:
-        """Put each key whose value JSON cannot hold back to what it was when ``written`` was made."""
+        """Give each key whose value JSON cannot hold the value that it has in ``written``, earlier JSON of the data."""
         before = from_json(written)
         for key, value in tuple(self.items()):
             try:
@@ -70,7 +70,7 @@ class ConnectionData(dict[str, Any]):
 
 
 def check(key: object, value: object) -> None:
-    """Raise ``TypeError`` where a key is not str, or a value not JSON."""
+    """Raise ``TypeError`` if a key is not str, or JSON cannot hold its value."""
     if not isinstance(key, str):
         raise TypeError(f"A key of connection.data must be str, got {type(key).__name__}: {key!r:.80}.")
     try:
@@ -81,13 +81,13 @@ def check(key: object, value: object) -> None:
         raise TypeError(f"connection.data[{key!r:.80}] is nested too deeply for JSON.") from None
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"connection.data[{key!r:.80}] must be what JSON can hold (str, numbers, bool, None, lists, dicts), "
+            f"connection.data[{key!r:.80}] must be a value of JSON (str, numbers, bool, None, lists, dicts), "
             f"got {type(value).__name__}: {error}."
         ) from None
 
 
 def _check_nested_keys(value: Any) -> None:
-    # json.dumps() makes text of other keys, and what was written would come back changed.
+    # json.dumps() turns other keys into text: the data would come back changed.
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
@@ -99,5 +99,5 @@ def _check_nested_keys(value: Any) -> None:
 
 
 def from_json(text: str) -> dict[str, Any]:
-    """Return what to_json() wrote."""
+    """Return the data that to_json() encoded."""
     return cast(dict[str, Any], json.loads(text))

@@ -1,4 +1,4 @@
-"""What Channels and Django wrap in lazy objects, each look through which takes a microsecond."""
+"""Unwrap the lazy objects of Django and Channels: each attribute read through one costs a microsecond."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ __all__ = ["unwrapped"]
 
 
 def unwrapped(value: Any) -> Any:
-    """Return what a lazy object holds; anything else, and one that holds nothing yet, as it is."""
+    """Return the object inside a lazy object; return any other value, and a lazy object not set up yet, unchanged."""
     if isinstance(value, LazyObject):
         held = value._wrapped
         return value if held is empty else held

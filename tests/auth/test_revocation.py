@@ -486,17 +486,6 @@ async def test_data_of_another_process_stays_while_nobody_can_be_heard_of(databa
                 await asyncio.sleep(0.2)
 
 
-@pytest.mark.parametrize("own_site", [{}], indirect=True)
-async def test_the_command_asks_for_all_where_nobody_can_tell_who_lives(own_site: Site) -> None:
-    visitor = await own_site.visitor((await own_site.user())[0])
-    async with visitor.socket("?name=Ann"):
-        own_site.servers[0].kill()
-    with pytest.raises(RuntimeError, match="pass --all"):
-        await asyncio.to_thread(run_django, own_site.settings, "etp_clear_data")
-    said = await asyncio.to_thread(run_django, own_site.settings, "etp_clear_data", "--all")
-    assert said == "Removed the data of 1 connections that are gone.\n"
-
-
 # All devices of a user
 
 

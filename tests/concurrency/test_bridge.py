@@ -73,20 +73,20 @@ async def test_a_coroutine_gets_what_the_other_loops_raises(
 def test_a_result_that_comes_as_the_thread_looks_after_the_loop_is_not_lost(
     other_loop: asyncio.AbstractEventLoop, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(bridge, "_LOOK_AFTER_LOOP", 0.0)
+    monkeypatch.setattr(bridge, "_CHECK_LOOP_EVERY", 0.0)
     assert [run_on(other_loop, add, number, 1) for number in range(200)] == list(range(1, 201))
 
 
 def test_a_thread_does_not_wait_for_ever(other_loop: asyncio.AbstractEventLoop, monkeypatch: Any) -> None:
     monkeypatch.setattr(bridge, "_CALL_LIMIT", 0.05)
-    monkeypatch.setattr(bridge, "_LOOK_AFTER_LOOP", 0.01)
+    monkeypatch.setattr(bridge, "_CHECK_LOOP_EVERY", 0.01)
     with pytest.raises(LayerUnavailable, match=r"within 0\.05 s"):
         run_on(other_loop, hang)
 
 
 def test_what_a_thread_gave_up_is_not_called_later(other_loop: asyncio.AbstractEventLoop, monkeypatch: Any) -> None:
     monkeypatch.setattr(bridge, "_CALL_LIMIT", 0.05)
-    monkeypatch.setattr(bridge, "_LOOK_AFTER_LOOP", 0.01)
+    monkeypatch.setattr(bridge, "_CHECK_LOOP_EVERY", 0.01)
     called: list[int] = []
     goes_on = threading.Event()
     other_loop.call_soon_threadsafe(goes_on.wait)
@@ -99,7 +99,7 @@ def test_what_a_thread_gave_up_is_not_called_later(other_loop: asyncio.AbstractE
 
 async def test_a_coroutine_does_not_wait_for_ever(other_loop: asyncio.AbstractEventLoop, monkeypatch: Any) -> None:
     monkeypatch.setattr(bridge, "_CALL_LIMIT", 0.05)
-    monkeypatch.setattr(bridge, "_LOOK_AFTER_LOOP", 0.01)
+    monkeypatch.setattr(bridge, "_CHECK_LOOP_EVERY", 0.01)
     with pytest.raises(LayerUnavailable, match=r"within 0\.05 s"):
         await arun_on(other_loop, hang)
 
@@ -214,7 +214,7 @@ def test_a_call_raises_the_first_error(other_loop: asyncio.AbstractEventLoop, er
 
 def test_a_call_does_not_wait_for_ever(other_loop: asyncio.AbstractEventLoop, monkeypatch: Any) -> None:
     monkeypatch.setattr(bridge, "_CALL_LIMIT", 0.05)
-    monkeypatch.setattr(bridge, "_LOOK_AFTER_LOOP", 0.01)
+    monkeypatch.setattr(bridge, "_CHECK_LOOP_EVERY", 0.01)
     with pytest.raises(LayerUnavailable, match=r"within 0\.05 s"):
         call_on(other_loop, Confirmations(1).give)
 

@@ -78,7 +78,7 @@ async def test_looking_after_them_waits_for_nobody(monkeypatch: Any) -> None:
 @pytest.mark.django_db(transaction=True)
 async def test_looking_after_them_is_not_done_before_each_event(monkeypatch: Any) -> None:
     monkeypatch.setattr(fresh, "_FRESH_FOR", 3600.0)
-    monkeypatch.setattr(fresh._shared, "looked_after_at", float("-inf"))
+    monkeypatch.setattr(fresh._shared, "checked_at", float("-inf"))
     await keep_database_fresh()
     await sync_to_async(spoil)()
     try:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from http.cookies import SimpleCookie
 from typing import Any
 
 import pytest
@@ -42,7 +41,7 @@ from django_etp.hub.process import process_hub
 from django_etp.server import maintenance
 from django_etp.sessions import session as session_module
 from django_etp.testing import EtpCommunicator, HandshakeRejected
-from tests.support.inprocess import WAIT, errors, until
+from tests.support.inprocess import WAIT, errors, recorded, until
 from tests.support.stored import (
     WITH_LOCK,
     WITHOUT_LOCK,
@@ -707,19 +706,6 @@ async def test_a_handshake_whose_session_ends_during_it_is_refused() -> None:
 # A visitor without a session
 
 
-async def test_a_session_is_made_before_the_accept_and_its_cookie_rides_on_it() -> None:
-    hook(on_connect, True, put)
-    application, accepts = recorded()
-    async with EtpCommunicator(application):
-        [(name, value)] = accepts[0]["headers"]
-        session = await Session.objects.aget()
-        assert name == b"Set-Cookie"
-        assert value.startswith(f"sessionid={session.session_key};".encode())
-        assert b"HttpOnly" in value
-        assert b"SameSite=Lax" in value
-        assert b"Max-Age=1209600" in value
-
-
 @pytest.mark.parametrize("engine", [*WITH_LOCK, *WITHOUT_LOCK])
 async def test_a_session_made_for_data_goes_with_the_last_connection_that_has_data_there(
     engine: str, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
@@ -794,55 +780,6 @@ async def test_the_end_of_a_connection_whose_session_is_gone_takes_no_lock(write
         told = errors()
         await client.disconnect()
     assert told == []
-
-
-async def test_the_cookie_of_a_session_that_has_a_new_key_before_the_accept_rides_on_it() -> None:
-    ada = await User.objects.acreate(username="ada", last_login=None)
-
-    @on_connect
-    async def log_in(connection: Connection) -> None:
-        assert connection.session is not None
-        await login(connection.scope, ada, backend="django.contrib.auth.backends.ModelBackend")
-
-    key = await amake_session(cart=[1])
-    application, accepts = recorded()
-    async with EtpCommunicator(application, headers=cookie(key)):
-        [(_, value)] = accepts[0]["headers"]
-        session = await Session.objects.aget()
-        assert session.session_key != key
-        assert value.startswith(f"sessionid={session.session_key};".encode())
-
-
-@pytest.mark.parametrize(
-    ("same_site", "said"), [(False, None), (None, None), ("Lax", "Lax"), ("Strict", "Strict"), ("None", "None")]
-)
-async def test_the_cookie_of_a_new_session_says_of_other_sites_what_the_settings_say(
-    same_site: Any, said: str | None, settings: Any
-) -> None:
-    settings.SESSION_COOKIE_SAMESITE = same_site
-    hook(on_connect, True, put)
-    application, accepts = recorded()
-    async with EtpCommunicator(application):
-        [(name, value)] = accepts[0]["headers"]
-        [cookie] = SimpleCookie(value.decode()).values()
-        assert name == b"Set-Cookie"
-        assert cookie.value == (await Session.objects.aget()).session_key
-        assert (cookie["samesite"] or None) == said
-
-
-def recorded() -> tuple[Callable[..., Any], list[Any]]:
-    """Return the application, and a list that will hold what it sends."""
-    sent: list[Any] = []
-    stack = EtpCommunicator()._application
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        async def send_on(message: Any) -> None:
-            sent.append(message)
-            await send(message)
-
-        await stack(scope, receive, send_on)
-
-    return application, sent
 
 
 async def test_no_session_is_made_where_nothing_is_written() -> None:
@@ -1049,34 +986,6 @@ async def test_what_the_session_cannot_hold_is_refused_and_does_not_stop_later_w
     [error] = told
     assert isinstance(error, TypeError)
     assert "connection.session['bad']" in str(error)
-
-
-class Moving(dict[str, int]):
-    """Changes while it is copied, the first times."""
-
-    copies = 0
-
-    def __deepcopy__(self, memo: Any) -> dict[str, int]:
-        Moving.copies += 1
-        if Moving.copies % 4:
-            raise RuntimeError("dictionary changed size during iteration")
-        return dict(self)
-
-
-async def test_a_value_that_a_thread_changes_meanwhile_is_copied_again() -> None:
-    told = errors()
-
-    @etp_event("put")
-    async def put_cart(connection: Connection, event: Event) -> None:
-        assert connection.session is not None
-        connection.session["cart"] = Moving(tea=1)
-
-    key = await amake_session()
-    async with EtpCommunicator(headers=cookie(key)) as client:
-        await client.emit_with_ack("put")
-        assert await acontent_of(key) == {"cart": {"tea": 1}}
-    assert told == []
-    assert Moving.copies >= 4
 
 
 @both

@@ -4,8 +4,11 @@ A peer that names itself in its query string (`/ws/?some-name`) is found in the 
 """
 
 import asyncio
+import threading
 from collections import defaultdict
 from typing import Any
+
+from asgiref.sync import sync_to_async
 
 from django_etp import Connection, ConnectionClosed, Disconnect, Event, etp_event, on_connect, on_disconnect, on_error
 
@@ -65,3 +68,17 @@ async def linger(connection: Connection, event: Event) -> None:
     """Take some time, even if the peer has gone."""
     await asyncio.sleep(0.3)
     _note(connection, "lingered", True)
+
+
+@etp_event("stick", namespace=NAMESPACE)
+def stick(connection: Connection, event: Event) -> None:
+    """Block a thread for longer than any test runs."""
+    _note(connection, "stuck", True)
+    threading.Event().wait(3600)
+
+
+@etp_event("stick-async", namespace=NAMESPACE)
+async def stick_async(connection: Connection, event: Event) -> None:
+    """Block the thread of the ORM's a-methods for longer than any test runs."""
+    _note(connection, "stuck", True)
+    await sync_to_async(threading.Event().wait)(3600)

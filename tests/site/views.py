@@ -24,7 +24,7 @@ async def process(request: HttpRequest) -> JsonResponse:
     futures = 0
     for thing in gc.get_objects():
         kind = type(thing)
-        if str(kind.__module__) == "django_etp.concurrency.database":
+        if str(kind.__module__) in ("django_etp.concurrency.database", "django_etp.concurrency.executor"):
             continue  # threads, of which a few are kept
         if str(kind.__module__).startswith("django_etp."):  # some make it a property
             ours[f"{kind.__module__}.{kind.__qualname__}"] += 1

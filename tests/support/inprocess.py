@@ -9,6 +9,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from django_etp import Connection, on_error
 from django_etp.consumers import EtpConsumer
+from django_etp.testing import EtpCommunicator
 
 WAIT = 20.0  # seconds that a test waits for expected events
 
@@ -120,3 +121,18 @@ def errors() -> list[BaseException]:
         told.append(error)
 
     return told
+
+
+def recorded() -> tuple[Callable[..., Any], list[Any]]:
+    """Return the application, and a list that will hold what it sends."""
+    sent: list[Any] = []
+    stack = EtpCommunicator()._application
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        async def send_on(message: Any) -> None:
+            sent.append(message)
+            await send(message)
+
+        await stack(scope, receive, send_on)
+
+    return application, sent

@@ -50,6 +50,11 @@ def content_of(key: str | None) -> dict[str, Any] | None:
     return content if store.session_key else None
 
 
+def put(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """Return a change of a session's content."""
+    return lambda content: content.update({key: value})
+
+
 def patch(key: str, change: Callable[[Any], Any]) -> None:
     """Load a session, change it and save it, as a request does."""
     store = store_class()(key)

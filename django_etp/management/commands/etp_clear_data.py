@@ -1,4 +1,4 @@
-"""``manage.py etp_clear_data``: removes connection data that dead processes left in the stored sessions."""
+"""``manage.py etp_clear_data``: remove connection data that crashed processes left in stored sessions."""
 
 import time
 from typing import Any
@@ -8,18 +8,19 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django_etp import rooms
 from django_etp.exceptions import EtpError
 from django_etp.hub.process import process_hub
-from django_etp.sessions.storage import remove_data, sessions_with_data
+from django_etp.sessions.listing import sessions_with_data
+from django_etp.sessions.storage import remove_data
 
-# Three heartbeats, in seconds.
-_ALL_ARE_HEARD_OF_AFTER = 6.0
+# Three heartbeats, in seconds: after that this process knows each server process.
+_DISCOVERY = 6.0
 
 
 class Command(BaseCommand):
-    """Clear what connections of dead processes left behind."""
+    """Remove the data of connections that no longer exist."""
 
     help = (
-        "Removes connection data from stored sessions where the connection is gone. A process that ends in order "
-        "removes its own, and the next socket of a session removes what is left there; this clears the rest."
+        "Removes connection data from stored sessions if the connection no longer exists. A process that ends in order "
+        "removes its own data, and the next socket of a session removes data left there; this command removes the rest."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -27,34 +28,37 @@ class Command(BaseCommand):
         parser.add_argument(
             "--all",
             action="store_true",
-            help="Remove the data of all connections. Only while no server runs: living connections lose theirs in "
-            "the stored session until they write it again.",
+            help="Remove the data of all connections. Use it only while no server runs: a living connection's data is "
+            "missing in the stored session until the connection writes it again.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Ask all processes which connections live, and remove the data of the others."""
-        # First what is there, then who lives: whoever comes in between is not among what was there.
-        stored = list(sessions_with_data())
+        """Ask all processes for their connections, and remove the data of all others."""
+        # The sessions are read first: a connection that comes after that has no data among what was read.
+        stored = sessions_with_data()
+        if stored is None:
+            raise CommandError(
+                "This session engine cannot list its sessions; only db and cached_db can. Data left behind in other "
+                "engines is removed by the next socket of its session, or when the session expires."
+            )
         living = set() if options["all"] else self._living()
-        cleared = 0
-        for key, ids in stored:
+        removed = 0
+        for key, ids in stored.items():
             if gone := ids - living:
-                cleared += len(gone) if remove_data(key, gone) else 0
-        self.stdout.write(f"Removed the data of {cleared} connections that are gone.")
+                removed += len(gone) if remove_data(key, gone) else 0
+        self.stdout.write(f"Removed the data of {removed} connections that are gone.")
 
     def _living(self) -> set[str]:
         if process_hub() is None:
             raise CommandError(
-                "The channel layer does not span processes, so nobody can tell which connections live. Stop the "
-                "server and pass --all."
+                "The channel layer does not span processes, so this command cannot ask the server which connections "
+                "are alive. Stop the server and pass --all."
             )
         try:
             if living := rooms.connection_ids():
                 return set(living)
-            # A server that is busy may not have heard the question, but is heard of by then, and must answer.
-            time.sleep(_ALL_ARE_HEARD_OF_AFTER)
+            # A busy server may have missed the query. After this pause its heartbeats are known, and it must reply.
+            time.sleep(_DISCOVERY)
             return set(rooms.connection_ids())
         except EtpError as error:
-            raise CommandError(
-                f"Not every process said which connections live, so nothing was removed: {error}"
-            ) from error
+            raise CommandError(f"Not every process listed its connections, so nothing was removed: {error}") from error

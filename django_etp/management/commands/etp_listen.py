@@ -1,6 +1,7 @@
-"""``manage.py etp_listen URL``: prints the events that an ETP server sends, for debugging."""
+"""``manage.py etp_listen URL``: print the events that an ETP server sends, for debugging."""
 
 import asyncio
+import math
 import os
 import sys
 from contextlib import suppress
@@ -18,23 +19,23 @@ if TYPE_CHECKING:
 
 
 class Command(BaseCommand):
-    """Connect to an ETP server and print what comes."""
+    """Connect to an ETP server and print its events."""
 
     help = "Connects to an ETP server and prints each event it sends, until Ctrl-C. Needs the extra 'client'."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add the URL, and what a handshake may need."""
-        parser.add_argument("url", help="where to, such as ws://localhost:8000/ws/")
+        """Add the URL, the options of the handshake, the events to send and the count."""
+        parser.add_argument("url", help="the server's address, such as ws://localhost:8000/ws/")
         parser.add_argument("--origin", help="the Origin header of the handshake")
         parser.add_argument("--cookie", action="append", default=[], metavar="NAME=VALUE", help="a cookie; may repeat")
         parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE", help="a header; may repeat")
         parser.add_argument(
             "--emit", action="append", default=[], metavar="EVENT[=DATA]", help="an event to send first"
         )
-        parser.add_argument("--count", type=int, help="end after so many events")
+        parser.add_argument("--count", type=int, help="end after this many events")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Listen until Ctrl-C, or until the server ends it for good."""
+        """Listen until Ctrl-C, until the count is reached, or until the server ends the connection for good."""
         try:
             from django_etp.client import CONNECT_ERRORS, EtpClient
         except ImportError as error:
@@ -52,39 +53,39 @@ class Command(BaseCommand):
             raise CommandError(f"No connection to the server: {error}") from error
 
     async def _listen(self, client: "EtpClient", emits: list[tuple[str, str | None]], count: int | None) -> None:
-        left = count
+        left = math.inf if count is None else count
 
         @client.on_unknown_event
         async def show(event: Event) -> None:
             nonlocal left
-            if left is not None and left <= 0:
-                return  # it came with the last one that was asked for
+            if left <= 0:
+                return  # it was received together with the last event to print
             wish = f"  (wants answer {event.ack_id})" if event.ack_id else ""
-            await self._say(client, f"{event.name} {event.data}{wish}")
-            if left is not None:
-                left -= 1
-                if left <= 0:
-                    await client.close()
+            await self._print(client, f"{event.name} {event.data}{wish}")
+            left -= 1
+            if left <= 0:
+                await client.close()
 
         @client.on_connect
         async def connected() -> None:
-            await self._say(client, "connected")
+            await self._print(client, "connected")
             for name, data in emits:
                 await client.emit(name, data)
 
         @client.on_disconnect
         async def disconnected(disconnect: Disconnect) -> None:
-            await self._say(client, f"disconnected: {disconnect.code} {disconnect.reason}".rstrip())
+            await self._print(client, f"disconnected: {disconnect.code} {disconnect.reason}".rstrip())
 
         async with client:
             await client.wait_closed()
 
-    async def _say(self, client: "EtpClient", text: str) -> None:
+    async def _print(self, client: "EtpClient", text: str) -> None:
         try:
             self.stdout.write(f"{datetime.now():%H:%M:%S} {text}")
             self.stdout.flush()
-        except BrokenPipeError:  # nobody reads any more, as behind `etp_listen … | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter fails as it ends
+        except BrokenPipeError:  # the reader has ended, as in `etp_listen … | head`
+            # Otherwise the interpreter fails at exit, when it flushes stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             await client.close()
 
 

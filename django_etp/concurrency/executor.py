@@ -1,0 +1,87 @@
+"""An executor whose threads are daemons, so that a call that hangs cannot hold up the end of the process.
+
+The interpreter joins the threads of ``ThreadPoolExecutor`` at exit, however long their calls take.
+
+Rules kept here:
+
+- A thread is started only if no other is idle and the limit is not reached. Other calls wait, in order.
+- An idle thread is used again, and never ends: it keeps its database connections.
+- The interpreter does not wait for these threads at exit. If the calls deserve time, their owner waits for them.
+- Threads do not survive a fork: the owner makes a new executor in the child.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from queue import SimpleQueue
+from typing import Any
+
+__all__ = ["DaemonExecutor"]
+
+
+class DaemonExecutor(Executor):
+    """Run calls in at most ``size`` daemon threads, whose names begin with ``name``.
+
+    Args:
+        size: the most threads.
+        name: the prefix of their names.
+        calls: the queue where idle threads wait for calls.
+
+    Attributes:
+        unfinished: the futures of all calls that wait or run. Other threads change it: copy it before iterating.
+    """
+
+    def __init__(self, size: int, name: str, calls: SimpleQueue[Any] | None = None) -> None:
+        self.unfinished: set[Future[Any]] = set()
+        self._size = size
+        self._name = name
+        self._calls = SimpleQueue() if calls is None else calls
+        self._lock = threading.Lock()
+        self._threads = 0
+        # Too high after calls have waited in the queue, each of which ends without having taken an idle thread. That is
+        # harmless: calls wait only if there are as many threads as are allowed.
+        self._idle = 0
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a call was ever submitted."""
+        return self._threads > 0
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See Executor.submit()."""
+        with self._lock:
+            if self._idle:
+                self._idle -= 1
+            elif self._threads < self._size:
+                threading.Thread(target=self._work, name=f"{self._name}_{self._threads}", daemon=True).start()
+                self._threads += 1
+        future: Future[Any] = Future()
+        self.unfinished.add(future)
+        self._calls.put((future, partial(function, *args, **kwargs) if args or kwargs else function))
+        return future
+
+    def _work(self) -> None:
+        while True:
+            future, call = self._calls.get()
+            self._run(future, call)
+            self.unfinished.discard(future)
+            # Otherwise an idle thread would keep the call's arguments alive.
+            del future, call
+
+    def _run(self, future: Future[Any], call: Callable[[], Any]) -> None:
+        result: Any = None
+        error: BaseException | None = None
+        if is_wanted := future.set_running_or_notify_cancel():
+            try:
+                result = call()
+            except BaseException as raised:
+                error = raised
+        # Before the result is out: its receiver may submit the next call at once, which needs no further thread.
+        with self._lock:
+            self._idle += 1
+        if error is not None:
+            future.set_exception(error)
+            del future, error  # the error's traceback refers to this frame
+        elif is_wanted:
+            future.set_result(result)
