@@ -19,6 +19,7 @@ from django_etp.concurrency.tasks import must_pass
 from django_etp.concurrency.workers import exited, run_hook
 from django_etp.conf import get_settings
 from django_etp.connections.connection import Connection
+from django_etp.connections.peer import Peer
 from django_etp.exceptions import EventFailed, ProtocolError, TooManyEvents
 from django_etp.protocol.failures import encode_failure
 from django_etp.protocol.frames import Event, encode_answer
@@ -48,14 +49,16 @@ class Dispatcher:
         "_handlers",
         "_loop",
         "_max_running",
+        "_peer",
         "_queue",
         "_running",
         "_tasks",
         "context",
     )
 
-    def __init__(self, connection: Connection, handlers: Namespace) -> None:
-        self._connection = connection
+    def __init__(self, peer: Peer, handlers: Namespace) -> None:
+        self._peer = peer
+        self._connection = Connection(peer)
         # An event that waited must not see what the handler before it, or a hook, left in its context variables.
         self.context = contextvars.copy_context()
         self._handlers = handlers
@@ -122,13 +125,13 @@ class Dispatcher:
 
     async def save(self) -> None:
         """Write what hooks changed in the data or the session; a failure is reported."""
-        if self._connection.has_unsaved:
+        if self._peer.has_unsaved:
             try:
-                await self._connection.save()
+                await self._peer.save()
             except Exception as error:
                 await self.report(error, "saving its data")
-            if not self._running:
-                self._connection.mark_saved()
+            if not self._running and self._peer.share is not None:
+                self._peer.share.mark_saved()
 
     async def disconnect(self, limit: float) -> None:
         """Run the ``on_disconnect`` hooks, each though another failed or hangs: they share ``limit`` seconds."""
@@ -140,7 +143,7 @@ class Dispatcher:
             deadline = asyncio.timeout(share)
             try:
                 async with deadline:
-                    await call(hook, run_hook, self._connection, self._connection.disconnect)
+                    await call(hook, run_hook, self._connection, self._peer.disconnect)
             except BaseException as error:
                 if must_pass(error):
                     raise
@@ -159,7 +162,7 @@ class Dispatcher:
 
     async def _handle(self, item: Event | ProtocolError) -> None:
         # One flat coroutine keeps its own books: a done callback per event costs more than it is worth.
-        connection = self._connection
+        peer, connection = self._peer, self._connection
         is_saving = False
         try:
             if not isinstance(item, Event):
@@ -173,12 +176,12 @@ class Dispatcher:
                 result = await handler.function(connection, item)
             else:
                 result = await call(handler, run_answering, connection, item)
-            if (connection.has_data or connection.has_other_user) and connection.has_unsaved:
+            if (peer.share is not None or peer.has_other_user) and peer.has_unsaved:
                 is_saving = True
-                await connection.save()
+                await peer.save()
                 is_saving = False
             if item.ack_id:
-                answering = connection.answer(encode_answer(item, to_text(result)))
+                answering = peer.answer(encode_answer(item, to_text(result)))
                 if answering is not None:
                     await answering
         except BaseException as error:
@@ -197,28 +200,28 @@ class Dispatcher:
                 self._tasks.pop(id(item), None)
             self._running -= 1
             # Another handler that runs may have the data in hand, and change a nested value in it.
-            if connection.has_data and not self._running and connection.has_unsaved and connection.disconnect is None:
-                connection.mark_saved()
+            if peer.share is not None and not self._running and peer.has_unsaved and peer.disconnect is None:
+                peer.share.mark_saved()
             if self._queue and self._running < self._max_running:
                 self._start(self._queue.popleft())
 
     def refuse(self, event: Event, error: TooManyEvents) -> None:
         """Tell a client that speaks the extensions that its event is one too many."""
-        if event.ack_id and self._connection.speaks_extensions:
-            self._connection.deliver(encode_failure(event, failure_of(error)))
+        if event.ack_id and self._peer.speaks_extensions:
+            self._peer.deliver(encode_failure(event, failure_of(error)))
 
     async def _answer_failure(self, event: Event, error: BaseException) -> None:
         if (observe := failure_observer.get()) is not None:
             observe(event, error)
-        if event.ack_id and self._connection.speaks_extensions:
-            answering = self._connection.answer(encode_failure(event, failure_of(error)))
+        if event.ack_id and self._peer.speaks_extensions:
+            answering = self._peer.answer(encode_failure(event, failure_of(error)))
             if answering is not None:
                 await answering
 
     async def _handle_unknown(self, event: Event) -> object:
         if not self._handlers.events and not self._handlers.on_unknown_event:
-            _log_nothing_is_handled(self._connection.namespace)
-        if not self._handlers.on_unknown_event and self._connection.speaks_extensions:
+            _log_nothing_is_handled(self._peer.namespace)
+        if not self._handlers.on_unknown_event and self._peer.speaks_extensions:
             raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")
         answer: object = None
         for hook in self._handlers.on_unknown_event:

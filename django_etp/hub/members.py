@@ -79,12 +79,6 @@ class Member(Protocol):
     async def ask(self, event: str, data: object, timeout: float) -> Event:
         """Ask it a question and return the answer. See ``Connection.aemit_with_ack()``."""
 
-    async def ajoin(self, *rooms: str) -> None:
-        """Let it join rooms."""
-
-    async def aleave(self, *rooms: str) -> None:
-        """Let it leave rooms."""
-
     def read_data(self) -> str:
         """Return its data as JSON."""
 

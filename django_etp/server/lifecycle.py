@@ -16,8 +16,8 @@ from typing import Any
 from django_etp.concurrency.tasks import must_pass
 from django_etp.conf import get_settings
 from django_etp.connections.asgi import Receive, Send
-from django_etp.connections.connection import Connection
 from django_etp.connections.outbox import Outbox
+from django_etp.connections.peer import Peer
 from django_etp.events.dispatcher import Dispatcher
 from django_etp.events.registry import registry
 from django_etp.exceptions import (
@@ -32,6 +32,8 @@ from django_etp.hub.hub import Hub
 from django_etp.protocol.closing import Disconnect, cut_reason
 from django_etp.protocol.frames import HELLO, PING, RESERVED_PREFIX, SUBPROTOCOL, Event, decode, encode, encode_answer
 from django_etp.sessions.cookies import can_set_cookie, session_cookie
+
+from .maintenance import tidy_session
 
 __all__ = ["Lifecycle"]
 
@@ -56,7 +58,6 @@ class Lifecycle:
     __slots__ = (
         "_accepting",
         "_connecting",
-        "_connection",
         "_dispatcher",
         "_ending",
         "_handlers",
@@ -65,6 +66,7 @@ class Lifecycle:
         "_is_reading",
         "_max_size",
         "_outbox",
+        "_peer",
         "_receive",
         "_subprotocols",
         "_task",
@@ -86,8 +88,8 @@ class Lifecycle:
         self._hub = hub
         self._handlers = registry.namespace(namespace)
         self._outbox = Outbox(send, self, hub.flusher)
-        self._connection = Connection(scope, self._hub, self._outbox, namespace=namespace, owner=self)
-        self._dispatcher = Dispatcher(self._connection, self._handlers)
+        self._peer = Peer(scope, self._hub, self._outbox, namespace=namespace, owner=self)
+        self._dispatcher = Dispatcher(self._peer, self._handlers)
         self._max_size = get_settings().max_message_size
         self._task: asyncio.Task[Any] | None = None
         self._is_reading = False
@@ -100,13 +102,13 @@ class Lifecycle:
 
     async def run(self) -> None:
         """Serve the connection from its handshake to its end; where the task is cancelled, end what is left of it."""
-        self._hub.add(self._connection, self._connection.user_id)
+        self._hub.add(self._peer, self._peer.user_id)
         self._task = asyncio.current_task()
         disconnect = _TASK_ENDED
         try:
             try:
                 self._is_reading = True
-                await self._hub.enter(self._connection)
+                await self._hub.enter(self._peer)
                 disconnect = await self._begin() or await self._read()
             except asyncio.CancelledError:
                 # An asyncio.timeout() does the same, and has 170 bytes for as long as the connection lives.
@@ -114,7 +116,7 @@ class Lifecycle:
                     raise
             finally:
                 self._is_reading = False
-                self._connection.lose(disconnect)
+                self._peer.lose(disconnect)
             if disconnect.code == _SERVER_ENDS:
                 self._hub.expect_end()
             if self._ending is not None:
@@ -140,25 +142,25 @@ class Lifecycle:
         """Close a connection whose client reads too slowly."""
         logger.warning(
             "Connection %s is closed with 1013: its client reads too slowly, and its outbox is full.",
-            self._connection.id,
+            self._peer.id,
         )
-        self._connection.end(Disconnect(1013, "reads too slowly"), drop=True)
+        self._peer.end(Disconnect(1013, "reads too slowly"), drop=True)
 
     def write_failed(self, error: Exception) -> None:
         """Record that the server refused a frame, and that the connection was closed with 1011."""
         logger.warning(
             "Connection %s is closed with 1011: the server refused to write a message: %s: %.500s. daphne writes "
             "messages of up to 1 MiB, unless its option --websocket-max-message-size says more.",
-            self._connection.id,
+            self._peer.id,
             type(error).__name__,
             error,
         )
-        self._connection.lose(Disconnect(1011, "a message could not be written"))
+        self._peer.lose(Disconnect(1011, "a message could not be written"))
 
     def begin_end(self) -> None:
         """Clean up, or begin to; the connection has ended."""
-        has_more = any(self._what_remains()) or self._connection.has_unsaved
-        if not has_more and self._hub.remove_at_once(self._connection):
+        has_more = any(self._what_remains()) or self._peer.has_unsaved
+        if not has_more and self._hub.remove_at_once(self._peer):
             self._dispatcher.stop()
             return
         # Not in the context of whoever closes it, which may be a request's or another connection's.
@@ -174,7 +176,7 @@ class Lifecycle:
         else:
             # Nobody has the connection in hand, so that nothing takes time, and nobody else can ask for the accept.
             await self._accept_once()
-            if self._connection.disconnect is None:
+            if self._peer.disconnect is None:
                 await self._open()
         return None
 
@@ -212,33 +214,33 @@ class Lifecycle:
     def _take_reserved(self, event: Event) -> bool:
         """Take an answer or a ping; return whether it was one."""
         if event.is_ack:
-            self._connection.resolve(event)
-        elif event.is_failure and self._connection.speaks_extensions:
-            self._connection.fail(event)
+            self._peer.resolve(event)
+        elif event.is_failure and self._peer.speaks_extensions:
+            self._peer.fail(event)
         elif event.name == PING and event.ack_id:
-            self._connection.deliver(encode_answer(event))
+            self._peer.deliver(encode_answer(event))
         else:
             return False
         return True
 
     async def _connect(self) -> None:
         """Run the hooks, then accept; where one fails, refuse (HTTP 403), or close if it has accepted already."""
-        connection = self._connection
+        peer = self._peer
         deadline = asyncio.timeout(_CONNECT_LIMIT)
         try:
             async with deadline:
                 await self._dispatcher.connect()
-                await connection.aaccept()
+                await peer.accept()
             await self._open()
         except RejectConnection as rejection:
             self._was_rejected = True
-            connection.end(Disconnect(4403, cut_reason(str(rejection.reason or ""))))
+            peer.end(Disconnect(4403, cut_reason(str(rejection.reason or ""))))
         except (GeneratorExit, KeyboardInterrupt):
             raise
         except BaseException as error:
-            was_closed = connection.disconnect is not None
+            was_closed = peer.disconnect is not None
             # Before any on_error hook, which may take longer than the peer waits.
-            connection.end(Disconnect(1011, "on_connect failed"))
+            peer.end(Disconnect(1011, "on_connect failed"))
             if must_pass(error):
                 raise
             if not (was_closed and isinstance(error, ConnectionClosed)):
@@ -249,35 +251,35 @@ class Lifecycle:
         """Let events run, now that the connection is accepted."""
         # What changed after an early accept.
         await self._dispatcher.save()
-        self._connection.tidy_session()
+        tidy_session(self._peer)
         self._dispatcher.start()
 
     async def _accept_once(self) -> None:
-        headers = await self._save_before_accept() if self._connection.has_unsaved else []
+        headers = await self._save_before_accept() if self._peer.has_unsaved else []
         if self._outbox.is_closing:
             return  # meanwhile the client has gone, or the session
         try:
-            if self._connection.speaks_extensions:
-                greeting = encode(Event(HELLO, 0, json.dumps({"id": self._connection.id})))
+            if self._peer.speaks_extensions:
+                greeting = encode(Event(HELLO, 0, json.dumps({"id": self._peer.id})))
                 await self._outbox.accept(SUBPROTOCOL, headers, greeting)
             else:
-                offered = self._connection.scope.get("subprotocols", ()) if self._subprotocols else ()
+                offered = self._peer.scope.get("subprotocols", ()) if self._subprotocols else ()
                 selected = next((name for name in offered if name in self._subprotocols), None)
                 await self._outbox.accept(selected, headers)
         except Exception as error:  # servers raise what they like once the peer is gone
-            logger.debug("Connection %s was gone before its accept: %r", self._connection.id, error)
-            self._connection.lose(Disconnect(1006, "gone before the accept"))
+            logger.debug("Connection %s was gone before its accept: %r", self._peer.id, error)
+            self._peer.lose(Disconnect(1006, "gone before the accept"))
         else:
             self._was_accepted = True
 
     async def _save_before_accept(self) -> list[tuple[bytes, bytes]]:
         """Write what changed; return the headers with the cookie of a session that is new, or has a new key."""
-        connection = self._connection
-        key = connection.session_key
+        peer = self._peer
+        key = peer.session_key
         try:
-            await connection.save(can_create=can_set_cookie(connection.scope))
-            is_new = connection.session_key not in (None, key)
-            return session_cookie(connection.scope["session"]) if is_new else []
+            await peer.save(can_create=can_set_cookie(peer.scope))
+            is_new = peer.session_key not in (None, key)
+            return session_cookie(peer.scope["session"]) if is_new else []
         except Exception as error:
             self._hub.run(self._dispatcher.report(error, "saving its data"))  # the client does not wait for on_error
             return []
@@ -301,27 +303,27 @@ class Lifecycle:
             return False
 
     def _fail(self, code: int, error: ProtocolError, reason: str) -> None:
-        self._connection.end(Disconnect(code, reason))
+        self._peer.end(Disconnect(code, reason))
         self._hub.run(self._dispatcher.report(error, "a message it sent"))
 
     async def _end(self) -> None:
         """Clean up, once; running handlers and the hooks at the end have their time, and no more."""
         self._dispatcher.stop()
         try:
-            await self._hub.remove(self._connection)
+            await self._hub.remove(self._peer)
         finally:
             if remains := tuple(self._what_remains()):
                 await asyncio.gather(*(each() for each in remains))
             # What the last handlers and hooks changed in the session.
             await self._dispatcher.save()
-            if self._connection.has_data:
+            if self._peer.share is not None:
                 await self._discard_session()
 
     def _what_remains(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
         """Give what may have to wait. Most connections end with nothing of it, and each costs a task."""
         if self._is_reading or not self._outbox.is_closed:
             yield self._stop_reading
-        if self._connection.has_data:
+        if self._peer.share is not None:
             yield self._forget_data
         if self._dispatcher.is_busy:
             yield self._finish_handlers
@@ -341,13 +343,13 @@ class Lifecycle:
 
     async def _forget_data(self) -> None:
         try:
-            await self._connection.forget_data()
+            await self._peer.own_share().end()
         except Exception as error:
             await self._dispatcher.report(error, "removing its data from the session")
 
     async def _discard_session(self) -> None:
         try:
-            await self._connection.discard_session()
+            await self._peer.own_share().discard()
         except Exception as error:
             await self._dispatcher.report(error, "deleting its session")
 

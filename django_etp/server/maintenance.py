@@ -16,11 +16,12 @@ import logging
 from django_etp.auth.revocation import check_users_forever
 from django_etp.concurrency.database import look_after_database
 from django_etp.concurrency.workers import run_own
-from django_etp.connections.connection import Connection
+from django_etp.connections.peer import Peer
 from django_etp.hub.hub import Hub
+from django_etp.sessions.session import shares_of_others
 from django_etp.sessions.storage import read_shares
 
-__all__ = ["maintain"]
+__all__ = ["maintain", "tidy_session"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +57,36 @@ async def _look_after_data_forever(hub: Hub) -> None:
 
 
 async def _look_after_data(hub: Hub) -> None:
-    watched = [
-        member
-        for member in hub.membership.all()
-        if isinstance(member, Connection) and member.watched_session is not None
-    ]
+    watched: dict[Peer, str] = {}
+    for member in hub.membership.all():
+        if isinstance(member, Peer) and member.share is not None and (key := member.share.watched_key) is not None:
+            watched[member] = key
     if not watched:
         return
-    shares = await run_own(read_shares, {connection.watched_session for connection in watched})
-    for connection in watched:
-        if (key := connection.watched_session) is not None:  # else it has ended, or changed, meanwhile
-            await connection.look_after(shares.get(key))
+    stored = await run_own(read_shares, set(watched.values()))
+    for peer in watched:
+        share = peer.own_share()
+        if (key := share.watched_key) is None:
+            continue  # it has ended meanwhile
+        shares = stored.get(key)
+        if shares is None or not share.is_intact(shares):
+            await _restore(peer)
+
+
+def tidy_session(peer: Peer) -> None:
+    """Remove the data of gone connections from a peer's session; watch the session for the data of those just gone."""
+    if peer.session_key is not None and (others := shares_of_others(peer.scope["session"])):
+        peer.own_share().watch_others()
+        may_live = peer.hub.living()
+        if not all(may_live(id) for id in others):
+            peer.hub.run(_restore(peer))
+
+
+async def _restore(peer: Peer) -> None:
+    if peer.disconnect is not None:
+        return
+    try:
+        if not await peer.own_share().restore():
+            peer.close_without_session()
+    except Exception:
+        logger.exception("Connection %s could not restore its data in the session.", peer.id)

@@ -519,7 +519,8 @@ async def test_rooms_are_counted_and_named(call: Call) -> None:
 
 async def test_members_are_listed_with_what_may_be_known_of_them(call: Call) -> None:
     async with clients("b a", user=User(pk=7, username="alice")) as (client,):
-        expected = client.connection.info
+        expected = await rooms.aget(client.id)
+        assert expected is not None
         assert (expected.id, expected.user_id, expected.rooms) == (client.id, 7, ("a", "b"))
         assert await call("members", "a") == [expected]
         assert await call("members", "empty") == []

@@ -289,6 +289,7 @@ KINDS = [
 OF_A_CONNECTION = {
     ("django_etp.protocol.acks", "PendingAcks"),
     ("django_etp.connections.connection", "Connection"),
+    ("django_etp.connections.peer", "Peer"),
     ("django_etp.consumers", "EtpConsumer"),
     ("django_etp.server.lifecycle", "Lifecycle"),
     ("django_etp.events.dispatcher", "Dispatcher"),
