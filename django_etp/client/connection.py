@@ -32,8 +32,9 @@ from django_etp.exceptions import (
 )
 from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import Disconnect
-from django_etp.protocol.failures import encode_failure, handler_failed, named_failure, read_failure
-from django_etp.protocol.frames import HELLO, PING, SUBPROTOCOL, Event, check_event_name, decode, encode, encode_answer
+from django_etp.protocol.endpoint import meaning_of
+from django_etp.protocol.failures import encode_failure, handler_failed, named_failure
+from django_etp.protocol.frames import PING, SUBPROTOCOL, Event, check_event_name, decode, encode, encode_answer
 
 from .handlers import ClientHandlers, is_end
 
@@ -202,19 +203,18 @@ class ClientConnection:
         except InvalidFrame as error:
             self.start(self._handlers.report(error, "a frame of the server"))
             return
-        if event.is_ack:
-            self._acks.resolve(event)
-        elif event.is_failure and self.speaks_extensions:
-            self._acks.fail(event.ack_id, read_failure(event))
-        elif event.name == PING and event.ack_id:
-            with suppress(ConnectionClosed):
-                await self.send(encode_answer(event))
-        elif event.name == HELLO and self.speaks_extensions:
-            self.id = _greeted_id(event)
-        elif self._running < self._max_running:
-            self._start_handling(event)
-        elif self._max_running:  # else it ends: what still comes in is for nobody
-            await self._enqueue(event)
+        match meaning_of(event, speaks_extensions=self.speaks_extensions):
+            case "answer":
+                self._acks.settle(event)
+            case "ping":
+                with suppress(ConnectionClosed):
+                    await self.send(encode_answer(event))
+            case "greeting":
+                self.id = _greeted_id(event)
+            case "event" if self._running < self._max_running:
+                self._start_handling(event)
+            case "event" if self._max_running:  # else it ends, and handles no more events
+                await self._enqueue(event)
 
     async def _enqueue(self, event: Event) -> None:
         """Let an event wait for a handler; where too many wait, do not return before one has ended."""

@@ -17,7 +17,6 @@ from django_etp.hub.hub import Hub
 from django_etp.hub.names import user_key
 from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import LOGGED_OUT, SESSION_ENDED, Disconnect, check_close
-from django_etp.protocol.failures import read_failure
 from django_etp.protocol.frames import PING, SUBPROTOCOL, Event, encode
 from django_etp.serialization import to_frame
 from django_etp.sessions.data import from_json
@@ -161,15 +160,10 @@ class Peer:
         await self._ask(lambda ack_id: encode(Event(PING, ack_id)), timeout)
         return time.perf_counter() - start
 
-    def resolve(self, answer: Event) -> None:
-        """Give an answer of the client to its caller; it is dropped if there is none."""
+    def settle(self, answer: Event) -> None:
+        """Pass the client's answer, or the failure in place of one, to its question; drop it if none is waiting."""
         if self._acks is not None:
-            self._acks.resolve(answer)
-
-    def fail(self, failure: Event) -> None:
-        """Raise, in the caller of an event of ours, the failure that the client reports."""
-        if self._acks is not None:
-            self._acks.fail(failure.ack_id, read_failure(failure))
+            self._acks.settle(answer)
 
     async def _ask(self, frame: Callable[[int], str], timeout: float) -> Event:
         self._refuse_closed()

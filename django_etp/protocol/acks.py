@@ -10,7 +10,8 @@ from typing import Any
 
 from django_etp.exceptions import AckTimeout, ConnectionClosed
 
-from .frames import Event
+from .failures import read_failure
+from .frames import FAILURE_PREFIX, Event
 
 __all__ = ["PendingAcks"]
 
@@ -73,8 +74,10 @@ class PendingAcks:
         if future := self._futures.pop(ack_id, None):
             future.cancel()
 
-    def resolve(self, answer: Event) -> bool:
-        """Give an answer to whoever waits for it; return whether anyone did."""
+    def settle(self, answer: Event) -> bool:
+        """Pass an answer, or the failure in place of one, to its question; return whether one was waiting."""
+        if answer.name.startswith(FAILURE_PREFIX):
+            return self.fail(answer.ack_id, read_failure(answer))
         future = self._futures.pop(answer.ack_id, None)
         if future is None or future.done():
             return False
@@ -82,12 +85,12 @@ class PendingAcks:
         return True
 
     def fail(self, ack_id: int, error: BaseException) -> bool:
-        """Let whoever waits for this answer fail; return whether anyone did."""
+        """Raise an error from the question of this number; return whether it was waiting."""
         future = self._futures.pop(ack_id, None)
         if future is None or future.done():
             return False
         future.set_exception(error)
-        # Nobody may be waiting yet, between open() and wait().
+        # Retrieve it, as no caller may be waiting yet, between open() and wait(): asyncio would log it as lost.
         future.exception()
         return True
 

@@ -30,7 +30,8 @@ from django_etp.exceptions import (
 )
 from django_etp.hub.hub import Hub
 from django_etp.protocol.closing import Disconnect, cut_reason
-from django_etp.protocol.frames import HELLO, PING, RESERVED_PREFIX, SUBPROTOCOL, Event, decode, encode, encode_answer
+from django_etp.protocol.endpoint import meaning_of
+from django_etp.protocol.frames import HELLO, RESERVED_PREFIX, SUBPROTOCOL, Event, decode, encode, encode_answer
 from django_etp.sessions.cookies import can_set_cookie, session_cookie
 
 from .maintenance import tidy_session
@@ -212,15 +213,14 @@ class Lifecycle:
             message = text = data = event = _NOTHING
 
     def _take_reserved(self, event: Event) -> bool:
-        """Take an answer or a ping; return whether it was one."""
-        if event.is_ack:
-            self._peer.resolve(event)
-        elif event.is_failure and self._peer.speaks_extensions:
-            self._peer.fail(event)
-        elif event.name == PING and event.ack_id:
-            self._peer.deliver(encode_answer(event))
-        else:
-            return False
+        """Settle an answer or answer a ping; return whether it was one."""
+        match meaning_of(event, speaks_extensions=self._peer.speaks_extensions):
+            case "answer":
+                self._peer.settle(event)
+            case "ping":
+                self._peer.deliver(encode_answer(event))
+            case _:  # a greeting too: only clients are greeted
+                return False
         return True
 
     async def _connect(self) -> None:

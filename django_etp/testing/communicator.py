@@ -25,7 +25,7 @@ from django_etp.events.errors import failure_observer
 from django_etp.exceptions import AckTimeout, EtpError, InvalidFrame
 from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import Disconnect
-from django_etp.protocol.failures import read_failure
+from django_etp.protocol.endpoint import meaning_of
 from django_etp.protocol.frames import SUBPROTOCOL, Event, decode, encode_answer
 from django_etp.serialization import to_frame, to_text
 
@@ -287,14 +287,11 @@ class EtpCommunicator:
         except InvalidFrame:
             self._frames.put_nowait(frame)
             return
-        if event.is_ack:
-            is_answer = self._acks.resolve(event)
-        elif event.is_failure and self.subprotocol == SUBPROTOCOL:
-            outcome = self._outcomes.pop(event.ack_id) if event.ack_id in self._outcomes else read_failure(event)
-            is_answer = self._acks.fail(event.ack_id, outcome)
-        else:
-            is_answer = False
-        if not is_answer:
+        is_settled = False
+        if meaning_of(event, speaks_extensions=self.subprotocol == SUBPROTOCOL) == "answer":
+            outcome = self._outcomes.pop(event.ack_id, None) if event.is_failure else None
+            is_settled = self._acks.settle(event) if outcome is None else self._acks.fail(event.ack_id, outcome)
+        if not is_settled:
             self._frames.put_nowait(frame)
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from django_etp.exceptions import AckTimeout, ConnectionClosed, EtpError
+from django_etp.exceptions import AckTimeout, ConnectionClosed, EtpError, EventFailed
 from django_etp.protocol import Event
 from django_etp.protocol.acks import PendingAcks
 
@@ -24,7 +24,7 @@ async def test_an_answer_reaches_the_question_of_its_number() -> None:
     acks = PendingAcks()
     first, second = acks.open(), acks.open()
     answer = Event("__ack_ask", second[0], "b")
-    assert acks.resolve(answer)
+    assert acks.settle(answer)
     assert await acks.wait(*second, timeout=1) == answer
     assert not first[1].done()
 
@@ -32,7 +32,7 @@ async def test_an_answer_reaches_the_question_of_its_number() -> None:
 async def test_the_name_of_an_answer_is_not_compared() -> None:
     acks = PendingAcks()
     question = acks.open()
-    assert acks.resolve(Event("__ack_something_else", question[0], "yes"))
+    assert acks.settle(Event("__ack_something_else", question[0], "yes"))
     assert (await acks.wait(*question, timeout=1)).data == "yes"
 
 
@@ -40,15 +40,38 @@ async def test_the_name_of_an_answer_is_not_compared() -> None:
 async def test_an_answer_that_nobody_waits_for_is_dropped(ack_id: int) -> None:
     acks = PendingAcks()
     acks.open()
-    assert not acks.resolve(Event("__ack_ask", ack_id))
+    assert not acks.settle(Event("__ack_ask", ack_id))
 
 
 async def test_the_second_answer_to_a_question_is_dropped() -> None:
     acks = PendingAcks()
     question = acks.open()
-    assert acks.resolve(Event("__ack_ask", question[0], "first"))
-    assert not acks.resolve(Event("__ack_ask", question[0], "second"))
+    assert acks.settle(Event("__ack_ask", question[0], "first"))
+    assert not acks.settle(Event("__ack_ask", question[0], "second"))
     assert (await acks.wait(*question, timeout=1)).data == "first"
+
+
+async def test_a_failure_in_place_of_an_answer_is_raised_from_its_question() -> None:
+    acks = PendingAcks()
+    question = acks.open()
+    assert acks.settle(Event("__err_ask", question[0], '{"code": "rate_limited", "message": "Not so fast"}'))
+    with pytest.raises(EventFailed, match="rate_limited: Not so fast") as raised:
+        await acks.wait(*question, timeout=1)
+    assert raised.value.is_from_peer
+
+
+async def test_a_failure_that_nobody_waits_for_is_dropped() -> None:
+    acks = PendingAcks()
+    assert not acks.settle(Event("__err_ask", 1, '{"code": "rate_limited"}'))
+
+
+async def test_a_question_fails_once_also_before_the_wait() -> None:
+    acks = PendingAcks()
+    question = acks.open()
+    assert acks.fail(question[0], LookupError("gone"))
+    assert not acks.fail(question[0], LookupError("again"))
+    with pytest.raises(LookupError, match="gone"):
+        await acks.wait(*question, timeout=1)
 
 
 async def test_a_question_without_an_answer_in_time_raises() -> None:
@@ -70,7 +93,7 @@ async def test_an_answer_after_the_timeout_is_dropped() -> None:
     question = acks.open()
     with pytest.raises(AckTimeout):
         await acks.wait(*question, timeout=0)
-    assert not acks.resolve(Event("__ack_ask", question[0]))
+    assert not acks.settle(Event("__ack_ask", question[0]))
 
 
 async def test_a_timeout_of_the_caller_is_not_taken_for_the_questions_own() -> None:
@@ -96,7 +119,7 @@ async def test_a_question_is_sent_before_its_answer_is_waited_for() -> None:
 
     async def send() -> None:
         await asyncio.sleep(0)
-        assert acks.resolve(Event("__ack_ask", ack_id, "yes"))
+        assert acks.settle(Event("__ack_ask", ack_id, "yes"))
 
     assert (await acks.wait(ack_id, future, timeout=5, sending=send())).data == "yes"
 
@@ -164,7 +187,7 @@ async def test_nothing_can_be_asked_after_closing() -> None:
 async def test_an_answer_that_came_before_the_close_is_not_lost() -> None:
     acks = PendingAcks()
     question = acks.open()
-    acks.resolve(Event("__ack_ask", question[0], "just in time"))
+    acks.settle(Event("__ack_ask", question[0], "just in time"))
     acks.close()
     assert (await acks.wait(*question, timeout=1)).data == "just in time"
 
