@@ -24,6 +24,7 @@ from django_etp.sessions.lazy import unwrapped
 from django_etp.sessions.session import ConnectionSession, session_key_of
 
 from .outbox import Outbox
+from .state import CONNECTING, OPEN
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -101,7 +102,7 @@ class Peer:
     @property
     def is_accepted(self) -> bool:
         """Whether the handshake was accepted, and the connection has not been closed since."""
-        return self._outbox.is_open and self.disconnect is None
+        return self._outbox.state is OPEN
 
     @property
     def speaks_extensions(self) -> bool:
@@ -130,7 +131,7 @@ class Peer:
             ConnectionClosed: the connection is closed or refused.
         """
         self._refuse_closed()
-        if not self._outbox.is_open:
+        if self._outbox.state is CONNECTING:
             await self._owner.accept()
             self._refuse_closed()
 
@@ -140,7 +141,8 @@ class Peer:
         Raises:
             ConnectionClosed: the connection is closed.
         """
-        await self.accept()
+        if self._outbox.state is not OPEN:
+            await self.accept()
         if (writing := self._outbox.begin(frame)) is not None:
             await writing
 
@@ -297,7 +299,7 @@ class Peer:
         data.update(from_json(values))
         for key in remove:
             data.pop(key, None)
-        if self._outbox.is_open:  # the accept writes it otherwise
+        if self.is_accepted:  # the accept writes it otherwise
             await self.save()
         return data.to_json()
 

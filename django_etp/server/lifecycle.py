@@ -18,6 +18,7 @@ from django_etp.conf import get_settings
 from django_etp.connections.asgi import Receive, Send
 from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
+from django_etp.connections.state import CLOSED, CONNECTING
 from django_etp.events.dispatcher import Dispatcher
 from django_etp.events.registry import registry
 from django_etp.exceptions import (
@@ -135,7 +136,7 @@ class Lifecycle:
         if self._accepting is None:
             self._accepting = asyncio.Lock()
         async with self._accepting:
-            if not self._outbox.is_open and not self._outbox.is_closing:
+            if self._outbox.state is CONNECTING:
                 await self._accept_once()
         self._accepting = None
 
@@ -256,7 +257,7 @@ class Lifecycle:
 
     async def _accept_once(self) -> None:
         headers = await self._save_before_accept() if self._peer.has_unsaved else []
-        if self._outbox.is_closing:
+        if self._outbox.state is not CONNECTING:
             return  # meanwhile the client has gone, or the session
         try:
             if self._peer.speaks_extensions:
@@ -321,7 +322,7 @@ class Lifecycle:
 
     def _what_remains(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
         """Give what may have to wait. Most connections end with nothing of it, and each costs a task."""
-        if self._is_reading or not self._outbox.is_closed:
+        if self._is_reading or self._outbox.state is not CLOSED:
             yield self._stop_reading
         if self._peer.share is not None:
             yield self._forget_data
