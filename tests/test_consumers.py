@@ -28,7 +28,7 @@ from django_etp import (
     rooms,
 )
 from django_etp.consumers import EtpConsumer
-from django_etp.server import lifecycle
+from django_etp.server import handshake, lifecycle
 from django_etp.testing import EtpCommunicator, HandshakeRejected
 from tests.support.inprocess import Message, Wire, errors, until
 
@@ -284,7 +284,7 @@ async def test_on_connect_that_hangs_is_refused_after_4_seconds() -> None:
 
 
 async def test_a_plain_on_connect_that_hangs_is_refused_too(monkeypatch: Any) -> None:
-    monkeypatch.setattr(lifecycle, "_CONNECT_LIMIT", 0.05)
+    monkeypatch.setattr(handshake, "_CONNECT_LIMIT", 0.05)
     told, door, seen = errors(), threading.Event(), []
 
     @on_connect

@@ -15,8 +15,7 @@ import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from django_etp.cluster.gaps import Loss
 from django_etp.cluster.links import Link, open_link
@@ -41,13 +40,20 @@ _SENDS_PER_TURN = 64
 _MANY_ROOMS = 32
 # Of so many sends to several rooms at once a hub remembers that it has had them.
 _REMEMBERED_EMISSIONS = 4096
-# What connections may take to end when the server ends, in seconds: their hooks at the end have 9 s.
+# How long connections may take to clean up when the server ends, in seconds: on_disconnect hooks have 9 s.
 _END_LIMIT = 10.0
 
 # What is no hub's id names no connection, and may be no group's name either.
 _HUB_ID = re.compile(r"[0-9a-f]{16}")
 
 _T = TypeVar("_T")
+
+
+class Serving(Protocol):
+    """What serves a hub's connections; ``django_etp.server.serving`` sets it."""
+
+    async def stop(self) -> None:
+        """End the connections, within a bounded time."""
 
 
 class Hub:
@@ -72,8 +78,7 @@ class Hub:
         self.context = contextvars.copy_context()
         self.flusher = Flusher(loop, self.context.copy())
         self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
-        # Runs for as long as there are connections.
-        self.accompany: Callable[[Hub], Coroutine[Any, Any, None]] | None = None
+        self.serving: Serving | None = None
         # Keyed hashes of sessions that log out, and until when on the loop's clock.
         self.revoked: dict[str, float] = {}
         # Those who have changed, and whose connections are to be looked at.
@@ -84,62 +89,21 @@ class Hub:
         self._sends_since_turn = 0
         self._asking = 0
         self._has_answer = asyncio.Event()
-        self._companion: asyncio.Task[None] | None = None
-        self._served: dict[asyncio.Task[Any] | None, None] = {}
-        self._is_ending = False
-        self._is_empty = asyncio.Event()
-        self._is_empty.set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: Link = open_link(self, is_serving=is_serving)
 
-    async def begin_serving(self) -> None:
-        """Serve a connection from now until end_serving(), which is due in any case, in the same task.
-
-        With the first one the hub takes its place among the other processes' hubs.
-        """
-        self._served[asyncio.current_task()] = None
-        self._is_ending = False
-        self._is_empty.clear()
-        if self._companion is None and self.accompany is not None:
-            self._companion = self.loop.create_task(self.accompany(self), context=self.context.copy())
+    async def start(self) -> None:
+        """Take the place of a hub with connections among the other processes' hubs; see also ``Serving.begin()``."""
         await self._link.start()
 
-    async def end_serving(self) -> None:
-        """Take note that a connection is over.
-
-        After the last one the hub rests; or leaves, where the server ends, which waits for its connections' tasks and
-        for nothing else.
-        """
-        del self._served[asyncio.current_task()]
-        if not self._served:
-            await self._stop_serving_or_leave()
-
-    def expect_end(self) -> None:
-        """Take note that the server seems to end: it ended a connection by itself."""
-        self._is_ending = True
-
-    async def _stop_serving_or_leave(self) -> None:
-        self._is_empty.set()
-        if self._companion is not None:
-            self._companion.cancel()
-            self._companion = None
-        if self._is_ending:
-            await self.settle(_END_LIMIT)
-        if self._served:
-            return  # another came meanwhile
-        if self._is_ending:
-            await self._link.stop()
-        else:
-            self._link.stop_serving()
+    def stop_serving(self) -> None:
+        """Let the other processes know that it has no connections any more."""
+        self._link.stop_serving()
 
     async def stop(self) -> None:
-        """End the connections, then leave the place among the others; within a bounded time."""
-        for task in tuple(self._served):
-            if task is not None and not task.cancelling():
-                task.cancel()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_END_LIMIT):
-                await self._is_empty.wait()
+        """End the connections, then leave the other processes' hubs; within a bounded time."""
+        if self.serving is not None:
+            await self.serving.stop()
         await self.settle(_END_LIMIT)
         await self._link.stop()
 

@@ -1,53 +1,46 @@
-"""One connection's life while it is served: the handshake, reading, and the end.
+"""One connection while it is served: the handshake, reading, and the end.
 
 Rules kept here:
 
-- One receive loop; it reads on while handlers run, so that answers always come through.
-- ``on_connect`` runs before the accept and may refuse; what the client sends meanwhile waits.
-- The end runs once, whatever brought it about: a close of either side, an error, a cancelled task.
+- One receive loop reads on while handlers run, so that answers always arrive.
+- It reads while ``on_connect`` hooks run, too. Answers to them arrive; events wait until the connection is open.
+- The end runs once, whatever the reason: a close by either side, an error, a cancelled task.
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from django_etp.concurrency.tasks import must_pass
 from django_etp.conf import get_settings
 from django_etp.connections.asgi import Receive, Send
 from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
-from django_etp.connections.state import CLOSED, CONNECTING
+from django_etp.connections.state import CLOSED
 from django_etp.events.dispatcher import Dispatcher
 from django_etp.events.registry import registry
 from django_etp.exceptions import (
-    ConnectionClosed,
     InvalidFrame,
     MessageTooLarge,
     ProtocolError,
-    RejectConnection,
     TooManyEvents,
 )
-from django_etp.hub.hub import Hub
-from django_etp.protocol.closing import Disconnect, cut_reason
+from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
-from django_etp.protocol.frames import HELLO, RESERVED_PREFIX, SUBPROTOCOL, Event, decode, encode, encode_answer
-from django_etp.sessions.cookies import can_set_cookie, session_cookie
+from django_etp.protocol.frames import RESERVED_PREFIX, Event, decode, encode_answer
 
-from .maintenance import tidy_session
+from .handshake import Handshake
+from .serving import Serving
 
 __all__ = ["Lifecycle"]
 
 logger = logging.getLogger(__name__)
 
-# daphne cuts a handshake after 5 s.
-_CONNECT_LIMIT = 4.0
-# How long the client has to answer our close before the server is told that we are done, in seconds.
+# How long the client has to answer our close before the task of the connection ends, in seconds.
 _CLOSE_WAIT = 2.0
-# The close code that uvicorn gives its connections when it ends (RFC 6455's registry: service restart).
+# The close code with which uvicorn ends its connections when it stops (RFC 6455's registry: service restart).
 _SERVER_ENDS = 1012
-# daphne kills an application 10 s after the disconnect; hooks at the end have this long.
+# How long the on_disconnect hooks may take, in seconds: daphne kills an application 10 s after the disconnect.
 _DISCONNECT_LIMIT = 9.0
 
 _NOTHING: Any = None
@@ -58,87 +51,76 @@ class Lifecycle:
     """One connection while it is served: the handshake, reading, and the end."""
 
     __slots__ = (
-        "_accepting",
         "_connecting",
         "_dispatcher",
         "_ending",
         "_handlers",
-        "_hub",
-        "_is_interrupted",
-        "_is_reading",
+        "_handshake",
         "_max_size",
         "_outbox",
         "_peer",
+        "_reading",
         "_receive",
-        "_subprotocols",
-        "_task",
-        "_was_accepted",
-        "_was_rejected",
+        "_serving",
     )
 
     def __init__(
         self,
-        hub: Hub,
+        serving: Serving,
         scope: dict[str, Any],
         receive: Receive,
         send: Send,
         namespace: str,
         subprotocols: tuple[str, ...] = (),
     ) -> None:
+        self._serving = serving
         self._receive = receive
-        self._subprotocols = subprotocols
-        self._hub = hub
         self._handlers = registry.namespace(namespace)
-        self._outbox = Outbox(send, self, hub.flusher)
-        self._peer = Peer(scope, self._hub, self._outbox, namespace=namespace, owner=self)
+        self._outbox = Outbox(send, self, serving.hub.flusher)
+        self._peer = Peer(scope, serving.hub, self._outbox, namespace=namespace, owner=self)
         self._dispatcher = Dispatcher(self._peer, self._handlers)
         self._max_size = get_settings().max_message_size
-        self._task: asyncio.Task[Any] | None = None
-        self._is_reading = False
-        self._is_interrupted = False
-        self._accepting: asyncio.Lock | None = None  # while somebody accepts: it has 250 bytes
-        self._was_accepted = False
-        self._was_rejected = False
+        # Both until the connection is open; the task runs the hooks, if there are any.
+        self._handshake: Handshake | None = Handshake(self._peer, self._outbox, self._dispatcher, subprotocols)
         self._connecting: asyncio.Task[None] | None = None
+        # The task of the connection, while it waits for the client.
+        self._reading: asyncio.Task[Any] | None = None
         self._ending: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Serve the connection from its handshake to its end; where the task is cancelled, end what is left of it."""
-        self._hub.add(self._peer, self._peer.user_id)
-        self._task = asyncio.current_task()
+        """Serve the connection from its handshake to its end. If the task is cancelled, the end still runs."""
+        hub = self._serving.hub
+        hub.add(self._peer, self._peer.user_id)
+        self._reading = task = asyncio.current_task()
         disconnect = _TASK_ENDED
         try:
             try:
-                self._is_reading = True
-                await self._hub.enter(self._peer)
+                await hub.enter(self._peer)
                 disconnect = await self._begin() or await self._read()
             except asyncio.CancelledError:
-                # An asyncio.timeout() does the same, and has 170 bytes for as long as the connection lives.
-                if not self._is_interrupted or (self._task is not None and self._task.uncancel() > 0):
+                # _interrupt() ends the reading in this way. An asyncio.timeout() would do the same, and take 170 bytes
+                # for as long as the connection lives.
+                if self._reading is not None or (task is not None and task.uncancel() > 0):
                     raise
             finally:
-                self._is_reading = False
+                self._reading = None
                 self._peer.lose(disconnect)
             if disconnect.code == _SERVER_ENDS:
-                self._hub.expect_end()
+                self._serving.expect_end()
             if self._ending is not None:
                 await asyncio.shield(self._ending)
         except asyncio.CancelledError:
-            # A server that stops cancels all its connections' tasks, and may stop once the first of them is done: wait
-            # for all, once those that were cancelled with this one have begun their ends.
-            self._hub.expect_end()
+            # A server that stops cancels the tasks of all its connections, and may exit once the first of them is done.
+            # So wait for all, after those that were cancelled together with this one have begun their ends.
+            self._serving.expect_end()
             await asyncio.sleep(0)
-            await self._hub.settle(_DISCONNECT_LIMIT)
+            await hub.settle(_DISCONNECT_LIMIT)
             raise
 
     async def accept(self) -> None:
-        """Accept the handshake, once, whoever asks for it."""
-        if self._accepting is None:
-            self._accepting = asyncio.Lock()
-        async with self._accepting:
-            if self._outbox.state is CONNECTING:
-                await self._accept_once()
-        self._accepting = None
+        """Accept the handshake, unless that has been done."""
+        if self._handshake is not None:
+            await self._handshake.accept()
 
     def outbox_is_full(self) -> None:
         """Close a connection whose client reads too slowly."""
@@ -160,27 +142,30 @@ class Lifecycle:
         self._peer.lose(Disconnect(1011, "a message could not be written"))
 
     def begin_end(self) -> None:
-        """Clean up, or begin to; the connection has ended."""
+        """Clean up, or begin to: the connection has ended."""
+        hub = self._serving.hub
         has_more = any(self._what_remains()) or self._peer.has_unsaved
-        if not has_more and self._hub.remove_at_once(self._peer):
+        if not has_more and hub.remove_at_once(self._peer):
             self._dispatcher.stop()
             return
-        # Not in the context of whoever closes it, which may be a request's or another connection's.
-        self._ending = self._dispatcher.context.copy().run(self._hub.run, self._end())
+        # In the context of the handshake: the code that closes the connection may belong to a request, or to another
+        # connection.
+        self._ending = self._dispatcher.context.copy().run(hub.run, self._end())
 
     async def _begin(self) -> Disconnect | None:
-        """Answer the handshake, or begin to; return how the connection ended where it has already."""
+        """Receive the handshake, and accept it or begin to; return how the connection ended, if it has."""
         message = await self._receive()
         if message["type"] != "websocket.connect":
             return _disconnect(message)
         if self._handlers.on_connect:
-            self._connecting = self._hub.run(self._connect())
-        else:
-            # Nobody has the connection in hand, so that nothing takes time, and nobody else can ask for the accept.
-            await self._accept_once()
-            if self._peer.disconnect is None:
-                await self._open()
+            self._connecting = self._serving.hub.run(self._connect())
+        elif self._handshake is not None and await self._handshake.run_without_hooks():
+            self._handshake = None
         return None
+
+    async def _connect(self) -> None:
+        if self._handshake is not None and await self._handshake.run():
+            self._handshake = self._connecting = None
 
     async def _read(self) -> Disconnect:
         receive, submit, max_size = self._receive, self._dispatcher.submit, self._max_size
@@ -189,28 +174,29 @@ class Lifecycle:
             if message["type"] != "websocket.receive":
                 return _disconnect(message)
             if self._ending is not None:
-                continue  # closed by us: what still comes in is for nobody
+                continue  # we have closed: what still arrives is dropped
             text = message.get("text")
             data: str | bytes = message.get("bytes") or b"" if text is None else text
             try:
-                # A character is up to 4 bytes: only what may be too large is worth counting.
+                # A character takes up to 4 bytes: count only if the message may be too large.
                 if len(data) * 4 > max_size:
                     self._check_size(data)
                 event = decode(data)
                 is_event = not event.name.startswith(RESERVED_PREFIX) or not self._take_reserved(event)
                 if is_event and submit(event):
-                    # What is here already is received without a turn of the loop, in which those before it would end.
+                    # Messages that have arrived are received without a turn of the loop, in which the events before
+                    # them would end.
                     await asyncio.sleep(0)
             except InvalidFrame as error:
                 if self._submit_error(error):
                     await asyncio.sleep(0)
             except MessageTooLarge as error:
-                # The reference's words: its limit reads one byte further, to tell too large from just fitting.
+                # In the words of the reference implementation, which reads one byte past the limit to notice it.
                 self._fail(1009, error, f"read limited at {self._max_size + 1} bytes")
             except TooManyEvents as error:
                 self._dispatcher.refuse(event, error)
                 self._fail(1008, error, "too many events")
-            # A large one is not kept while the next is waited for.
+            # A large message is not kept in memory until the next arrives.
             message = text = data = event = _NOTHING
 
     def _take_reserved(self, event: Event) -> bool:
@@ -223,67 +209,6 @@ class Lifecycle:
             case _:  # a greeting too: only clients are greeted
                 return False
         return True
-
-    async def _connect(self) -> None:
-        """Run the hooks, then accept; where one fails, refuse (HTTP 403), or close if it has accepted already."""
-        peer = self._peer
-        deadline = asyncio.timeout(_CONNECT_LIMIT)
-        try:
-            async with deadline:
-                await self._dispatcher.connect()
-                await peer.accept()
-            await self._open()
-        except RejectConnection as rejection:
-            self._was_rejected = True
-            peer.end(Disconnect(4403, cut_reason(str(rejection.reason or ""))))
-        except (GeneratorExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            was_closed = peer.disconnect is not None
-            # Before any on_error hook, which may take longer than the peer waits.
-            peer.end(Disconnect(1011, "on_connect failed"))
-            if must_pass(error):
-                raise
-            if not (was_closed and isinstance(error, ConnectionClosed)):
-                doing = f"its on_connect hooks, which have {_CONNECT_LIMIT:g} s" if deadline.expired() else "on_connect"
-                await self._dispatcher.report(error, doing)
-
-    async def _open(self) -> None:
-        """Let events run, now that the connection is accepted."""
-        # What changed after an early accept.
-        await self._dispatcher.save()
-        tidy_session(self._peer)
-        self._dispatcher.start()
-
-    async def _accept_once(self) -> None:
-        headers = await self._save_before_accept() if self._peer.has_unsaved else []
-        if self._outbox.state is not CONNECTING:
-            return  # meanwhile the client has gone, or the session
-        try:
-            if self._peer.speaks_extensions:
-                greeting = encode(Event(HELLO, 0, json.dumps({"id": self._peer.id})))
-                await self._outbox.accept(SUBPROTOCOL, headers, greeting)
-            else:
-                offered = self._peer.scope.get("subprotocols", ()) if self._subprotocols else ()
-                selected = next((name for name in offered if name in self._subprotocols), None)
-                await self._outbox.accept(selected, headers)
-        except Exception as error:  # servers raise what they like once the peer is gone
-            logger.debug("Connection %s was gone before its accept: %r", self._peer.id, error)
-            self._peer.lose(Disconnect(1006, "gone before the accept"))
-        else:
-            self._was_accepted = True
-
-    async def _save_before_accept(self) -> list[tuple[bytes, bytes]]:
-        """Write what changed; return the headers with the cookie of a session that is new, or has a new key."""
-        peer = self._peer
-        key = peer.session_key
-        try:
-            await peer.save(can_create=can_set_cookie(peer.scope))
-            is_new = peer.session_key not in (None, key)
-            return session_cookie(peer.scope["session"]) if is_new else []
-        except Exception as error:
-            self._hub.run(self._dispatcher.report(error, "saving its data"))  # the client does not wait for on_error
-            return []
 
     def _check_size(self, data: str | bytes) -> None:
         size = len(data)
@@ -305,24 +230,27 @@ class Lifecycle:
 
     def _fail(self, code: int, error: ProtocolError, reason: str) -> None:
         self._peer.end(Disconnect(code, reason))
-        self._hub.run(self._dispatcher.report(error, "a message it sent"))
+        self._serving.hub.run(self._dispatcher.report(error, "a message it sent"))
 
     async def _end(self) -> None:
-        """Clean up, once; running handlers and the hooks at the end have their time, and no more."""
+        """Clean up, once. Running handlers and on_disconnect hooks have a limited time."""
         self._dispatcher.stop()
         try:
-            await self._hub.remove(self._peer)
+            await self._serving.hub.remove(self._peer)
         finally:
             if remains := tuple(self._what_remains()):
                 await asyncio.gather(*(each() for each in remains))
-            # What the last handlers and hooks changed in the session.
+            # What the last handlers and hooks have changed in the session.
             await self._dispatcher.save()
             if self._peer.share is not None:
-                await self._discard_session()
+                try:
+                    await self._peer.share.discard()
+                except Exception as error:
+                    await self._dispatcher.report(error, "deleting its session")
 
     def _what_remains(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
-        """Give what may have to wait. Most connections end with nothing of it, and each costs a task."""
-        if self._is_reading or self._outbox.state is not CLOSED:
+        """Yield the steps of the end that may have to wait. Most connections need none; each step costs a task."""
+        if self._reading is not None or self._outbox.state is not CLOSED:
             yield self._stop_reading
         if self._peer.share is not None:
             yield self._forget_data
@@ -333,14 +261,14 @@ class Lifecycle:
 
     async def _stop_reading(self) -> None:
         await self._outbox.closed()
-        if self._is_reading:
-            wait = _CLOSE_WAIT if self._was_accepted else 0.0
-            self._hub.loop.call_later(wait, self._interrupt)
+        if self._reading is not None:
+            was_accepted = self._handshake is None or self._handshake.was_accepted
+            self._serving.hub.loop.call_later(_CLOSE_WAIT if was_accepted else 0.0, self._interrupt)
 
     def _interrupt(self) -> None:
-        if self._is_reading and self._task is not None:
-            self._is_interrupted = True
-            self._task.cancel()
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
 
     async def _forget_data(self) -> None:
         try:
@@ -348,21 +276,15 @@ class Lifecycle:
         except Exception as error:
             await self._dispatcher.report(error, "removing its data from the session")
 
-    async def _discard_session(self) -> None:
-        try:
-            await self._peer.own_share().discard()
-        except Exception as error:
-            await self._dispatcher.report(error, "deleting its session")
-
     async def _finish_handlers(self) -> None:
         await self._dispatcher.finish(get_settings().disconnect_grace)
 
     async def _run_last_hooks(self) -> None:
         if self._connecting is not None:
             await asyncio.wait([self._connecting])
-        if not self._was_accepted or self._was_rejected:
-            return
-        await self._dispatcher.disconnect(_DISCONNECT_LIMIT)
+        handshake = self._handshake
+        if handshake is None or (handshake.was_accepted and not handshake.was_rejected):
+            await self._dispatcher.disconnect(_DISCONNECT_LIMIT)
 
 
 def _disconnect(message: dict[str, Any]) -> Disconnect:

@@ -291,6 +291,7 @@ OF_A_CONNECTION = {
     ("django_etp.connections.connection", "Connection"),
     ("django_etp.connections.peer", "Peer"),
     ("django_etp.consumers", "EtpConsumer"),
+    ("django_etp.server.handshake", "Handshake"),
     ("django_etp.server.lifecycle", "Lifecycle"),
     ("django_etp.events.dispatcher", "Dispatcher"),
     ("django_etp.connections.outbox", "Outbox"),
