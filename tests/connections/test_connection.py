@@ -22,7 +22,6 @@ from django_etp import (
     InvalidEventName,
     InvalidPayload,
     InvalidRoomName,
-    RejectConnection,
     SyncCallInEventLoop,
     etp_event,
     on_connect,
@@ -522,53 +521,6 @@ async def test_what_cannot_be_sent_accepts_nothing(is_async: bool, method: str, 
     wire = Wire().start()
     assert (await wire.next())["type"] == "websocket.close"
     await wire.ended()
-
-
-async def test_what_others_send_or_ask_before_the_accept_accepts_nothing() -> None:
-    door = asyncio.Event()
-    connections = kept()
-
-    @on_connect
-    async def wait(connection: Connection) -> None:
-        await connection.ajoin("lobby")
-        await door.wait()
-
-    wire = Wire().start()
-    await until(lambda: connections and connections[0].rooms)
-    (connection,) = connections
-    await rooms.aemit("lobby", "room")
-    await rooms.aemit_to(connection.id, "one")
-    with pytest.raises(AckTimeout):
-        await rooms.aemit_to_with_ack(connection.id, "impatient", timeout=0.2)
-    asking = asyncio.create_task(rooms.aemit_to_with_ack(connection.id, "question"))
-    await asyncio.sleep(0.01)
-    assert wire.sent == []
-    door.set()
-    assert (await wire.next())["type"] == "websocket.accept"
-    assert [await wire.text() for _ in range(4)] == ["room||0", "one||0", "impatient||1", "question||2"]
-    wire.put("__ack_question||2||fine")
-    assert (await asking).data == "fine"
-    await wire.leave()
-
-
-async def test_a_question_of_others_before_the_accept_ends_with_the_rejection() -> None:
-    door = asyncio.Event()
-    connections = kept()
-
-    @on_connect
-    async def reject(connection: Connection) -> None:
-        await door.wait()
-        raise RejectConnection
-
-    wire = Wire().start()
-    await until(lambda: connections)
-    asking = asyncio.create_task(rooms.aemit_to_with_ack(connections[0].id, "question"))
-    await asyncio.sleep(0)
-    door.set()
-    with pytest.raises(ConnectionClosed):
-        await asking
-    await wire.ended()
-    assert [message["type"] for message in wire.sent] == ["websocket.close"]
 
 
 # The twins
