@@ -1,7 +1,7 @@
 """The connection that handlers receive: its user and data, its rooms, and what can be sent to it.
 
 Each method has an ``a``-prefixed coroutine twin: ``await`` that in an ``async def`` handler, call the bare one from a
-plain ``def``. A bare call on a thread where an event loop runs raises ``SyncCallInEventLoop``.
+plain ``def``. A bare call on a thread with a running event loop raises ``SyncCallInEventLoop``.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
@@ -62,8 +62,8 @@ class Connection:
     def session(self) -> SessionBase | None:
         """The user's Django session; ``None`` if no session middleware is around the consumer.
 
-        It is what the handshake loaded. Keys that a handler changes are written after it, into the session as it then
-        is; what others wrote stays.
+        It is as the handshake loaded it. The keys that a handler changes are written when it has ended, into the stored
+        session as it then is; other changes to that stay.
         """
         session = self._peer.own_share().session
         return self.scope.get("session") if session is None else session
@@ -72,8 +72,9 @@ class Connection:
     def data(self) -> ConnectionData:
         """A dict for what belongs to this connection, with str keys and JSON values.
 
-        It is kept in the Django session and written after the hook or handler that changed it, before its answer goes
-        out; views see it at ``request.session["etp"][connection.id]``. It is removed when the connection ends.
+        It is kept in the Django session and written when the hook or handler that changed it has ended, before the
+        answer goes out. Views see it at ``request.session["etp"][connection.id]``. It is removed when the connection
+        ends.
         """
         return self._peer.own_share().data
 
@@ -118,7 +119,7 @@ class Connection:
 
     def emit(self, event: str, data: object = None) -> None:
         """See aemit()."""
-        # The data becomes JSON in this thread, where the encoder may ask the ORM.
+        # The data becomes JSON in this thread: here the encoder may use the ORM.
         self._from_thread("emit", self._peer.emit, to_frame(event, data), is_patient=True)
 
     async def aemit_with_ack(self, event: str, data: object = None, *, timeout: float | None = None) -> Event:

@@ -34,7 +34,7 @@ _CLOSE_LIMIT = 5.0
 
 
 class Owner(Protocol):
-    """What is notified when an outbox cannot go on."""
+    """The connection that an outbox belongs to."""
 
     def outbox_is_full(self) -> None:
         """Close the connection: its client reads too slowly."""

@@ -34,7 +34,7 @@ __all__ = ["Peer"]
 
 
 class Owner(Protocol):
-    """What serves a connection."""
+    """The server's side of a connection: its lifecycle."""
 
     async def accept(self) -> None:
         """Accept the handshake, unless that has been done."""

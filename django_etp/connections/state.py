@@ -13,7 +13,7 @@ __all__ = ["CLOSED", "CLOSING", "CONNECTING", "OPEN", "State"]
 
 
 class State(Enum):
-    """Where a connection is between its handshake and its end."""
+    """The state of a connection."""
 
     CONNECTING = "connecting"
     """The handshake is not answered yet; what is sent waits."""

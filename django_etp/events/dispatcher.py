@@ -1,11 +1,11 @@
-"""From an event to its handler, and from what that returns to the answer.
+"""Run the handlers and hooks of one connection: from an event to its handler, and from the result to the answer.
 
 Rules kept here:
 
-- Each event is a task of its own; a slow one holds up nothing.
-- Up to ``MAX_CONCURRENT_EVENTS`` run per connection, up to ``MAX_QUEUED_EVENTS`` more wait in order.
-- An event that wants an answer gets exactly one; none where its handler failed or the connection ended.
-- What a handler raises reaches the log and ``on_error``; the connection lives.
+- Each event runs in a task of its own; a slow one delays no other.
+- Up to ``MAX_CONCURRENT_EVENTS`` run per connection; up to ``MAX_QUEUED_EVENTS`` more wait in order.
+- An event that requests an answer gets exactly one, unless its handler fails or the connection ends.
+- An exception of a handler is logged and passed to ``on_error``; the connection stays open.
 """
 
 import asyncio
@@ -59,27 +59,27 @@ class Dispatcher:
     def __init__(self, peer: Peer, handlers: Namespace) -> None:
         self._peer = peer
         self._connection = Connection(peer)
-        # An event that waited must not see what the handler before it, or a hook, left in its context variables.
+        # An event that has waited must not see the context variables that the handler before it, or a hook, has set.
         self.context = contextvars.copy_context()
         self._handlers = handlers
         self._loop = asyncio.get_running_loop()
         self._max_running = 0  # until start()
-        self._queue: deque[Event | ProtocolError] | None = None  # made when needed: an empty one has 600 bytes
+        self._queue: deque[Event | ProtocolError] | None = None  # made on first use: an empty one takes 600 bytes
         self._running = 0
-        # Those that wait for something, by the id() of what they handle.
+        # The tasks of events whose handlers wait for something, by the id() of the event or error.
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def start(self) -> None:
-        """Let events run, those first that came before."""
+        """Let events run; those that have waited run first."""
         self._max_running = get_settings().max_concurrent_events
         while self._queue and self._running < self._max_running:
             self._start(self._queue.popleft())
 
     def submit(self, item: Event | ProtocolError) -> bool:
-        """Handle an event, or report a malformed frame, now or once others are done; return whether it waits for them.
+        """Handle an event, or report a malformed frame, now or after others; return whether it waits for others.
 
         Raises:
-            TooManyEvents: more wait than may wait.
+            TooManyEvents: the queue is full.
         """
         if self._running < self._max_running:
             if _HAS_EAGER_TASKS:
@@ -97,34 +97,34 @@ class Dispatcher:
             self._queue.append(item)
             return True
         raise TooManyEvents(
-            f"More than {max_queued} events of one connection wait to be handled; it is closed with 1008. "
+            f"More than {max_queued} events of one connection wait for their handlers; it is closed with 1008. "
             "Raise ETP['MAX_QUEUED_EVENTS'] if clients may send that many at once."
         )
 
     def stop(self) -> None:
-        """Let no more events begin."""
+        """Start no more events."""
         self._max_running = 0
         self._queue = None
 
     @property
     def is_busy(self) -> bool:
-        """Whether handlers run that wait for something."""
+        """Whether any running handler waits for something."""
         return bool(self._tasks)
 
-    async def finish(self, grace: float) -> None:
-        """Give running handlers ``grace`` seconds to end, then cancel them."""
+    async def finish(self) -> None:
+        """Give running handlers the time of the setting ``DISCONNECT_GRACE`` to end, then cancel them."""
         if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=grace)
+            await asyncio.wait(self._tasks.values(), timeout=get_settings().disconnect_grace)
         for task in tuple(self._tasks.values()):
             task.cancel()
 
     async def connect(self) -> None:
-        """Run the ``on_connect`` hooks; what one raises is raised."""
+        """Run the ``on_connect`` hooks in order; an exception ends that and is raised."""
         for hook in self._handlers.on_connect:
             await call(hook, run_hook, self._connection)
 
     async def save(self) -> None:
-        """Write what hooks changed in the data or the session; a failure is reported."""
+        """Write the changes of hooks to the data or the session; report a failure."""
         if self._peer.has_unsaved:
             try:
                 await self._peer.save()
@@ -134,7 +134,7 @@ class Dispatcher:
                 self._peer.share.mark_saved()
 
     async def disconnect(self, limit: float) -> None:
-        """Run the ``on_disconnect`` hooks, each though another failed or hangs: they share ``limit`` seconds."""
+        """Run all ``on_disconnect`` hooks, even if one fails or hangs: they share ``limit`` seconds."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + limit
         hooks = list(self._handlers.on_disconnect)
@@ -151,7 +151,7 @@ class Dispatcher:
                 await self.report(error, f"its on_disconnect hook {hook.place}{within}")
 
     async def report(self, error: BaseException, doing: str) -> None:
-        """Tell the log and the ``on_error`` hooks of an error; ``doing`` says what failed."""
+        """Log an error and pass it to the ``on_error`` hooks; ``doing`` names the failed step."""
         await report(self._handlers, self._connection, error, doing)
 
     def _start(self, item: Event | ProtocolError) -> None:
@@ -161,7 +161,7 @@ class Dispatcher:
         self._tasks[id(item)] = task
 
     async def _handle(self, item: Event | ProtocolError) -> None:
-        # One flat coroutine keeps its own books: a done callback per event costs more than it is worth.
+        # One flat coroutine, which also counts itself: a done callback would cost each event more.
         peer, connection = self._peer, self._connection
         is_saving = False
         try:
@@ -199,14 +199,14 @@ class Dispatcher:
             if self._tasks:  # an eager task that never waited is not in there
                 self._tasks.pop(id(item), None)
             self._running -= 1
-            # Another handler that runs may have the data in hand, and change a nested value in it.
+            # Only if no other handler runs: it could still change a nested value of the data.
             if peer.share is not None and not self._running and peer.has_unsaved and peer.disconnect is None:
                 peer.share.mark_saved()
             if self._queue and self._running < self._max_running:
                 self._start(self._queue.popleft())
 
     def refuse(self, event: Event, error: TooManyEvents) -> None:
-        """Tell a client that speaks the extensions that its event is one too many."""
+        """Answer an event that is one too many with a failure, if the client speaks the extensions."""
         if event.ack_id and self._peer.speaks_extensions:
             self._peer.deliver(encode_failure(event, failure_of(error)))
 
@@ -225,7 +225,7 @@ class Dispatcher:
             raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")
         answer: object = None
         for hook in self._handlers.on_unknown_event:
-            # It may wait for acks as a handler may, so it takes a handler's thread.
+            # Like a handler it may wait for acks, so a plain function runs in a handler's thread.
             result = await call(hook, run_answering, self._connection, event)
             answer = answer if result is None else result
         return answer
@@ -233,9 +233,9 @@ class Dispatcher:
 
 @cache
 def _log_nothing_is_handled(namespace: str) -> None:
-    """Say in the log, once per namespace and process, that events come where none has a handler."""
+    """Log, once per namespace and process, that events arrive in a namespace without handlers."""
     logger.warning(
-        "Events come to the namespace %r, which has no handler; namespaces with handlers: %s. Look for a typo in "
+        "Events arrive in the namespace %r, which has no handler; namespaces with handlers: %s. Look for a typo in "
         "namespace=…, in ETP['EVENT_MODULES'], or in the name of an app's module.",
         namespace,
         ", ".join(map(repr, registry.handled)) or "none",

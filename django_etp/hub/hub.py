@@ -50,7 +50,7 @@ _T = TypeVar("_T")
 
 
 class Serving(Protocol):
-    """What serves a hub's connections; ``django_etp.server.serving`` sets it."""
+    """The server's side of a hub; ``django_etp.server.serving`` sets it."""
 
     async def stop(self) -> None:
         """End the connections, within a bounded time."""

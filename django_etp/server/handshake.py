@@ -50,9 +50,9 @@ def check_origin(scope: dict[str, Any], allowed: str | Sequence[str] | None) -> 
         "Refused a handshake for %.200r from origin %.200r: %s.",
         scope.get("path"),
         ", ".join(origins),
-        "pages without an origin, as sandboxed ones, pass where ETP['ALLOWED_ORIGINS'] is \"*\" and nowhere else"
+        "pages without an origin, such as sandboxed ones, may connect only if ETP['ALLOWED_ORIGINS'] is \"*\""
         if origins == ["null"]
-        else "list it in ETP['ALLOWED_ORIGINS'] if it should pass",
+        else "if its pages should connect, list it in ETP['ALLOWED_ORIGINS']",
     )
     return False
 
@@ -159,7 +159,7 @@ class Handshake:
             return []
 
     async def _open(self) -> None:
-        # What a hook has changed after an early accept.
+        # A hook may have changed the session after an early accept.
         await self._dispatcher.save()
         tidy_session(self._peer)
         self._dispatcher.start()

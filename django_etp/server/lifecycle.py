@@ -4,7 +4,7 @@ Rules kept here:
 
 - One receive loop reads on while handlers run, so that answers always arrive.
 - It reads while ``on_connect`` hooks run, too. Answers to them arrive; events wait until the connection is open.
-- The end runs once, whatever the reason: a close by either side, an error, a cancelled task.
+- The end runs once, for every reason: a close by either side, an error, a cancelled task.
 """
 
 import asyncio
@@ -19,15 +19,10 @@ from django_etp.connections.peer import Peer
 from django_etp.connections.state import CLOSED
 from django_etp.events.dispatcher import Dispatcher
 from django_etp.events.registry import registry
-from django_etp.exceptions import (
-    InvalidFrame,
-    MessageTooLarge,
-    ProtocolError,
-    TooManyEvents,
-)
+from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
-from django_etp.protocol.frames import RESERVED_PREFIX, Event, decode, encode_answer
+from django_etp.protocol.frames import RESERVED_PREFIX, decode, encode_answer
 
 from .handshake import Handshake
 from .serving import Serving
@@ -43,7 +38,6 @@ _SERVER_ENDS = 1012
 # How long the on_disconnect hooks may take, in seconds: daphne kills an application 10 s after the disconnect.
 _DISCONNECT_LIMIT = 9.0
 
-_NOTHING: Any = None
 _TASK_ENDED = Disconnect(1001, "the server ended the connection's task")
 
 
@@ -168,47 +162,46 @@ class Lifecycle:
             self._handshake = self._connecting = None
 
     async def _read(self) -> Disconnect:
-        receive, submit, max_size = self._receive, self._dispatcher.submit, self._max_size
+        receive, take = self._receive, self._take
         while True:
             message = await receive()
             if message["type"] != "websocket.receive":
                 return _disconnect(message)
-            if self._ending is not None:
-                continue  # we have closed: what still arrives is dropped
-            text = message.get("text")
-            data: str | bytes = message.get("bytes") or b"" if text is None else text
-            try:
-                # A character takes up to 4 bytes: count only if the message may be too large.
-                if len(data) * 4 > max_size:
-                    self._check_size(data)
-                event = decode(data)
-                is_event = not event.name.startswith(RESERVED_PREFIX) or not self._take_reserved(event)
-                if is_event and submit(event):
-                    # Messages that have arrived are received without a turn of the loop, in which the events before
-                    # them would end.
-                    await asyncio.sleep(0)
-            except InvalidFrame as error:
-                if self._submit_error(error):
-                    await asyncio.sleep(0)
-            except MessageTooLarge as error:
-                # In the words of the reference implementation, which reads one byte past the limit to notice it.
-                self._fail(1009, error, f"read limited at {self._max_size + 1} bytes")
-            except TooManyEvents as error:
-                self._dispatcher.refuse(event, error)
-                self._fail(1008, error, "too many events")
-            # A large message is not kept in memory until the next arrives.
-            message = text = data = event = _NOTHING
+            # After our own close, messages are dropped.
+            if self._ending is None and take(message):
+                # Messages that have arrived are received without a turn of the loop, in which the events before them
+                # would end.
+                await asyncio.sleep(0)
+            # A large message is not kept in memory until the next one arrives.
+            del message
 
-    def _take_reserved(self, event: Event) -> bool:
-        """Settle an answer or answer a ping; return whether it was one."""
-        match meaning_of(event, speaks_extensions=self._peer.speaks_extensions):
-            case "answer":
-                self._peer.settle(event)
-            case "ping":
-                self._peer.deliver(encode_answer(event))
-            case _:  # a greeting too: only clients are greeted
-                return False
-        return True
+    def _take(self, message: dict[str, Any]) -> bool:
+        """Act on a message of the client; return whether it waits for the events before it."""
+        text = message.get("text")
+        data: str | bytes = message.get("bytes") or b"" if text is None else text
+        try:
+            # A character takes up to 4 bytes: count only if the message may be too large.
+            if len(data) * 4 > self._max_size:
+                self._check_size(data)
+            event = decode(data)
+            if event.name.startswith(RESERVED_PREFIX):
+                match meaning_of(event, speaks_extensions=self._peer.speaks_extensions):
+                    case "answer":
+                        self._peer.settle(event)
+                        return False
+                    case "ping":
+                        self._peer.deliver(encode_answer(event))
+                        return False
+            return self._dispatcher.submit(event)
+        except InvalidFrame as error:
+            return self._submit_malformed(error)
+        except MessageTooLarge as error:
+            # In the words of the reference implementation, which reads one byte past the limit to notice it.
+            self._fail(1009, error, f"read limited at {self._max_size + 1} bytes")
+        except TooManyEvents as error:
+            self._dispatcher.refuse(event, error)
+            self._fail(1008, error, "too many events")
+        return False
 
     def _check_size(self, data: str | bytes) -> None:
         size = len(data)
@@ -220,8 +213,8 @@ class Lifecycle:
                 "with 1009. Raise ETP['MAX_MESSAGE_SIZE'] if clients may send more."
             )
 
-    def _submit_error(self, error: ProtocolError) -> bool:
-        """Have a malformed frame reported; return whether it waits for others."""
+    def _submit_malformed(self, error: InvalidFrame) -> bool:
+        """Have a malformed frame reported in its turn; return whether it waits for the events before it."""
         try:
             return self._dispatcher.submit(error)
         except TooManyEvents as too_many:
@@ -240,7 +233,7 @@ class Lifecycle:
         finally:
             if remains := tuple(self._what_remains()):
                 await asyncio.gather(*(each() for each in remains))
-            # What the last handlers and hooks have changed in the session.
+            # The last handlers and hooks may have changed the session.
             await self._dispatcher.save()
             if self._peer.share is not None:
                 try:
@@ -255,7 +248,7 @@ class Lifecycle:
         if self._peer.share is not None:
             yield self._forget_data
         if self._dispatcher.is_busy:
-            yield self._finish_handlers
+            yield self._dispatcher.finish
         if self._connecting is not None or self._handlers.on_disconnect:
             yield self._run_last_hooks
 
@@ -275,9 +268,6 @@ class Lifecycle:
             await self._peer.own_share().end()
         except Exception as error:
             await self._dispatcher.report(error, "removing its data from the session")
-
-    async def _finish_handlers(self) -> None:
-        await self._dispatcher.finish(get_settings().disconnect_grace)
 
     async def _run_last_hooks(self) -> None:
         if self._connecting is not None:

@@ -1,13 +1,12 @@
-"""What is done at intervals for the connections of a hub: their users are checked, their data in sessions, and the
-database connections that their handlers share.
+"""Work at intervals for the connections of a hub: check users, repair data in sessions, renew database connections.
 
 Rules kept here:
 
-- A request that began before a write may save its old copy of the session over it, however long it takes: the stored
-  sessions that hold data are read every 25 s, many at a time, and data that is missing or old is written again.
-- What connections left behind that are gone is removed with it.
-- The database connections of asgiref's shared thread are looked after as the first connection comes, and every 10 s:
-  a handler's look at the clock would cost each event more.
+- A request that began before a write may save its old copy of the session over that write, at any later time. So the
+  stored sessions that hold data are read every 25 s, many in one query, and missing or old data is written again.
+- The data that connections left behind when their process ended is removed in the same way.
+- The database connections of asgiref's shared thread are checked when the first connection arrives, and every 10 s. It
+  costs each event more if handlers look at the clock.
 """
 
 import asyncio
@@ -31,7 +30,7 @@ _DATABASE_EVERY = 10.0
 
 
 async def maintain(hub: Hub) -> None:
-    """Look after a hub's connections until cancelled."""
+    """Do the work for a hub's connections until cancelled."""
     async with asyncio.TaskGroup() as group:
         group.create_task(check_users_forever(hub))
         group.create_task(_look_after_data_forever(hub))
@@ -43,7 +42,7 @@ async def _look_after_database_forever() -> None:
         try:
             await look_after_database()
         except Exception:
-            logger.exception("The connections to the database could not be looked after; it is tried again.")
+            logger.exception("The connections to the database could not be checked; the next round will try again.")
         await asyncio.sleep(_DATABASE_EVERY)
 
 
@@ -53,7 +52,7 @@ async def _look_after_data_forever(hub: Hub) -> None:
         try:
             await _look_after_data(hub)
         except Exception:
-            logger.exception("The data of the open connections could not be looked after; it is tried again.")
+            logger.exception("The data of the open connections could not be checked; the next round will try again.")
 
 
 async def _look_after_data(hub: Hub) -> None:
@@ -67,7 +66,7 @@ async def _look_after_data(hub: Hub) -> None:
     for peer in watched:
         share = peer.own_share()
         if (key := share.watched_key) is None:
-            continue  # it has ended meanwhile
+            continue  # the connection has ended meanwhile, or stores nothing now
         shares = stored.get(key)
         if shares is None or not share.is_intact(shares):
             await _restore(peer)

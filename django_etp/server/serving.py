@@ -1,11 +1,11 @@
-"""One event loop that serves connections: what begins with the first of them, and ends with the last.
+"""Serve the connections of one event loop, from the first to the last.
 
 Rules kept here:
 
 - With the first connection the hub takes its place among the other processes' hubs, and the maintenance begins.
 - After the last one the maintenance ends, and the hub stops serving. If the server is ending, the hub leaves the other
   processes' hubs instead: a server waits for the tasks of its connections and for nothing else.
-- Each task that a server runs for a connection begins and ends here, whatever becomes of the connection.
+- Each task that a server runs for a connection calls begin() and end() once, even if the handshake is refused.
 """
 
 import asyncio

@@ -61,9 +61,13 @@ async def test_it_has_the_name_of_its_handle() -> None:
 async def test_a_handle_may_outlive_its_connection_and_keeps_no_server_in_memory() -> None:
     handles: list[Connection] = []
     hook(on_connect, True, handles.append)
+
+    def lifecycles() -> int:
+        return sum(type(each) is Lifecycle and each._peer.id == handles[0].id for each in gc.get_objects())
+
     async with EtpCommunicator():
-        assert any(type(each) is Lifecycle for each in gc.get_objects())
-    await until(lambda: not any(type(each) is Lifecycle for each in gc.get_objects()))
+        assert lifecycles() == 1
+    await until(lambda: lifecycles() == 0)
     assert handles[0].rooms == frozenset()
 
 

@@ -1,4 +1,4 @@
-"""What is done at intervals for the connections of a hub. Their data: see tests/sessions/test_session.py."""
+"""Work at intervals for the connections of a hub. For their data see tests/sessions/test_session.py."""
 
 import asyncio
 from typing import Any
@@ -50,7 +50,7 @@ async def test_what_fails_is_logged_and_tried_again(monkeypatch: Any, caplog: py
     monkeypatch.setattr(maintenance, "look_after_database", fail)
     async with Wire():
         await until(lambda: len(tries) > 2)
-    assert "could not be looked after" in caplog.text
+    assert "could not be checked; the next round" in caplog.text
 
 
 def test_database_connections_are_looked_after_often_enough() -> None:
