@@ -172,11 +172,11 @@ class Connection:
 
     async def aleave(self, *rooms: str) -> None:
         """Leave rooms; it need not be in them."""
-        await arun_on(self._peer.hub.loop, self._peer.leave, rooms)
+        await arun_on(self._peer.hub.loop, self._peer.hub.leave, self._peer, rooms)
 
     def leave(self, *rooms: str) -> None:
         """See aleave()."""
-        self._from_thread("leave", self._peer.leave, rooms)
+        self._from_thread("leave", self._peer.hub.leave, self._peer, rooms)
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection behind what was sent before; once closed, this does nothing.

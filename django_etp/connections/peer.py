@@ -85,7 +85,7 @@ class Peer:
         self._user = scope.get("user")
         self._outbox = outbox
         self._owner = owner
-        # Most peers are never asked anything, and never touch their data: both are made on first use.
+        # Both are made on first use: most peers are never asked anything, and never use their data.
         self._acks: PendingAcks | None = None
         self.share: ConnectionSession | None = None
         self._connected_at = time.time()
@@ -113,8 +113,6 @@ class Peer:
         """Return its id, its user's id and when it connected, in seconds since 1970, as plain values."""
         user_id = self.user_id if self.user_id is None or isinstance(self.user_id, int) else str(self.user_id)
         return self.id, user_id, self._connected_at
-
-    # Sending
 
     def deliver(self, frame: str) -> None:
         """Send a ready-made frame. Never waits; after the end of the connection the frame is dropped."""
@@ -180,16 +178,10 @@ class Peer:
             raise
         return await acks.wait(ack_id, future, timeout)
 
-    # Rooms
-
     async def join(self, rooms: tuple[str, ...]) -> None:
         """Join rooms. See ``Connection.ajoin()``."""
         self._refuse_closed()  # its cleanup may not have begun yet
         await self.hub.join(self, rooms)
-
-    async def leave(self, rooms: tuple[str, ...]) -> None:
-        """Leave rooms; it need not be in them."""
-        await self.hub.leave(self, rooms)
 
     # The end
 
@@ -201,18 +193,18 @@ class Peer:
     def end(self, disconnect: Disconnect, *, drop: bool = False) -> None:
         """Close the connection behind the frames that wait (``drop``: in place of them), unless it has ended."""
         if self.disconnect is None:
-            self._has_ended(disconnect)
+            self._record_end(disconnect)
             self._outbox.close(disconnect.code, disconnect.reason, drop=drop)
             self._leave_owner()
 
     def lose(self, disconnect: Disconnect) -> None:
         """Record that the client is gone, unless the connection has ended."""
         if self.disconnect is None:
-            self._has_ended(disconnect)
+            self._record_end(disconnect)
             self._outbox.abandon()
             self._leave_owner()
 
-    def _has_ended(self, disconnect: Disconnect) -> None:
+    def _record_end(self, disconnect: Disconnect) -> None:
         self.disconnect = disconnect
         self._rooms = self.hub.membership.rooms_of(self.id)
         if self._acks is not None:
@@ -220,8 +212,7 @@ class Peer:
 
     def _leave_owner(self) -> None:
         self._owner.begin_end()
-        # The owner holds this peer. In a reference cycle both, and all that they hold, would wait for the garbage
-        # collector.
+        # The owner holds this peer: a reference cycle would keep both until the garbage collector runs.
         del self._owner
 
     def _refuse_closed(self) -> None:
@@ -270,12 +261,12 @@ class Peer:
     def has_unsaved(self) -> bool:
         """Whether a handler may have changed the data or the session, or logged a user in or out."""
         is_touched = self.share is not None and self.share.is_touched
-        return is_touched or self.has_other_user or self._has_other_key
+        return is_touched or self.has_other_user or session_key_of(self.scope) != self.session_key
 
     async def save(self, *, can_create: bool = False) -> None:
         """Write what a handler changed in the data or the session; see ConnectionSession.save()."""
         user = self.scope.get("user")
-        if self.share is not None or self._has_other_key:
+        if self.share is not None or session_key_of(self.scope) != self.session_key:
             share = self.own_share()
             lives = await share.save(can_create=can_create)
             self.session_key = share.key
@@ -302,10 +293,6 @@ class Peer:
         if self.is_accepted:  # the accept writes it otherwise
             await self.save()
         return data.to_json()
-
-    @property
-    def _has_other_key(self) -> bool:
-        return session_key_of(self.scope) != self.session_key
 
 
 def _user_id_of(scope: Mapping[str, Any]) -> Any:
