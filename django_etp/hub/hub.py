@@ -93,19 +93,23 @@ class Hub:
         self._link: Link = open_link(self, is_serving=is_serving)
 
     async def start(self) -> None:
-        """Take the place of a hub with connections among the other processes' hubs; see also ``Serving.begin()``."""
+        """Take the place of a hub with connections among the other processes' hubs."""
         await self._link.start()
 
     def stop_serving(self) -> None:
-        """Let the other processes know that it has no connections any more."""
+        """Announce to the other processes' hubs that it has no connections any more."""
         self._link.stop_serving()
+
+    async def leave_others(self) -> None:
+        """Leave the other processes' hubs; start() may follow."""
+        await self._link.stop()
 
     async def stop(self) -> None:
         """End the connections, then leave the other processes' hubs; within a bounded time."""
         if self.serving is not None:
             await self.serving.stop()
         await self.settle(_END_LIMIT)
-        await self._link.stop()
+        await self.leave_others()
 
     def new_connection_id(self) -> str:
         """Return an id for a new connection: this hub's id, then 128 random bits."""

@@ -60,8 +60,8 @@ class Serving:
             self.hub.stop_serving()
             return
         await self.hub.settle(_END_LIMIT)
-        if not self._tasks:  # else another came meanwhile
-            await self.hub.stop()
+        if not self._tasks:  # else another connection has come meanwhile
+            await self.hub.leave_others()
 
     def expect_end(self) -> None:
         """Record that the server seems to end: it has ended a connection by itself."""
