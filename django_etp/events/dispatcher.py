@@ -187,14 +187,7 @@ class Dispatcher:
         except BaseException as error:
             if must_pass(error):
                 raise
-            if isinstance(error, SystemExit):
-                error = exited(error)
-            name = item.name if isinstance(item, Event) else ""
-            await self.report(error, f"event {name[:80]!r}")
-            if not is_saving:
-                await self.save()
-            if isinstance(item, Event):
-                await self._answer_failure(item, error)
+            await self._handle_failure(item, error, failed_to_save=is_saving)
         finally:
             if self._tasks:  # an eager task that never waited is not in there
                 self._tasks.pop(id(item), None)
@@ -210,11 +203,19 @@ class Dispatcher:
         if event.ack_id and self._peer.speaks_extensions:
             self._peer.deliver(encode_failure(event, failure_of(error)))
 
-    async def _answer_failure(self, event: Event, error: BaseException) -> None:
+    async def _handle_failure(self, item: Event | ProtocolError, error: BaseException, *, failed_to_save: bool) -> None:
+        if isinstance(error, SystemExit):
+            error = exited(error)
+        name = item.name if isinstance(item, Event) else ""
+        await self.report(error, f"event {name[:80]!r}")
+        if not failed_to_save:  # the handler may have changed the data before it failed
+            await self.save()
+        if not isinstance(item, Event):
+            return
         if (observe := failure_observer.get()) is not None:
-            observe(event, error)
-        if event.ack_id and self._peer.speaks_extensions:
-            answering = self._peer.answer(encode_failure(event, failure_of(error)))
+            observe(item, error)
+        if item.ack_id and self._peer.speaks_extensions:
+            answering = self._peer.answer(encode_failure(item, failure_of(error)))
             if answering is not None:
                 await answering
 
