@@ -27,7 +27,7 @@ from django.utils.crypto import constant_time_compare
 
 from django_etp.concurrency.workers import run_own
 from django_etp.conf import get_settings
-from django_etp.connections.connection import Connection
+from django_etp.connections.peer import Peer
 from django_etp.hub.hub import Hub
 from django_etp.hub.members import Member
 from django_etp.hub.queries import HubCommand, register_query
@@ -129,7 +129,7 @@ async def check_connections(members: Iterable[Member]) -> None:
     """Close those of the connections whose session has ended, or whose user is gone or has a new password."""
     members = list(members)
     for member in members:
-        if isinstance(member, Connection):
+        if isinstance(member, Peer):
             await member.follow_user()
     connections = {connection.id: connection for connection in _connections(members)}
     if not connections:
@@ -161,7 +161,7 @@ class _Visit:
     was_logged_out: bool
 
     @classmethod
-    def of(cls, connection: Connection) -> "_Visit":
+    def of(cls, connection: Peer) -> "_Visit":
         session = connection.scope.get("session")
         loaded = getattr(session, "_session_cache", {}) if isinstance(session, SessionBase) else {}
         if loaded.get(SESSION_KEY) != str(connection.user_id):  # a handler logged out, or put a user into the scope
@@ -172,13 +172,13 @@ class _Visit:
         return cls(connection.id, key, connection.user_id, auth_hash, backend, connection.was_logged_out)
 
 
-def _connections(members: Iterable[Member]) -> list[Connection]:
+def _connections(members: Iterable[Member]) -> list[Peer]:
     """Return the connections that are open, or about to be, of Django's users."""
     user_model = get_user_model()
     return [
         member
         for member in members
-        if isinstance(member, Connection)
+        if isinstance(member, Peer)
         and member.disconnect is None
         and member.user_id is not None
         and (isinstance(member.user, user_model) or not getattr(member.user, "is_authenticated", True))

@@ -1,4 +1,4 @@
-"""The ``send`` that a server and its middleware give a consumer, and what is put around it or taken off."""
+"""The ``receive`` and ``send`` of an ASGI server, and wrappers of ``send``."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,13 +12,13 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def past_session_middleware(send: Send) -> Send:
-    """Return the ``send`` that Channels' session middleware has put its own around, where that is the outermost.
+    """Return the server's ``send`` if Channels' session middleware has wrapped it, and no other middleware after that.
 
-    Its own looks at each message whether to save the session, which it never does for a WebSocket; that takes longer
-    than sending does.
+    The wrapper checks for each message whether to save the session, which it never does for a WebSocket. The check
+    takes longer than sending does.
     """
     wrapper: Any = getattr(send, "__self__", None)
-    # A subclass may do more.
+    # A subclass of the wrapper may do more.
     return wrapper.real_send if type(wrapper) is InstanceSessionWrapper else send
 
 

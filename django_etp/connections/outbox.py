@@ -1,11 +1,11 @@
-"""The outbox of one connection: what it is sent, in order, without anyone waiting for its reader.
+"""The outbox of one connection: a bounded queue of frames for one client, which no sender has to wait for.
 
 Rules kept here:
 
-- One write is under way at a time. While it is, or while frames wait, new frames wait behind them in the outbox.
+- One write is under way at a time. New frames wait behind it, and behind the frames that wait already.
 - The outbox is bounded in frames and in bytes; a connection whose outbox is full is closed with 1013.
-- Until the outbox opens (the accept), frames wait; a rejected connection's are dropped.
-- A close goes out behind the frames before it, once; nothing follows it.
+- Frames wait until the handshake is accepted; if it is refused, they are dropped.
+- A close goes out once, behind the frames before it; nothing follows it.
 - A frame that the server refuses to write, as daphne does with large ones, ends the connection with 1011.
 """
 
@@ -18,25 +18,26 @@ from typing import Any, Protocol
 from django_etp.concurrency.flusher import Flusher
 
 from .asgi import Send
+from .state import CLOSED, CLOSING, CONNECTING, OPEN, State
 
 __all__ = ["Outbox"]
 
 logger = logging.getLogger(__name__)
 
-# What may wait for a reader. Frames of a room are shared between its members, so the bytes are an upper bound.
+# How much may wait for a client. Frames of a room are shared by its members, so the bytes are an upper bound.
 _MAX_FRAMES = 65_536
 _MAX_BYTES = 16 * 1024 * 1024
-# A sender of its own connection waits above this many frames, so that a long answer finds its reader's pace.
+# A handler that sends to its own client waits while more frames than this do, so that it sends at the client's pace.
 _FULL_ENOUGH = 256
-# How long a reader that takes nothing may hold up its close, in seconds.
+# How long a client that reads nothing may hold up its close, in seconds.
 _CLOSE_LIMIT = 5.0
 
 
 class Owner(Protocol):
-    """Whose outbox it is."""
+    """The connection that an outbox belongs to."""
 
     def outbox_is_full(self) -> None:
-        """Give up the connection: its reader is too far behind."""
+        """Close the connection: its client reads too slowly."""
 
     def write_failed(self, error: Exception) -> None:
         """Record that the server refused a frame, and that the connection was closed with 1011."""
@@ -46,9 +47,12 @@ class Outbox:
     """Writes one connection's messages to the ASGI server.
 
     Args:
-        send: the server's.
-        owner: is told where the outbox is full.
-        flusher: the loop's; it says when what waits is written.
+        send: the ASGI server's.
+        owner: is notified when the outbox is full, or a write has failed.
+        flusher: writes the outboxes of the event loop.
+
+    Attributes:
+        state: the state of the connection.
     """
 
     __slots__ = (
@@ -62,47 +66,46 @@ class Outbox:
         "_owner",
         "_send",
         "_writer",
-        "is_closed",
-        "is_closing",
-        "is_open",
+        "state",
     )
 
     def __init__(self, send: Send, owner: Owner, flusher: Flusher) -> None:
         self._send = send
-        self._owner: Owner | None = owner  # until the end: it has its outbox, and a circle would outlive both
+        # Until the end: the owner holds its outbox, and a reference cycle would outlive both.
+        self._owner: Owner | None = owner
         self._flusher = flusher
-        self._frames: deque[str] | None = None  # made when needed: an empty one has 600 bytes
+        self._frames: deque[str] | None = None  # made on first use: an empty one takes 600 bytes
         self._bytes = 0
         self._is_writing = False
         self._close_message: dict[str, Any] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._writer: asyncio.Task[Any] | None = None
-        self.is_open = False
-        self.is_closing = False
-        self.is_closed = False
+        self.state: State = CONNECTING
 
     async def accept(
         self, subprotocol: str | None = None, headers: Sequence[tuple[bytes, bytes]] = (), greeting: str = ""
     ) -> None:
-        """Accept the handshake, then let go what waits, behind the greeting where there is one."""
+        """Accept the handshake, then write the greeting, if there is one, and the frames that wait."""
         message: dict[str, Any] = {"type": "websocket.accept", "subprotocol": subprotocol}
         if headers:
             message["headers"] = list(headers)
-        self._is_writing = True  # a close that is asked for meanwhile must go behind it
+        self._is_writing = True  # a close that is requested meanwhile must go behind it
         try:
             await self._send(message)
         finally:
             self._is_writing = False
-        self.is_open = not self.is_closing
-        if greeting and self.is_open:
+        if self.state is CONNECTING:
+            self.state = OPEN
+        if greeting and self.state is OPEN:
             self._frames = deque([greeting, *(self._frames or ())])
             self._bytes += len(greeting)
         self._start_writing()
 
     def write(self, frame: str) -> int:
-        """Write a frame behind all others, soon. Never waits; after a close: drop it. Return how many frames wait."""
-        if self.is_closing:
+        """Write a frame soon, behind all others, without waiting; drop it after a close. Return how many wait."""
+        state = self.state
+        if state is not OPEN and state is not CONNECTING:
             return 0
         frames = self._frames
         if frames is None:
@@ -110,28 +113,27 @@ class Outbox:
         frames.append(frame)
         self._bytes += len(frame)
         waiting = len(frames)
-        if self.is_open and not self._is_writing:
+        if state is OPEN and not self._is_writing:
             self._is_writing = True
             self._flusher.add(self._drain)
         elif (waiting > _MAX_FRAMES or (self._bytes > _MAX_BYTES and waiting > 1)) and self._owner is not None:
             self._owner.outbox_is_full()
         return waiting
 
-    async def send(self, frame: str) -> None:
-        """Write a frame behind all others, waiting while many are before it. See write()."""
-        if (writing := self.begin(frame)) is not None:
-            await writing
-
     def begin(self, frame: str) -> Coroutine[Any, Any, None] | None:
-        """Write a frame as send() does; return what its sender is to await, if anything: often a call is enough."""
-        if self._flusher.is_idle and self.is_open and not (self._is_writing or self._frames or self.is_closing):
-            # The caller is a task already: no need for another.
+        """Write a frame behind all others; return what the sender is to await, if anything.
+
+        The coroutine writes the frame, if it can be written at once, or waits while many frames are before it. Often a
+        call is enough, which costs less than a coroutine.
+        """
+        if self._flusher.is_idle and self.state is OPEN and not (self._is_writing or self._frames):
+            # The caller runs in a task, so the frame needs no other.
             self._flusher.take_turn()
             return self._write_at_once(frame)
         return self._until_few_wait() if self.write(frame) > _FULL_ENOUGH else None
 
     async def _write_at_once(self, frame: str) -> None:
-        # Its own frame alone, so that cancelling the writer loses nobody else's.
+        # This one frame only, so that cancelling its sender loses no frame of another.
         self._is_writing = True
         try:
             await self._send({"type": "websocket.send", "text": frame})
@@ -143,37 +145,42 @@ class Outbox:
                 self._start_writing()
 
     async def _until_few_wait(self) -> None:
-        while self.is_open and len(self._frames or ()) > _FULL_ENOUGH and not self.is_closing:
-            await self._until_drained()
+        while self.state is OPEN and len(self._frames or ()) > _FULL_ENOUGH:
+            if self._drained is None:
+                self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._drained)
 
     def close(self, code: int, reason: str, *, drop: bool = False) -> None:
-        """Send a close behind what waits, or in its place (``drop``); before the accept: refuse with HTTP 403."""
-        if self.is_closing:
+        """Send a close behind the frames that wait, or in their place (``drop``).
+
+        Before the accept a close refuses the handshake, with HTTP 403.
+        """
+        if self.state is CLOSING or self.state is CLOSED:
             return
-        self.is_closing = True
-        self._close_message = {"type": "websocket.close", "code": code, "reason": reason}
-        if drop or not self.is_open:
+        if drop or self.state is CONNECTING:
             self._forget_frames()
+        self.state = CLOSING
+        self._close_message = {"type": "websocket.close", "code": code, "reason": reason}
         self._start_writing()
 
     def abandon(self) -> None:
-        """Forget everything: the peer is gone."""
-        self.is_closing = True
-        self.is_open = False
+        """Write nothing more: the client is gone."""
+        self.state = CLOSED
         self._owner = None
         self._close_message = None
         self._forget_frames()
-        self._notify_closed()
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
 
     async def closed(self) -> None:
-        """Wait until the close has gone out; give up on a reader that takes nothing for 5 s."""
-        if self.is_closed:
+        """Wait until the close has gone out; give up on a client that reads nothing for 5 s."""
+        if self.state is CLOSED:
             return
         self._closed = self._closed or asyncio.get_running_loop().create_future()
         await asyncio.wait([self._closed], timeout=_CLOSE_LIMIT)
-        if not self.is_closed:
+        if self.state is not CLOSED:
             self.abandon()
-            # uvicorn's send waits for as long as the peer keeps its socket open, and its writer with it.
+            # uvicorn's send waits for as long as the client keeps its socket open.
             if self._writer is not None:
                 self._writer.cancel()
 
@@ -202,25 +209,26 @@ class Outbox:
             self._writer = None
 
     async def _close_after(self, error: Exception) -> None:
-        # The peer may still be there: a server may refuse a frame, and keep the connection.
+        # The client may still be there: a server may refuse a frame and keep the connection.
         owner, message = self._owner, self._close_message
-        self.is_closing = True
+        if self.state is OPEN:
+            self.state = CLOSING
         self._forget_frames()
         failure = {"type": "websocket.close", "code": 1011, "reason": "a message could not be written"}
         was_there = await self._close_with(message or failure)
         if was_there and message is None and owner is not None:
             owner.write_failed(error)
         else:
-            logger.debug("A write failed, the peer is gone: %r", error)
+            logger.debug("A write failed, the client is gone: %r", error)
 
     async def _close_with(self, message: dict[str, Any]) -> bool:
-        """Write a close; return whether the server took it. Servers raise what they like once the peer is gone."""
+        """Write a close; return whether the server took it. Once the client is gone, a server may raise anything."""
         self._close_message = None
         try:
             async with asyncio.timeout(_CLOSE_LIMIT):
                 await self._send_close(message)
         except Exception as error:
-            logger.debug("A close could not be written, the peer is gone: %r", error)
+            logger.debug("A close could not be written, the client is gone: %r", error)
             return False
         else:
             return True
@@ -233,14 +241,9 @@ class Outbox:
         except Exception as error:
             if not 1000 < message["code"] < 3000:
                 raise
-            # daphne takes 1000 and 3000 to 4999 only, and raises on the rest.
+            # daphne accepts only 1000 and 3000 to 4999.
             logger.debug("The server refused close code %s: %r", message["code"], error)
             await self._send({**message, "code": message["code"] + 3000})
-
-    async def _until_drained(self) -> None:
-        if self._drained is None:
-            self._drained = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._drained)
 
     def _forget_frames(self) -> None:
         self._frames = None
@@ -251,8 +254,3 @@ class Outbox:
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
-
-    def _notify_closed(self) -> None:
-        self.is_closed = True
-        if self._closed is not None and not self._closed.done():
-            self._closed.set_result(None)

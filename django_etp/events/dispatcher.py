@@ -1,11 +1,11 @@
-"""From an event to its handler, and from what that returns to the answer.
+"""Run the handlers and hooks of one connection: from an event to its handler, and from the result to the answer.
 
 Rules kept here:
 
-- Each event is a task of its own; a slow one holds up nothing.
-- Up to ``MAX_CONCURRENT_EVENTS`` run per connection, up to ``MAX_QUEUED_EVENTS`` more wait in order.
-- An event that wants an answer gets exactly one; none where its handler failed or the connection ended.
-- What a handler raises reaches the log and ``on_error``; the connection lives.
+- Each event runs in a task of its own; a slow one delays no other.
+- Up to ``MAX_CONCURRENT_EVENTS`` run per connection; up to ``MAX_QUEUED_EVENTS`` more wait in order.
+- An event that requests an answer gets exactly one, unless its handler fails or the connection ends.
+- An exception of a handler is logged and passed to ``on_error``; the connection stays open.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from django_etp.cancellation import must_pass
 from django_etp.concurrency.workers import exited, run_hook
 from django_etp.conf import get_settings
 from django_etp.connections.connection import Connection
+from django_etp.connections.peer import Peer
 from django_etp.exceptions import EventFailed, ProtocolError, TooManyEvents
 from django_etp.protocol.failures import encode_failure
 from django_etp.protocol.frames import Event, encode_answer
@@ -48,35 +49,37 @@ class Dispatcher:
         "_handlers",
         "_loop",
         "_max_running",
+        "_peer",
         "_queue",
         "_running",
         "_tasks",
         "context",
     )
 
-    def __init__(self, connection: Connection, handlers: Namespace) -> None:
-        self._connection = connection
-        # An event that waited must not see what the handler before it, or a hook, left in its context variables.
+    def __init__(self, peer: Peer, handlers: Namespace) -> None:
+        self._peer = peer
+        self._connection = Connection(peer)
+        # An event that has waited must not see the context variables that the handler before it, or a hook, has set.
         self.context = contextvars.copy_context()
         self._handlers = handlers
         self._loop = asyncio.get_running_loop()
         self._max_running = 0  # until start()
-        self._queue: deque[Event | ProtocolError] | None = None  # made when needed: an empty one has 600 bytes
+        self._queue: deque[Event | ProtocolError] | None = None  # made on first use: an empty one takes 600 bytes
         self._running = 0
-        # Those that wait for something, by the id() of what they handle.
+        # The tasks of events whose handlers wait for something, by the id() of the event or error.
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def start(self) -> None:
-        """Let events run, those first that came before."""
+        """Let events run; those that have waited run first."""
         self._max_running = get_settings().max_concurrent_events
         while self._queue and self._running < self._max_running:
             self._start(self._queue.popleft())
 
     def submit(self, item: Event | ProtocolError) -> bool:
-        """Handle an event, or report a malformed frame, now or once others are done; return whether it waits for them.
+        """Handle an event, or report a malformed frame, now or after others; return whether it waits for others.
 
         Raises:
-            TooManyEvents: more wait than may wait.
+            TooManyEvents: the queue is full.
         """
         if self._running < self._max_running:
             if _HAS_EAGER_TASKS:
@@ -94,44 +97,44 @@ class Dispatcher:
             self._queue.append(item)
             return True
         raise TooManyEvents(
-            f"More than {max_queued} events of one connection wait to be handled; it is closed with 1008. "
+            f"More than {max_queued} events of one connection wait for their handlers; it is closed with 1008. "
             "Raise ETP['MAX_QUEUED_EVENTS'] if clients may send that many at once."
         )
 
     def stop(self) -> None:
-        """Let no more events begin."""
+        """Start no more events."""
         self._max_running = 0
         self._queue = None
 
     @property
     def is_busy(self) -> bool:
-        """Whether handlers run that wait for something."""
+        """Whether any running handler waits for something."""
         return bool(self._tasks)
 
-    async def finish(self, grace: float) -> None:
-        """Give running handlers ``grace`` seconds to end, then cancel them."""
+    async def finish(self) -> None:
+        """Give running handlers the time of the setting ``DISCONNECT_GRACE`` to end, then cancel them."""
         if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=grace)
+            await asyncio.wait(self._tasks.values(), timeout=get_settings().disconnect_grace)
         for task in tuple(self._tasks.values()):
             task.cancel()
 
     async def connect(self) -> None:
-        """Run the ``on_connect`` hooks; what one raises is raised."""
+        """Run the ``on_connect`` hooks in order; an exception ends that and is raised."""
         for hook in self._handlers.on_connect:
             await call(hook, run_hook, self._connection)
 
     async def save(self) -> None:
-        """Write what hooks changed in the data or the session; a failure is reported."""
-        if self._connection.has_unsaved:
+        """Write the changes of hooks to the data or the session; report a failure."""
+        if self._peer.has_unsaved:
             try:
-                await self._connection.save()
+                await self._peer.save()
             except Exception as error:
                 await self.report(error, "saving its data")
-            if not self._running:
-                self._connection.mark_saved()
+            if not self._running and self._peer.share is not None:
+                self._peer.share.mark_saved()
 
     async def disconnect(self, limit: float) -> None:
-        """Run the ``on_disconnect`` hooks, each though another failed or hangs: they share ``limit`` seconds."""
+        """Run all ``on_disconnect`` hooks, even if one fails or hangs: they share ``limit`` seconds."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + limit
         hooks = list(self._handlers.on_disconnect)
@@ -140,7 +143,7 @@ class Dispatcher:
             deadline = asyncio.timeout(share)
             try:
                 async with deadline:
-                    await call(hook, run_hook, self._connection, self._connection.disconnect)
+                    await call(hook, run_hook, self._connection, self._peer.disconnect)
             except BaseException as error:
                 if must_pass(error):
                     raise
@@ -148,7 +151,7 @@ class Dispatcher:
                 await self.report(error, f"its on_disconnect hook {hook.place}{within}")
 
     async def report(self, error: BaseException, doing: str) -> None:
-        """Tell the log and the ``on_error`` hooks of an error; ``doing`` says what failed."""
+        """Log an error and pass it to the ``on_error`` hooks; ``doing`` names the failed step."""
         await report(self._handlers, self._connection, error, doing)
 
     def _start(self, item: Event | ProtocolError) -> None:
@@ -158,8 +161,8 @@ class Dispatcher:
         self._tasks[id(item)] = task
 
     async def _handle(self, item: Event | ProtocolError) -> None:
-        # One flat coroutine keeps its own books: a done callback per event costs more than it is worth.
-        connection = self._connection
+        # One flat coroutine, which also counts itself: a done callback would cost each event more.
+        peer, connection = self._peer, self._connection
         is_saving = False
         try:
             if not isinstance(item, Event):
@@ -173,56 +176,57 @@ class Dispatcher:
                 result = await handler.function(connection, item)
             else:
                 result = await call(handler, run_answering, connection, item)
-            if (connection.has_data or connection.has_other_user) and connection.has_unsaved:
+            if (peer.share is not None or peer.has_other_user) and peer.has_unsaved:
                 is_saving = True
-                await connection.save()
+                await peer.save()
                 is_saving = False
             if item.ack_id:
-                answering = connection.answer(encode_answer(item, to_text(result)))
+                answering = peer.answer(encode_answer(item, to_text(result)))
                 if answering is not None:
                     await answering
         except BaseException as error:
             if must_pass(error):
                 raise
-            if isinstance(error, SystemExit):
-                error = exited(error)
-            name = item.name if isinstance(item, Event) else ""
-            await self.report(error, f"event {name[:80]!r}")
-            if not is_saving:
-                await self.save()
-            if isinstance(item, Event):
-                await self._answer_failure(item, error)
+            await self._handle_failure(item, error, failed_to_save=is_saving)
         finally:
             if self._tasks:  # an eager task that never waited is not in there
                 self._tasks.pop(id(item), None)
             self._running -= 1
-            # Another handler that runs may have the data in hand, and change a nested value in it.
-            if connection.has_data and not self._running and connection.has_unsaved and connection.disconnect is None:
-                connection.mark_saved()
+            # Only if no other handler runs: it could still change a nested value of the data.
+            if peer.share is not None and not self._running and peer.has_unsaved and peer.disconnect is None:
+                peer.share.mark_saved()
             if self._queue and self._running < self._max_running:
                 self._start(self._queue.popleft())
 
     def refuse(self, event: Event, error: TooManyEvents) -> None:
-        """Tell a client that speaks the extensions that its event is one too many."""
-        if event.ack_id and self._connection.speaks_extensions:
-            self._connection.deliver(encode_failure(event, failure_of(error)))
+        """Answer an event that is one too many with a failure, if the client speaks the extensions."""
+        if event.ack_id and self._peer.speaks_extensions:
+            self._peer.deliver(encode_failure(event, failure_of(error)))
 
-    async def _answer_failure(self, event: Event, error: BaseException) -> None:
+    async def _handle_failure(self, item: Event | ProtocolError, error: BaseException, *, failed_to_save: bool) -> None:
+        if isinstance(error, SystemExit):
+            error = exited(error)
+        name = item.name if isinstance(item, Event) else ""
+        await self.report(error, f"event {name[:80]!r}")
+        if not failed_to_save:  # the handler may have changed the data before it failed
+            await self.save()
+        if not isinstance(item, Event):
+            return
         if (observe := failure_observer.get()) is not None:
-            observe(event, error)
-        if event.ack_id and self._connection.speaks_extensions:
-            answering = self._connection.answer(encode_failure(event, failure_of(error)))
+            observe(item, error)
+        if item.ack_id and self._peer.speaks_extensions:
+            answering = self._peer.answer(encode_failure(item, failure_of(error)))
             if answering is not None:
                 await answering
 
     async def _handle_unknown(self, event: Event) -> object:
         if not self._handlers.events and not self._handlers.on_unknown_event:
-            _log_nothing_is_handled(self._connection.namespace)
-        if not self._handlers.on_unknown_event and self._connection.speaks_extensions:
+            _log_nothing_is_handled(self._peer.namespace)
+        if not self._handlers.on_unknown_event and self._peer.speaks_extensions:
             raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")
         answer: object = None
         for hook in self._handlers.on_unknown_event:
-            # It may wait for acks as a handler may, so it takes a handler's thread.
+            # Like a handler it may wait for acks, so a plain function runs in a handler's thread.
             result = await call(hook, run_answering, self._connection, event)
             answer = answer if result is None else result
         return answer
@@ -230,9 +234,9 @@ class Dispatcher:
 
 @cache
 def _log_nothing_is_handled(namespace: str) -> None:
-    """Say in the log, once per namespace and process, that events come where none has a handler."""
+    """Log, once per namespace and process, that events arrive in a namespace without handlers."""
     logger.warning(
-        "Events come to the namespace %r, which has no handler; namespaces with handlers: %s. Look for a typo in "
+        "Events arrive in the namespace %r, which has no handler; namespaces with handlers: %s. Look for a typo in "
         "namespace=…, in ETP['EVENT_MODULES'], or in the name of an app's module.",
         namespace,
         ", ".join(map(repr, registry.handled)) or "none",

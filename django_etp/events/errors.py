@@ -1,4 +1,4 @@
-"""What becomes of an exception: a line in the log, the ``on_error`` hooks, and what the client is told of it."""
+"""Report exceptions: to the log, to the ``on_error`` hooks, and to the client."""
 
 import asyncio
 import logging
@@ -30,19 +30,22 @@ __all__ = ["failure_observer", "failure_of", "report"]
 
 logger = logging.getLogger(__name__)
 
-# What is called with each event that failed, and with the error; the testing kit sets it.
+# A function that is called with each failed event and its error; the testing kit sets it.
 failure_observer: ContextVar[Callable[[Event, BaseException], None] | None] = ContextVar(
     "django_etp_failure_observer", default=None
 )
 
-# How long an on_error hook may take, in seconds: nothing else waits for it without a limit.
+# How long an on_error hook may take, in seconds.
 _ERROR_LIMIT = 5.0
-# What a peer or the network did is no fault of the code here: no traceback.
+# The client or the network causes these, not the application: they are logged without a traceback.
 _EXPECTED = (AckTimeout, ConnectionClosed, EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents)
 
 
 async def report(handlers: Namespace, connection: Connection | None, error: BaseException, doing: str) -> None:
-    """Tell the log and the ``on_error`` hooks of an error; ``connection`` is ``None`` where there is none yet."""
+    """Log an error and pass it to the ``on_error`` hooks; ``connection`` is ``None`` if there is none yet.
+
+    ``doing`` names the failed step.
+    """
     expected = isinstance(error, _EXPECTED)
     if isinstance(error, DatabaseError):
         expect_broken_database()
@@ -66,7 +69,7 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
 
 
 def failure_of(error: BaseException) -> EventFailed:
-    """Return the failure that names an error; no text of an unexpected one goes out unless ``DEBUG`` is on."""
+    """Return the failure that a client gets for an error; without the text of an unexpected one unless in ``DEBUG``."""
     if isinstance(error, PermissionDenied):
         return EventFailed("permission_denied", str(error) or "This is not allowed.")
     if failure := named_failure(error):

@@ -3,7 +3,8 @@
 Rules kept here:
 
 - Hooks of several apps all run, in the order of ``INSTALLED_APPS``; within an app, as they were registered.
-- A coroutine function runs on the event loop, a plain one in a thread; what a plain one returns is awaited if need be.
+- A coroutine function runs on the event loop, a plain one in a thread. If a plain one returns an awaitable, that is
+  awaited on the loop.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Handler:
 
     @property
     def place(self) -> str:
-        """Where the function is written, for messages to people."""
+        """The function's module, name, file and line, for messages."""
         function = _as_written(self.function)
         name = getattr(function, "__qualname__", repr(function))
         code = getattr(function, "__code__", None)
@@ -65,8 +66,8 @@ class Hooks:
         return twin
 
     def add(self, handler: Handler) -> None:
-        """Put a hook behind those of its own and of earlier apps."""
-        # A list of its own each time: whoever is running the old one goes on with it.
+        """Add a hook behind the others of its app and those of earlier apps."""
+        # A new list each time: a loop over the old one goes on with that.
         self._handlers = sorted([*self._handlers, handler], key=_app_position)
 
 
@@ -90,7 +91,7 @@ class Namespace:
 
 
 async def call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
-    """Call a handler or hook; a plain function runs by ``run_in_thread``."""
+    """Call a handler or hook and return its result; ``run_in_thread`` runs a plain function."""
     if handler.is_async:
         await keep_database_fresh()
         try:
@@ -102,18 +103,20 @@ async def call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any
 
 
 async def run_answering(function: Callable[..., Any], connection: Connection, event: Event) -> Any:
-    """Run a plain handler in a thread, and return its answer, as text where it is to be sent."""
+    """Run a plain handler in a thread and return its answer, as text if it will be sent."""
     return await run_handler(_answer_of, function, connection, event)
 
 
 def _answer_of(function: Callable[..., Any], connection: Connection, event: Event) -> Any:
-    """Return what a plain handler returns, as text where it is to be sent.
+    """Call a plain handler and return its answer, as text if it will be sent.
 
-    Here in its thread, with its context variables: the encoder may ask the ORM, and a lazy translation the language.
+    The text is made in the handler's thread and context: the encoder may use the ORM, and a lazy translation depends on
+    the language that the handler has activated.
     """
     result = function(connection, event)
     if result is not None and event.ack_id and not inspect.isawaitable(result):
-        with suppress(InvalidPayload):  # raised again where it is the answer: of several hooks another may give that
+        # Raised again if this becomes the answer: of several on_unknown_event hooks, another's result may.
+        with suppress(InvalidPayload):
             return to_text(result)
     return result
 
@@ -128,7 +131,7 @@ def _app_position(handler: Handler) -> int:
 
 
 def _as_written(function: Any) -> Any:
-    """Return the function that somebody wrote, without the decorators and partials around it."""
+    """Return the function as the application wrote it, without the decorators and partials around it."""
     while isinstance(function := inspect.unwrap(function), partial):
         function = function.func
     return function

@@ -1,9 +1,9 @@
-"""Which function handles which event, and which hooks run: the registry behind the decorators.
+"""The registry of handlers and hooks, with the decorators that fill it.
 
 Rules kept here:
 
 - Each namespace has its own handlers and hooks.
-- One handler an event: a second one is refused, naming both places.
+- An event has one handler: a second one is refused, with both places in the message.
 - Names that start with ``__`` are reserved by ETP.
 """
 
@@ -63,13 +63,13 @@ class Registry:
         """Register the decorated function as the handler of the event ``name``.
 
         The function takes the connection and the event, and returns the answer: ``None`` for an empty one, str as it
-        is, anything else as JSON. An ``async def`` runs on the event loop, a plain ``def`` in a thread, where the ORM
-        is fine.
+        is, anything else as JSON. An ``async def`` runs on the event loop; a plain ``def`` runs in a thread and may use
+        the ORM.
 
         Raises:
             InvalidEventName: ETP cannot carry the name, or reserves it.
             EventAlreadyRegistered: the event has a handler already.
-            TypeError: what is decorated is no function, or the namespace not str.
+            TypeError: the decorated object is no function, or the namespace is not str.
         """
         _check_event_name(name)
 
@@ -89,7 +89,7 @@ class Registry:
     def on_connect(self, function: Any = None, *, namespace: str = "default") -> Any:
         """Register a function of the connection that runs before it is accepted.
 
-        It may raise ``RejectConnection``: the peer then sees HTTP 403. It has 4 s.
+        It may raise ``RejectConnection``: the client then sees HTTP 403. All on_connect hooks together have 4 s.
         """
         return self._add_hook("on_connect", function, namespace)
 
@@ -98,11 +98,11 @@ class Registry:
         return self._add_hook("on_disconnect", function, namespace)
 
     def on_error(self, function: Any = None, *, namespace: str = "default") -> Any:
-        """Register a function of the connection (``None`` where there is none yet) and the exception."""
+        """Register a function of the connection (``None`` if there is none yet) and the exception."""
         return self._add_hook("on_error", function, namespace)
 
     def on_unknown_event(self, function: Any = None, *, namespace: str = "default") -> Any:
-        """Register a function of the connection and an event that has no handler; what it returns is the answer."""
+        """Register a function of the connection and an event without a handler; its result is the answer."""
         return self._add_hook("on_unknown_event", function, namespace)
 
     def discover(self) -> None:
@@ -114,7 +114,7 @@ class Registry:
 
     @contextmanager
     def isolated(self) -> Iterator[Registry]:
-        """Undo at the end whatever is registered inside; for tests."""
+        """Undo all registrations of the block at its end; for tests."""
         kept = {name: copy(namespace) for name, namespace in self._namespaces.items()}
         try:
             yield self

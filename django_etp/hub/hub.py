@@ -15,8 +15,7 @@ import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from django_etp.cluster.gaps import Loss
 from django_etp.cluster.links import Link, open_link
@@ -43,13 +42,20 @@ _SENDS_PER_TURN = 64
 _MANY_ROOMS = 32
 # A hub remembers this many sends to several rooms, so that it delivers each of them once.
 _REMEMBERED_EMISSIONS = 4096
-# What connections may take to end when the server ends, in seconds: their hooks at the end have 9 s.
+# How long connections may take to clean up when the server ends, in seconds: on_disconnect hooks have 9 s.
 _END_LIMIT = 10.0
 
 # Other text names no hub, and may not even be valid in the name of a group.
 _HUB_ID = re.compile(r"[0-9a-f]{16}")
 
 _T = TypeVar("_T")
+
+
+class Serving(Protocol):
+    """The server's side of a hub; ``django_etp.server.serving`` sets it."""
+
+    async def stop(self) -> None:
+        """End the connections, within a bounded time."""
 
 
 class Hub:
@@ -74,71 +80,33 @@ class Hub:
         self.context = contextvars.copy_context()
         self.flusher = Flusher(loop, self.context.copy())
         self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
-        # Runs for as long as there are connections.
-        self.accompany: Callable[[Hub], Coroutine[Any, Any, None]] | None = None
+        self.serving: Serving | None = None
         self._answer = answer
         self.membership = Membership()
         self._emissions: OrderedDict[str, None] = OrderedDict()
         self._sends_since_turn = 0
-        self._companion: asyncio.Task[None] | None = None
-        self._served: dict[asyncio.Task[Any] | None, None] = {}
-        self._is_ending = False
-        self._is_empty = asyncio.Event()
-        self._is_empty.set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: Link = open_link(self, is_serving=is_serving)
         self.asker = Asker(self.id, self._link, self._reply_here)
 
-    async def begin_serving(self) -> None:
-        """Serve a connection from now until end_serving(), which is due in any case, in the same task.
-
-        With the first one the hub takes its place among the other processes' hubs.
-        """
-        self._served[asyncio.current_task()] = None
-        self._is_ending = False
-        self._is_empty.clear()
-        if self._companion is None and self.accompany is not None:
-            self._companion = self.loop.create_task(self.accompany(self), context=self.context.copy())
+    async def start(self) -> None:
+        """Take the place of a hub with connections among the other processes' hubs."""
         await self._link.start()
 
-    async def end_serving(self) -> None:
-        """Take note that a connection is over.
+    def stop_serving(self) -> None:
+        """Announce to the other processes' hubs that it has no connections any more."""
+        self._link.stop_serving()
 
-        After the last one the hub rests; or leaves, where the server ends, which waits for its connections' tasks and
-        for nothing else.
-        """
-        del self._served[asyncio.current_task()]
-        if not self._served:
-            await self._stop_serving_or_leave()
-
-    def expect_end(self) -> None:
-        """Take note that the server seems to end: it ended a connection by itself."""
-        self._is_ending = True
-
-    async def _stop_serving_or_leave(self) -> None:
-        self._is_empty.set()
-        if self._companion is not None:
-            self._companion.cancel()
-            self._companion = None
-        if self._is_ending:
-            await self.settle(_END_LIMIT)
-        if self._served:
-            return  # another came meanwhile
-        if self._is_ending:
-            await self._link.stop()
-        else:
-            self._link.stop_serving()
+    async def leave_others(self) -> None:
+        """Leave the other processes' hubs; start() may follow."""
+        await self._link.stop()
 
     async def stop(self) -> None:
-        """End the connections, then leave the place among the others; within a bounded time."""
-        for task in tuple(self._served):
-            if task is not None and not task.cancelling():
-                task.cancel()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_END_LIMIT):
-                await self._is_empty.wait()
+        """End the connections, then leave the other processes' hubs; within a bounded time."""
+        if self.serving is not None:
+            await self.serving.stop()
         await self.settle(_END_LIMIT)
-        await self._link.stop()
+        await self.leave_others()
 
     def new_connection_id(self) -> str:
         """Return an id for a new connection: this hub's id, then 128 random bits."""

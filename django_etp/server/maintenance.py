@@ -1,13 +1,12 @@
-"""What is done at intervals for the connections of a hub: their users are checked, their data in sessions, and the
-database connections that their handlers share.
+"""Work at intervals for the connections of a hub: check users, repair data in sessions, renew database connections.
 
 Rules kept here:
 
-- A request that began before a write may save its old copy of the session over it, however long it takes: the stored
-  sessions that hold data are read every 25 s, many at a time, and data that is missing or old is written again.
-- What connections left behind that are gone is removed with it.
-- The database connections of asgiref's shared thread are looked after as the first connection comes, and every 10 s:
-  a handler's look at the clock would cost each event more.
+- A request that began before a write may save its old copy of the session over that write, at any later time. So the
+  stored sessions that hold data are read every 25 s, many in one query, and missing or old data is written again.
+- The data that connections left behind when their process ended is removed in the same way.
+- The database connections of asgiref's shared thread are checked when the first connection arrives, and every 10 s. It
+  costs each event more if handlers look at the clock.
 """
 
 import asyncio
@@ -16,11 +15,12 @@ import logging
 from django_etp.auth.revocation import check_users_forever
 from django_etp.concurrency.database import look_after_database
 from django_etp.concurrency.workers import run_own
-from django_etp.connections.connection import Connection
+from django_etp.connections.peer import Peer
 from django_etp.hub.hub import Hub
 from django_etp.sessions.listing import read_shares
+from django_etp.sessions.loaded import shares_of_others
 
-__all__ = ["maintain"]
+__all__ = ["maintain", "tidy_session"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _DATABASE_EVERY = 10.0
 
 
 async def maintain(hub: Hub) -> None:
-    """Look after a hub's connections until cancelled."""
+    """Do the work for a hub's connections until cancelled."""
     async with asyncio.TaskGroup() as group:
         group.create_task(check_users_forever(hub))
         group.create_task(_look_after_data_forever(hub))
@@ -42,7 +42,7 @@ async def _look_after_database_forever() -> None:
         try:
             await look_after_database()
         except Exception:
-            logger.exception("The connections to the database could not be looked after; it is tried again.")
+            logger.exception("The connections to the database could not be checked; the next round will try again.")
         await asyncio.sleep(_DATABASE_EVERY)
 
 
@@ -52,18 +52,40 @@ async def _look_after_data_forever(hub: Hub) -> None:
         try:
             await _look_after_data(hub)
         except Exception:
-            logger.exception("The data of the open connections could not be looked after; it is tried again.")
+            logger.exception("The data of the open connections could not be checked; the next round will try again.")
 
 
 async def _look_after_data(hub: Hub) -> None:
-    watched = [
-        member
-        for member in hub.membership.all()
-        if isinstance(member, Connection) and member.watched_session is not None
-    ]
+    watched: dict[Peer, str] = {}
+    for member in hub.membership.all():
+        if isinstance(member, Peer) and member.share is not None and (key := member.share.watched_key) is not None:
+            watched[member] = key
     if not watched:
         return
-    shares = await run_own(read_shares, {connection.watched_session for connection in watched})
-    for connection in watched:
-        if (key := connection.watched_session) is not None:  # else it has ended, or changed, meanwhile
-            await connection.look_after(shares.get(key))
+    stored = await run_own(read_shares, set(watched.values()))
+    for peer in watched:
+        share = peer.own_share()
+        if (key := share.watched_key) is None:
+            continue  # the connection has ended meanwhile, or stores nothing now
+        shares = stored.get(key)
+        if shares is None or not share.is_intact(shares):
+            await _restore(peer)
+
+
+def tidy_session(peer: Peer) -> None:
+    """Remove the data of gone connections from a peer's session; watch the session for the data of those just gone."""
+    if peer.session_key is not None and (others := shares_of_others(peer.scope["session"])):
+        peer.own_share().watch_others()
+        may_live = peer.hub.living()
+        if not all(may_live(id) for id in others):
+            peer.hub.run(_restore(peer))
+
+
+async def _restore(peer: Peer) -> None:
+    if peer.disconnect is not None:
+        return
+    try:
+        if not await peer.own_share().restore():
+            peer.close_without_session()
+    except Exception:
+        logger.exception("Connection %s could not restore its data in the session.", peer.id)

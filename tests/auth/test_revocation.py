@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 from django_etp.auth.revocation import CheckUser, CloseSession, is_revoked
 from django_etp.hub.process import serving_hub
 from django_etp.hub.queries import answer, read_query
-from django_etp.sessions.session import session_hash
+from django_etp.sessions.loaded import session_hash
 from tests.support.inprocess import Wire
 from tests.support.peers import eventually, expect_close, expect_nothing
 from tests.support.servers import Server, start_process, start_server

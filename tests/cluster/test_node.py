@@ -62,9 +62,9 @@ def layer(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 async def serving(answer: Any = answer) -> AsyncIterator[Hub]:
     """A hub that has a connection."""
     hub = Hub(asyncio.get_running_loop(), answer, is_serving=True)
-    await hub.begin_serving()
+    await hub.start()
     yield hub
-    await hub.end_serving()
+    hub.stop_serving()
     await hub.stop()
 
 

@@ -22,7 +22,6 @@ from django_etp import (
     InvalidEventName,
     InvalidPayload,
     InvalidRoomName,
-    RejectConnection,
     SyncCallInEventLoop,
     etp_event,
     on_connect,
@@ -62,6 +61,16 @@ def calling(connection: Connection, is_async: bool) -> Call:
     return call
 
 
+# The contract of what handlers get: as the documentation lists it, and nothing else.
+ATTRIBUTES = {"data", "id", "namespace", "rooms", "scope", "session", "user"}
+METHODS = ["accept", "close", "emit", "emit_with_ack", "join", "leave", "ping"]  # each with a coroutine twin
+
+
+def test_its_public_names_are_those_of_the_contract() -> None:
+    public = {name for name in dir(Connection) if not name.startswith("_")}
+    assert public == {*ATTRIBUTES, *METHODS, *(f"a{name}" for name in METHODS)}
+
+
 # What it tells
 
 
@@ -82,7 +91,8 @@ async def test_it_knows_its_user_and_what_may_be_known_of_it() -> None:
         (connection,) = connections
         await connection.ajoin("b", "a")
         assert connection.user.get_username() == "alice"
-        info = connection.info
+        info = await rooms.aget(connection.id)
+    assert info is not None
     assert (info.id, info.user_id, info.rooms) == (connection.id, 7, ("a", "b"))
     assert before <= info.connected_at <= datetime.datetime.now(datetime.UTC)
 
@@ -94,7 +104,9 @@ async def test_without_middleware_it_is_anonymous_and_has_no_session() -> None:
         assert not connection.user.is_authenticated
         assert connection.user.get_username() == ""
         assert connection.session is None
-        assert connection.info.user_id is None
+        info = await rooms.aget(connection.id)
+        assert info is not None
+        assert info.user_id is None
 
 
 async def test_its_scope_is_that_of_the_handshake() -> None:
@@ -511,60 +523,10 @@ async def test_what_cannot_be_sent_accepts_nothing(is_async: bool, method: str, 
     await wire.ended()
 
 
-async def test_what_others_send_or_ask_before_the_accept_accepts_nothing() -> None:
-    door = asyncio.Event()
-    connections = kept()
-
-    @on_connect
-    async def wait(connection: Connection) -> None:
-        await connection.ajoin("lobby")
-        await door.wait()
-
-    wire = Wire().start()
-    await until(lambda: connections and connections[0].rooms)
-    (connection,) = connections
-    await rooms.aemit("lobby", "room")
-    await rooms.aemit_to(connection.id, "one")
-    with pytest.raises(AckTimeout):
-        await rooms.aemit_to_with_ack(connection.id, "impatient", timeout=0.2)
-    asking = asyncio.create_task(rooms.aemit_to_with_ack(connection.id, "question"))
-    await asyncio.sleep(0.01)
-    assert wire.sent == []
-    door.set()
-    assert (await wire.next())["type"] == "websocket.accept"
-    assert [await wire.text() for _ in range(4)] == ["room||0", "one||0", "impatient||1", "question||2"]
-    wire.put("__ack_question||2||fine")
-    assert (await asking).data == "fine"
-    await wire.leave()
-
-
-async def test_a_question_of_others_before_the_accept_ends_with_the_rejection() -> None:
-    door = asyncio.Event()
-    connections = kept()
-
-    @on_connect
-    async def reject(connection: Connection) -> None:
-        await door.wait()
-        raise RejectConnection
-
-    wire = Wire().start()
-    await until(lambda: connections)
-    asking = asyncio.create_task(rooms.aemit_to_with_ack(connections[0].id, "question"))
-    await asyncio.sleep(0)
-    door.set()
-    with pytest.raises(ConnectionClosed):
-        await asking
-    await wire.ended()
-    assert [message["type"] for message in wire.sent] == ["websocket.close"]
-
-
 # The twins
 
 
-TWINS = ["accept", "close", "emit", "emit_with_ack", "join", "leave", "ping"]
-
-
-@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("name", METHODS)
 def test_twins_take_the_same_arguments(name: str) -> None:
     plain, coroutine = getattr(Connection, name), getattr(Connection, f"a{name}")
     assert inspect.iscoroutinefunction(coroutine)
@@ -572,7 +534,7 @@ def test_twins_take_the_same_arguments(name: str) -> None:
     assert plain.__doc__ == f"See a{name}()."
 
 
-@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("name", METHODS)
 async def test_a_plain_twin_in_an_event_loop_raises_and_names_the_other(name: str) -> None:
     connections = kept()
     async with EtpCommunicator() as client:

@@ -11,6 +11,7 @@ import pytest
 from django_etp.concurrency.flusher import Flusher
 from django_etp.connections import outbox as outbox_module
 from django_etp.connections.outbox import Outbox
+from django_etp.connections.state import CLOSED, CONNECTING
 from tests.support.inprocess import until
 
 Message = dict[str, Any]
@@ -69,6 +70,12 @@ async def open_outbox(
     return outbox
 
 
+async def send(outbox: Outbox, frame: str) -> None:
+    """Write a frame and wait for as long as its sender is to wait."""
+    if (writing := outbox.begin(frame)) is not None:
+        await writing
+
+
 async def test_the_accept_carries_the_subprotocol() -> None:
     server = Server()
     await outbox_to(server.send).accept("etp.ext.v1")
@@ -89,7 +96,7 @@ async def test_frames_of_both_ways_of_writing_go_out_in_order() -> None:
     outbox = await open_outbox(server)
     for number in range(0, 1000, 2):
         outbox.write(str(number))
-        await outbox.send(str(number + 1))
+        await send(outbox, str(number + 1))
     await until(lambda: len(server.frames) == 1000)
     assert server.frames == [str(number) for number in range(1000)]
 
@@ -100,7 +107,7 @@ async def test_frames_of_many_senders_at_once_keep_the_order_of_each() -> None:
 
     async def sender(name: int) -> None:
         for number in range(100):
-            await outbox.send(f"{name} {number}")
+            await send(outbox, f"{name} {number}")
 
     await asyncio.gather(*(sender(name) for name in range(10)))
     await until(lambda: len(server.frames) == 1000)
@@ -112,7 +119,7 @@ async def test_frames_wait_until_the_accept_and_go_out_behind_it() -> None:
     server = Server()
     outbox = outbox_to(server.send)
     outbox.write("first")
-    await outbox.send("second")
+    await send(outbox, "second")
     assert server.messages == []
     await outbox.accept()
     await until(lambda: len(server.messages) == 3)
@@ -150,7 +157,7 @@ async def test_a_sender_waits_while_its_reader_is_far_behind() -> None:
     async def sender() -> None:
         nonlocal sent
         for number in range(1000):
-            await outbox.send(str(number))
+            await send(outbox, str(number))
             sent = number + 1
 
     sending = asyncio.create_task(sender())
@@ -171,7 +178,7 @@ async def test_a_waiting_sender_goes_on_when_the_connection_ends() -> None:
 
     async def sender() -> None:
         for number in range(1000):
-            await outbox.send(str(number))
+            await send(outbox, str(number))
 
     sending = asyncio.create_task(sender())
     await asyncio.sleep(0)
@@ -249,7 +256,7 @@ async def test_nothing_follows_a_close() -> None:
     outbox = await open_outbox(server)
     outbox.close(1000, "")
     outbox.write("late")
-    await outbox.send("later")
+    await send(outbox, "later")
     await outbox.closed()
     assert server.types == ["close"]
 
@@ -288,7 +295,7 @@ async def test_a_peer_that_vanishes_while_the_accept_is_under_way_is_sent_nothin
     server.takes.set()
     await accepting
     outbox.write("news")
-    assert not outbox.is_open
+    assert outbox.state is CLOSED
     assert server.types == ["accept"]
 
 
@@ -297,7 +304,7 @@ async def test_an_accept_that_fails_is_raised() -> None:
     outbox = outbox_to(server.send)
     with pytest.raises(OSError, match="refused"):
         await outbox.accept()
-    assert not outbox.is_open
+    assert outbox.state is CONNECTING
 
 
 @pytest.mark.parametrize("code", [1001, 1008, 1009, 1011, 1013])
@@ -346,16 +353,16 @@ async def test_a_frame_that_the_server_refuses_closes_the_connection_with_1011(i
     server, failures = Server(lambda message: message.get("text") == "bad"), list[Exception]()
     outbox = await open_outbox(server, on_failure=failures.append)
     if is_direct:
-        await outbox.send("bad")
+        await send(outbox, "bad")
     else:
         for frame in ("good", "bad", "after"):
             outbox.write(frame)
-    await until(lambda: outbox.is_closed)
-    await outbox.send("even later")
+    await until(lambda: outbox.state is CLOSED)
+    await send(outbox, "even later")
     assert server.frames == ([] if is_direct else ["good"])
     assert (server.messages[-1]["type"], server.messages[-1]["code"]) == ("websocket.close", 1011)
     assert [str(failure) for failure in failures] == ["the server refused this"]
-    assert not outbox.is_open
+    assert outbox.state is CLOSED
 
 
 async def test_a_close_that_waits_behind_a_frame_that_the_server_refuses_goes_out() -> None:
@@ -373,10 +380,10 @@ async def test_a_write_that_fails_because_the_peer_is_gone_is_not_reported(is_di
     outbox = await open_outbox(server)
     server.refuse = lambda message: True
     if is_direct:
-        await outbox.send("bad")
+        await send(outbox, "bad")
     else:
         outbox.write("bad")
-    await until(lambda: outbox.is_closed)
+    await until(lambda: outbox.state is CLOSED)
     assert server.messages == []
 
 
@@ -384,9 +391,9 @@ async def test_a_sender_cancelled_in_mid_write_loses_nobody_elses_frame() -> Non
     server = Server()
     outbox = await open_outbox(server)
     server.takes.clear()
-    cancelled = asyncio.create_task(outbox.send("cancelled"))
+    cancelled = asyncio.create_task(send(outbox, "cancelled"))
     await until(lambda: server.tries == 1)
-    others = [asyncio.create_task(outbox.send(f"other {number}")) for number in range(3)]
+    others = [asyncio.create_task(send(outbox, f"other {number}")) for number in range(3)]
     outbox.write("from a room")
     await asyncio.sleep(0)
     cancelled.cancel()
@@ -405,7 +412,7 @@ async def test_a_sender_cancelled_while_it_waits_for_the_reader_loses_nothing() 
     outbox.write("under way")
     for number in range(300):
         outbox.write(str(number))
-    waiting = [asyncio.create_task(outbox.send(f"sent {number}")) for number in range(2)]
+    waiting = [asyncio.create_task(send(outbox, f"sent {number}")) for number in range(2)]
     await asyncio.sleep(0)
     waiting[0].cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -420,7 +427,7 @@ async def test_a_sender_cancelled_in_mid_write_does_not_hold_up_the_close() -> N
     server = Server()
     outbox = await open_outbox(server)
     server.takes.clear()
-    cancelled = asyncio.create_task(outbox.send("cancelled"))
+    cancelled = asyncio.create_task(send(outbox, "cancelled"))
     await until(lambda: server.tries == 1)
     outbox.close(1000, "")
     cancelled.cancel()

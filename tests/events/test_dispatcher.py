@@ -2,23 +2,17 @@
 
 import asyncio
 import contextvars
-import functools
 import json
-import logging
 import sys
 import threading
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.db import connection as database
-from django.db.models import QuerySet
-from django.utils.translation import activate, gettext_lazy
 
 from django_etp import (
     AckTimeout,
@@ -29,35 +23,17 @@ from django_etp import (
     InvalidPayload,
     etp_event,
     on_connect,
-    on_error,
     on_unknown_event,
 )
 from django_etp.concurrency import database as database_module
-from django_etp.events import errors as errors_module
 from django_etp.server import maintenance
 from django_etp.testing import EtpCommunicator
-from tests.support.database import hang_up, is_spoiled, spoil
+from tests.support.hooks import Panic, both, handler, panic
 from tests.support.inprocess import Wire, errors, until
 
 pytestmark = pytest.mark.usefixtures("etp_registry")
 
 VECTORS = json.loads((Path(__file__).parents[1] / "data" / "wire-vectors.json").read_text())
-
-both = pytest.mark.parametrize("is_async", [True, False], ids=["async", "plain"])
-
-Function = Callable[..., Any]
-
-
-def handler(name: str, is_async: bool, function: Function) -> None:
-    """Register a function of the connection and the event, as an `async def` or as a plain `def`."""
-
-    async def coroutine_function(connection: Connection, event: Event) -> Any:
-        return function(connection, event)
-
-    def plain_function(connection: Connection, event: Event) -> Any:
-        return function(connection, event)
-
-    etp_event(name)(coroutine_function if is_async else plain_function)
 
 
 def fail(connection: Connection, event: Event) -> None:
@@ -85,35 +61,6 @@ async def test_what_a_handler_returns_is_the_answer(is_async: bool, result: obje
     async with EtpCommunicator() as client:
         await client.send_frame("hello||7")
         assert await client.receive_frame() == frame
-
-
-class UserEncoder(json.JSONEncoder):
-    """Writes users by their names, which it asks the database for."""
-
-    def default(self, o: Any) -> Any:
-        return [user.username for user in o] if isinstance(o, QuerySet) else super().default(o)
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("name", ["users", "unknown"])
-async def test_what_a_plain_handler_returns_becomes_json_in_its_thread(name: str, settings: Any) -> None:
-    settings.ETP = {"JSON_ENCODER": UserEncoder}
-    handler("users", False, lambda connection, event: User.objects.all())
-    on_unknown_event(lambda connection, event: User.objects.all())
-    await User.objects.acreate(username="ada")
-    async with EtpCommunicator() as client:
-        assert (await client.emit_with_ack(name)).json() == ["ada"]
-
-
-async def test_what_a_plain_handler_translates_is_in_the_language_that_it_has_chosen() -> None:
-    @etp_event("today")
-    def today(connection: Connection, event: Event) -> Any:
-        activate("de")
-        return gettext_lazy("Monday")
-
-    async with Wire() as wire:
-        wire.put("today||1")
-        assert await wire.text() == "__ack_today||1||Montag"
 
 
 async def test_of_several_answers_to_an_unknown_event_only_the_last_must_be_one_that_can_be_sent() -> None:
@@ -162,21 +109,6 @@ async def test_a_binary_message_is_handled_like_a_text_one() -> None:
     async with EtpCommunicator() as client:
         await client.send_frame("hello||1||ünï".encode())
         assert await client.receive_frame() == "__ack_hello||1||ünï"
-
-
-async def test_a_plain_function_that_returns_an_awaitable_is_awaited() -> None:
-    async def late() -> str:
-        return "late"
-
-    @functools.wraps(late)
-    def wrapper(connection: Connection, event: Event) -> Any:
-        return late()
-
-    etp_event("hello")(lambda connection, event: late())
-    etp_event("wrapped")(wrapper)
-    async with EtpCommunicator() as client:
-        assert (await client.emit_with_ack("hello")).data == "late"
-        assert (await client.emit_with_ack("wrapped")).data == "late"
 
 
 # Unknown events
@@ -387,14 +319,6 @@ async def test_a_handler_that_exits_fails_and_the_server_goes_on(is_async: bool)
     assert isinstance(told[0].__cause__, SystemExit)
 
 
-class Panic(BaseException):
-    """As extensions in Rust raise it."""
-
-
-def panic(*args: Any) -> None:
-    raise Panic
-
-
 @both
 async def test_a_handler_that_panics_fails_like_any_other(is_async: bool) -> None:
     told = errors()
@@ -534,167 +458,6 @@ async def test_a_cancelled_call_inside_a_handler_is_an_error_like_any_other() ->
         await until(lambda: told)
         assert (await client.emit_with_ack("unknown")).data == ""
     assert [type(error) for error in told] == [asyncio.CancelledError]
-
-
-# on_error and the log
-
-
-@both
-async def test_on_error_is_told_the_connection_and_the_exception(is_async: bool) -> None:
-    told: list[Any] = []
-
-    async def hook(connection: Connection | None, error: BaseException) -> None:
-        told.append((connection, error))
-
-    def plain_hook(connection: Connection | None, error: BaseException) -> None:
-        told.append((connection, error))
-
-    on_error(hook if is_async else plain_hook)
-    handler("fail", True, fail)
-    async with EtpCommunicator() as client:
-        await client.emit("fail")
-        await until(lambda: told)
-    ((connection, error),) = told
-    assert isinstance(connection, Connection)
-    assert isinstance(error, ZeroDivisionError)
-
-
-async def test_on_error_hooks_all_run_though_one_fails() -> None:
-    told = []
-
-    @on_error
-    def first(connection: Connection | None, error: BaseException) -> None:
-        told.append("first")
-        raise ValueError
-
-    @on_error
-    async def second(connection: Connection | None, error: BaseException) -> None:
-        told.append("second")
-        raise ValueError
-
-    @on_error
-    async def third(connection: Connection | None, error: BaseException) -> None:
-        told.append("third")
-
-    handler("fail", True, fail)
-    async with EtpCommunicator() as client:
-        await client.emit("fail")
-        await until(lambda: len(told) == 3)
-        assert (await client.emit_with_ack("unknown")).data == ""
-    assert told == ["first", "second", "third"]
-
-
-async def test_on_error_hooks_all_run_though_one_fails_at_a_cancelled_call(caplog: pytest.LogCaptureFixture) -> None:
-    @on_error
-    async def await_what_was_cancelled(connection: Connection | None, error: BaseException) -> None:
-        sleeping = asyncio.create_task(asyncio.sleep(60))
-        sleeping.cancel()
-        await sleeping
-
-    told = errors()
-    handler("fail", True, fail)
-    async with EtpCommunicator(subprotocols=["etp.ext.v1"]) as client:
-        await client.expect_event("__hello")
-        await client.send_frame("fail||1")
-        assert (await client.receive_frame()).startswith('__err_fail||1||{"code":"handler_error"')
-    assert [type(error) for error in told] == [ZeroDivisionError]
-    assert "await_what_was_cancelled" in records(caplog)[-1].getMessage()
-
-
-async def test_on_error_hooks_all_run_though_one_panics() -> None:
-    on_error(panic)
-    told = errors()
-    handler("fail", True, fail)
-    async with Wire() as wire:
-        wire.put("fail||0")
-        await until(lambda: told)
-    assert [type(error) for error in told] == [ZeroDivisionError]
-
-
-async def test_an_on_error_hook_that_hangs_is_left_behind(monkeypatch: Any) -> None:
-    monkeypatch.setattr(errors_module, "_ERROR_LIMIT", 0.05)
-
-    @on_error
-    async def hang(connection: Connection | None, error: BaseException) -> None:
-        await asyncio.Event().wait()
-
-    told = errors()
-    handler("fail", True, fail)
-    async with EtpCommunicator() as client:
-        await client.emit("fail")
-        await until(lambda: told)
-
-
-def records(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    return [record for record in caplog.records if record.name == "django_etp.events.errors"]
-
-
-@both
-async def test_the_log_tells_of_a_failed_handler_with_its_traceback(
-    is_async: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    told = errors()
-    handler("fail", is_async, fail)
-    async with EtpCommunicator() as client:
-        await client.send_frame("fail||1||payload")
-        await until(lambda: told)
-    (record,) = records(caplog)
-    assert record.levelno == logging.ERROR
-    assert record.exc_info
-    assert "'fail'" in record.getMessage()
-    assert "payload" not in caplog.text
-
-
-async def test_the_log_tells_which_connection_failed(caplog: pytest.LogCaptureFixture) -> None:
-    told: list[Connection] = []
-    on_error(lambda connection, error: told.append(connection))
-    handler("fail", True, fail)
-    async with EtpCommunicator() as client:
-        await client.emit("fail")
-        await until(lambda: told)
-    assert told[0].id in records(caplog)[0].getMessage()
-
-
-async def misname(connection: Connection, event: Event) -> None:
-    await connection.aemit("a||b")
-
-
-async def ask(connection: Connection, event: Event) -> None:
-    await connection.aemit_with_ack("question", timeout=0.01)
-
-
-@pytest.mark.parametrize(
-    ("frame", "is_the_codes_fault"),
-    [("no frame", False), ("ask||0", False), ("fail||0", True), ("misname||0", True)],
-)
-async def test_the_log_has_a_traceback_only_where_the_code_is_at_fault(
-    frame: str, is_the_codes_fault: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    told = errors()
-    handler("fail", True, fail)
-    etp_event("misname")(misname)
-    etp_event("ask")(ask)
-    async with EtpCommunicator() as client:
-        await client.send_frame(frame)
-        await until(lambda: told)
-    (record,) = records(caplog)
-    assert (record.levelno, bool(record.exc_info)) == (
-        (logging.ERROR, True) if is_the_codes_fault else (logging.WARNING, False)
-    )
-
-
-async def test_a_client_that_leaves_a_question_open_is_no_error_of_the_code(caplog: pytest.LogCaptureFixture) -> None:
-    told = errors()
-
-    @etp_event("ask")
-    async def ask(connection: Connection, event: Event) -> None:
-        await connection.aemit_with_ack("question")
-
-    async with EtpCommunicator() as client:
-        await client.emit("ask")
-        await client.expect_event("question")
-    assert [type(error) for error in told] == [ConnectionClosed]
-    assert records(caplog)[0].levelno == logging.WARNING
 
 
 # Concurrency
@@ -1008,68 +771,3 @@ async def test_a_handler_sees_the_context_variables_of_the_middleware_around_the
     async with wire:
         wire.put("hello||1")
         assert await wire.text() == "__ack_hello||1||de"
-
-
-# Database connections
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_plain_handlers_find_fresh_database_connections(settings: Any) -> None:
-    settings.ETP = {"SYNC_WORKERS": 1}
-    handler("spoil", False, lambda connection, event: spoil())
-    handler("ask", False, lambda connection, event: is_spoiled())
-    handler("hang_up", False, lambda connection, event: hang_up())
-    async with Wire() as wire:
-        wire.put("spoil||1")
-        await wire.text()
-        wire.put("ask||2")
-        assert await wire.text() == "__ack_ask||2||false"
-        wire.put("hang_up||3")
-        await wire.text()
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_async_hooks_find_fresh_database_connections(monkeypatch: Any) -> None:
-    monkeypatch.setattr(database_module, "_FRESH_FOR", -1.0)
-    found = []
-
-    @on_connect
-    async def greet(connection: Connection) -> None:
-        found.append(await sync_to_async(is_spoiled)())
-
-    await sync_to_async(spoil)()
-    try:
-        async with Wire():
-            await until(lambda: found)
-    finally:
-        await sync_to_async(hang_up)()
-    assert found == [False]
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("is_spoiled_first", [True, False], ids=["before the first connection", "while it is open"])
-async def test_async_handlers_find_fresh_database_connections(monkeypatch: Any, is_spoiled_first: bool) -> None:
-    monkeypatch.setattr(maintenance, "_DATABASE_EVERY", 3600.0 if is_spoiled_first else 0.01)
-
-    @etp_event("ask")
-    async def ask(connection: Connection, event: Event) -> bool:
-        return await sync_to_async(is_spoiled)()
-
-    if is_spoiled_first:
-        await sync_to_async(spoil)()
-    try:
-        async with Wire() as wire:
-            if not is_spoiled_first:
-                await sync_to_async(spoil)()
-            answers = []
-            async with asyncio.timeout(5):
-                while "false" not in answers:
-                    wire.put("ask||1")
-                    answers.append((await wire.text()).removeprefix("__ack_ask||1||"))
-            assert not is_spoiled_first or answers == ["false"]
-    finally:
-        await sync_to_async(hang_up)()
-
-
-def test_database_connections_are_looked_after_often_enough() -> None:
-    assert maintenance._DATABASE_EVERY <= 10

@@ -1,5 +1,6 @@
 """What a client that speaks the extensions is told where a handler sends, asks another client, or says itself why."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable
@@ -8,9 +9,21 @@ from typing import Any
 import pytest
 from django.utils.translation import gettext_lazy
 
-from django_etp import Connection, Event, EventFailed, InvalidPayload, etp_event, on_connect, rooms
+from django_etp import (
+    Connection,
+    ConnectionClosed,
+    Event,
+    EventFailed,
+    InvalidPayload,
+    etp_event,
+    on_connect,
+    on_error,
+    rooms,
+)
+from django_etp.events import errors as errors_module
 from django_etp.testing import EtpCommunicator
-from tests.support.inprocess import errors
+from tests.support.hooks import both, handler, panic
+from tests.support.inprocess import Wire, errors, until
 
 pytestmark = pytest.mark.usefixtures("etp_registry")
 
@@ -254,3 +267,168 @@ async def test_a_payload_that_the_handler_cannot_use_is_the_clients_fault(
         failure = await client.failure()
     assert failure["code"] == "invalid_payload"
     assert failure["message"].startswith(message)
+
+
+# on_error and the log
+
+
+def fail(connection: Connection, event: Event) -> None:
+    raise ZeroDivisionError("secret details")
+
+
+@both
+async def test_on_error_is_told_the_connection_and_the_exception(is_async: bool) -> None:
+    told: list[Any] = []
+
+    async def hook(connection: Connection | None, error: BaseException) -> None:
+        told.append((connection, error))
+
+    def plain_hook(connection: Connection | None, error: BaseException) -> None:
+        told.append((connection, error))
+
+    on_error(hook if is_async else plain_hook)
+    handler("fail", True, fail)
+    async with EtpCommunicator() as client:
+        await client.emit("fail")
+        await until(lambda: told)
+    ((connection, error),) = told
+    assert isinstance(connection, Connection)
+    assert isinstance(error, ZeroDivisionError)
+
+
+async def test_on_error_hooks_all_run_though_one_fails() -> None:
+    told = []
+
+    @on_error
+    def first(connection: Connection | None, error: BaseException) -> None:
+        told.append("first")
+        raise ValueError
+
+    @on_error
+    async def second(connection: Connection | None, error: BaseException) -> None:
+        told.append("second")
+        raise ValueError
+
+    @on_error
+    async def third(connection: Connection | None, error: BaseException) -> None:
+        told.append("third")
+
+    handler("fail", True, fail)
+    async with EtpCommunicator() as client:
+        await client.emit("fail")
+        await until(lambda: len(told) == 3)
+        assert (await client.emit_with_ack("unknown")).data == ""
+    assert told == ["first", "second", "third"]
+
+
+async def test_on_error_hooks_all_run_though_one_fails_at_a_cancelled_call(caplog: pytest.LogCaptureFixture) -> None:
+    @on_error
+    async def await_what_was_cancelled(connection: Connection | None, error: BaseException) -> None:
+        sleeping = asyncio.create_task(asyncio.sleep(60))
+        sleeping.cancel()
+        await sleeping
+
+    told = errors()
+    handler("fail", True, fail)
+    async with EtpCommunicator(subprotocols=["etp.ext.v1"]) as client:
+        await client.expect_event("__hello")
+        await client.send_frame("fail||1")
+        assert (await client.receive_frame()).startswith('__err_fail||1||{"code":"handler_error"')
+    assert [type(error) for error in told] == [ZeroDivisionError]
+    assert "await_what_was_cancelled" in records(caplog)[-1].getMessage()
+
+
+async def test_on_error_hooks_all_run_though_one_panics() -> None:
+    on_error(panic)
+    told = errors()
+    handler("fail", True, fail)
+    async with Wire() as wire:
+        wire.put("fail||0")
+        await until(lambda: told)
+    assert [type(error) for error in told] == [ZeroDivisionError]
+
+
+async def test_an_on_error_hook_that_hangs_is_left_behind(monkeypatch: Any) -> None:
+    monkeypatch.setattr(errors_module, "_ERROR_LIMIT", 0.05)
+
+    @on_error
+    async def hang(connection: Connection | None, error: BaseException) -> None:
+        await asyncio.Event().wait()
+
+    told = errors()
+    handler("fail", True, fail)
+    async with EtpCommunicator() as client:
+        await client.emit("fail")
+        await until(lambda: told)
+
+
+def records(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.name == "django_etp.events.errors"]
+
+
+@both
+async def test_the_log_tells_of_a_failed_handler_with_its_traceback(
+    is_async: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = errors()
+    handler("fail", is_async, fail)
+    async with EtpCommunicator() as client:
+        await client.send_frame("fail||1||payload")
+        await until(lambda: told)
+    (record,) = records(caplog)
+    assert record.levelno == logging.ERROR
+    assert record.exc_info
+    assert "'fail'" in record.getMessage()
+    assert "payload" not in caplog.text
+
+
+async def test_the_log_tells_which_connection_failed(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[Connection] = []
+    on_error(lambda connection, error: told.append(connection))
+    handler("fail", True, fail)
+    async with EtpCommunicator() as client:
+        await client.emit("fail")
+        await until(lambda: told)
+    assert told[0].id in records(caplog)[0].getMessage()
+
+
+async def misname(connection: Connection, event: Event) -> None:
+    await connection.aemit("a||b")
+
+
+async def ask(connection: Connection, event: Event) -> None:
+    await connection.aemit_with_ack("question", timeout=0.01)
+
+
+@pytest.mark.parametrize(
+    ("frame", "is_the_codes_fault"),
+    [("no frame", False), ("ask||0", False), ("fail||0", True), ("misname||0", True)],
+)
+async def test_the_log_has_a_traceback_only_where_the_code_is_at_fault(
+    frame: str, is_the_codes_fault: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = errors()
+    handler("fail", True, fail)
+    etp_event("misname")(misname)
+    etp_event("ask")(ask)
+    async with EtpCommunicator() as client:
+        await client.send_frame(frame)
+        await until(lambda: told)
+    (record,) = records(caplog)
+    assert (record.levelno, bool(record.exc_info)) == (
+        (logging.ERROR, True) if is_the_codes_fault else (logging.WARNING, False)
+    )
+
+
+async def test_a_client_that_leaves_a_question_open_is_no_error_of_the_code(caplog: pytest.LogCaptureFixture) -> None:
+    told = errors()
+
+    @etp_event("ask")
+    async def ask(connection: Connection, event: Event) -> None:
+        await connection.aemit_with_ack("question")
+
+    async with EtpCommunicator() as client:
+        await client.emit("ask")
+        await client.expect_event("question")
+    assert [type(error) for error in told] == [ConnectionClosed]
+    assert records(caplog)[0].levelno == logging.WARNING

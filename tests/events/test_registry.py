@@ -1,7 +1,6 @@
 """Handlers and hooks: the decorators, discovery in real app packages, namespaces, order."""
 
 import contextlib
-import functools
 import os
 import subprocess
 import sys
@@ -341,60 +340,13 @@ def test_what_is_no_name_is_no_namespace(etp_registry: Registry, namespace: Any)
         EtpConsumer.as_asgi(namespace=namespace)
 
 
-class Callable_:
-    def __call__(self, connection: Any, event: Any) -> None: ...
-
-
-class AsyncCallable:
-    async def __call__(self, connection: Any, event: Any) -> None: ...
+# For tests
 
 
 async def coroutine_function(connection: Any, event: Any) -> None: ...
 
 
 def plain_function(connection: Any, event: Any) -> None: ...
-
-
-@functools.wraps(coroutine_function)
-async def wrapped(connection: Any, event: Any) -> None: ...
-
-
-@pytest.mark.parametrize(
-    ("function", "is_async"),
-    [
-        (plain_function, False),
-        (coroutine_function, True),
-        (wrapped, True),
-        (functools.partial(plain_function), False),
-        (functools.partial(coroutine_function), True),
-        (Callable_(), False),
-        (AsyncCallable(), True),
-        (AsyncCallable().__call__, True),
-    ],
-)
-def test_functions_of_all_kinds(etp_registry: Registry, function: Any, is_async: bool) -> None:
-    etp_event("event")(function)
-    handler = etp_registry.namespace("default").events["event"]
-    assert handler.is_async is is_async
-    assert handler.place
-
-
-def test_the_place_of_a_decorated_function_is_where_it_is_written(etp_registry: Registry) -> None:
-    @functools.wraps(plain_function)
-    def decorated(*args: Any) -> None: ...
-
-    etp_event("event")(decorated)
-    place = etp_registry.namespace("default").events["event"].place
-    assert place.startswith(f"{__name__}.plain_function ({__file__}:")
-
-
-def test_the_place_of_a_partial_is_where_its_function_is_written(etp_registry: Registry) -> None:
-    etp_event("event")(functools.partial(functools.partial(wrapped, None)))
-    place = etp_registry.namespace("default").events["event"].place
-    assert place.startswith(f"{__name__}.coroutine_function ({__file__}:")
-
-
-# For tests
 
 
 def test_what_is_registered_inside_isolated_is_gone_after_it() -> None:

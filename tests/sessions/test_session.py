@@ -693,7 +693,7 @@ async def test_an_inactive_user_whom_the_backend_lets_in_stays(settings: Any) ->
 async def test_a_handshake_whose_session_ends_during_it_is_refused() -> None:
     @on_connect
     async def end_it(connection: Connection) -> None:
-        await sync_to_async(store_class()(connection.session_key).flush)()
+        await sync_to_async(store_class()(connection.scope["session"].session_key).flush)()
         connection.data["name"] = "Ann"
 
     told = errors()
@@ -719,7 +719,7 @@ async def test_a_session_made_for_data_goes_with_the_last_connection_that_has_da
         connections.append(connection)
 
     async with EtpCommunicator() as first:
-        key = connections[0].session_key
+        key = connections[0].scope["session"].session_key
         assert key is not None
         async with EtpCommunicator(headers=cookie(key)) as second:
             await first.disconnect()
@@ -741,7 +741,7 @@ async def test_a_session_made_for_data_stays_where_something_else_was_put_in(
 
     @etp_event("key")
     async def tell(connection: Connection, event: Event) -> None:
-        keys.append(connection.session_key)
+        keys.append(connection.scope["session"].session_key)
         if whose == "a handler":
             assert connection.session is not None
             connection.session["cart"] = [1]

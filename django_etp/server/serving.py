@@ -1,0 +1,87 @@
+"""Serve the connections of one event loop, from the first to the last.
+
+Rules kept here:
+
+- With the first connection the hub takes its place among the other processes' hubs, and the maintenance begins.
+- After the last one the maintenance ends, and the hub stops serving. If the server is ending, the hub leaves the other
+  processes' hubs instead: a server waits for the tasks of its connections and for nothing else.
+- Each task that a server runs for a connection calls begin() and end() once, even if the handshake is refused.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from django_etp.events.errors import report
+from django_etp.events.registry import registry
+from django_etp.hub.hub import Hub
+from django_etp.hub.process import serving_hub
+
+from .maintenance import maintain
+
+__all__ = ["Serving", "current_serving"]
+
+# How long connections may take to end when the server ends, in seconds: on_disconnect hooks have 9 s.
+_END_LIMIT = 10.0
+
+
+class Serving:
+    """The connections that one hub serves, by the tasks that the server runs for them."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        hub.serving = self
+        hub.report = _report_to_hooks
+        self._tasks: dict[asyncio.Task[Any] | None, None] = {}
+        self._maintenance: asyncio.Task[None] | None = None
+        self._is_ending = False
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+
+    async def begin(self) -> None:
+        """Serve a connection from now until end(), which must follow in any case, in the same task."""
+        self._tasks[asyncio.current_task()] = None
+        self._is_ending = False
+        self._is_empty.clear()
+        if self._maintenance is None:
+            self._maintenance = self.hub.loop.create_task(maintain(self.hub), context=self.hub.context.copy())
+        await self.hub.start()
+
+    async def end(self) -> None:
+        """Record that a connection has ended."""
+        del self._tasks[asyncio.current_task()]
+        if self._tasks:
+            return
+        self._is_empty.set()
+        if self._maintenance is not None:
+            self._maintenance.cancel()
+            self._maintenance = None
+        if not self._is_ending:
+            self.hub.stop_serving()
+            return
+        await self.hub.settle(_END_LIMIT)
+        if not self._tasks:  # else another connection has come meanwhile
+            await self.hub.leave_others()
+
+    def expect_end(self) -> None:
+        """Record that the server seems to end: it has ended a connection by itself."""
+        self._is_ending = True
+
+    async def stop(self) -> None:
+        """End the connections, within a bounded time."""
+        for task in tuple(self._tasks):
+            if task is not None and not task.cancelling():
+                task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_LIMIT):
+                await self._is_empty.wait()
+
+
+def current_serving() -> Serving:
+    """Return what serves the connections of the running loop, made on first use."""
+    hub = serving_hub()
+    return hub.serving if isinstance(hub.serving, Serving) else Serving(hub)
+
+
+async def _report_to_hooks(namespace: str, error: Exception) -> None:
+    await report(registry.namespace(namespace), None, error, "the channel layer")
