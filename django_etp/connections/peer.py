@@ -8,7 +8,7 @@ Rules kept here:
 """
 
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django_etp.conf import get_settings
@@ -252,10 +252,8 @@ class Peer:
     def own_share(self) -> ConnectionSession:
         """Return the connection's share of the session, made on first use."""
         if self.share is None:
-            session, is_ended = self.scope.get("session"), self.disconnect is not None
-            self.share = ConnectionSession(
-                self.id, session, self.session_key, self.hub.run, self.hub.living, is_ended=is_ended
-            )
+            session, hub, is_ended = self.scope.get("session"), self.hub, self.disconnect is not None
+            self.share = ConnectionSession(self.id, session, self.session_key, hub.run, hub.living, is_ended=is_ended)
         return self.share
 
     @property
@@ -296,6 +294,6 @@ class Peer:
         return data.to_json()
 
 
-def _user_id_of(scope: Mapping[str, Any]) -> Any:
+def _user_id_of(scope: dict[str, Any]) -> Any:
     user = unwrapped(scope.get("user"))
     return user_key(user) if getattr(user, "is_authenticated", True) else None

@@ -13,7 +13,6 @@ import contextvars
 import logging
 import re
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
@@ -26,6 +25,7 @@ from django_etp.exceptions import ConnectionClosed, EtpError
 from django_etp.serialization import to_frame
 
 from .asking import Asker
+from .emissions import Emissions
 from .losses import describe_loss
 from .members import Member, hub_of
 from .membership import Membership
@@ -40,8 +40,6 @@ _SENDS_PER_TURN = 64
 # A send to more rooms goes through the group of their namespace, once. Through the group of each room, and with the
 # names of all rooms in each message, its size would grow with the square of their number.
 _MANY_ROOMS = 32
-# A hub remembers this many sends to several rooms, so that it delivers each of them once.
-_REMEMBERED_EMISSIONS = 4096
 # How long connections may take to clean up when the server ends, in seconds: on_disconnect hooks have 9 s.
 _END_LIMIT = 10.0
 
@@ -83,7 +81,7 @@ class Hub:
         self.serving: Serving | None = None
         self._answer = answer
         self.membership = Membership()
-        self._emissions: OrderedDict[str, None] = OrderedDict()
+        self._emissions = Emissions()
         self._sends_since_turn = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: Link = open_link(self, is_serving=is_serving)
@@ -216,9 +214,7 @@ class Hub:
         if rooms is None or len(rooms) < 2:
             frame = Frame(text, tuple(exclude))
         else:
-            emission = secrets.token_hex(8)
-            self._is_first(emission)
-            frame = Frame(text, tuple(exclude), tuple(rooms), emission)
+            frame = Frame(text, tuple(exclude), tuple(rooms), self._emissions.new())
         groups = [group_name(namespace, target) for target in targets]
         if len(targets) > _MANY_ROOMS:
             return self._link.publish([group_name(namespace, None)], frame, beside=groups)
@@ -255,15 +251,6 @@ class Hub:
             if member.id not in exclude:
                 member.deliver(text)
 
-    def _is_first(self, emission: str) -> bool:
-        """Return whether a send to several rooms is new here. It comes once through the group of each room."""
-        if emission in self._emissions:
-            return False
-        self._emissions[emission] = None
-        if len(self._emissions) > _REMEMBERED_EMISSIONS:
-            self._emissions.popitem(last=False)
-        return True
-
     # Asking
 
     async def ask(self, hub: str | None, action: str, *arguments: Any, timeout: float) -> list[Any]:
@@ -281,7 +268,7 @@ class Hub:
         if frame.connection_id:
             if member := self.membership.get(frame.namespace, frame.connection_id):
                 member.deliver(frame.text)
-        elif (key := self.membership.room_of(group)) and (not frame.rooms or self._is_first(frame.emission)):
+        elif (key := self.membership.room_of(group)) and (not frame.rooms or self._emissions.is_first(frame.emission)):
             namespace, room = key
             self._deliver(namespace, frame.rooms or [room], frame.text, frame.exclude)
 

@@ -130,7 +130,7 @@ def of_class(cls: type) -> str:
 def of_constant(module: ModuleType, name: str) -> tuple[str, str]:
     """Return the line that sets a constant and the comment above it, also if the module imports it from a sibling."""
     source = Path(inspect.getfile(module)).read_text()
-    for node in ast.parse(source).body:
+    for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Assign(targets=[ast.Name(id=found)]) if found == name:
                 above = source.splitlines()[: node.lineno - 1]
