@@ -19,7 +19,7 @@ SUDO = $(if $(filter 0,$(shell id -u)),,sudo -n)
 PYENV_PYTHONS = $(wildcard $(shell pyenv root 2>/dev/null)/versions/*/bin/python3.??)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster test lint test-all bench bench-full chromium
+.PHONY: help demo demo-cluster test lint test-all bench bench-full chromium nginx
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,7 +34,7 @@ demo: .venv/installed ## Run the example chat on port 8000, or on another: make 
 	@echo "Open http://127.0.0.1:$(PORT)/ in two browser windows, one of them private, and chat. Ctrl+C ends it."
 	@exec $(BIN)/python -m daphne --verbosity 0 --websocket_timeout -1 --bind 127.0.0.1 --port $(PORT) example_project.asgi:application
 
-test: .venv/installed chromium ## Run the tests; what failed runs once more, alone
+test: .venv/installed chromium nginx ## Run the tests; what failed runs once more, alone
 	$(BIN)/python -m tests $(PYTEST_ARGS)
 
 lint: .venv/installed ## Check style, types and the layers of the package
@@ -43,7 +43,7 @@ lint: .venv/installed ## Check style, types and the layers of the package
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 
-test-all: .venv/installed chromium ## Run the tests on every supported Python and Django
+test-all: .venv/installed chromium nginx ## Run the tests on every supported Python and Django
 	$(BIN)/tox run $(if $(PYENV_PYTHONS),--discover $(PYENV_PYTHONS)) $(if $(PYTEST_ARGS),-- $(PYTEST_ARGS))
 
 bench: .venv-bench/installed ## Measure speed beside others, in 5 minutes
@@ -111,3 +111,19 @@ chromium:
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends chromium </dev/null >/dev/null 2>&1; \
 	fi; \
 	command -v chromium >/dev/null || echo "chromium is missing, so the browser tests are left out:" $$(grep -rls --include='test_*.py' 'pytest\.mark\.browser' tests)
+
+# The test of the proxy runs Debian's nginx. It is unpacked and not installed, so that no service starts on port 80.
+nginx: .venv/installed
+	@PATH="$$PATH:/usr/sbin:$(CURDIR)/.venv/nginx/usr/sbin"; command -v nginx >/dev/null && exit; \
+	if command -v apt-get >/dev/null && mkdir -p .venv/nginx && cd .venv/nginx; then \
+		echo "Unpacking nginx for the test of the proxy ..."; \
+		apt-get -qq download nginx </dev/null >/dev/null 2>&1 || { \
+			$(SUDO) apt-get -qq update </dev/null >/dev/null 2>&1; \
+			apt-get -qq download nginx </dev/null >/dev/null 2>&1; \
+		}; \
+		dpkg-deb --extract nginx_*.deb . 2>/dev/null; \
+	fi; \
+	nginx -v >/dev/null 2>&1 || { \
+		rm -rf $(CURDIR)/.venv/nginx; \
+		echo "nginx is missing, so the test of the proxy is left out: tests/project/test_proxy.py"; \
+	}
