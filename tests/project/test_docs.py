@@ -37,7 +37,7 @@ CLIENT_TYPES = TYPES.split("class EtpClient {")[1]
 
 expect.set_options(timeout=WAIT * 1000)
 
-every_page = pytest.mark.parametrize("page", docs.PAGES, ids=lambda page: page.name)
+every_page = pytest.mark.parametrize("page", docs.PAGES, ids=docs.name_of)
 
 
 def is_public(owner: type, name: str) -> bool:

@@ -31,7 +31,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 FROM_SCRATCH = {"README.md", "quickstart.md"}
 
 FILES = {"python", "html", "js", "ini", "nginx"}
@@ -62,7 +62,7 @@ class Block:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.page.name}:{self.line}"
+        return f"{name_of(self.page)}:{self.line}"
 
     @property
     def first_line(self) -> str:
@@ -101,6 +101,11 @@ class Block:
         matches = [_MESSAGE.fullmatch(line) for line in lines]
         assert all(matches), f"{self} holds a line that is no message"
         return [(match[1] or "", match[2], match[3]) for match in matches if match]
+
+
+def name_of(page: Path) -> str:
+    """Return what tells a page from the others: `recipes/index.md`."""
+    return page.relative_to(README.parent if page == README else ROOT / "docs").as_posix()
 
 
 def blocks(*languages: str) -> list[Block]:
@@ -168,17 +173,23 @@ def check(command: str) -> None:
             return
         case ["make", target]:
             assert f"\n{target}:" in (ROOT / "Makefile").read_text(), f"the Makefile has no target {target}"
-        case [("daphne" | "uvicorn" | "celery") as program, *arguments]:
+        case [("daphne" | "uvicorn" | "celery" | "gunicorn") as program, *arguments]:
             known = python(ROOT, "-m", program, "--help").split()
             for option in arguments:
                 assert not option.startswith("-") or option in known, f"{program} has no option {option}"
         case ["npm", "install", folder]:
             assert folder.endswith(")/static/django_etp")
-        case ["pip", "install", what]:
+        case ["pip", "install", what] if what.startswith("./"):
             project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
             wanted = Requirement(what.removeprefix("./"))
             assert wanted.name.replace("_", "-") == project["name"]
             assert wanted.extras <= project["optional-dependencies"].keys()
+        case ["pip", "install", *packages]:
+            tested = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["test"]
+            for wanted in map(Requirement, packages):
+                assert any(
+                    wanted.name == each.name and wanted.extras <= each.extras for each in map(Requirement, tested)
+                )
         case _:
             raise AssertionError(f"no rule says how to check the command {command!r}")
 
