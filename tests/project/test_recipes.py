@@ -3,18 +3,12 @@
 import asyncio
 import gzip
 import json
-import os
-import queue
 import re
 import shutil
-import subprocess
-import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import jwt
@@ -28,6 +22,7 @@ from tests.support import documentation as docs
 from tests.support.nginx import NGINX, start_nginx
 from tests.support.peers import connect, receive
 from tests.support.postgres import start_postgres
+from tests.support.sentry import start_sentry
 from tests.support.servers import Server, held_port, start_process, start_server
 from tests.support.valkey import start_valkey
 
@@ -66,14 +61,19 @@ def serve(project: Path, **env: str) -> Iterator[Server]:
 
 
 def create_users(project: Path, expression: str) -> None:
-    statement = f"from django.contrib.auth.models import User; {expression}"
-    docs.python(project, "manage.py", "shell", "-c", statement)
+    docs.python(project, "manage.py", "shell", "-c", f"from django.contrib.auth.models import User; {expression}")
 
 
 def fetch(url: str, data: bytes | None = None, **headers: str) -> tuple[bytes, dict[str, str]]:
     browser = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with browser.open(urllib.request.Request(url, data, headers), timeout=WAIT) as response:
         return response.read(), dict(response.headers)
+
+
+def test_index_lists_every_recipe():
+    folder = docs.ROOT / "docs" / "recipes"
+    listed = re.findall(r"^\| \[.*\]\((.*)\)", (folder / "index.md").read_text(), re.MULTILINE)
+    assert sorted([*listed, "index.md"]) == sorted(page.name for page in folder.iterdir())
 
 
 async def test_token_logs_in_from_each_place_and_ends_with_4401(build: BuildRecipe):
@@ -133,9 +133,7 @@ async def test_who_leaves_the_team_leaves_its_room(build: BuildRecipe):
     project = build("permissions")
     with (project / "chat" / "etp_events.py").open("a") as handlers:
         handlers.write(CHANGE_TEAM)
-    statement = "from django.contrib.auth.models import User; from django.test import Client; client = Client(); "
-    statement += "client.force_login(User.objects.create_user('ada')); print(client.cookies['sessionid'].value)"
-    cookies = {"sessionid": docs.python(project, "manage.py", "shell", "-v0", "-c", statement).strip()}
+    cookies = {"sessionid": docs.python(project, "manage.py", "shell", "-v0", "-c", LOG_IN).strip()}
     with serve(project) as server:
         with pytest.raises(InvalidStatus):
             await connect(server)
@@ -164,8 +162,13 @@ async def test_who_leaves_the_team_leaves_its_room(build: BuildRecipe):
                     await client.emit_with_ack("say", message)
 
 
+LOG_IN = """
+from django.contrib.auth.models import User
+from django.test import Client
+(client := Client()).force_login(User.objects.create_user("ada"))
+print(client.cookies["sessionid"].value)
+"""
 CHANGE_TEAM = """
-
 @etp_event("join team")
 def join_team(connection, event):
     connection.user.groups.add(Group.objects.get_or_create(name=event.data)[0])
@@ -219,9 +222,7 @@ async def test_health_checks_answer(build: BuildRecipe):
     with serve(project) as server:
         assert await asyncio.to_thread(server.get, "/health/live/") == "alive"
         assert await asyncio.to_thread(server.get, "/health/ready/") == "ready"
-        async with connect(server) as peer:
-            await peer.send("__ping||1")
-            await receive(peer)
+        async with connect(server):
             assert await asyncio.to_thread(server.get_json, "/health/cluster/") == {"connections": 1}
 
 
@@ -255,8 +256,8 @@ def test_nginx_serves_the_module(build: BuildRecipe, tmp_path_factory: pytest.Te
 async def test_gunicorn_serves_and_closes_with_1012_at_its_end(build: BuildRecipe, tmp_path: Path):
     project = build("gunicorn")
     env = {"PYTHONPATH": str(project), "BIND": "127.0.0.1:0", "HOME": str(tmp_path)}
-    command = ["gunicorn", "--config", str(project / "gunicorn.conf.py")]
-    with start_process("gunicorn", command, env=env, ready=r"Listening at: http://127\.0\.0\.1:(\d+)") as server:
+    command, ready = ["gunicorn", "--config", f"{project}/gunicorn.conf.py"], r"Listening at: http://127\.0\.0\.1:(\d+)"
+    with start_process("gunicorn", command, env=env, ready=ready) as server:
         async with connect(server, open_timeout=WAIT) as peer:
             await peer.send("say||1||hello")
             assert await receive(peer, timeout=WAIT) == "__ack_say||1||delivered"
@@ -268,7 +269,7 @@ async def test_gunicorn_serves_and_closes_with_1012_at_its_end(build: BuildRecip
 
 async def test_sentry_gets_one_event_of_a_failed_handler(build: BuildRecipe):
     project = build("sentry")
-    with sentry() as (dsn, events), serve(project, SENTRY_DSN=dsn) as server:
+    with start_sentry() as (dsn, events), serve(project, SENTRY_DSN=dsn) as server:
         async with connect(server) as peer:
             await peer.send("this is no frame")
             await peer.send("divide||1||0")
@@ -281,49 +282,11 @@ async def test_sentry_gets_one_event_of_a_failed_handler(build: BuildRecipe):
     assert set(event["tags"]) == {"etp.connection"}
 
 
-@contextmanager
-def sentry() -> Iterator[tuple[str, queue.Queue[dict]]]:
-    """Stand in for Sentry's server; give its DSN, and the events that it got."""
-    events: queue.Queue[dict] = queue.Queue()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers["Content-Encoding"] == "gzip":
-                body = gzip.decompress(body)
-            lines = body.splitlines()
-            if json.loads(lines[1])["type"] == "event":
-                events.put(json.loads(lines[2]))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://key@127.0.0.1:{server.server_port}/1", events
-        server.shutdown()
-
-
-def test_settings_with_a_pool_reach_postgresql(build: BuildRecipe):
+def test_settings_with_a_pool_reach_postgresql(build: BuildRecipe, monkeypatch: pytest.MonkeyPatch):
     project = build("database")
     script = "from django.db import connection as c; c.ensure_connection(); print(c.pool.max_size)"
     with start_postgres() as database:
-        done = subprocess.run(
-            [sys.executable, "manage.py", "shell", "-v0", "-c", script],
-            cwd=project,
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": "mysite.settings_pool",
-                "PGHOST": database["HOST"],
-                "PGPORT": str(database["PORT"]),
-                "PGUSER": database["USER"],
-                "PGDATABASE": database["NAME"],
-            },
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=WAIT,
-        )
-    assert done.stdout == "24\n"
+        for variable, key in {"PGHOST": "HOST", "PGPORT": "PORT", "PGUSER": "USER", "PGDATABASE": "NAME"}.items():
+            monkeypatch.setenv(variable, str(database[key]))
+        shell = ["manage.py", "shell", "-v0", "--settings", "mysite.settings_pool", "-c", script]
+        assert docs.python(project, *shell) == "24\n"
