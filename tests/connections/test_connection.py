@@ -29,14 +29,12 @@ from django_etp import (
     rooms,
 )
 from django_etp.testing import EtpCommunicator
+from tests.support.hooks import both
 from tests.support.inprocess import Wire, until
 
 pytestmark = pytest.mark.usefixtures("etp_registry")
 
 Call = Callable[..., Awaitable[Any]]
-
-# Each behaviour that both twins have is shown with both.
-both = pytest.mark.parametrize("is_async", [True, False], ids=["async", "plain"])
 
 
 def kept() -> list[Connection]:
