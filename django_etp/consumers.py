@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from functools import update_wrapper
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -52,7 +53,7 @@ class EtpConsumer:
         async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
             await cls(*args, **options)(scope, receive, send)
 
-        return application
+        return update_wrapper(application, cls, updated=())
 
     def __init__(
         self,

@@ -56,7 +56,8 @@ class InvalidFrame(ProtocolError):
     """A message is not an ETP frame; the text names the wrong part.
 
     Attributes:
-        frame: the message as received, str or bytes; ``None`` if it is neither. The text quotes nothing of it.
+        frame: the message as received, str or bytes; ``None`` if it is neither, or if there is no message. The text
+            quotes nothing of it.
     """
 
     def __init__(self, text: str, *, frame: str | bytes | None = None) -> None:

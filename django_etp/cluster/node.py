@@ -102,7 +102,7 @@ class Node:
         self._healing = Healing(
             self._receiver, self._liveness, self._announce, self._publisher.send_numbers_again, self._run
         )
-        self._ticker = Ticker(self._tick, self._resume, host.stop)
+        self._ticker = Ticker(self._tick, self._paused, host.stop)
         self._next_beat = self._next_round = 0.0
         self._entering: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -238,6 +238,10 @@ class Node:
         await self._transport.send_control(CONTROL_GROUP if hub is None else f"{ASK_PREFIX}{hub}", pack(query))
 
     # Periodic work
+
+    def _paused(self, now: float) -> None:
+        self._resume(now)
+        self._receiver.join_again()  # others may have evicted this node, and have forgotten that by now
 
     def _resume(self, now: float) -> None:
         """Begin all deadlines anew, after a pause or at the start."""

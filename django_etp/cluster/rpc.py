@@ -12,6 +12,8 @@ Rules kept here:
 - A node whose heartbeat is late when it is queried is probably dead, or paused: it is to send a receipt, too. If none
   comes within half a second, or a quarter of the timeout if that is longer, and its heartbeat is late still, the query
   ends without it, as incomplete as if the time had passed.
+- That time counts from when the query, or a copy of it, is back at its sender: a sender that receives nothing itself
+  gives up no node.
 - A query that is not complete in time raises ``IncompleteAnswer`` with the results that did come.
 """
 
@@ -45,6 +47,7 @@ class _Pending:
         "is_to_all",
         "knows_all",
         "results",
+        "returned_at",
         "sent_at",
         "wait_for_receipt",
         "with_receipt",
@@ -56,6 +59,7 @@ class _Pending:
         self.knows_all = knows_all
         self.wait_for_receipt = wait_for_receipt  # infinite if no receipts are wanted
         self.sent_at: float | None = None  # of a query to all, when it came back
+        self.returned_at: float | None = None  # of a copy of a query to one, too
         self.with_receipt: set[str] = set()
         self.results: dict[str, Any] = {}
         self.failures: dict[str, str] = {}
@@ -134,7 +138,8 @@ class Queries:
             LayerUnavailable: the query could not be sent within that time.
         """
         expected = known if hub is None else frozenset([hub])
-        wants_receipt = (hub is None and not knows_all) or bool(expected & late)
+        has_late = bool(expected & late)
+        wants_receipt = has_late or (hub is None and not knows_all)
         wait_for_receipt = max(_WAIT_FOR_RECEIPT, timeout * _SHARE_FOR_RECEIPT) if wants_receipt else math.inf
         pending = _Pending(expected, is_to_all=hub is None, knows_all=knows_all, wait_for_receipt=wait_for_receipt)
         query = Query(secrets.token_hex(8), self._reply_group, action, arguments, wants_receipt)
@@ -145,6 +150,8 @@ class Queries:
             try:
                 async with asyncio.timeout(timeout):
                     await self._send(hub, query)
+                    if hub is not None and has_late:
+                        await self._send(self._own_id, query)
             except Exception as error:
                 raise LayerUnavailable(f"A query could not be sent: {describe(error)}.") from error
             if hub is not None:
@@ -176,9 +183,12 @@ class Queries:
 
     def receive_own(self, id: str, known: frozenset[str]) -> None:
         """Record that a query came back; ``known`` are the nodes with connections that are known now."""
-        if pending := self._pending.get(id):
+        if (pending := self._pending.get(id)) is None:
+            return
+        pending.returned_at = asyncio.get_running_loop().time()
+        if pending.is_to_all:
             pending.expected |= known
-            pending.sent_at = asyncio.get_running_loop().time()
+            pending.sent_at = pending.returned_at
             pending.changed.set()
 
     def receive_receipt(self, receipt: Receipt | Reply) -> None:
@@ -221,6 +231,6 @@ class Queries:
         """Wait no longer for nodes whose heartbeat is late now, and whose receipts should have come by now."""
         now = asyncio.get_running_loop().time()
         for pending in self._pending.values():
-            if pending.sent_at is not None and now - pending.sent_at >= pending.wait_for_receipt:
+            if pending.returned_at is not None and now - pending.returned_at >= pending.wait_for_receipt:
                 pending.given_up |= (pending.expected & late) - pending.with_receipt
                 pending.changed.set()

@@ -8,10 +8,11 @@ Rules kept here:
 - A handshake's middleware, and a connection's handlers, use one of a few threads. The threads are kept, with their
   database connections, so that the number of both is bounded. A new user gets the thread with the fewest users.
 - Handlers never use a thread of handshakes.
-- A database connection that is too old or broken is closed every 10 s, and when an async hook or handler begins, if the
-  last check was more than 10 s ago.
+- A database connection that is too old or broken is closed every 10 s, and when an async hook begins, if the last check
+  was more than 10 s ago.
 - Tests keep their own thread, and code inside a ``ThreadSensitiveContext`` keeps its thread.
-- The process does not wait for these threads at exit: the coroutines that wait for the calls have ended with the loop.
+- At exit, the process waits up to ``DISCONNECT_GRACE`` seconds for running calls. It does not wait for calls that began
+  earlier than that before: if a handler waited for one, it was cancelled after its grace.
 - After a fork the child starts threads of its own.
 """
 
@@ -20,6 +21,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +31,7 @@ from django.db import close_old_connections
 from django_etp.conf import get_settings
 
 from .executor import DaemonExecutor
+from .exit import finish_at_exit
 from .tasks import leave_alone
 from .workers import has_runner
 
@@ -61,6 +64,12 @@ class _Thread(DaemonExecutor):
         self.users = 0
         self.checked_at = -math.inf
         SyncToAsync.context_to_thread_executor[self.context] = self
+        finish_at_exit(self)
+
+    def unfinished_since(self, seconds: float) -> list[Future[Any]]:
+        """Return the calls that a process that exits waits for: those that began at most ``seconds`` ago."""
+        earliest = time.monotonic() - seconds
+        return [future for future in super().unfinished_since(seconds) if self.unfinished.get(future, 0.0) >= earliest]
 
     async def check(self) -> None:
         """Close its database connections that are too old or broken."""
@@ -134,7 +143,7 @@ def _current() -> _Thread | _SharedThread | None:
 async def keep_database_fresh() -> None:
     """Close too old or broken connections of the caller's thread if the last check was more than 10 s ago.
 
-    Call it before each async hook and handler. The thread makes the check before it runs queries of the hook. The
+    Call it before each async hook. The thread makes the check before it runs queries of the hook. The
     caller does not wait for the check, since other calls may keep the thread busy.
     """
     thread = _current()

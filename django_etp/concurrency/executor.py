@@ -6,11 +6,12 @@ Rules kept here:
 
 - A thread is started only if no other is idle and the limit is not reached. Other calls wait, in order.
 - An idle thread is used again, and never ends: it keeps its database connections.
-- The interpreter does not wait for these threads at exit. If the calls deserve time, their owner waits for them.
+- The interpreter does not wait for these threads at exit; see ``concurrency/exit.py`` for calls that may finish then.
 - Threads do not survive a fork: the owner makes a new executor in the child.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
@@ -29,11 +30,12 @@ class DaemonExecutor(Executor):
         calls: the queue where idle threads wait for calls.
 
     Attributes:
-        unfinished: the futures of all calls that wait or run. Other threads change it: copy it before iterating.
+        unfinished: when each call that waits or runs was submitted, on the monotonic clock, by the call's future. Other
+            threads change it: copy it before iterating.
     """
 
     def __init__(self, size: int, name: str, calls: SimpleQueue[Any] | None = None) -> None:
-        self.unfinished: set[Future[Any]] = set()
+        self.unfinished: dict[Future[Any], float] = {}
         self._size = size
         self._name = name
         self._calls = SimpleQueue() if calls is None else calls
@@ -57,15 +59,19 @@ class DaemonExecutor(Executor):
                 threading.Thread(target=self._work, name=f"{self._name}_{self._threads}", daemon=True).start()
                 self._threads += 1
         future: Future[Any] = Future()
-        self.unfinished.add(future)
+        self.unfinished[future] = time.monotonic()
         self._calls.put((future, partial(function, *args, **kwargs) if args or kwargs else function))
         return future
+
+    def unfinished_since(self, seconds: float) -> list[Future[Any]]:
+        """Return the calls that a process that exits waits for: here all, however many ``seconds`` ago they began."""
+        return [future for future in tuple(self.unfinished) if not future.cancelled()]
 
     def _work(self) -> None:
         while True:
             future, call = self._calls.get()
             self._run(future, call)
-            self.unfinished.discard(future)
+            self.unfinished.pop(future, None)
             # Otherwise an idle thread would keep the call's arguments alive.
             del future, call
 

@@ -13,10 +13,10 @@ Rules kept here:
 """
 
 import asyncio
-import atexit
+import logging
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from queue import Empty, SimpleQueue
@@ -28,10 +28,12 @@ from django.db import close_old_connections, connections
 from django_etp.conf import get_settings
 
 from .executor import DaemonExecutor
+from .exit import finish_at_exit
 from .tasks import leave_alone
 
 __all__ = ["exited", "has_runner", "run_by", "run_handler", "run_hook", "run_own"]
 
+logger = logging.getLogger(__name__)
 
 # How often an idle thread checks its database connections, in seconds.
 _CLOSE_EVERY = 10.0
@@ -109,7 +111,7 @@ class _Submission(Executor):
     def abandon(self) -> None:
         """Let the process exit without waiting for the call."""
         if self._future is not None:
-            self._pool.unfinished.discard(self._future)
+            self._pool.unfinished.pop(self._future, None)
 
 
 def _call(function: Callable[..., Any], *args: Any) -> Any:
@@ -140,17 +142,10 @@ def exited(error: SystemExit) -> RuntimeError:
 def _pool(kind: str) -> DaemonExecutor:
     key = kind, get_settings().sync_workers
     if key not in _pools:
-        # Callbacks run in reverse order at exit: this one, registered last, before the background hub stops. Running
-        # calls may send through that.
-        atexit.unregister(_finish_calls)
-        atexit.register(_finish_calls)
         _pools[key] = DaemonExecutor(key[1], kind, _Calls())
+        # Before the background hub stops, by atexit: calls that finish at exit may send through that.
+        finish_at_exit(_pools[key])
     return _pools[key]
-
-
-def _finish_calls() -> None:
-    futures = [future for pool in _pools.values() for future in tuple(pool.unfinished) if not future.cancelled()]
-    wait(futures, get_settings().disconnect_grace)
 
 
 class _Calls(SimpleQueue[Any]):
@@ -162,7 +157,10 @@ class _Calls(SimpleQueue[Any]):
             try:
                 return super().get(timeout=_CLOSE_EVERY)
             except Empty:
-                close_old_connections()
+                try:
+                    close_old_connections()
+                except Exception:  # else the thread would end, and its calls would wait for ever
+                    logger.exception("A thread could not close its old database connections.")
         return super().get(block, timeout)
 
 

@@ -95,13 +95,19 @@ class AskConnection(ConnectionQuery[Event]):
             case [_, "answered", *_]:
                 return _read_event(reply)
             case [_, "timed_out"]:
-                raise self.no_reply("")
+                raise self._timed_out()
             case [_, "failed", code, message]:
                 raise EventFailed(str(code), str(message), is_from_peer=True)
         return self.gone()
 
     def no_reply(self, reason: str) -> EtpError:
         """Return an ``AckTimeout``: to the caller a silent hub is a silent connection."""
+        return AckTimeout(
+            f"Connection {self.connection_id!r:.120} did not answer {self.event!r:.80}, as its process did not reply: "
+            f"{reason}"
+        )
+
+    def _timed_out(self) -> AckTimeout:
         return AckTimeout(
             f"Connection {self.connection_id!r:.120} did not answer {self.event!r:.80} within {self.timeout:g} s."
         )

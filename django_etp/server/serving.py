@@ -5,7 +5,8 @@ Rules kept here:
 - With the first connection the hub takes its place among the other processes' hubs, and the maintenance begins.
 - After the last one the maintenance ends, and the hub stops serving. If the server is ending, the hub leaves the other
   processes' hubs instead: a server waits for the tasks of its connections and for nothing else.
-- Each task that a server runs for a connection calls begin() and end() once, even if the handshake is refused.
+- Each task that a server runs for a connection calls begin() and end() once, also if a hook refuses the handshake.
+  Handshakes of pages that may not connect are refused before that.
 """
 
 import asyncio
@@ -60,8 +61,12 @@ class Serving:
             self.hub.stop_serving()
             return
         await self.hub.settle(_END_LIMIT)
-        if not self._tasks:  # else another connection has come meanwhile
+        if self._tasks:
+            return  # another connection has come meanwhile
+        if self._is_ending:
             await self.hub.leave_others()
+        else:  # another has come and gone: the server is not ending
+            self.hub.stop_serving()
 
     def expect_end(self) -> None:
         """Record that the server seems to end: it has ended a connection by itself."""

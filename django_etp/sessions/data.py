@@ -57,7 +57,7 @@ class ConnectionData(dict[str, Any]):
         return json.dumps(dict(self), allow_nan=False)
 
     def mend(self, written: str) -> None:
-        """Give each key whose value JSON cannot hold the value that it has in ``written``, earlier JSON of the data."""
+        """Undo changes that JSON cannot hold: such a key is again as it is in ``written``, earlier JSON of the data."""
         before = from_json(written)
         for key, value in tuple(self.items()):
             try:

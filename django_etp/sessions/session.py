@@ -279,7 +279,7 @@ class ConnectionSession:
             except TypeError as error:
                 # It would fail every later write, and so events that are not at fault.
                 self._data.mend(self._written)
-                raise TypeError(f"{error} The key has its earlier value again.") from None
+                raise TypeError(f"{error} The key is again as it was at the last write.") from None
         snapshot = self._snapshot
         if self._session is not None and self._has_other_key:
             # All that is loaded belongs under the new key, which a login makes: it has not been written to yet.

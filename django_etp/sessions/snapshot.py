@@ -42,8 +42,8 @@ class Snapshot:
         """Return what changed since the copy, or since update().
 
         Raises:
-            TypeError: the session's serializer cannot hold a value. The key then has its earlier value again: it would
-                fail every later write, too.
+            TypeError: the session's serializer cannot hold a value. The key is then again as it was at the last write:
+                it would fail every later write, too.
         """
         now, before = loaded_content(self._session), self._content
         changes: Changes = {}
@@ -63,7 +63,7 @@ class Snapshot:
                     now.pop(key, None)
                 raise TypeError(
                     f"connection.session[{key!r:.80}] must be a value that SESSION_SERIALIZER can hold, "
-                    f"got {type(value).__name__}: {error}. The key has its earlier value again."
+                    f"got {type(value).__name__}: {error}. The key is again as it was at the last write."
                 ) from error
         return changes
 

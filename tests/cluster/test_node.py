@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -10,6 +11,7 @@ from channels.layers import BaseChannelLayer, InMemoryChannelLayer
 
 from django_etp.exceptions import IncompleteAnswer
 from django_etp.hub.hub import Hub
+from django_etp.hub.names import group_name
 from django_etp.hub.queries import answer
 from tests.support.hurry import hurried, seconds, stand_still
 
@@ -118,6 +120,25 @@ async def test_a_hub_that_stood_still_counts_the_6_s_anew():
         await becomes_sure(hub)
         stand_still(3)
         await becomes_sure(hub, after=5, within=10)
+
+
+@hurried
+async def test_a_hub_that_stood_still_joins_its_groups_again():
+    """Others may have evicted it, and forgotten that, while traffic of another room hides it from the healing."""
+    async with serving() as hub, serving() as other:
+        member = SimpleNamespace(id=hub.new_connection_id(), namespace="default", is_accepted=True, deliver=[].append)
+        hub.add(member)
+        await hub.join(member, ["quiet", "busy"])
+        group = group_name("default", "quiet")
+        await becomes_sure(hub)
+        (channel,) = SharedLayer.memory.groups[group]
+        stand_still(2)
+        await SharedLayer.memory.group_discard(group, channel)
+        for _ in range(10):
+            await other.sent(other.send("default", ["busy"], "news||0", frozenset()))
+            await asyncio.sleep(0.1)
+        assert channel in SharedLayer.memory.groups.get(group, {})
+        await hub.remove(member)
 
 
 @hurried

@@ -373,11 +373,26 @@ def test_a_node_that_was_given_up_counts_again_once_it_responds(sends: str) -> N
 @hurried
 async def test_one_hub_whose_heartbeat_is_late_is_given_up_too():
     asker = Asker()
-    task, _ = await asker.begin("a", "b", hub="b", late=frozenset("b"), timeout=2.0)
+    task, id = await asker.begin("a", "b", hub="b", late=frozenset("b"), timeout=2.0)
+    own_copy_to, copy = await asker.sent.get()
+    assert (own_copy_to, copy.id) == ("me", id)
+    asker.queries.receive_own(id, frozenset("ab"))
     await asyncio.sleep(0.5)
     asker.queries.give_up(frozenset("b"))
     with pytest.raises(IncompleteAnswer, match="1 of 1 processes"):
         await task
+
+
+@hurried
+async def test_one_hub_is_not_given_up_by_a_node_that_receives_nothing_itself():
+    asker = Asker()
+    task, id = await asker.begin("a", "b", hub="b", late=frozenset("b"), timeout=2.0)
+    await asyncio.sleep(1.0)
+    asker.queries.give_up(frozenset("b"))
+    assert await is_waiting(task)
+    asker.queries.receive_own(id, frozenset("ab"))
+    asker.reply(id, "b", 8)
+    assert await task == {"b": 8}
 
 
 @hurried
