@@ -88,13 +88,15 @@ class Receiver:
         self._traffic.join_again(group)
 
     def join_control_again(self) -> None:
-        """Join the control groups again: the broker may have forgotten them."""
-        self._control.join_again()
+        """Join the control groups again: the broker may have forgotten them. Does nothing until the channel is read."""
+        if self._transport.control_channel:  # else begin(), or the healing, is about to open it and to join them
+            self._control.join_again()
 
     def join_again(self) -> None:
-        """Join all groups again: the broker may have forgotten them."""
-        self._control.join_again()
-        self._traffic.join_again()
+        """Join all groups again: the broker may have forgotten them. See join_control_again()."""
+        self.join_control_again()
+        if self._transport.traffic_channel:
+            self._traffic.join_again()
 
     async def renew(self) -> None:
         """Go on with new channels. If they cannot be opened, the old ones stay."""

@@ -29,9 +29,11 @@ class SharedLayer(BaseChannelLayer):
     memory = InMemoryChannelLayer()
     is_away = False
     lost: frozenset[tuple[str, str]] = frozenset()
+    opens_after = 0.0
     beats_at: ClassVar[dict[str, float]] = {}  # when the last heartbeat of a hub was brought
 
     async def new_channel(self, prefix: str = "specific") -> str:
+        await asyncio.sleep(SharedLayer.opens_after)
         return await SharedLayer.memory.new_channel(prefix)
 
     async def receive(self, channel: str) -> Any:
@@ -58,6 +60,7 @@ def layer(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SharedLayer, "memory", InMemoryChannelLayer(capacity=10_000))
     monkeypatch.setattr(SharedLayer, "is_away", False)
     monkeypatch.setattr(SharedLayer, "lost", frozenset())
+    monkeypatch.setattr(SharedLayer, "opens_after", 0.0)
 
 
 @asynccontextmanager
@@ -254,3 +257,15 @@ def test_an_asker_that_stood_still_reads_its_messages_before_it_gives_up_a_hub(t
             assert await asking == [0.0, 1.9]
 
     ask()
+
+
+def test_a_layer_that_opens_slowly_is_not_asked_to_join_groups_before(caplog: pytest.LogCaptureFixture) -> None:
+    @hurried
+    async def serve() -> None:
+        SharedLayer.opens_after = 0.4
+        async with serving() as hub:
+            await becomes_sure(hub)
+            assert f"etp.hub.{hub.id}" in SharedLayer.memory.groups
+
+    serve()
+    assert caplog.messages == []
