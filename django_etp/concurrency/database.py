@@ -10,6 +10,7 @@ Rules kept here:
 - Handlers never use a thread of handshakes.
 - A database connection that is too old or broken is closed every 10 s, and when an async hook or handler begins, if the
   last check was more than 10 s ago.
+- A call uses the schema of the tenant of its connection, and leaves the thread with the schema that it had before.
 - Tests keep their own thread, and code inside a ``ThreadSensitiveContext`` keeps its thread.
 - The process does not wait for these threads at exit: the coroutines that wait for the calls have ended with the loop.
 - After a fork the child starts threads of its own.
@@ -19,13 +20,15 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
 from django.db import close_old_connections
 
+from django_etp import tenancy
 from django_etp.conf import get_settings
 
 from .executor import DaemonExecutor
@@ -61,6 +64,12 @@ class _Thread(DaemonExecutor):
         self.users = 0
         self.checked_at = -math.inf
         SyncToAsync.context_to_thread_executor[self.context] = self
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See Executor.submit()."""
+        if (tenant := tenancy.current_tenant()) is not None:
+            return super().submit(tenancy.call_in, tenant, function, *args, **kwargs)
+        return super().submit(function, *args, **kwargs)
 
     async def check(self) -> None:
         """Close its database connections that are too old or broken."""
