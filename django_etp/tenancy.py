@@ -74,13 +74,15 @@ def _databases() -> tuple[str, ...]:
 def _can_set_tenant(engine: str) -> bool:
     try:
         return hasattr(load_backend(engine).DatabaseWrapper, "set_tenant")
-    except ImproperlyConfigured:  # the driver is missing: Django reports that when the database is used
+    except (ImproperlyConfigured, ImportError):  # the driver is missing: Django reports that when the database is used
         return False
 
 
 @lru_cache(maxsize=1)
 def _users_database() -> str | None:
     """Return the alias of the users' database if it has tenants."""
+    if not _databases():
+        return None
     alias = router.db_for_write(get_user_model())
     return alias if alias in _databases() else None
 
@@ -236,7 +238,7 @@ def mark_users(models: Iterable[type[Model]]) -> None:
 
 
 def _mark(*, instance: Any, **kwargs: Any) -> None:
-    # In a thread the query used the thread's schema, whatever the thread works for.
+    # A thread queries the schema of its own database connection, even if it works for a handler of another tenant.
     alias = _users_database()
     setattr(instance, _MARK, current_schema() if alias is None or _runs_event_loop() else schema_on(alias))
 
@@ -250,7 +252,7 @@ def identity(user: object, key: Any, schema: str | None = None) -> Any:
     """Return a name of a user that no other user of the site has, made of the user's primary key.
 
     Args:
-        user: the user, who may know its schema; ``None`` if only the key is known.
+        user: the user, which may know its schema; ``None`` if only the key is known.
         key: the primary key, which is the name in a site without users per tenant, and in the public schema.
         schema: the schema of a user who does not know it; the current one by default.
     """

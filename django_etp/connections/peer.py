@@ -247,7 +247,7 @@ class Peer:
         if user_id is None or (user_id == self.user_id and not tenancy.has_tenants()):
             return  # a user who was logged out keeps the connection until the check of those closes it
         self.user_id = user_id
-        await self.hub.change_user(self, identity_of(self.scope))
+        await self.hub.change_user(self, identity_of(self.scope, user_id))
 
     def own_share(self) -> ConnectionSession:
         """Return the connection's share of the session, made on first use."""

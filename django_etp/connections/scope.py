@@ -15,9 +15,11 @@ def user_id_of(scope: dict[str, Any]) -> Any:
     return user_key(user) if getattr(user, "is_authenticated", True) else None
 
 
-def identity_of(scope: dict[str, Any]) -> Any:
-    """Return the name of the user that is unique in the site, tenants included; ``None`` for an anonymous one."""
-    user_id = user_id_of(scope)
+def identity_of(scope: dict[str, Any], user_id: Any) -> Any:
+    """Return the name of the user that is unique in the site, tenants included; ``None`` for an anonymous one.
+
+    ``user_id`` is what user_id_of() returns.
+    """
     if user_id is None or not tenancy.has_tenants():
         return user_id
     return tenancy.identity(unwrapped(scope.get("user")), user_id, schema_of(scope))
