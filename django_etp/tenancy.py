@@ -10,7 +10,7 @@ Rules kept here:
 - A connection has the tenant of its scope. Its tasks have it in a context variable, and threads that work for them set
   the schema of their database connections before each call, and set the earlier one again after it.
 - Elsewhere, as in a view or a task, the schema that the thread's database connection has at that moment counts.
-- A user knows the schema that it was loaded from, since the loop of an async view has no schema.
+- A user knows the schema that it was loaded from or saved to, since the loop of an async view has no schema.
 - If all tenants share the users, a user is the same one in each of them.
 """
 
@@ -28,7 +28,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.db.models import Model
-from django.db.models.signals import post_init
+from django.db.models.signals import post_init, post_save
 from django.db.utils import load_backend
 
 __all__ = [
@@ -231,16 +231,22 @@ def all_schemas() -> list[str]:
 
 
 def mark_users(models: Iterable[type[Model]]) -> None:
-    """Let users, of these models, know the schema that they are loaded from."""
+    """Let users, of these models, know the schema that they are loaded from or saved to."""
     if _has_users_per_tenant():
         for model in models:
-            post_init.connect(_mark, sender=model, dispatch_uid="django_etp.user_loaded")
+            post_init.connect(_mark_loaded, sender=model, dispatch_uid="django_etp.user_loaded")
+            post_save.connect(_mark_saved, sender=model, dispatch_uid="django_etp.user_marked")
 
 
-def _mark(*, instance: Any, **kwargs: Any) -> None:
-    # A thread queries the schema of its own database connection, even if it works for a handler of another tenant.
+def _mark_loaded(*, instance: Any, **kwargs: Any) -> None:
+    # Queries run in threads, so a user that is made on an event loop comes from no schema yet.
     alias = _users_database()
-    setattr(instance, _MARK, current_schema() if alias is None or _runs_event_loop() else schema_on(alias))
+    if alias is not None and not _runs_event_loop():
+        setattr(instance, _MARK, schema_on(alias))
+
+
+def _mark_saved(*, instance: Any, using: str, **kwargs: Any) -> None:
+    setattr(instance, _MARK, schema_on(using))
 
 
 def user_schema(user: object) -> str | None:

@@ -196,8 +196,14 @@ def _find_ended(visits: list[_Visit]) -> dict[str, Disconnect]:
         by_schema.setdefault(visit.schema, []).append(visit)
     ended = {}
     for schema, group in by_schema.items():
-        with tenancy.use_schema(schema):
-            ended.update(_find_ended_in_schema(group))
+        try:
+            with tenancy.use_schema(schema):
+                ended.update(_find_ended_in_schema(group))
+        except Exception:
+            if not schema:
+                raise
+            # Tables of one tenant that are missing must not keep those of the others from being read.
+            logger.exception("The users of the schema %s could not be checked; the next check will try again.", schema)
     return ended
 
 

@@ -84,8 +84,8 @@ class Lifecycle:
 
     async def run(self) -> None:
         """Serve the connection from its handshake to its end. If the task is cancelled, the end still runs."""
-        hub, scope = self._serving.hub, self._peer.scope
-        hub.add(self._peer, identity_of(scope, self._peer.user_id))
+        hub = self._serving.hub
+        hub.add(self._peer, identity_of(self._peer.scope, self._peer.user_id))
         self._reading = task = asyncio.current_task()
         disconnect = _TASK_ENDED
         try:
