@@ -109,6 +109,25 @@ async def test_end_of_a_connection_removes_its_data(site: TenantSite):
     assert "0 connections" in await eventually(found, lambda text: "Removed" in text)
 
 
+@pytest.mark.parametrize(
+    ("settings", "room"),
+    [
+        ('TENANT_APPS = ["chat"]', "__user.5"),
+        ('TENANT_APPS = ["django.contrib.auth.apps.AuthConfig"]', "__user.4:acme:5"),
+        ('TENANT_TYPES = {"public": {"APPS": SHARED_APPS}, "a": {"APPS": ["chat"]}}', "__user.5"),
+        ('TENANT_TYPES = {"public": {"APPS": []}, "a": {"APPS": SHARED_APPS}}', "__user.4:acme:5"),
+    ],
+)
+def test_users_that_all_tenants_share_have_one_room(site: TenantSite, settings: str, room: str):
+    more = "HAS_MULTI_TYPE_TENANTS, MULTI_TYPE_DATABASE_FIELD = True, 'type'\ndel TENANT_APPS\n" * ("TYPES" in settings)
+    (site.project / "mysite" / "settings_shared.py").write_text(f"from .settings_tenants import *\n{more}{settings}\n")
+    script = (
+        "from django.db import connection; from django_etp import rooms; connection.set_schema('acme', tenant_type='a')"
+    )
+    arguments = "shell", "--settings=mysite.settings_shared", "-v0", "-c", f"{script}; print(rooms.user(5))"
+    assert site.manage(*arguments) == f"{room}\n"
+
+
 def test_site_without_tenants_has_plain_names():
     assert not tenancy.has_tenants()
     assert tenancy.identity(None, 5, "acme") == 5
