@@ -9,10 +9,12 @@ from django.core.exceptions import ImproperlyConfigured
 
 import django_etp.rooms.queries  # noqa: F401  (registers what other processes ask of this one)
 
+from . import tenancy
 from .auth.revocation import is_revoked
 from .concurrency.database import use_handler_thread, use_handshake_thread
 from .conf import is_origin_rule
 from .connections.asgi import Receive, Send, past_session_middleware, with_trailing_delimiter
+from .connections.scope import tenant_of
 from .events.registry import registry
 from .server.handshake import check_origin, refuse
 from .server.lifecycle import Lifecycle
@@ -95,6 +97,8 @@ class EtpConsumer:
             serving = current_serving()
             try:
                 await serving.begin()
+                if tenancy.has_tenants():  # after the hub was made, which keeps the context of its first connection
+                    tenancy.set_current_tenant(tenant_of(scope))
                 await load_session(scope.get("session"))
                 if is_revoked(serving.hub, scope):
                     await refuse(receive, send, 4401)

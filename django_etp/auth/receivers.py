@@ -19,6 +19,7 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db import connections, transaction
 from django.db.models.signals import post_delete, post_save
 
+from django_etp import tenancy
 from django_etp.concurrency.bridge import loop_ended
 from django_etp.conf import get_settings
 from django_etp.exceptions import EtpError
@@ -65,19 +66,21 @@ def connect_signals() -> None:
     user_logged_out.connect(_close_session, dispatch_uid="django_etp.logout")
     user_logged_in.connect(_drop_data_of_others, dispatch_uid="django_etp.login")
     # Proxies and children of the user model send signals of their own. A receiver for all models would slow deletes.
-    for model in apps.get_models():
-        if issubclass(model, get_user_model()):
-            post_save.connect(_check_saved_user, sender=model, dispatch_uid="django_etp.user_saved")
-            post_delete.connect(_check_deleted_user, sender=model, dispatch_uid="django_etp.user_deleted")
+    models = [model for model in apps.get_models() if issubclass(model, get_user_model())]
+    for model in models:
+        post_save.connect(_check_saved_user, sender=model, dispatch_uid="django_etp.user_saved")
+        post_delete.connect(_check_deleted_user, sender=model, dispatch_uid="django_etp.user_deleted")
+    tenancy.mark_users(models)
 
 
 def _close_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
     if user is None or not get_settings().close_on_logout:
         return
+    user_id = str(tenancy.identity(user, user_key(user)))
     if request is None:  # a handler logged out through Channels, which ends the session next
-        _notify(CheckUser(_ALL_NAMESPACES, str(user_key(user))))
+        _notify(CheckUser(_ALL_NAMESPACES, user_id))
     elif key := getattr(getattr(request, "session", None), "session_key", None):
-        close = partial(_notify, CloseSession(_ALL_NAMESPACES, str(user_key(user)), session_hash(key)))
+        close = partial(_notify, CloseSession(_ALL_NAMESPACES, user_id, session_hash(key)))
         using = database_of_sessions()
         if using is not None and _is_in_transaction(using):
             transaction.on_commit(close, using=using)
@@ -108,7 +111,8 @@ def _check_deleted_user(*, instance: Any, using: str, **kwargs: Any) -> None:
 
 
 def _check_user_later(user: Any, using: str) -> None:
-    user_id = str(user_key(user))  # now, since a deleted user has no key after the delete
+    # Now: a deleted user has no key after the delete, and the schema is the one that was written to.
+    user_id = str(tenancy.identity(None, user_key(user), tenancy.schema_on(using)))
     transaction.on_commit(lambda: _notify(CheckUser(_ALL_NAMESPACES, user_id)), using=using)
 
 

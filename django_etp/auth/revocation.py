@@ -25,9 +25,11 @@ from django.core.exceptions import ValidationError
 from django.db import router
 from django.utils.crypto import constant_time_compare
 
+from django_etp import tenancy
 from django_etp.concurrency.workers import run_own
 from django_etp.conf import get_settings
 from django_etp.connections.peer import Peer
+from django_etp.connections.scope import schema_of
 from django_etp.hub.hub import Hub
 from django_etp.hub.members import Member
 from django_etp.hub.queries import HubCommand, register_query
@@ -154,6 +156,7 @@ class _Visit:
     """A connection's login, as of its handshake, to be compared with the database."""
 
     connection_id: str
+    schema: str
     session_key: str | None
     user_id: Any
     auth_hash: str | None
@@ -162,14 +165,15 @@ class _Visit:
 
     @classmethod
     def of(cls, connection: Peer) -> "_Visit":
-        session = connection.scope.get("session")
+        session, schema = connection.scope.get("session"), schema_of(connection.scope)
         loaded = getattr(session, "_session_cache", {}) if isinstance(session, SessionBase) else {}
         if loaded.get(SESSION_KEY) != str(connection.user_id):  # a handler logged out, or put a user into the scope
-            return cls(connection.id, connection.session_key, connection.user_id, None, None, connection.was_logged_out)
+            key, user_id = connection.session_key, connection.user_id
+            return cls(connection.id, schema, key, user_id, None, None, connection.was_logged_out)
         # A handler that still runs may have logged in: the key is new, or missing, and is stored after the handler.
         key = session_key_of(connection.scope)
         auth_hash, backend = loaded.get(HASH_SESSION_KEY), loaded.get(BACKEND_SESSION_KEY)
-        return cls(connection.id, key, connection.user_id, auth_hash, backend, connection.was_logged_out)
+        return cls(connection.id, schema, key, connection.user_id, auth_hash, backend, connection.was_logged_out)
 
 
 def _connections(members: Iterable[Member]) -> list[Peer]:
@@ -187,6 +191,23 @@ def _connections(members: Iterable[Member]) -> list[Peer]:
 
 def _find_ended(visits: list[_Visit]) -> dict[str, Disconnect]:
     """Return, by connection id, how the connections end whose user or session is gone. This queries the database."""
+    by_schema: dict[str, list[_Visit]] = {}
+    for visit in visits:
+        by_schema.setdefault(visit.schema, []).append(visit)
+    ended = {}
+    for schema, group in by_schema.items():
+        try:
+            with tenancy.use_schema(schema):
+                ended.update(_find_ended_in_schema(group))
+        except Exception:
+            if not schema:
+                raise
+            # Tables of one tenant that are missing must not keep those of the others from being read.
+            logger.exception("The users of the schema %s could not be checked; the next check will try again.", schema)
+    return ended
+
+
+def _find_ended_in_schema(visits: list[_Visit]) -> dict[str, Disconnect]:
     users = _users(visit.user_id for visit in visits)
     keys = {visit.session_key for visit in visits if visit.session_key is not None}
     gone = keys - existing_sessions(keys) if keys and get_settings().close_on_logout else set()

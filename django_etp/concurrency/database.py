@@ -10,6 +10,7 @@ Rules kept here:
 - Handlers never use a thread of handshakes.
 - A database connection that is too old or broken is closed every 10 s, and when an async hook begins, if the last check
   was more than 10 s ago.
+- A call uses the schema of the tenant of its connection, and leaves the thread with the schema that it had before.
 - Tests keep their own thread, and code inside a ``ThreadSensitiveContext`` keeps its thread.
 - At exit, the process waits up to ``DISCONNECT_GRACE`` seconds for running calls. It does not wait for calls that began
   earlier than that before: if a handler waited for one, it was cancelled after its grace.
@@ -20,7 +21,7 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +29,7 @@ from typing import Any
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
 from django.db import close_old_connections
 
+from django_etp import tenancy
 from django_etp.conf import get_settings
 
 from .executor import DaemonExecutor
@@ -70,6 +72,12 @@ class _Thread(DaemonExecutor):
         """Return the calls that a process that exits waits for: those that began at most ``seconds`` ago."""
         earliest = time.monotonic() - seconds
         return [future for future in super().unfinished_since(seconds) if self.unfinished.get(future, 0.0) >= earliest]
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See Executor.submit()."""
+        if (tenant := tenancy.current_tenant()) is not None:
+            return super().submit(tenancy.call_in, tenant, function, *args, **kwargs)
+        return super().submit(function, *args, **kwargs)
 
     async def check(self) -> None:
         """Close its database connections that are too old or broken."""

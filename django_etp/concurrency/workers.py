@@ -7,6 +7,7 @@ Rules kept here:
 - The library's own calls, for stored sessions and users, have threads of their own: a hook may wait for such a call.
 - Django's database connections are closed if they are too old or broken: before and after each call, and every 10 s in
   an idle thread.
+- A call uses the schema of its caller's tenant, and leaves the thread with the schema that it had before.
 - At exit, the process waits up to ``DISCONNECT_GRACE`` seconds for running calls, as a server does after a disconnect.
   It does not wait for calls whose caller has given up, such as a handler that was cancelled after its grace.
 - After a fork the child starts pools of its own.
@@ -25,6 +26,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections, connections
 
+from django_etp import tenancy
 from django_etp.conf import get_settings
 
 from .executor import DaemonExecutor
@@ -124,7 +126,7 @@ def _call(function: Callable[..., Any], *args: Any) -> Any:
 
 def _guarded(function: Callable[..., Any], *args: Any) -> Any:
     try:
-        return function(*args)
+        return tenancy.call(function, *args)
     except SystemExit as error:
         raise exited(error) from error
     except StopIteration as error:

@@ -11,20 +11,20 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from django_etp import tenancy
 from django_etp.conf import get_settings
 from django_etp.exceptions import ConnectionClosed
 from django_etp.hub.hub import Hub
-from django_etp.hub.names import user_key
 from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import LOGGED_OUT, SESSION_ENDED, Disconnect, check_close
 from django_etp.protocol.frames import PING, SUBPROTOCOL, Event, encode
 from django_etp.serialization import to_frame
 from django_etp.sessions.data import from_json
-from django_etp.sessions.lazy import unwrapped
 from django_etp.sessions.loaded import session_key_of
 from django_etp.sessions.session import ConnectionSession
 
 from .outbox import Outbox
+from .scope import identity_of, tenant_of, user_id_of
 from .state import CONNECTING, OPEN
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Peer:
         self.namespace = namespace
         self.hub = hub
         self.id = hub.new_connection_id()
-        self.user_id: Any = _user_id_of(scope)
+        self.user_id: Any = user_id_of(scope)
         self.session_key = session_key_of(scope)
         self.disconnect: Disconnect | None = None
         self._user = scope.get("user")
@@ -243,17 +243,18 @@ class Peer:
 
     async def follow_user(self) -> None:
         """Make the connection another user's, if a handler has logged one in or put one into the scope."""
-        user_id = _user_id_of(self.scope)
-        if user_id is None or user_id == self.user_id:
+        user_id = user_id_of(self.scope)
+        if user_id is None or (user_id == self.user_id and not tenancy.has_tenants()):
             return  # a user who was logged out keeps the connection until the check of those closes it
         self.user_id = user_id
-        await self.hub.change_user(self, user_id)
+        await self.hub.change_user(self, identity_of(self.scope, user_id))
 
     def own_share(self) -> ConnectionSession:
         """Return the connection's share of the session, made on first use."""
         if self.share is None:
             session, hub, is_ended = self.scope.get("session"), self.hub, self.disconnect is not None
-            self.share = ConnectionSession(self.id, session, self.session_key, hub.run, hub.living, is_ended=is_ended)
+            run = tenancy.run_in(tenant_of(self.scope), hub.run)
+            self.share = ConnectionSession(self.id, session, self.session_key, run, hub.living, is_ended=is_ended)
         return self.share
 
     @property
@@ -292,8 +293,3 @@ class Peer:
         if self.is_accepted:  # the accept writes it otherwise
             await self.save()
         return data.to_json()
-
-
-def _user_id_of(scope: dict[str, Any]) -> Any:
-    user = unwrapped(scope.get("user"))
-    return user_key(user) if getattr(user, "is_authenticated", True) else None

@@ -57,6 +57,8 @@ class Membership:
             return [], []
         left = self._users_room_of.get(member.id)
         entered = self._users_room_of[member.id] = user_room(user_id)
+        if entered == left:
+            return [], []
         return self._take_out(member, [left] if left is not None else []), self._put_in(member, [entered])
 
     def remove(self, member: Member) -> list[str]:

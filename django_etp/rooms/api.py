@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
+from django_etp import tenancy
 from django_etp.concurrency.bridge import arun_on, call_on, refuse_in_event_loop, run_on
 from django_etp.concurrency.confirmations import Confirmation
 from django_etp.conf import question_timeout
@@ -68,7 +69,8 @@ class Rooms:
     def user(self, user: Any) -> str:
         """Return the room that all connections of a user are in, on all devices and in all processes.
 
-        ``user`` is one of Django's users, or the user's primary key. Such a room cannot be joined or left by name.
+        ``user`` is one of Django's users, or the user's primary key. Such a room cannot be joined or left by name. If
+        tenants have users of their own, a key is that of a user of the current tenant.
 
         Raises:
             InvalidRoomName: the user is anonymous, or not saved yet.
@@ -79,7 +81,7 @@ class Rooms:
                 f"A user's room needs a user with a primary key, or that key; got {type(user).__name__} without one. "
                 "Check user.is_authenticated first."
             )
-        return user_room(key)
+        return user_room(tenancy.identity(user, key))
 
     # Sending
 

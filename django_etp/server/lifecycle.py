@@ -16,6 +16,7 @@ from django_etp.conf import get_settings
 from django_etp.connections.asgi import Receive, Send
 from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
+from django_etp.connections.scope import identity_of
 from django_etp.connections.state import CLOSED
 from django_etp.events.dispatcher import Dispatcher
 from django_etp.events.registry import registry
@@ -84,7 +85,7 @@ class Lifecycle:
     async def run(self) -> None:
         """Serve the connection from its handshake to its end. If the task is cancelled, the end still runs."""
         hub = self._serving.hub
-        hub.add(self._peer, self._peer.user_id)
+        hub.add(self._peer, identity_of(self._peer.scope, self._peer.user_id))
         self._reading = task = asyncio.current_task()
         disconnect = _TASK_ENDED
         try:

@@ -11,11 +11,14 @@ Rules kept here:
 
 import asyncio
 import logging
+from typing import Any
 
+from django_etp import tenancy
 from django_etp.auth.revocation import check_users_forever
 from django_etp.concurrency.database import look_after_database
 from django_etp.concurrency.workers import run_own
 from django_etp.connections.peer import Peer
+from django_etp.connections.scope import schema_of
 from django_etp.hub.hub import Hub
 from django_etp.sessions.listing import read_shares
 from django_etp.sessions.loaded import shares_of_others
@@ -62,7 +65,10 @@ async def _look_after_data(hub: Hub) -> None:
             watched[member] = key
     if not watched:
         return
-    stored = await run_own(read_shares, set(watched.values()))
+    by_schema: dict[str, set[str]] = {}
+    for peer, key in watched.items():
+        by_schema.setdefault(schema_of(peer.scope), set()).add(key)
+    stored = await run_own(_read_shares, by_schema)
     for peer in watched:
         share = peer.own_share()
         if (key := share.watched_key) is None:
@@ -70,6 +76,14 @@ async def _look_after_data(hub: Hub) -> None:
         shares = stored.get(key)
         if shares is None or not share.is_intact(shares):
             await _restore(peer)
+
+
+def _read_shares(keys_by_schema: dict[str, set[str]]) -> dict[str, dict[str, Any]]:
+    shares: dict[str, dict[str, Any]] = {}
+    for schema, keys in keys_by_schema.items():
+        with tenancy.use_schema(schema):
+            shares.update(read_shares(keys))
+    return shares
 
 
 def tidy_session(peer: Peer) -> None:

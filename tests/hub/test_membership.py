@@ -80,6 +80,7 @@ def test_a_change_of_user_moves_a_connection_between_users_rooms() -> None:
     assert membership.change_user(ann, 7) == ([], groups(user_room(7)))
     assert membership.change_user(ann, 8) == (groups(user_room(7)), groups(user_room(8)))
     assert (membership.of_user(7), membership.of_user(8)) == ([], [ann])
+    assert membership.change_user(ann, 8) == ([], [])
     membership.remove(ann)
     assert membership.change_user(ann, 9) == ([], [])
     assert membership.of_user(9) == []

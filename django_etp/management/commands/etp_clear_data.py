@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from django_etp import rooms
+from django_etp import rooms, tenancy
 from django_etp.exceptions import EtpError
 from django_etp.hub.process import process_hub
 from django_etp.sessions.listing import sessions_with_data
@@ -35,18 +35,25 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Ask all processes for their connections, and remove the data of all others."""
         # The sessions are read first: a connection that comes after that has no data among what was read.
-        stored = sessions_with_data()
+        stored = {schema: self._sessions_with_data(schema) for schema in tenancy.all_schemas()}
+        living = set() if options["all"] else self._living()
+        removed = 0
+        for schema, sessions in stored.items():
+            with tenancy.use_schema(schema):
+                for key, ids in sessions.items():
+                    if gone := ids - living:
+                        removed += len(gone) if remove_data(key, gone) else 0
+        self.stdout.write(f"Removed the data of {removed} connections that are gone.")
+
+    def _sessions_with_data(self, schema: str) -> dict[str, set[str]]:
+        with tenancy.use_schema(schema):
+            stored = sessions_with_data()
         if stored is None:
             raise CommandError(
                 "This session engine cannot list its sessions; only db and cached_db can. Data left behind in other "
                 "engines is removed by the next socket of its session, or when the session expires."
             )
-        living = set() if options["all"] else self._living()
-        removed = 0
-        for key, ids in stored.items():
-            if gone := ids - living:
-                removed += len(gone) if remove_data(key, gone) else 0
-        self.stdout.write(f"Removed the data of {removed} connections that are gone.")
+        return stored
 
     def _living(self) -> set[str]:
         if process_hub() is None:
