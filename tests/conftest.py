@@ -22,8 +22,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return how many workers `-n auto` starts: two more than cores, since many tests only wait for servers."""
-    return (os.cpu_count() or 1) + 2
+    """Return how many workers `-n auto` starts: one more than cores, since many tests only wait for servers."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session", params=COMMANDS)

@@ -10,7 +10,7 @@ Rules kept here:
   reaches, however long the reply takes. If it knows no node, it waits half a second for one, and then there is none. If
   the query is about one connection, whose id names a hub, it waits two.
 - A node whose heartbeat is late when it is queried is probably dead, or paused: it is to send a receipt, too. If none
-  comes within half a second, or a quarter of the timeout if that is longer, and its heartbeat is late still, the query
+  comes within a second, or a quarter of the timeout if that is longer, and its heartbeat is late still, the query
   ends without it, as incomplete as if the time had passed.
 - That time counts from when the query, or a copy of it, is back at its sender: a sender that receives nothing itself
   gives up no node.
@@ -32,7 +32,7 @@ __all__ = ["Queries"]
 _WAIT_FOR_ANY = 0.5
 _WAIT_FOR_ONE = 2.0
 # How long to wait for the receipt of a node whose heartbeat is late: so many seconds, or this share of the timeout.
-_WAIT_FOR_RECEIPT = 0.5
+_WAIT_FOR_RECEIPT = 1.0
 _SHARE_FOR_RECEIPT = 0.25
 
 

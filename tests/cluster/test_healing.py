@@ -289,8 +289,8 @@ async def test_queries_do_not_wait_for_a_server_that_was_killed_until_it_is_evic
         assert await one.call("count", "room") == {"result": 1}
         assert max(waits["count"]) < QUESTION_TIMEOUT + SLACK
         # Once its heartbeat is late, some 3 s after the last one.
-        assert min(waits["count"]) < QUESTION_TIMEOUT / 2
-        assert min(waits["get"]) < QUESTION_TIMEOUT / 2
+        assert min(waits["count"]) < QUESTION_TIMEOUT * 0.75
+        assert min(waits["get"]) < QUESTION_TIMEOUT * 0.75
 
 
 @EACH_LAYER
@@ -302,10 +302,10 @@ async def test_server_paused_until_its_heartbeat_is_late(layer):
         await all_hear_each_other("room", one, other)
         await until_answered(one, "count", "room", expected=2, timeout=HEALED_WITHIN)
         sleeping.pause()
-        early, waited = [], 1.0
-        while waited > 0.9:  # then its heartbeat is late
+        early, waited = [], QUESTION_TIMEOUT
+        while waited > QUESTION_TIMEOUT * 0.75:  # then its heartbeat is late
             asked_at = time.monotonic()
-            early.append(await one.call("count", "room", timeout=1))
+            early.append(await one.call("count", "room"))
             waited = time.monotonic() - asked_at
         sleeping.resume()
         assert {(outcome["error"], outcome["answer"]) for outcome in early} == {("IncompleteAnswer", 1)}

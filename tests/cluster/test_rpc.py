@@ -292,31 +292,31 @@ async def test_replies_reach_their_own_query():
 
 
 @hurried
-async def test_a_node_whose_heartbeat_is_late_is_given_up_if_no_receipt_comes_within_half_a_second():
+async def test_a_node_whose_heartbeat_is_late_is_given_up_if_no_receipt_comes_within_a_second():
     asker = Asker()
     task, id = await asker.begin("a", "b", late=frozenset("b"), knows_all=True, timeout=2.0)
     asker.queries.receive_own(id, frozenset("ab"))
     asker.reply(id, "a", 7)
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(0.9)
     asker.queries.give_up(frozenset("b"))
     assert await is_waiting(task)
     await asyncio.sleep(0.1)
     asker.queries.give_up(frozenset("b"))
-    with pytest.raises(IncompleteAnswer, match=r"1 of 2 processes .* 0\.5 s: no heartbeat of 1") as incomplete:
+    with pytest.raises(IncompleteAnswer, match=r"1 of 2 processes .* 1 s: no heartbeat of 1") as incomplete:
         await task
     assert incomplete.value.answer == {"a": 7}
 
 
 @hurried
-async def test_half_a_second_counts_from_when_the_query_is_back():
+async def test_the_second_counts_from_when_the_query_is_back():
     asker = Asker()
     task, id = await asker.begin("b", late=frozenset("b"))
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(1.1)
     asker.queries.give_up(frozenset("b"))
     asker.queries.receive_own(id, frozenset("b"))
     asker.queries.give_up(frozenset("b"))
     assert await is_waiting(task)
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(1.0)
     asker.queries.give_up(frozenset("b"))
     with pytest.raises(IncompleteAnswer):
         await task
@@ -377,7 +377,7 @@ async def test_one_hub_whose_heartbeat_is_late_is_given_up_too():
     own_copy_to, copy = await asker.sent.get()
     assert (own_copy_to, copy.id) == ("me", id)
     asker.queries.receive_own(id, frozenset("ab"))
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(1.0)
     asker.queries.give_up(frozenset("b"))
     with pytest.raises(IncompleteAnswer, match="1 of 1 processes"):
         await task

@@ -142,23 +142,25 @@ def group(room: str) -> str:
 # Floods
 
 
+# Threads are the hardest on a layer. With FLOOD_MEMBERS=200 the others have as many members, and with
+# FLOOD_EVENTS=10000 floods are longer; both take minutes.
+FEWER = int(os.environ.get("FLOOD_MEMBERS", "40"))
+EVENTS = int(os.environ.get("FLOOD_EVENTS", "4000"))
+
+
 def flood_from_script(site: Site, starter: Peer) -> dict[str, int]:
-    site.start("tests.site.send", "room", "s", "10000")
-    return {"s": 10_000}
+    site.start("tests.site.send", "room", "s", str(EVENTS))
+    return {"s": EVENTS}
 
 
 def flood_from_handler(site: Site, starter: Peer) -> dict[str, int]:
-    starter.send('burst||1||["room","s",10000]')
-    return {"s": 10_000}
+    starter.send(f'burst||1||["room","s",{EVENTS}]')
+    return {"s": EVENTS}
 
 
 def flood_from_threads(site: Site, starter: Peer) -> dict[str, int]:
-    site.start("tests.site.send", "room", "s", "2000", "8")
-    return {f"s{index}": 2000 for index in range(8)}
-
-
-# Threads are the hardest on a layer. With FLOOD_MEMBERS=200 the others have as many members, and take minutes.
-FEWER = int(os.environ.get("FLOOD_MEMBERS", "40"))
+    site.start("tests.site.send", "room", "s", str(EVENTS // 4), "8")
+    return {f"s{index}": EVENTS // 4 for index in range(8)}
 
 
 @PATIENT
