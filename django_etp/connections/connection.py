@@ -59,6 +59,11 @@ class Connection:
         return self._peer.user
 
     @property
+    def user_id(self) -> Any:
+        """The primary key of the user, without a query; ``None`` for an anonymous one."""
+        return self._peer.user_id
+
+    @property
     def session(self) -> SessionBase | None:
         """The user's Django session; ``None`` if no session middleware is around the consumer.
 

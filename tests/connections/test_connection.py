@@ -60,7 +60,7 @@ def calling(connection: Connection, is_async: bool) -> Call:
 
 
 # The contract of what handlers get: as the documentation lists it, and nothing else.
-ATTRIBUTES = {"data", "id", "namespace", "rooms", "scope", "session", "user"}
+ATTRIBUTES = {"data", "id", "namespace", "rooms", "scope", "session", "user", "user_id"}
 METHODS = ["accept", "close", "emit", "emit_with_ack", "join", "leave", "ping"]  # each with a coroutine twin
 
 
@@ -88,7 +88,7 @@ async def test_it_knows_its_user_and_what_may_be_known_of_it() -> None:
     async with EtpCommunicator(user=User(pk=7, username="alice")):
         (connection,) = connections
         await connection.ajoin("b", "a")
-        assert connection.user.get_username() == "alice"
+        assert (connection.user.get_username(), connection.user_id) == ("alice", 7)
         info = await rooms.aget(connection.id)
     assert info is not None
     assert (info.id, info.user_id, info.rooms) == (connection.id, 7, ("a", "b"))
