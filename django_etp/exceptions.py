@@ -19,8 +19,10 @@
     ├── IncompleteAnswer            not every process replied in time
     └── SyncCallInEventLoop         a synchronous twin was called inside an event loop; also a RuntimeError
 
-This module imports nothing, so that clients and codecs can use it without Django.
+This module imports neither Django nor Channels, so that clients and codecs can use it without Django.
 """
+
+from .quoting import one_line
 
 __all__ = [
     "AckTimeout",
@@ -106,7 +108,7 @@ class EventFailed(EtpError):
     Attributes:
         code: ``handler_error``, ``unknown_event``, ``invalid_payload``, ``permission_denied``, ``rate_limited``,
             ``too_many_events``, or one of the application's own.
-        message: a sentence for people.
+        message: a sentence for people. The error's own text is escaped and cut to 200 characters.
         is_from_peer: whether a peer sent the failure. If a handler does not catch such a failure, the handler failed:
             a failure from one peer is never sent on to another.
     """
@@ -118,9 +120,11 @@ class EventFailed(EtpError):
         self.is_from_peer = is_from_peer
 
     def __str__(self) -> str:
-        text = f"{self.code}: {self.message}" if self.message else str(self.code)
-        # Always one line, since a peer may have written it and it goes into logs.
-        return text if text.isprintable() else repr(text)[1:-1]
+        # Always one short line, since a peer may have written it and it goes into logs.
+        return one_line(f"{self.code}: {self.message}" if self.message else str(self.code))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class AckTimeout(EtpError, TimeoutError):

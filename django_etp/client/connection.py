@@ -32,6 +32,7 @@ from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
 from django_etp.protocol.failures import encode_failure, handler_failed, named_failure
 from django_etp.protocol.frames import PING, SUBPROTOCOL, Event, check_event_name, decode, encode, encode_answer
+from django_etp.quoting import one_line
 
 from .event_queue import EventQueue
 from .handlers import ClientHandlers, is_end
@@ -88,7 +89,7 @@ class ClientConnection:
             async with asyncio.timeout(_GREETING_LIMIT):
                 await self._receive(await self._websocket.recv())
         except (TimeoutError, WebSocketClosed) as error:
-            logger.debug("The server sent no greeting: %r", error)
+            logger.debug("The server sent no greeting: %.300r", error)
 
     async def read(self) -> None:
         """Receive messages until the connection ends."""
@@ -98,9 +99,13 @@ class ClientConnection:
         except WebSocketClosed as closed:
             sent = None if closed.rcvd_then_sent else closed.sent
             if sent is not None and sent.code == 1009:
-                error: ProtocolError = MessageTooLarge(f"The server sent a message that is too large: {sent.reason}.")
+                error: ProtocolError = MessageTooLarge(
+                    f"The server sent a message that is too large: {one_line(sent.reason)}."
+                )
             elif sent is not None and sent.code in (1002, 1007):
-                error = ProtocolError(f"The server broke the WebSocket protocol ({int(sent.code)}): {sent.reason}.")
+                error = ProtocolError(
+                    f"The server broke the WebSocket protocol ({int(sent.code)}): {one_line(sent.reason)}."
+                )
             else:
                 return
             await self._handlers.report(error, "reading a message")

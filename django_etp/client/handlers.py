@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from django_etp.cancellation import must_pass
 from django_etp.exceptions import EtpError, EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents
 from django_etp.protocol.frames import Event, check_event_name
+from django_etp.quoting import one_line
 
 __all__ = ["ClientHandlers", "is_end"]
 
@@ -71,10 +72,10 @@ class ClientHandlers:
         is_expected = isinstance(error, _EXPECTED)
         logger.log(
             logging.WARNING if is_expected else logging.ERROR,
-            "The client failed while %s: %s: %.1000s",
+            "The client failed while %s: %s: %s",
             doing,
             type(error).__name__,
-            error,
+            one_line(str(error), 1000),
             exc_info=None if is_expected else error,
         )
         for hook in self._hooks["error"]:

@@ -23,6 +23,7 @@ from django_etp.exceptions import (
 )
 from django_etp.protocol.failures import handler_failed, named_failure
 from django_etp.protocol.frames import Event
+from django_etp.quoting import one_line
 
 from .handlers import Namespace, call
 
@@ -51,11 +52,11 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
         expect_broken_database()
     logger.log(
         logging.WARNING if expected else logging.ERROR,
-        "Connection %s failed at %s: %s: %.1000s",
+        "Connection %s failed at %s: %s: %s",
         connection.id if connection is not None else "(none yet)",
         doing,
         type(error).__name__,
-        error,
+        one_line(str(error), 1000),
         exc_info=None if expected else error,
     )
     for hook in handlers.on_error:

@@ -82,10 +82,10 @@ class Event:
         """Return the data parsed as JSON (RFC 8259).
 
         Raises:
-            InvalidPayload: the data is not JSON. ``NaN`` and ``Infinity`` are not JSON.
+            InvalidPayload: the data is not JSON, or holds a number out of range. ``NaN`` and ``Infinity`` are not JSON.
         """
         try:
-            return json.loads(self.data, parse_constant=_refuse_constant)
+            return _parse_json(self.data)
         except (ValueError, RecursionError) as error:
             text = f"The data of event {_cut(self.name)} is not JSON: {error}."
             raise InvalidPayload(text, is_answer=self.is_ack) from error
@@ -219,6 +219,17 @@ def _is_utf8(text: str) -> bool:
 
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if value - value != 0:
+        raise ValueError(f"a number of {len(number):,} characters is too large for a float")
+    return value
+
+
+# One decoder for all events: json.loads() would make a new one for each call with arguments.
+_parse_json = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
 
 
 def _cut(value: object) -> str:

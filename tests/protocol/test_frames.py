@@ -167,7 +167,9 @@ def test_json_gives_the_data_parsed() -> None:
     assert Event("name", 0, '{"a": [1, null]}').json() == {"a": [1, None]}
 
 
-@pytest.mark.parametrize("data", ["", "{", "NaN", "[Infinity]", "[" * 100_000, "9" * 5000, "'a'"])
+@pytest.mark.parametrize(
+    "data", ["", "{", "NaN", "[Infinity]", "[" * 100_000, "9" * 5000, "'a'", "1e999", "[-1e400]", "1" * 400 + ".5"]
+)
 def test_json_refuses_what_is_not_json(data: str) -> None:
     with pytest.raises(InvalidPayload, match="is not JSON") as raised:
         Event("name", 0, data).json()
