@@ -5,7 +5,8 @@ Rules kept here:
 - Each event runs in a task of its own; a slow one delays no other.
 - Up to ``MAX_CONCURRENT_EVENTS`` run per connection; up to ``MAX_QUEUED_EVENTS`` more wait in order.
 - An event that requests an answer gets exactly one, unless its handler fails or the connection ends.
-- An exception of a handler is logged and passed to ``on_error``; the connection stays open.
+- An exception of a handler is logged and passed to ``on_error``; the connection stays open. Failures that a client
+  can cause at will are reported once a minute.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from django_etp.serialization import to_text
 from .errors import failure_observer, failure_of, report
 from .handlers import Namespace, call, run_answering
 from .registry import registry
+from .repeats import Repeats, is_limited
 
 __all__ = ["Dispatcher"]
 
@@ -51,6 +53,7 @@ class Dispatcher:
         "_max_running",
         "_peer",
         "_queue",
+        "_repeats",
         "_running",
         "_tasks",
         "context",
@@ -66,6 +69,7 @@ class Dispatcher:
         self._max_running = 0  # until start()
         self._queue: deque[Event | ProtocolError] | None = None  # made on first use: an empty one takes 600 bytes
         self._running = 0
+        self._repeats: Repeats | None = None  # made with the first failure that the client causes
         # The tasks of events whose handlers wait for something, by the id() of the event or error.
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
@@ -151,8 +155,25 @@ class Dispatcher:
                 await self.report(error, f"its on_disconnect hook {hook.place}{within}")
 
     async def report(self, error: BaseException, doing: str) -> None:
-        """Log an error and pass it to the ``on_error`` hooks; ``doing`` names the failed step."""
+        """Log an error and pass it to the ``on_error`` hooks; ``doing`` names the failed step.
+
+        Failures that the client causes are reported once a minute for each class of error, and counted meanwhile.
+        """
+        if is_limited(error):
+            if self._repeats is None:
+                self._repeats = Repeats()
+            skipped = self._repeats.admit(error)
+            if skipped is None:
+                return
+            if skipped:
+                doing = f"{doing}, after {skipped:,} more that were not reported"
         await report(self._handlers, self._connection, error, doing)
+
+    def report_rest(self) -> None:
+        """Log how many failures of the client were counted and not reported: the connection has ended."""
+        if self._repeats is not None and (counts := self._repeats.take()):
+            rest = ", ".join(f"{count:,} more of {kind}" for kind, count in counts.items())
+            logger.warning("Connection %s has ended; failures that were not reported: %s.", self._connection.id, rest)
 
     def _start(self, item: Event | ProtocolError) -> None:
         self._running += 1

@@ -38,6 +38,8 @@ _CLOSE_WAIT = 2.0
 _SERVER_ENDS = 1012
 # How long the on_disconnect hooks may take, in seconds: daphne kills an application 10 s after the disconnect.
 _DISCONNECT_LIMIT = 9.0
+# A client that sends more malformed frames than this, and nothing else between, is closed.
+_MAX_MALFORMED = 100
 
 _TASK_ENDED = Disconnect(1001, "the server ended the connection's task")
 
@@ -51,6 +53,7 @@ class Lifecycle:
         "_ending",
         "_handlers",
         "_handshake",
+        "_malformed",
         "_max_size",
         "_outbox",
         "_peer",
@@ -74,6 +77,7 @@ class Lifecycle:
         self._outbox = Outbox(send, self, serving.hub.flusher)
         self._peer = Peer(scope, serving.hub, self._outbox, namespace=namespace, owner=self)
         self._dispatcher = Dispatcher(self._peer, self._handlers)
+        self._malformed = 0  # frames in a row
         self._max_size = get_settings().max_message_size
         # Both until the connection is open; the task runs the hooks, if there are any.
         self._handshake: Handshake | None = Handshake(self._peer, self._outbox, self._dispatcher, subprotocols)
@@ -142,6 +146,7 @@ class Lifecycle:
         has_more = any(self._what_remains()) or self._peer.has_unsaved
         if not has_more and hub.remove_at_once(self._peer):
             self._dispatcher.stop()
+            self._dispatcher.report_rest()
             return
         # In the context of the handshake: the code that closes the connection may belong to a request, or to another
         # connection.
@@ -185,6 +190,8 @@ class Lifecycle:
             if len(data) * 4 > self._max_size:
                 self._check_size(data)
             event = decode(data)
+            if self._malformed:
+                self._malformed = 0
             if event.name.startswith(RESERVED_PREFIX):
                 match meaning_of(event, speaks_extensions=self._peer.speaks_extensions):
                     case "answer":
@@ -216,6 +223,15 @@ class Lifecycle:
 
     def _submit_malformed(self, error: InvalidFrame) -> bool:
         """Have a malformed frame reported in its turn; return whether it waits for the events before it."""
+        self._malformed += 1
+        if self._malformed > _MAX_MALFORMED:
+            logger.warning(
+                "Connection %s is closed with 1008: its client sent more than %d malformed frames in a row.",
+                self._peer.id,
+                _MAX_MALFORMED,
+            )
+            self._peer.end(Disconnect(1008, "too many malformed frames"))
+            return False
         try:
             return self._dispatcher.submit(error)
         except TooManyEvents as too_many:
@@ -241,6 +257,7 @@ class Lifecycle:
                     await self._peer.share.discard()
                 except Exception as error:
                     await self._dispatcher.report(error, "deleting its session")
+            self._dispatcher.report_rest()
 
     def _what_remains(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
         """Yield the steps of the end that may have to wait. Most connections need none; each step costs a task."""

@@ -359,9 +359,9 @@ async def test_a_malformed_frame_is_reported_and_the_connection_stays_open(frame
         await client.send_frame(frame.encode())
         await client.send_frame("hello||1")
         assert await client.receive_frame() == "__ack_hello||1"
-        await until(lambda: len(told) == 2)
+        await until(lambda: told)
         await client.expect_nothing(timeout=0.01)
-    assert {type(error) for error in told} == {InvalidFrame}
+    assert [type(error) for error in told] == [InvalidFrame]
 
 
 @pytest.mark.parametrize("message", [b"\xff", b"hello||1||\xff", b"\xed\xa0\x80||1", b"hello||\x80", b"\xc3"])
