@@ -159,7 +159,7 @@ class Dispatcher:
 
         Failures that the client causes are reported once a minute for each class of error, and counted meanwhile.
         """
-        if is_limited(error):
+        if self._peer.disconnect is None and is_limited(error):  # after the end only running handlers can fail
             if self._repeats is None:
                 self._repeats = Repeats()
             skipped = self._repeats.admit(error)
