@@ -145,7 +145,7 @@ def group(room: str) -> str:
 # Threads are the hardest on a layer. With FLOOD_MEMBERS=200 the others have as many members, and with
 # FLOOD_EVENTS=10000 floods are longer; both take minutes.
 FEWER = int(os.environ.get("FLOOD_MEMBERS", "40"))
-EVENTS = int(os.environ.get("FLOOD_EVENTS", "4000"))
+EVENTS = int(os.environ.get("FLOOD_EVENTS", "2000"))
 
 
 def flood_from_script(site: Site, starter: Peer) -> dict[str, int]:
