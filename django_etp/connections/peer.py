@@ -106,6 +106,11 @@ class Peer:
         return self._outbox.state is OPEN
 
     @property
+    def is_far_behind(self) -> bool:
+        """Whether its client has so much to read that senders slow down."""
+        return self._outbox.is_far_behind
+
+    @property
     def speaks_extensions(self) -> bool:
         """Whether the client offered ``etp.ext.v1``: it gets a greeting, and failures with their codes."""
         return SUBPROTOCOL in self.scope.get("subprotocols", ())

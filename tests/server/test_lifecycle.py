@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
 from django_etp import (
     Connection,
@@ -141,6 +142,7 @@ async def test_an_empty_message_is_a_malformed_frame(message: str | bytes) -> No
     assert [type(error) for error in told] == [InvalidFrame]
 
 
+@override_settings(ETP={"SLOW_CLIENT_TIMEOUT": 0.4})
 async def test_a_client_that_reads_too_slowly_is_closed_with_1013(caplog: pytest.LogCaptureFixture) -> None:
     begun, reads = asyncio.Event(), asyncio.Event()
 
