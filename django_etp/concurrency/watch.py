@@ -6,7 +6,8 @@ Rules kept here:
 - A writer with no more than ``MAX_OUTBOX`` bytes behind it is stuck after ``SLOW_CLIENT_TIMEOUT`` seconds in which its
   client took nothing.
 - A writer with more than that is stuck after a quarter of that time in which its client took less than 1/64 of
-  ``MAX_OUTBOX``. So a client that reads a byte a second cannot keep the memory of the process.
+  ``MAX_OUTBOX``. So a client that reads a byte a second cannot keep the memory of the process. It has the whole time if
+  only the end of a frame can be seen, which may be large.
 - If the process stood still, its clients are not to blame: their time begins anew.
 - There is one timer for all writers, and none while no writer has to wait.
 """
@@ -41,6 +42,10 @@ class Writer(Protocol):
     @property
     def taken(self) -> int:
         """The number of bytes that the client's side has taken."""
+
+    @property
+    def takes_parts(self) -> bool:
+        """Whether ``taken`` grows while a large frame is under way, and not only after it."""
 
     def give_up(self, seconds: float) -> None:
         """Close the connection: its client took nothing, or next to nothing, for this many seconds."""
@@ -85,7 +90,8 @@ class Watch:
                 continue
             least, timeout = 1, settings.slow_client_timeout
             if writer.is_over:
-                least, timeout = settings.max_outbox // _SHARE_OF_BYTES, timeout / _SHARE_OF_TIME
+                least = settings.max_outbox // _SHARE_OF_BYTES
+                timeout /= _SHARE_OF_TIME if writer.takes_parts else 1
             if stood_still or writer.taken - window.taken >= least:
                 window.since, window.taken = now, writer.taken
             elif now - window.since >= timeout:

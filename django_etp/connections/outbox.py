@@ -6,8 +6,7 @@ Rules kept here:
 - A client that takes what is written is not closed, however much waits. One that takes nothing, or next to nothing
   while much waits, is closed with 1013: see django_etp.concurrency.watch. Nothing can be taken before the accept.
 - A sender that may wait does so while much waits, so that it sends at the client's pace.
-- Frames wait until the handshake is accepted; if it is refused, they are dropped.
-- A close goes out once, behind the frames before it; nothing follows it.
+- Frames wait until the accept, and a refusal drops them. A close goes out once; nothing follows it.
 - A frame that the server refuses to write, as daphne does with large ones, ends the connection with 1011.
 """
 
@@ -23,7 +22,7 @@ from django_etp.protocol.frames import size_of
 
 from .asgi import Send
 from .state import CLOSED, CLOSING, CONNECTING, OPEN, State
-from .transport import transport_of
+from .transport import abort, unsent_bytes
 
 __all__ = ["Outbox"]
 
@@ -127,9 +126,13 @@ class Outbox:
 
     @property
     def taken(self) -> int:
-        """The bytes that the client's side has taken: of a large frame, too, if the server's transport can be found."""
-        transport = transport_of(self._send)
-        return self._taken - (0 if transport is None else transport.get_write_buffer_size())
+        """The bytes that the client's side has taken; see takes_parts."""
+        return self._taken - (unsent_bytes(self._send) or 0)
+
+    @property
+    def takes_parts(self) -> bool:
+        """Whether ``taken`` grows while a large frame is under way, and not only after it."""
+        return unsent_bytes(self._send) is not None
 
     def give_up(self, seconds: float) -> None:
         """Close the connection: its client took nothing, or next to nothing, for this many seconds."""
@@ -163,10 +166,7 @@ class Outbox:
             self._owner.reads_too_slowly(f"lets more than {size:,} bytes or {frames:,} frames wait")
 
     def begin(self, frame: str) -> Coroutine[Any, Any, None] | None:
-        """Write a frame behind all others; return what the sender is to await: nothing, the write, or its client.
-
-        Often a call is enough, which costs less than a coroutine.
-        """
+        """Write a frame behind all others; return what the sender is to await, if a call is not enough."""
         if self._flusher.is_idle and self.state is OPEN and not (self._is_writing or self._frames):
             # The caller runs in a task, so the frame needs no other.
             self._flusher.take_turn(self)
@@ -223,8 +223,7 @@ class Outbox:
         if self.state is not CLOSED:
             self.abandon()
             # uvicorn's send waits while the client keeps its socket open, and uvicorn keeps its own while data waits.
-            if (transport := transport_of(self._send)) is not None:
-                transport.abort()
+            abort(self._send)
             if self._writer is not None:
                 self._writer.cancel()
 
@@ -273,7 +272,8 @@ class Outbox:
             async with asyncio.timeout(_CLOSE_LIMIT):
                 await self._send_close(message)
         except Exception as error:
-            logger.debug("A close could not be written, the client is gone: %r", error)
+            logger.debug("A close could not be written, the client is gone or reads nothing: %r", error)
+            abort(self._send)
             return False
         else:
             return True

@@ -86,8 +86,7 @@ class Peer:
         self._user = scope.get("user")
         self._outbox = outbox
         self._owner = owner
-        # Both are made on first use: most peers are never asked anything, and never use their data.
-        self._acks: PendingAcks | None = None
+        self._acks: PendingAcks | None = None  # as the share, made on first use: most peers need neither
         self.share: ConnectionSession | None = None
         self._connected_at = time.time()
         self._rooms: frozenset[str] | None = None
@@ -107,7 +106,7 @@ class Peer:
 
     @property
     def is_far_behind(self) -> bool:
-        """Whether its client has so much to read that senders slow down."""
+        """See Member."""
         return self._outbox.is_far_behind
 
     @property
@@ -149,6 +148,7 @@ class Peer:
             await self.accept()
         if (writing := self._outbox.begin(frame)) is not None:
             await writing
+            self._refuse_closed()  # it may have ended meanwhile
 
     async def emit_with_ack(self, event: str, data: str, timeout: float) -> Event:
         """Accept the handshake, then ask(); see ``Connection.aemit_with_ack()``."""

@@ -21,6 +21,7 @@ class Outbox:
     """An outbox that is flushed by a call of ``write``."""
 
     is_over = False
+    takes_parts = True
     taken = 0
 
     def __init__(self, write: Callable[[], Coroutine[Any, Any, None]]) -> None:

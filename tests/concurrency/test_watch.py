@@ -16,8 +16,9 @@ TIMEOUT = 0.4
 class Writer:
     """A writer that takes what the test says."""
 
-    def __init__(self, *, is_over: bool = False) -> None:
+    def __init__(self, *, is_over: bool = False, takes_parts: bool = True) -> None:
         self.is_waiting = True
+        self.takes_parts = takes_parts
         self.is_over = is_over
         self.taken = 0
         self.given_up: list[float] = []
@@ -42,9 +43,14 @@ async def watch() -> Watch:
     return Watch(asyncio.get_running_loop())
 
 
-@pytest.mark.parametrize(("is_over", "limit"), [(False, TIMEOUT), (True, TIMEOUT / 4)])
-async def test_a_writer_whose_client_takes_nothing_is_given_up_once(watch: Watch, is_over: bool, limit: float) -> None:
-    writer = Writer(is_over=is_over)
+@pytest.mark.parametrize(
+    ("is_over", "takes_parts", "limit"),
+    [(False, True, TIMEOUT), (False, False, TIMEOUT), (True, True, TIMEOUT / 4), (True, False, TIMEOUT)],
+)
+async def test_a_writer_whose_client_takes_nothing_is_given_up_once(
+    watch: Watch, is_over: bool, takes_parts: bool, limit: float
+) -> None:
+    writer = Writer(is_over=is_over, takes_parts=takes_parts)
     watch.add(writer)
     watch.add(writer)
     await until(lambda: writer.given_up)

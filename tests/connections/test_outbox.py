@@ -244,7 +244,7 @@ async def test_a_client_that_takes_nothing_is_closed(frames: int) -> None:
     await until(lambda: facts)
     took = asyncio.get_running_loop().time() - began_at
     assert facts[0].endswith(f"and {frames * 100:,} bytes wait")
-    assert took >= (0.4 if frames == 1 else 0.1)  # a quarter of the time, if it is far behind
+    assert took >= 0.4  # this server does not show its buffer
     outbox.abandon()
 
 
@@ -311,6 +311,7 @@ async def test_the_data_in_the_servers_buffer_is_not_taken_yet() -> None:
     outbox = outbox_to(Protocol().send)
     await outbox.accept()
     await send(outbox, "hello")
+    assert outbox.takes_parts
     assert outbox.taken == 2
 
 

@@ -1,4 +1,4 @@
-"""The transport is found behind the ``send`` of a server that holds one, and nowhere else."""
+"""The transport is found behind the ``send`` of uvicorn and daphne, and nowhere else."""
 
 import asyncio
 from functools import partial
@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from django_etp.connections.asgi import with_trailing_delimiter
-from django_etp.connections.transport import transport_of
+from django_etp.connections.asgi import Send, with_trailing_delimiter
+from django_etp.connections.transport import abort, unsent_bytes
 
 
-class Server:
+class Uvicorn:
+    """``send`` is a method of the protocol, as on uvicorn."""
+
     def __init__(self, transport: Any) -> None:
         self.transport = transport
 
@@ -19,21 +21,46 @@ class Server:
         pass
 
 
+class Daphne:
+    """``send`` is a partial with the protocol, as on daphne."""
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        pass
+
+    def send_to(self, transport: Any) -> Send:
+        return partial(self.handle_reply, SimpleNamespace(transport=transport))
+
+
 async def test_an_asyncio_transport_is_found() -> None:
     listener = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
     async with listener:
         _, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
-        assert transport_of(Server(writer.transport).send) is writer.transport
-        writer.close()
-        await writer.wait_closed()
+        for send in (Uvicorn(writer.transport).send, with_trailing_delimiter(Uvicorn(writer.transport).send)):
+            assert unsent_bytes(send) == 0
+        abort(Uvicorn(writer.transport).send)
+        assert writer.transport.is_closing()
 
 
-@pytest.mark.parametrize("transport", [None, "text", SimpleNamespace(abort=print)])
-def test_other_attributes_are_none(transport: Any) -> None:
-    assert transport_of(Server(transport).send) is None
+def test_a_twisted_transport_is_found() -> None:
+    closed: list[str] = []
+    send = Daphne().send_to(SimpleNamespace(abortConnection=lambda: closed.append("aborted")))
+    assert unsent_bytes(send) is None
+    abort(send)
+    assert closed == ["aborted"]
 
 
-def test_another_send_has_none() -> None:
-    server = Server(SimpleNamespace(abort=print, get_write_buffer_size=print))
-    assert transport_of(partial(server.send)) is None
-    assert transport_of(with_trailing_delimiter(server.send)) is None
+@pytest.mark.parametrize("transport", [None, "text", SimpleNamespace(abort="text")])
+def test_other_attributes_are_no_transport(transport: Any) -> None:
+    for send in (Uvicorn(transport).send, Daphne().send_to(transport)):
+        assert unsent_bytes(send) is None
+        abort(send)
+
+
+def test_a_middleware_hides_it() -> None:
+    server = Uvicorn(SimpleNamespace(get_write_buffer_size=lambda: 7))
+
+    async def wrapper(message: dict[str, Any]) -> None:
+        await server.send(message)
+
+    assert unsent_bytes(server.send) == 7
+    assert unsent_bytes(wrapper) is None
