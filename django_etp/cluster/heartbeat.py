@@ -53,6 +53,7 @@ class Heartbeat:
             # Nodes that know no other may have begun while the broker was away.
             beat = self._beat(is_new=is_new or not len(self._directory))
             await self._transport.send_control(CONTROL_GROUP, pack(beat))
+        self._liveness.record_beat_taken(beat.number, asyncio.get_running_loop().time())
         while wait and not self._liveness.has_received(beat.number):
             self._came_back.clear()
             await self._came_back.wait()
@@ -69,9 +70,11 @@ class Heartbeat:
 
     async def send_echo(self) -> None:
         """Send a message to the node itself, the way that room traffic takes."""
-        number = self._liveness.next_echo(asyncio.get_running_loop().time())
+        clock = asyncio.get_running_loop().time
+        number = self._liveness.next_echo(clock())
         async with asyncio.timeout(self.interval):
             await self._transport.send(self._group, pack(Echo(self._hub, number)))
+        self._liveness.record_echo_taken(number, clock())
 
     def _beat(self, *, is_new: bool = False, is_last: bool = False) -> Beat:
         return Beat(
