@@ -10,6 +10,7 @@ from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_laye
 
 from django_etp.concurrency.confirmations import Confirmation
 from django_etp.conf import get_settings
+from django_etp.conf.layer_names import channel_prefix
 
 from .host import Host
 from .messages import Foreign, Frame, Malformed, Message
@@ -106,7 +107,7 @@ class InMemoryLink(LocalLink):
     def __init__(self, host: Host, layer: BaseChannelLayer) -> None:
         self._host = host
         self._layer = layer
-        self._channel = f"etp.{host.id}"
+        self._channel = f"{channel_prefix()}.{host.id}"
         self._groups: dict[str, None] = {}
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, get_args, get_origin
 
+from django_etp.conf.layer_names import ask_group
+
 from .malformed import Malformed, shorten
 
 __all__ = [
-    "ASK_PREFIX",
-    "CONTROL_GROUP",
-    "HUB_PREFIX",
     "MAX_INTERVAL",
     "Beat",
     "Echo",
@@ -37,10 +36,6 @@ __all__ = [
 
 VERSION = 1
 
-# The group of all nodes; with a hub's id, the groups of replies and queries to it, and of frames for its connections.
-CONTROL_GROUP = "etp.control"
-ASK_PREFIX = "etp.ask."
-HUB_PREFIX = "etp.hub."
 _LARGEST_INT = 2**63 - 1
 # The longest time between two heartbeats of a node, in seconds.
 MAX_INTERVAL = 60.0
@@ -203,7 +198,7 @@ class Query:
     wants_sign: bool = False
 
     def __post_init__(self) -> None:
-        if not self.answer_to.startswith(ASK_PREFIX):
+        if not self.answer_to.startswith(ask_group("")):
             raise Malformed(f"'answer_to' must be a group for replies, got {shorten(self.answer_to)}")
 
 

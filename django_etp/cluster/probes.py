@@ -16,6 +16,8 @@ from contextlib import suppress
 from itertools import count
 from typing import Any
 
+from django_etp.conf.layer_names import channel_prefix
+
 from .messages import Echo, Message, pack
 
 __all__ = ["Probes"]
@@ -65,7 +67,7 @@ class Probes:
             await self._echo(groups)
             return
         # A new group for each proof: a join of a group that the layer takes for joined sends nothing to the broker.
-        group = f"etp.{self._id}.{next(self._numbers)}"
+        group = f"{channel_prefix()}.{self._id}.{next(self._numbers)}"
         await self._add(group)
         try:
             await self._echo((group,))

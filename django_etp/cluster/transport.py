@@ -19,6 +19,7 @@ from typing import Any
 from channels.layers import channel_layers
 
 from django_etp.concurrency.tasks import end_tasks
+from django_etp.conf.layer_names import channel_prefix
 from django_etp.exceptions import LayerUnavailable
 
 from .kinds import confirms_joins, has_one_server, is_pubsub
@@ -188,13 +189,13 @@ class _Objects:
     async def open(self, control: Reading, traffic: Reading | None) -> None:
         async with asyncio.timeout(_CALL_LIMIT), self._opening:
             if not self.control_channel:
-                self.control_channel = await self.control.new_channel("etp")
+                self.control_channel = await self.control.new_channel(channel_prefix())
                 self._run(partial(read_channel, self.control, self.control_channel, control.take, control.failed))
         if traffic is None:
             return
         async with asyncio.timeout(_CALL_LIMIT), self._opening:
             if not self.traffic_channel:
-                self.traffic_channel = await self.traffic.new_channel("etp")
+                self.traffic_channel = await self.traffic.new_channel(channel_prefix())
                 backlog = Backlog(traffic.take)
                 take = partial(self._take, backlog.put)
                 self._run(partial(read_channel, self.traffic, self.traffic_channel, take, traffic.failed))

@@ -1,7 +1,7 @@
 """Names of rooms ↔ names of channel-layer groups.
 
 A room name is any text of up to 1,000 characters; a group name is ASCII of under 100. So a group name is a hash of
-the namespace and the room, and the room's name cannot be read back from it.
+the namespace and the room, behind the name of the site, and the room's name cannot be read back from it.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,10 @@ from hashlib import blake2b
 from typing import Any, cast
 
 from django.core.exceptions import ValidationError
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
+from django_etp.conf.layer_names import room_group
 from django_etp.exceptions import InvalidRoomName
 
 __all__ = [
@@ -43,7 +46,13 @@ def group_name(namespace: str, room: str | None) -> str:
         check_room_name(room)
         text = f"{text}:{room}"
     digest = blake2b(text.encode(), digest_size=20).hexdigest()
-    return f"etp.room.{digest}"
+    return room_group(digest)
+
+
+@receiver(setting_changed)
+def _forget_groups(*, setting: str, **_: object) -> None:
+    if setting == "ETP":  # it may name another site
+        group_name.cache_clear()
 
 
 def user_key(user: Any) -> Any:

@@ -17,7 +17,7 @@ from django_etp.connections.asgi import Receive, Send
 from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
 from django_etp.connections.scope import identity_of
-from django_etp.connections.state import CLOSED
+from django_etp.connections.state import CLOSED, OPEN
 from django_etp.events.dispatcher import Dispatcher
 from django_etp.events.registry import registry
 from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
@@ -95,7 +95,12 @@ class Lifecycle:
             except asyncio.CancelledError:
                 # _interrupt() ends the reading in this way. An asyncio.timeout() would do the same, and take 170 bytes
                 # for as long as the connection lives.
-                if self._reading is not None or (task is not None and task.uncancel() > 0):
+                was_read, self._reading = self._reading, None
+                if was_read is not None or (task is not None and task.uncancel() > 0):
+                    # A server may close its sockets seconds after it has cancelled its tasks. Without a close a client
+                    # misses the events of that time.
+                    if self._outbox.state is OPEN:
+                        self._peer.end(_TASK_ENDED)
                     raise
             finally:
                 self._reading = None

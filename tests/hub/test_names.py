@@ -34,6 +34,12 @@ def test_the_group_of_a_room_is_always_the_same() -> None:
     assert rooms.group_name("lobby") == rooms.of("default").group_name("lobby") == rooms.group_name("lobby")
 
 
+def test_the_group_of_a_room_is_another_one_on_another_site(settings: Any) -> None:
+    before = rooms.group_name("lobby")
+    settings.ETP = {"SITE": "shop"}
+    assert rooms.group_name("lobby") == before.replace("etp.room.", "etp.shop.room.") != before
+
+
 def test_a_namespace_and_its_rooms_have_groups_of_their_own() -> None:
     names = [("a", None), ("a", ""), ("a", "None"), ("a:b", None), ("a", "b"), ("", "a:b"), ("1:a", "b")]
     assert len({group_name(*each) for each in names}) == len(names)
