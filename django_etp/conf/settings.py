@@ -39,6 +39,7 @@ class EtpSettings:
     ack_timeout: float = 10.0
     max_concurrent_events: int = 100
     max_queued_events: int = 1000
+    max_rooms: int = 1000
     sync_workers: int = 32
     disconnect_grace: float = 8.0
     question_timeout: float = 2.0
@@ -140,6 +141,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "ACK_TIMEOUT": ("a number of seconds above 0", _is_seconds),
     "MAX_CONCURRENT_EVENTS": ("a whole number above 0", _is_count),
     "MAX_QUEUED_EVENTS": ("a whole number above 0", _is_count),
+    "MAX_ROOMS": ("a whole number above 0", _is_count),
     "SYNC_WORKERS": ("a whole number above 0", _is_count),
     "DISCONNECT_GRACE": ("a number of seconds, 0 or more", _is_seconds_or_zero),
     "QUESTION_TIMEOUT": ("a number of seconds above 0", _is_seconds),

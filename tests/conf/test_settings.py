@@ -18,6 +18,7 @@ DEFAULTS = {
     "ACK_TIMEOUT": 10.0,
     "MAX_CONCURRENT_EVENTS": 100,
     "MAX_QUEUED_EVENTS": 1000,
+    "MAX_ROOMS": 1000,
     "SYNC_WORKERS": 32,
     "DISCONNECT_GRACE": 8.0,
     "QUESTION_TIMEOUT": 2.0,
@@ -80,7 +81,7 @@ def test_values_that_are_right(key: str, value: object) -> None:
     assert find_problems({key: value}) == []
 
 
-COUNTS = ["MAX_MESSAGE_SIZE", "MAX_CONCURRENT_EVENTS", "MAX_QUEUED_EVENTS", "SYNC_WORKERS"]
+COUNTS = ["MAX_MESSAGE_SIZE", "MAX_CONCURRENT_EVENTS", "MAX_QUEUED_EVENTS", "MAX_ROOMS", "SYNC_WORKERS"]
 SECONDS = ["ACK_TIMEOUT", "QUESTION_TIMEOUT"]
 
 
