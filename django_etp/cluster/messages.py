@@ -93,7 +93,9 @@ class Frame:
                 isinstance(item, str) for item in (*exclude, *rooms)
             ):
                 _check_text(text)
-                return cls(text, frozenset(map(str, exclude)), tuple(map(str, rooms)), emission, connection_id, namespace)
+                return cls(
+                    text, frozenset(map(str, exclude)), tuple(map(str, rooms)), emission, connection_id, namespace
+                )
         raise Malformed(f"a frame must be text, or a list that starts with text; got {value!r:.80}")
 
 
