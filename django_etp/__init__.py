@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         RejectConnection,
         SyncCallInEventLoop,
         TooManyEvents,
+        TooManyRooms,
     )
     from .hub.members import ConnectionInfo, RoomReply
     from .protocol.closing import Disconnect
@@ -58,6 +59,7 @@ __all__ = [
     "RoomReply",
     "SyncCallInEventLoop",
     "TooManyEvents",
+    "TooManyRooms",
     "etp_event",
     "on_connect",
     "on_disconnect",

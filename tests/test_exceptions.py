@@ -17,6 +17,7 @@ PARENTS = {
     "TooManyEvents": "ProtocolError",
     "InvalidPayload": "EtpError",
     "InvalidRoomName": "EtpError",
+    "TooManyRooms": "EtpError",
     "EventFailed": "EtpError",
     "AckTimeout": "EtpError",
     "ConnectionClosed": "EtpError",

@@ -55,7 +55,7 @@ class Frame:
     """
 
     text: str
-    exclude: tuple[str, ...] = ()
+    exclude: frozenset[str] = frozenset()
     rooms: tuple[str, ...] = ()
     emission: str = ""
     connection_id: str = ""
@@ -87,7 +87,9 @@ class Frame:
                 isinstance(item, str) for item in (*exclude, *rooms)
             ):
                 _check_text(text)
-                return cls(text, tuple(map(str, exclude)), tuple(map(str, rooms)), emission, connection_id, namespace)
+                return cls(
+                    text, frozenset(map(str, exclude)), tuple(map(str, rooms)), emission, connection_id, namespace
+                )
         raise Malformed(f"a frame must be text, or a list that starts with text; got {shorten(value)}")
 
 

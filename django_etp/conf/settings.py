@@ -46,6 +46,7 @@ class EtpSettings:
     max_queued_events: int = 1000
     max_outbox: int = 16 * 1024 * 1024
     slow_client_timeout: float = 20.0
+    max_rooms: int = 1000
     sync_workers: int = 32
     disconnect_grace: float = 8.0
     question_timeout: float = 2.0
@@ -157,6 +158,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "MAX_QUEUED_EVENTS": ("a whole number above 0", _is_count),
     "MAX_OUTBOX": ("a number of bytes above 0", _is_count),
     "SLOW_CLIENT_TIMEOUT": ("a number of seconds above 0", _is_seconds),
+    "MAX_ROOMS": ("a whole number above 0", _is_count),
     "SYNC_WORKERS": ("a whole number above 0", _is_count),
     "DISCONNECT_GRACE": ("a number of seconds, 0 or more", _is_seconds_or_zero),
     "QUESTION_TIMEOUT": ("a number of seconds above 0", _is_seconds),

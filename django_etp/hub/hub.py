@@ -36,9 +36,9 @@ __all__ = ["Hub"]
 
 logger = logging.getLogger(__name__)
 
-# A send to more rooms goes through the group of their namespace, once. Through the group of each room, and with the
-# names of all rooms in each message, its size would grow with the square of their number.
-_MANY_ROOMS = 32
+# Each message of a send to several rooms holds the names of all rooms, and the ids of connections that do not get it.
+# If that would be more names and ids in all, the send goes through the group of the rooms' namespace, once.
+_MANY_NAMES = 1024
 # How long connections may take to clean up when the server ends, in seconds: on_disconnect hooks have 9 s.
 _END_LIMIT = 10.0
 
@@ -155,7 +155,7 @@ class Hub:
 
         Raises:
             ConnectionClosed: the connection is gone.
-            InvalidRoomName: a name is not a room name, or reserved; nothing was joined.
+            InvalidRoomName, TooManyRooms: see check_can_join() and Membership.join(); nothing was joined.
         """
         rooms = tuple(rooms)
         for room in rooms:
@@ -211,11 +211,11 @@ class Hub:
         targets: list[str | None] = [None] if rooms is None else [*rooms]
         members = self._deliver(namespace, targets, text, exclude)
         if rooms is None or len(rooms) < 2:
-            frame = Frame(text, tuple(exclude))
+            frame = Frame(text, exclude)
         else:
-            frame = Frame(text, tuple(exclude), tuple(rooms), self._emissions.new())
+            frame = Frame(text, exclude, tuple(rooms), self._emissions.new())
         groups = [group_name(namespace, target) for target in targets]
-        if len(targets) > _MANY_ROOMS:
+        if len(targets) > 1 and len(targets) * (len(targets) + len(exclude)) > _MANY_NAMES:
             sends = self._link.publish([group_name(namespace, None)], frame, beside=groups)
         else:
             sends = self._link.publish(groups, frame)
@@ -245,7 +245,7 @@ class Hub:
         return hub_of(connection_id) == self.id
 
     def _deliver(
-        self, namespace: str, rooms: Iterable[str | None], text: str, exclude: Iterable[str]
+        self, namespace: str, rooms: Iterable[str | None], text: str, exclude: frozenset[str]
     ) -> tuple[Member, ...]:
         members = self.membership.present(namespace, rooms)
         for member in members:
@@ -284,7 +284,7 @@ class Hub:
             text = to_frame(message.event, message.data)
         except EtpError as error:
             raise Malformed(f"an event that other code sent to a room's group is not valid: {error}") from error
-        self._deliver(message.namespace, [message.room], text, ())
+        self._deliver(message.namespace, [message.room], text, frozenset())
 
     def report_loss(self, loss: Loss) -> None:
         """Report messages that the layer lost to ``on_error``, which logs them; or to the log alone."""

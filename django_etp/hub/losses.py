@@ -7,6 +7,7 @@ from django_etp.conf.layer_names import hub_group
 from django_etp.exceptions import MessagesLost
 
 from .membership import Membership
+from .names import RESERVED_PREFIX, UserRoom
 
 __all__ = ["describe_loss"]
 
@@ -18,6 +19,8 @@ def describe_loss(loss: Loss, membership: Membership) -> list[MessagesLost]:
     if key := membership.room_of(loss.group):
         namespaces, room = [key[0]], key[1]
         whose = "of the whole namespace" if room is None else f"of room {room!r:.80}"
+        if room is not None and room.startswith(RESERVED_PREFIX):
+            room = UserRoom(room)  # a hook may send to the room
     elif loss.group.startswith(hub_group("")):
         namespaces = membership.namespaces or namespaces
         whose = "sent to single connections"

@@ -28,7 +28,7 @@ numbers = st.integers(min_value=0, max_value=2**63 - 1)
 seconds = st.floats(min_value=0, allow_infinity=False)
 plain = st.recursive(st.none() | st.booleans() | numbers | texts, lambda inner: st.lists(inner, max_size=3))
 frames = st.builds(
-    Frame, texts, st.lists(texts, max_size=3).map(tuple), st.lists(texts, max_size=3).map(tuple), texts, texts, texts
+    Frame, texts, st.frozensets(texts, max_size=3), st.lists(texts, max_size=3).map(tuple), texts, texts, texts
 )
 
 

@@ -185,7 +185,9 @@ async def test_while_much_is_given_others_have_their_turns() -> None:
 
 
 @pytest.mark.parametrize(
-    "to", [{}, {"exclude": ("a.1",)}, {"rooms": ("a", "b"), "emission": "e"}, {"connection_id": "a.1"}], ids=repr
+    "to",
+    [{}, {"exclude": frozenset(["a.1"])}, {"rooms": ("a", "b"), "emission": "e"}, {"connection_id": "a.1"}],
+    ids=repr,
 )
 async def test_past_its_limit_reading_keeps_the_pace_of_giving(
     monkeypatch: pytest.MonkeyPatch, to: dict[str, Any]

@@ -1,13 +1,14 @@
 """Messages that the channel layer lost, as the application is notified of them."""
 
 import pytest
+from django.contrib.auth.models import User
 
-from django_etp import Connection, MessagesLost, on_connect, on_error
+from django_etp import Connection, MessagesLost, on_connect, on_error, rooms
 from django_etp.cluster.gaps import Loss
 from django_etp.conf.layer_names import hub_group
 from django_etp.hub.losses import describe_loss
 from django_etp.hub.membership import Membership
-from django_etp.hub.names import group_name
+from django_etp.hub.names import group_name, user_room
 from django_etp.hub.process import serving_hub
 from tests.support.inprocess import Wire
 
@@ -73,6 +74,13 @@ async def test_a_loss_of_a_room_that_was_left_meanwhile_does_not_claim_the_whole
     ((_, error),) = told
     assert "of a room that has no members here any more." in str(error)
     assert (error.namespace, error.room) == (None, None)
+
+
+async def test_a_hook_may_send_to_the_room_of_a_user_that_it_is_told_of() -> None:
+    async with Wire(user=User(pk=7, username="ada")):
+        (error,) = describe_loss(Loss(group_name("default", user_room(7)), 2, 3), serving_hub().membership)
+        assert error.room is not None
+        assert [info.user_id for info in await rooms.amembers(error.room)] == [7]
 
 
 @pytest.mark.parametrize("group", [hub_group("0123456789abcdef"), group_name("game", "left")])

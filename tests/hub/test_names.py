@@ -1,5 +1,7 @@
 """Names: of rooms, of their channel-layer groups, of users' rooms and of namespaces."""
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from django.contrib.auth.models import AnonymousUser, User
 
 from django_etp import InvalidRoomName, rooms
 from django_etp.hub.names import (
+    UserRoom,
     check_can_join,
     check_namespace,
     check_room_name,
@@ -66,6 +69,21 @@ def test_reserved_rooms_cannot_be_joined() -> None:
     check_can_join("_lobby")
     with pytest.raises(InvalidRoomName, match="reserved"):
         check_can_join(user_room(7))
+
+
+def test_reserved_names_work_only_as_they_come_from_the_user() -> None:
+    room = rooms.user(7)
+    assert room == user_room(7)
+    for same in (room, copy.deepcopy(room), pickle.loads(pickle.dumps(room))):
+        assert isinstance(same, UserRoom)
+        assert type(room_name(same)) is str
+        assert [type(each) for each in room_names([same, "lobby"])] == [str, str]
+        assert rooms.group_name(same) == group_name("default", user_room(7))
+    for other in (str(room), f"{room}", room.upper(), "__", "__lobby"):
+        for function in (room_name, room_names, rooms.group_name):
+            with pytest.raises(InvalidRoomName, match=r"reserved .* rooms\.user\(user\)"):
+                function(other)
+    assert room_name("_lobby") == "_lobby"
 
 
 @pytest.mark.parametrize(
