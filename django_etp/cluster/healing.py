@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from .heartbeat import Heartbeat
 from .liveness import Liveness
 from .receiver import Receiver
 
@@ -20,8 +21,9 @@ __all__ = ["Healing"]
 logger = logging.getLogger(__name__)
 
 _HEAL_EVERY = 1.0
-# After this long without a message the channels are renewed, in seconds.
+# After this long without a message the channels are renewed, in seconds, if the layer has taken heartbeats for so long.
 _RENEW_AFTER = 15.0
+_REACHED_FOR = 5.0
 
 
 class Healing:
@@ -30,8 +32,8 @@ class Healing:
     Args:
         receiver: the channels and groups.
         liveness: detects that the node receives nothing.
-        announce: sends a heartbeat and an echo, which should come back.
-        healed: is called once the node receives again.
+        heartbeat: sends a heartbeat and an echo, which should come back.
+        healed: is called once the node receives again, with the number of seconds for which it did not.
         run: starts a task.
     """
 
@@ -39,17 +41,18 @@ class Healing:
         self,
         receiver: Receiver,
         liveness: Liveness,
-        announce: Callable[[], None],
-        healed: Callable[[], None],
+        heartbeat: Heartbeat,
+        healed: Callable[[float], None],
         run: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
         self._receiver = receiver
         self._liveness = liveness
-        self._announce = announce
+        self._heartbeat = heartbeat
         self._healed = healed
         self._run = run
         self._attempt: asyncio.Task[None] | None = None
-        self._next_at = self._renewed_at = 0.0
+        self._next_at = self._renewed_at = self._deaf_since = 0.0
+        self._reached_since: float | None = None
         self.is_needed = False
 
     def restart(self, now: float) -> None:
@@ -60,18 +63,20 @@ class Healing:
         """Heal nothing more: the node has stopped."""
         self.is_needed = False
 
-    def look(self, now: float, interval: float) -> None:
-        """Check that the node receives what it sends itself every ``interval`` seconds; heal it if it does not."""
-        if not self._liveness.is_deaf(now, interval):
+    def look(self, now: float) -> None:
+        """Check that the node receives what it sends to itself; heal it if it does not."""
+        if not self._liveness.is_deaf(now, self._heartbeat.interval):
             if self.is_needed:
                 self.is_needed = False
                 self._renewed_at = now
                 logger.warning("Messages arrive from the channel layer again.")
-                self._healed()
+                self._healed(now - self._deaf_since)
             return
         self._liveness.record_deafness()
         if not self.is_needed:
             self.is_needed = True
+            self._deaf_since = now - self._liveness.silent_for(now)
+            self._reached_since = None
             logger.warning(
                 "Nothing arrives from the channel layer, not even this process's own heartbeats; rejoining all groups "
                 "until messages arrive."
@@ -81,9 +86,17 @@ class Healing:
             self._attempt = self._run(self._heal(now))
 
     async def _heal(self, now: float) -> None:
-        if min(self._liveness.silent_for(now), now - self._renewed_at) > _RENEW_AFTER:
+        is_reached = self._reached_since is not None and now - self._reached_since > _REACHED_FOR
+        if is_reached and min(self._liveness.silent_for(now), now - self._renewed_at) > _RENEW_AFTER:
             self._renewed_at = now
             await self._receiver.renew()
         await self._receiver.open()
         self._receiver.join_again()
-        self._announce()
+        self._run(self._heartbeat.send_echo())
+        try:
+            await self._heartbeat.announce()
+        except Exception:
+            self._reached_since = None
+            raise
+        if self._reached_since is None:
+            self._reached_since = asyncio.get_running_loop().time()

@@ -68,7 +68,9 @@ class Heartbeat:
             await self._transport.send_control(CONTROL_GROUP, pack(self._beat(is_last=True)))
 
     async def send_echo(self) -> None:
-        """Send a message to the node itself, the way that room traffic takes."""
+        """Send a message to the node itself, the way that room traffic takes, if it receives any."""
+        if not self._liveness.receives_rooms:
+            return
         number = self._liveness.next_echo(asyncio.get_running_loop().time())
         async with asyncio.timeout(self.interval):
             await self._transport.send(self._group, pack(Echo(self._hub, number)))
@@ -76,7 +78,7 @@ class Heartbeat:
     def _beat(self, *, is_new: bool = False, is_last: bool = False) -> Beat:
         return Beat(
             hub=self._hub,
-            number=self._liveness.next_beat(),
+            number=self._liveness.next_beat(asyncio.get_running_loop().time()),
             interval=self.interval,
             channel=self._transport.traffic_channel,
             control_channel=self._transport.control_channel,

@@ -74,6 +74,12 @@ class Transport:
         expiry = getattr(layer, "group_expiry", None)
         return min(expiry / 4, slowest) if isinstance(expiry, int | float) and expiry > 0 else slowest
 
+    @property
+    def expiry(self) -> float:
+        """For how many seconds the layer keeps messages for a process that does not read; 0 if it keeps none."""
+        expiry = getattr(self._objects.sending, "expiry", None)
+        return float(expiry) if isinstance(expiry, int | float) and expiry > 0 else 0.0
+
     # Beginning and end
 
     async def open(self, control: Reading, traffic: Reading | None) -> None:
