@@ -140,16 +140,16 @@ class GapTracker:
         stream.frames = message.frames_before + len(message.frames)
         return True
 
-    def receive_last(self, told: Told, measured_after: float, now: float, *, is_answer: bool = False) -> None:
+    def receive_last(self, stated: Told, measured_after: float, now: float, *, is_answer: bool = False) -> None:
         """Record the last number of a stream.
 
         Args:
-            told: the number, and the age of the stream.
+            stated: the number, and the age of the stream.
             measured_after: a time before the age was measured.
             now: the time.
             is_answer: this node has asked for it, and will learn nothing more exact.
         """
-        group_name, name, _, last, frames = told.stream
+        group_name, name, _, last, frames = stated.stream
         group = self._groups.get(group_name)
         if group is None:
             return
@@ -163,7 +163,7 @@ class GapTracker:
             self._add(gap, key, stream)
             stream.expected, stream.frames = last + 1, frames
         if stream.doubt:
-            must_have = group.must_have(told.age, measured_after, now)
+            must_have = group.must_have(stated.age, measured_after, now)
             if must_have is None and not is_answer and stream.doubt.messages:
                 self._unclear[group_name] = None
             else:

@@ -2,7 +2,7 @@
 
 Rules kept here:
 
-- A node that received nothing for a while, whatever the reason, may have missed the end of any stream, and each
+- A node that received nothing for a while, for any reason, may have missed the end of any stream, and each
   announcement of it. It asks for the numbers of all streams that had messages meanwhile.
 - It asks three times: those that should answer may have been cut off as well.
 - It asks for the groups that it has just joined, whose streams may be quiet, and for those with a stream whose age
@@ -118,8 +118,8 @@ class Inquiries:
         Raises:
             Malformed: they are wrong.
         """
-        # What arrives after an own heartbeat was sent after it, but for the time that a send may take; and a layer that
-        # keeps messages need not bring them in the order in which it took them.
+        # A message that arrives after an own heartbeat was sent after it, but for the time that a send may take; and a
+        # layer that keeps messages need not bring them in the order in which it took them.
         slack = _LONGEST_SEND + self._transport.expiry
         announced_after = self._liveness.returned_at - slack
         answered_after = self._asked_at.get(numbers.asked, -math.inf) - (slack if numbers.is_relayed else 0.0)

@@ -30,7 +30,7 @@ class Traffic:
         self._liveness = liveness
         self._owns = owns
         self._gaps = GapTracker()
-        self.overheard = Ledger()  # what other nodes have announced
+        self.overheard = Ledger()  # the announcements of other nodes
 
     def receive(self, message: Message) -> None:
         """Process a message from the channel for room traffic.
