@@ -37,12 +37,11 @@ async def write_all(key: str, *patches: Patch) -> list[bool | BaseException]:
 
 
 async def test_connections_that_write_at_the_same_time_share_a_write(calls: list[Any], engine: str) -> None:
-    key, other = await amake_session(), await amake_session()
+    key = await amake_session()
     patches = [Patch(put(f"key{number}", number)) for number in range(50)]
-    assert await asyncio.gather(write_all(key, *patches), write_patch(other, patches[0])) == [[True] * 50, True]
+    assert await write_all(key, *patches) == [True] * 50
     assert await acontent_of(key) == {f"key{number}": number for number in range(50)}
-    assert await acontent_of(other) == {"key0": 0}
-    assert len([call for call in calls if call[0] == key]) <= 2
+    assert len(calls) <= 2
     assert writes._waiting == {}
 
 
@@ -95,7 +94,8 @@ async def test_options_of_one_change_apply_to_the_write(calls: list[Any]) -> Non
     assert calls[-1] == (key, {"prolong": True, "is_end": False})
 
 
-async def test_tenants_share_no_write(calls: list[Any]) -> None:
+async def test_tenants_share_no_write(calls: list[Any], settings: Any) -> None:
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"  # tests share one connection to the database
     key = await amake_session()
 
     async def write_for(tenant: str) -> bool:
