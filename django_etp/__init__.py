@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .exceptions import (
         AckTimeout,
         ConnectionClosed,
+        DataTooLarge,
         EtpError,
         EventAlreadyRegistered,
         EventFailed,
@@ -40,6 +41,7 @@ __all__ = [
     "Connection",
     "ConnectionClosed",
     "ConnectionInfo",
+    "DataTooLarge",
     "Disconnect",
     "EtpError",
     "Event",

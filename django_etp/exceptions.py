@@ -8,6 +8,7 @@
     │   ├── InvalidCloseCode        a close code or reason that RFC 6455 does not let an endpoint send
     │   └── TooManyEvents           a peer sent more events than MAX_QUEUED_EVENTS lets wait
     ├── InvalidPayload              data that is not JSON where JSON was expected, or cannot become JSON
+    ├── DataTooLarge                connection.data exceeds MAX_DATA_SIZE
     ├── InvalidRoomName             a room name that is not text, too long, or reserved
     ├── TooManyRooms                a connection would be in more rooms than MAX_ROOMS allows
     ├── EventFailed                 the event failed at the peer; raise it in a handler to send a failure
@@ -26,6 +27,7 @@ This module imports nothing, so that clients and codecs can use it without Djang
 __all__ = [
     "AckTimeout",
     "ConnectionClosed",
+    "DataTooLarge",
     "EtpError",
     "EventAlreadyRegistered",
     "EventFailed",
@@ -96,6 +98,10 @@ class InvalidPayload(EtpError):
         super().__init__(text)
         self.is_outgoing = is_outgoing
         self.is_answer = is_answer
+
+
+class DataTooLarge(EtpError):
+    """The data of a connection is larger than the setting MAX_DATA_SIZE allows."""
 
 
 class InvalidRoomName(EtpError):

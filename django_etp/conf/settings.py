@@ -41,6 +41,7 @@ class EtpSettings:
     site: str = ""
     event_modules: Sequence[str] = ("etp_events",)
     max_message_size: int = 1024 * 1024
+    max_data_size: int = 64 * 1024
     ack_timeout: float = 10.0
     max_concurrent_events: int = 100
     max_queued_events: int = 1000
@@ -153,6 +154,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "EVENT_MODULES": ("a list of module names", _is_text_list),
     "MAX_MESSAGE_SIZE": ("a number of bytes above 0", _is_count),
+    "MAX_DATA_SIZE": ("a number of bytes above 0", _is_count),
     "ACK_TIMEOUT": ("a number of seconds above 0", _is_seconds),
     "MAX_CONCURRENT_EVENTS": ("a whole number above 0", _is_count),
     "MAX_QUEUED_EVENTS": ("a whole number above 0", _is_count),

@@ -292,9 +292,7 @@ class Peer:
     async def change_data(self, values: str, remove: Iterable[str]) -> str:
         """Set keys of the data to those in a JSON object, remove others, save it, and return it as JSON."""
         data = self.own_share().data
-        data.update(from_json(values))
-        for key in remove:
-            data.pop(key, None)
+        data.change(from_json(values), remove)
         if self.is_accepted:  # the accept writes it otherwise
             await self.save()
         return data.to_json()

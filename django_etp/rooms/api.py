@@ -285,6 +285,8 @@ class Rooms:
         Raises:
             ConnectionClosed: the connection is gone.
             TypeError: a key is not str, or JSON cannot hold a value; nothing was changed.
+            DataTooLarge: the data would exceed ``MAX_DATA_SIZE``; nothing was changed. If another process holds the
+                connection, and the values alone are small enough, this is the text of an ``IncompleteAnswer``.
             IncompleteAnswer, LayerUnavailable: see ajoin().
         """
         return await self._aask(ChangeData.create(self.namespace, connection_id, values, remove), timeout)

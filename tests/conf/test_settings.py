@@ -16,6 +16,7 @@ DEFAULTS = {
     "SITE": "",
     "EVENT_MODULES": ["etp_events"],
     "MAX_MESSAGE_SIZE": 1048576,
+    "MAX_DATA_SIZE": 65536,
     "ACK_TIMEOUT": 10.0,
     "MAX_CONCURRENT_EVENTS": 100,
     "MAX_QUEUED_EVENTS": 1000,
@@ -86,7 +87,15 @@ def test_values_that_are_right(key: str, value: object) -> None:
     assert find_problems({key: value}) == []
 
 
-COUNTS = ["MAX_MESSAGE_SIZE", "MAX_CONCURRENT_EVENTS", "MAX_QUEUED_EVENTS", "MAX_OUTBOX", "MAX_ROOMS", "SYNC_WORKERS"]
+COUNTS = [
+    "MAX_MESSAGE_SIZE",
+    "MAX_DATA_SIZE",
+    "MAX_CONCURRENT_EVENTS",
+    "MAX_QUEUED_EVENTS",
+    "MAX_OUTBOX",
+    "MAX_ROOMS",
+    "SYNC_WORKERS",
+]
 SECONDS = ["ACK_TIMEOUT", "QUESTION_TIMEOUT", "SLOW_CLIENT_TIMEOUT"]
 
 
