@@ -322,6 +322,6 @@ def test_a_member_that_stops_reading_is_closed_and_holds_up_nobody(kind):
             site.crowd.wait_for(lambda peer=peer: peer.texts[-1].startswith("heavy||0||1499:"), interval=0.5)
             numbers = [int(text.split("||")[2].partition(":")[0]) for text in peer.texts]
             assert numbers == list(range(1500))
-        assert "is closed with 1013" in server.log
+        site.crowd.wait_for(lambda: "is closed with 1013" in server.log, interval=0.5)
         site.crowd.wait_for(lambda: site.ask(asker, "call", ["count", ["room"], {}]) == {"result": 2}, interval=0.5)
         stuck.reset()  # the server has no pings here that would tell it, and would not end before this connection
