@@ -16,6 +16,7 @@ PARENTS = {
     "InvalidCloseCode": "ProtocolError",
     "TooManyEvents": "ProtocolError",
     "InvalidPayload": "EtpError",
+    "DataTooLarge": "EtpError",
     "InvalidRoomName": "EtpError",
     "TooManyRooms": "EtpError",
     "EventFailed": "EtpError",

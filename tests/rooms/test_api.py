@@ -653,7 +653,7 @@ async def test_a_malformed_message_of_other_channels_code_is_harmless(message: d
 
 
 async def test_a_malformed_message_of_other_channels_code_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    kind = uuid.uuid4().hex
+    kind = uuid.uuid4().hex[:12]
     async with clients("lobby") as (client,):
         for _ in range(3):
             await get_channel_layer().group_send(rooms.group_name("lobby"), {"type": kind})
