@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 # How long handshakes are refused with a session that logs out, in seconds: Django may take as long to delete it.
 _REVOKED_FOR = 10.0
+# The hash of a session key takes several microseconds: after so many the event loop turns.
+_HASHES_PER_TURN = 200
 # How long after a user was saved the connections are checked, in seconds.
 _CHECK_AFTER = 1.0
 
@@ -115,7 +117,9 @@ class ReplaceSession(HubCommand):
         """Close the connections here."""
         _revoke(hub, self.hashed_key)
         of_same_user = {member.id for member in hub.membership.of_user(self.user_id)}
-        for connection in _connections(hub.membership.all()):
+        for number, connection in enumerate(_connections(hub.membership.all())):
+            if not number % _HASHES_PER_TURN:
+                await asyncio.sleep(0)
             if _has_session(connection, self.hashed_key):
                 connection.end(SESSION_ENDED if connection.id in of_same_user else LOGGED_OUT)
 

@@ -88,6 +88,8 @@ class Watch:
             if not writer.is_waiting:
                 del self._windows[writer]
                 continue
+            # A frame under way is in the server's buffer before it counts as written, so the number may fall.
+            window.taken = min(window.taken, writer.taken)
             least, timeout = 1, settings.slow_client_timeout
             if writer.is_over:
                 least = settings.max_outbox // _SHARE_OF_BYTES

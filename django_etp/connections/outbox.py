@@ -28,15 +28,10 @@ __all__ = ["Outbox"]
 
 logger = logging.getLogger(__name__)
 
-# An outbox with more frames than this is judged as one with more than MAX_OUTBOX bytes.
-_MAX_FRAMES = 65_536
-# The last bound, of frames and of bytes, is that many times the first.
-_LAST_BOUND = 16
-# A sender that may wait does so while more than this wait.
-_FRAMES_ENOUGH = 256
-_BYTES_ENOUGH = 1024 * 1024
-# How long a client that reads nothing may hold up its close, in seconds.
-_CLOSE_LIMIT = 5.0
+_MAX_FRAMES = 65_536  # an outbox with more is judged as one with more than MAX_OUTBOX bytes
+_LAST_BOUND = 16  # of frames and of bytes: so many times the first bound
+_FRAMES_ENOUGH, _BYTES_ENOUGH = 256, 1024 * 1024  # a sender that may wait does so while more wait
+_CLOSE_LIMIT = 5.0  # how long a client that reads nothing may hold up its close, in seconds
 
 
 class Owner(Protocol):
@@ -111,7 +106,7 @@ class Outbox:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether anything waits to be written, or is being written."""
+        """See Writer."""
         return self._is_writing or bool(self._frames)
 
     @property
@@ -121,7 +116,7 @@ class Outbox:
 
     @property
     def is_over(self) -> bool:
-        """Whether more waits than ``MAX_OUTBOX``, or than 65,536 frames."""
+        """See Writer."""
         return self._put - self._taken > get_settings().max_outbox or len(self._frames or ()) > _MAX_FRAMES
 
     @property
@@ -131,11 +126,11 @@ class Outbox:
 
     @property
     def takes_parts(self) -> bool:
-        """Whether ``taken`` grows while a large frame is under way, and not only after it."""
+        """See Writer."""
         return unsent_bytes(self._send) is not None
 
     def give_up(self, seconds: float) -> None:
-        """Close the connection: its client took nothing, or next to nothing, for this many seconds."""
+        """See Writer."""
         if self._owner is not None and self.state is OPEN:
             size = self._put - self._taken
             self._owner.reads_too_slowly(f"has taken next to nothing for {seconds:.3g} s, and {size:,} bytes wait")
@@ -219,13 +214,18 @@ class Outbox:
         if self.state is CLOSED:
             return
         self._closed = self._closed or asyncio.get_running_loop().create_future()
+        taken = self.taken
         await asyncio.wait([self._closed], timeout=_CLOSE_LIMIT)
         if self.state is not CLOSED:
             self.abandon()
-            # uvicorn's send waits while the client keeps its socket open, and uvicorn keeps its own while data waits.
-            abort(self._send)
+            self._abort_unless_above(taken)
             if self._writer is not None:
                 self._writer.cancel()
+
+    def _abort_unless_above(self, taken: int) -> None:
+        # uvicorn keeps the socket open while data waits: for a client that reads on, that is the end of its data.
+        if self.taken <= taken:
+            abort(self._send)
 
     def _start_writing(self) -> None:
         if not self._is_writing and (self._frames or self._close_message):
@@ -268,15 +268,15 @@ class Outbox:
     async def _close_with(self, message: dict[str, Any]) -> bool:
         """Write a close; return whether the server took it. Once the client is gone, a server may raise anything."""
         self._close_message = None
+        taken = self.taken
         try:
             async with asyncio.timeout(_CLOSE_LIMIT):
                 await self._send_close(message)
-        except Exception as error:
-            logger.debug("A close could not be written, the client is gone or reads nothing: %r", error)
-            abort(self._send)
-            return False
-        else:
             return True
+        except Exception as error:
+            logger.debug("A close could not be written, the client is gone or reads too slowly: %r", error)
+            self._abort_unless_above(taken)
+            return False
         finally:
             self.abandon()
 

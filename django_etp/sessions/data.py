@@ -66,13 +66,13 @@ class ConnectionData(dict[str, Any]):
         Raises:
             DataTooLarge: the data would exceed ``MAX_DATA_SIZE``; nothing was changed.
         """
-        new = ConnectionData(self)
+        new, removed = ConnectionData(self), tuple(remove)
         new.update(values)
-        for key in remove:
+        for key in removed:
             new.pop(key, None)
         if values and len(text := new.to_json()) > get_settings().max_data_size:
             raise _too_large(len(text), "Nothing was changed.")
-        for key in self.keys() - new.keys():
+        for key in removed:  # a plain handler's thread may have set others meanwhile
             self.pop(key, None)
         super().update({key: new[key] for key in values if key in new})
 

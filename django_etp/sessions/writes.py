@@ -59,7 +59,11 @@ async def _write_waiting(name: tuple[asyncio.AbstractEventLoop, str, str]) -> No
     try:
         while batch := _waiting[name]:
             _waiting[name] = []
-            results = await run_own(_write, name[2], [patch for patch, _ in batch])
+            results: list[bool | Exception]
+            try:
+                results = await run_own(_write, name[2], [patch for patch, _ in batch])
+            except Exception as error:  # the threads take no more calls, as when the process ends
+                results = [error] * len(batch)
             for (_, future), result in zip(batch, results, strict=True):
                 if future.done():
                     continue
@@ -67,13 +71,9 @@ async def _write_waiting(name: tuple[asyncio.AbstractEventLoop, str, str]) -> No
                     future.set_exception(result)
                 else:
                     future.set_result(result)
-    except Exception as error:  # the threads take no more calls, as when the process ends
-        for _, future in batch:
-            if not future.done():
-                future.set_exception(error)
     finally:
         for _, future in batch + _waiting.pop(name):
-            future.cancel()
+            future.cancel()  # those that are left, if the loop ends
 
 
 def _write(session_key: str, patches: Sequence[Patch]) -> list[bool | Exception]:

@@ -78,6 +78,18 @@ async def test_a_client_that_is_far_behind_must_take_more_than_a_byte(watch: Wat
         await asyncio.sleep(0.01)
 
 
+async def test_a_large_frame_that_begins_counts_against_no_client(watch: Watch) -> None:
+    """The frame is in the server's buffer, and counts as written only at its end."""
+    writer, other = Writer(), Writer()
+    watch.add(writer)
+    watch.add(other)
+    writer.taken = -10_000_000
+    while not other.given_up:
+        writer.taken += 1000
+        await asyncio.sleep(0.01)
+    assert not writer.given_up
+
+
 async def test_a_writer_that_has_written_all_is_watched_no_longer(watch: Watch) -> None:
     done, stuck = Writer(), Writer()
     watch.add(done)

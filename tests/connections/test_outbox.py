@@ -439,6 +439,31 @@ async def test_a_reader_that_takes_nothing_holds_up_its_close_for_a_while_only(m
     await until(lambda: len(asyncio.all_tasks()) == 1)  # the write that was stuck has ended, too
 
 
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_close_aborts_the_socket_of_a_client_that_reads_nothing(monkeypatch: Any, reads: bool) -> None:
+    monkeypatch.setattr(outbox_module, "_CLOSE_LIMIT", 0.1)
+    aborted = list[bool]()
+    unsent = iter(range(8_000_000, 0, -1000))
+
+    class Protocol:
+        transport = SimpleNamespace(
+            abort=lambda: aborted.append(True), get_write_buffer_size=lambda: next(unsent) if reads else 8_000_000
+        )
+        takes = asyncio.Event()
+
+        async def send(self, message: Message) -> None:
+            if message["type"] == "websocket.close":
+                await self.takes.wait()  # for the buffer to empty
+
+    outbox = outbox_to(Protocol().send)
+    await outbox.accept()
+    await send(outbox, "x" * 8_000_000)
+    outbox.close(1000, "")
+    await outbox.closed()
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+    assert bool(aborted) is not reads
+
+
 @pytest.mark.parametrize("is_direct", [True, False])
 async def test_a_frame_that_the_server_refuses_closes_the_connection_with_1011(is_direct: bool) -> None:
     server, failures = Server(lambda message: message.get("text") == "bad"), list[Exception]()
