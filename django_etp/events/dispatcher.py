@@ -5,8 +5,8 @@ Rules kept here:
 - Each event runs in a task of its own; a slow one delays no other.
 - Up to ``MAX_CONCURRENT_EVENTS`` run per connection; up to ``MAX_QUEUED_EVENTS`` more wait in order.
 - An event that requests an answer gets exactly one, unless its handler fails or the connection ends.
-- An exception of a handler is logged and passed to ``on_error``; the connection stays open. Failures that a client
-  can cause at will are reported once a minute.
+- An exception of a handler is logged and passed to ``on_error``; the connection stays open. Each kind of
+  failure is reported once a minute, since a client can cause failures as often as it likes.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from django_etp.serialization import to_text
 from .errors import failure_observer, failure_of, report
 from .handlers import Namespace, call, run_answering
 from .registry import registry
-from .repeats import Repeats, is_limited
+from .repeats import Repeats
 
 __all__ = ["Dispatcher"]
 
@@ -69,7 +69,7 @@ class Dispatcher:
         self._max_running = 0  # until start()
         self._queue: deque[Event | ProtocolError] | None = None  # made on first use: an empty one takes 600 bytes
         self._running = 0
-        self._repeats: Repeats | None = None  # made with the first failure that the client causes
+        self._repeats: Repeats | None = None  # made with the first failure
         # The tasks of events whose handlers wait for something, by the id() of the event or error.
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
@@ -154,26 +154,22 @@ class Dispatcher:
                 within = f", which has {share:.1f} s" if deadline.expired() else ""
                 await self.report(error, f"its on_disconnect hook {hook.place}{within}")
 
-    async def report(self, error: BaseException, doing: str) -> None:
+    async def report(self, error: BaseException, doing: str, *, is_last: bool = False) -> None:
         """Log an error and pass it to the ``on_error`` hooks; ``doing`` names the failed step.
 
-        Failures that the client causes are reported once a minute for each class of error, and counted meanwhile.
+        Each kind of failure is reported once a minute and then counted, except the last one, which ends the connection.
         """
-        if self._peer.disconnect is None and is_limited(error):  # after the end only running handlers can fail
+        if not is_last:
             if self._repeats is None:
-                self._repeats = Repeats()
-            skipped = self._repeats.admit(error)
-            if skipped is None:
+                self._repeats = Repeats(self._connection.id)
+            if not self._repeats.admit(error):
                 return
-            if skipped:
-                doing = f"{doing}, after {skipped:,} more that were not reported"
         await report(self._handlers, self._connection, error, doing)
 
     def report_rest(self) -> None:
-        """Log how many failures of the client were counted and not reported: the connection has ended."""
-        if self._repeats is not None and (counts := self._repeats.take()):
-            rest = ", ".join(f"{count:,} more of {kind}" for kind, count in counts.items())
-            logger.warning("Connection %s has ended; failures that were not reported: %s.", self._connection.id, rest)
+        """Log how many failures were counted and not reported: the connection has ended."""
+        if self._repeats is not None:
+            self._repeats.end()
 
     def _start(self, item: Event | ProtocolError) -> None:
         self._running += 1

@@ -24,6 +24,7 @@ from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, 
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
 from django_etp.protocol.frames import RESERVED_PREFIX, decode, encode_answer, size_of
+from django_etp.quoting import one_line
 
 from .handshake import Handshake
 from .serving import Serving
@@ -38,7 +39,7 @@ _CLOSE_WAIT = 2.0
 _SERVER_ENDS = 1012
 # How long the on_disconnect hooks may take, in seconds: daphne kills an application 10 s after the disconnect.
 _DISCONNECT_LIMIT = 9.0
-# A client that sends more malformed frames than this, and nothing else between, is closed.
+# A client that has sent so many malformed frames more than valid ones is closed.
 _MAX_MALFORMED = 100
 
 _TASK_ENDED = Disconnect(1001, "the server ended the connection's task")
@@ -77,7 +78,7 @@ class Lifecycle:
         self._outbox = Outbox(send, self, serving.hub.flusher)
         self._peer = Peer(scope, serving.hub, self._outbox, namespace=namespace, owner=self)
         self._dispatcher = Dispatcher(self._peer, self._handlers)
-        self._malformed = 0  # frames in a row
+        self._malformed = 0  # frames more than valid ones
         self._max_size = get_settings().max_message_size
         # Both until the connection is open; the task runs the hooks, if there are any.
         self._handshake: Handshake | None = Handshake(self._peer, self._outbox, self._dispatcher, subprotocols)
@@ -139,11 +140,11 @@ class Lifecycle:
     def write_failed(self, error: Exception) -> None:
         """Record that the server refused a frame, and that the connection was closed with 1011."""
         logger.warning(
-            "Connection %s is closed with 1011: the server refused to write a message: %s: %.500s. daphne writes "
+            "Connection %s is closed with 1011: the server refused to write a message: %s: %s. daphne writes "
             "messages of up to 1 MiB, unless its option --websocket-max-message-size says more.",
             self._peer.id,
             type(error).__name__,
-            error,
+            one_line(str(error), 500),
         )
         self._peer.lose(Disconnect(1011, "a message could not be written"))
 
@@ -198,7 +199,7 @@ class Lifecycle:
                 self._check_size(data)
             event = decode(data)
             if self._malformed:
-                self._malformed = 0
+                self._malformed -= 1
             if event.name.startswith(RESERVED_PREFIX):
                 match meaning_of(event, speaks_extensions=self._peer.speaks_extensions):
                     case "answer":
@@ -229,23 +230,18 @@ class Lifecycle:
     def _submit_malformed(self, error: InvalidFrame) -> bool:
         """Have a malformed frame reported in its turn; return whether it waits for the events before it."""
         self._malformed += 1
-        if self._malformed > _MAX_MALFORMED:
-            logger.warning(
-                "Connection %s is closed with 1008: its client sent more than %d malformed frames in a row.",
-                self._peer.id,
-                _MAX_MALFORMED,
-            )
-            self._peer.end(Disconnect(1008, "too many malformed frames"))
-            return False
         try:
-            return self._dispatcher.submit(error)
+            if self._malformed <= _MAX_MALFORMED:
+                return self._dispatcher.submit(error)
+            text = f"The client sent {_MAX_MALFORMED} malformed frames more than valid ones; it is closed with 1008."
+            self._fail(1008, InvalidFrame(text, frame=error.frame), "too many malformed frames")
         except TooManyEvents as too_many:
             self._fail(1008, too_many, "too many events")
-            return False
+        return False
 
     def _fail(self, code: int, error: ProtocolError, reason: str) -> None:
         self._peer.end(Disconnect(code, reason))
-        self._serving.hub.run(self._dispatcher.report(error, "a message it sent"))
+        self._serving.hub.run(self._dispatcher.report(error, "a message it sent", is_last=True))
 
     async def _end(self) -> None:
         """Clean up, once. Running handlers and on_disconnect hooks have a limited time."""

@@ -1,6 +1,8 @@
-"""Limit the reports of failures that one connection can cause as often as it likes."""
+"""Limit the reports of failures of one connection."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from django.core.exceptions import PermissionDenied
@@ -8,15 +10,16 @@ from django.core.exceptions import PermissionDenied
 from django_etp import (
     AckTimeout,
     Connection,
+    ConnectionClosed,
     Event,
     EventFailed,
     InvalidFrame,
     InvalidPayload,
-    TooManyEvents,
+    TooManyRooms,
     etp_event,
 )
 from django_etp.events import repeats
-from django_etp.events.repeats import Repeats, is_limited
+from django_etp.events.repeats import Repeats
 from tests.support.inprocess import Wire, errors, until
 
 pytestmark = pytest.mark.usefixtures("etp_registry")
@@ -25,33 +28,79 @@ FORGED = "2026-11-29 00:00:00,000 CRITICAL django.security root logged in"
 HOSTILE = f"oops\n{FORGED}\r\x1b[2J\u2028\u202e" + "A" * 5000
 
 
-@pytest.mark.parametrize(
-    ("error", "limited"),
-    [
-        (InvalidFrame("x"), True),
-        (EventFailed("x"), True),
-        (AckTimeout("x"), True),
-        (InvalidPayload("x"), True),
-        (PermissionDenied("x"), True),
-        (InvalidPayload("x", is_outgoing=True), False),
-        (TooManyEvents("x"), False),
-        (ZeroDivisionError("x"), False),
-    ],
-)
-def test_failures_that_a_client_causes_are_limited(error: Exception, limited: bool) -> None:
-    assert is_limited(error) is limited
+CAUSED = [AckTimeout, ConnectionClosed, EventFailed, InvalidPayload, PermissionDenied, TooManyRooms]
+BUGS = [ValueError, KeyError, partial(InvalidPayload, is_outgoing=True)]
 
 
-def test_the_first_of_each_kind_and_minute_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr(repeats.time, "monotonic", lambda: now)
-    counted = Repeats()
-    assert [counted.admit(InvalidFrame("x")) for _ in range(3)] == [0, None, None]
-    assert counted.admit(EventFailed("x")) == 0
-    now += 60
-    assert [counted.admit(InvalidFrame("x")) for _ in range(2)] == [2, None]
-    assert counted.take() == {"InvalidFrame": 1}
-    assert counted.take() == {}
+def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def raised(make: Callable[[str], Exception], line: int) -> Exception:
+    """Return an error that was raised in a given line of a file."""
+    try:
+        exec(compile("\n" * line + "raise make('x')", "shop/etp_events.py", "exec"), {"make": make})
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+@pytest.mark.parametrize("make", [*CAUSED, *BUGS])
+async def test_a_kind_is_a_class_and_a_place(make: Callable[[str], Exception]) -> None:
+    counted = Repeats("a-connection")
+    assert [counted.admit(raised(make, line)) for line in (1, 2, 1, 2)] == [True, True, False, False]
+    assert [counted.admit(raised(OSError, line)) for line in (1, 2, 1, 2)] == [True, True, False, False]
+    counted.end()
+
+
+async def test_malformed_frames_are_one_kind() -> None:
+    counted = Repeats("a-connection")
+    assert [counted.admit(raised(InvalidFrame, line)) for line in (1, 2, 3)] == [True, False, False]
+    counted.end()
+
+
+@pytest.mark.parametrize(("first", "then"), [(EventFailed, ValueError), (ValueError, EventFailed)])
+async def test_many_kinds_are_limited_and_hide_no_others(
+    first: type[Exception], then: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    counted = Repeats("a-connection")
+    assert [counted.admit(raised(first, line)) for line in range(100)] == [True] * 8 + [False] * 92
+    assert [counted.admit(raised(then, line)) for line in range(100)] == [True] * 8 + [False] * 92
+    counted.end()
+    assert lines_of(caplog)[-1].endswith(f": 92 {first.__name__}, 92 {then.__name__}.")
+
+
+async def test_a_recursion_of_any_depth_is_one_kind() -> None:
+    def fall(depth: int) -> None:
+        if not depth:
+            raise ValueError
+        fall(depth - 1)
+
+    counted = Repeats("a-connection")
+    admitted = []
+    for depth in range(80, 90):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011
+            fall(depth)
+        admitted.append(counted.admit(caught.value))
+    assert admitted == [True] + [False] * 9
+    counted.end()
+
+
+async def test_after_a_minute_the_count_is_logged_and_each_kind_is_reported_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(repeats, "_INTERVAL", 0.05)
+    counted = Repeats("a-connection")
+    assert [counted.admit(InvalidFrame("x")) for _ in range(2001)] == [True] + [False] * 2000
+    assert [counted.admit(EventFailed("x")) for _ in range(2)] == [True, False]
+    await until(lambda: lines_of(caplog))
+    assert lines_of(caplog) == [
+        "Connection a-connection had 2,001 more failures, which were not reported; each kind is reported once a "
+        "minute: 2,000 InvalidFrame, 1 EventFailed."
+    ]
+    assert counted.admit(InvalidFrame("x"))
+    counted.end()
+    assert len(lines_of(caplog)) == 1
 
 
 async def test_malformed_frames_are_reported_once_and_counted(caplog: pytest.LogCaptureFixture) -> None:
@@ -62,40 +111,58 @@ async def test_malformed_frames_are_reported_once_and_counted(caplog: pytest.Log
         wire.put("hello||1")
         assert await wire.text() == "__ack_hello||1"
     assert [type(error) for error in told] == [InvalidFrame]
-    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len([line for line in lines if "InvalidFrame" in line]) == 2
-    assert lines[-1].endswith("failures that were not reported: 49 more of InvalidFrame.")
+    lines = [line for line in lines_of(caplog) if "InvalidFrame" in line]
+    assert len(lines) == 2
+    assert lines[-1].endswith(": 49 InvalidFrame.")
 
 
-async def test_a_client_that_sends_malformed_frames_only_is_closed(caplog: pytest.LogCaptureFixture) -> None:
-    async with Wire() as wire:
-        for _ in range(101):
-            wire.put("no frame")
-        message = await wire.next()
-        assert (message["code"], message["reason"]) == (1008, "too many malformed frames")
-    assert "more than 100 malformed frames in a row" in caplog.text
-
-
-async def test_a_client_that_sends_events_between_malformed_frames_stays() -> None:
-    async with Wire() as wire:
-        for number in range(1, 5):
-            for _ in range(99):
-                wire.put("no frame")
-            wire.put(f"hello||{number}")
-            assert await wire.text() == f"__ack_hello||{number}"
-
-
-async def test_each_exception_of_a_handler_is_reported() -> None:
+async def test_a_flood_of_failures_of_several_kinds_takes_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+    """Malformed frames, refusals, invalid data and two bugs: the bugs are reported, whatever the client sends first."""
     told = errors()
 
     @etp_event("divide")
     async def divide(connection: Connection, event: Event) -> float:
         return 1 / int(event.data)
 
+    @etp_event("look up")
+    def look_up(connection: Connection, event: Event) -> int:
+        return {"a": 1}[event.data]
+
+    @etp_event("parse")
+    async def parse(connection: Connection, event: Event) -> None:
+        event.json()
+
+    frames = ["no frame", "what||1", "parse||0||{", "divide||0||0", "divide||0||x", "look up||0||b"]
+    async with Wire(subprotocols=["etp.ext.v1"]) as wire:
+        for number in range(1, 201):
+            for frame in frames:
+                wire.put(frame)
+            wire.put(f"divide||{number}||1")
+            await until(lambda: {"type": "websocket.send", "text": f"__ack_divide||{number}||1.0"} in wire.sent)  # noqa: B023
+    expected = {InvalidFrame, EventFailed, InvalidPayload, ZeroDivisionError, ValueError, KeyError}
+    assert {type(error) for error in told} == expected
+    assert len(told) == len(expected)
+    lines = lines_of(caplog)
+    assert len(lines) == len(expected) + 1
+    assert "had 1,194 more failures" in lines[-1]
+    assert sum("__err_what" in str(message.get("text")) for message in wire.sent) == 200
+
+
+async def test_handlers_that_fail_since_the_client_has_gone_are_reported_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = errors()
+
+    @etp_event("ask")
+    async def ask(connection: Connection, event: Event) -> None:
+        await connection.aemit_with_ack("question")
+
     async with Wire() as wire:
-        for _ in range(3):
-            wire.put("divide||0||0")
-        await until(lambda: len(told) == 3)
+        for _ in range(20):
+            wire.put("ask||0")
+            await wire.text()
+    assert [type(error) for error in told] == [ConnectionClosed]
+    assert lines_of(caplog)[-1].endswith(": 19 ConnectionClosed.")
 
 
 async def test_no_text_of_a_client_begins_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -93,6 +93,45 @@ async def test_a_flood_closes_with_1008_and_is_reported(settings: Any) -> None:
     assert [code for code, _ in ended] == [1008]
 
 
+async def test_a_client_that_sends_malformed_frames_only_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    told = errors()
+    async with Wire() as wire:
+        for _ in range(100):
+            wire.put("no frame")
+        wire.put("__ping||1")
+        assert await wire.text() == "__ack___ping||1"
+        wire.put("no frame")  # the 100th, as the ping made up for one
+        wire.put("no frame either")
+        message = await wire.next()
+        assert (message["code"], message["reason"]) == (1008, "too many malformed frames")
+        await until(lambda: len(told) == 2)
+    assert [type(error) for error in told] == [InvalidFrame, InvalidFrame]
+    assert told[-1].frame == "no frame either"
+    assert "malformed frames more than valid ones; it is closed with 1008" in caplog.text
+
+
+async def test_a_valid_frame_now_and_then_does_not_keep_a_flooder_open() -> None:
+    async with Wire() as wire:
+        for _ in range(19):
+            for _ in range(6):
+                wire.put("no frame")
+            wire.put("__ack_nothing||1")
+        wire.put("__ping||1")
+        assert await wire.text() == "__ack___ping||1"
+        for _ in range(7):
+            wire.put("no frame")
+        assert (await wire.next())["code"] == 1008
+
+
+async def test_a_client_that_sends_as_many_valid_frames_as_malformed_ones_stays() -> None:
+    async with Wire() as wire:
+        for _ in range(500):
+            wire.put("no frame")
+            wire.put("__ack_nothing||1")
+        wire.put("hello||1")
+        assert await wire.text() == "__ack_hello||1"
+
+
 async def test_a_flood_of_malformed_frames_closes_with_1008(settings: Any) -> None:
     settings.ETP = {"MAX_CONCURRENT_EVENTS": 1, "MAX_QUEUED_EVENTS": 3, "DISCONNECT_GRACE": 0}
     door = asyncio.Event()
