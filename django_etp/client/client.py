@@ -25,6 +25,7 @@ from websockets.client import backoff
 from django_etp.exceptions import ConnectionClosed, EtpError
 from django_etp.protocol.closing import Disconnect, check_close
 from django_etp.protocol.frames import Event, check_event_name
+from django_etp.quoting import one_line
 
 from .attempts import FINAL_CODES, Attempts
 from .connection import ClientConnection
@@ -251,7 +252,7 @@ class EtpClient:
                     return
                 delay = attempts.ended()
                 error = ConnectionClosed(
-                    f"The connection ended with {disconnect.code} ({disconnect.reason or 'no reason'}), and "
+                    f"The connection ended with {disconnect.code} ({one_line(disconnect.reason) or 'no reason'}), and "
                     "reconnect_delays has no delay left before another attempt."
                 )
             if delay is None:

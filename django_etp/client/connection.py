@@ -32,7 +32,7 @@ from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
 from django_etp.protocol.failures import encode_failure, handler_failed, named_failure
 from django_etp.protocol.frames import PING, SUBPROTOCOL, Event, check_event_name, decode, encode, encode_answer
-from django_etp.quoting import one_line
+from django_etp.quoting import line_of, one_line
 
 from .event_queue import EventQueue
 from .handlers import ClientHandlers, is_end
@@ -207,7 +207,9 @@ class ClientConnection:
             if is_end(error):
                 raise
             if isinstance(error, ConnectionClosed) and self._websocket.state is not State.OPEN:
-                logger.debug("The handler of event %.80r failed after the connection ended: %s", event.name, error)
+                logger.debug(
+                    "The handler of event %.80r failed after the connection ended: %s", event.name, line_of(error)
+                )
             else:
                 await self._handlers.report(error, f"handling event {event.name[:80]!r}")
                 await self._answer_failure(event, error)

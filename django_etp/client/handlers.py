@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 from django_etp.cancellation import must_pass
 from django_etp.exceptions import EtpError, EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents
 from django_etp.protocol.frames import Event, check_event_name
-from django_etp.quoting import one_line
+from django_etp.quoting import line_of, quote_traceback
 
 __all__ = ["ClientHandlers", "is_end"]
 
 logger = logging.getLogger(__name__)
+logger.addFilter(quote_traceback)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -75,7 +76,7 @@ class ClientHandlers:
             "The client failed while %s: %s: %s",
             doing,
             type(error).__name__,
-            one_line(str(error), 1000),
+            line_of(error),
             exc_info=None if is_expected else error,
         )
         for hook in self._hooks["error"]:

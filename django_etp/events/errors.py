@@ -24,13 +24,14 @@ from django_etp.exceptions import (
 )
 from django_etp.protocol.failures import handler_failed, named_failure
 from django_etp.protocol.frames import Event
-from django_etp.quoting import one_line
+from django_etp.quoting import line_of, quote_traceback
 
 from .handlers import Namespace, call
 
 __all__ = ["failure_observer", "failure_of", "report"]
 
 logger = logging.getLogger(__name__)
+logger.addFilter(quote_traceback)
 
 # A function that is called with each failed event and its error; the testing kit sets it.
 failure_observer: ContextVar[Callable[[Event, BaseException], None] | None] = ContextVar(
@@ -57,7 +58,7 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
         connection.id if connection is not None else "(none yet)",
         doing,
         type(error).__name__,
-        one_line(str(error), 1000),
+        line_of(error),
         exc_info=None if expected else error,
     )
     for hook in handlers.on_error:

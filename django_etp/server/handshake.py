@@ -141,7 +141,7 @@ class Handshake:
                 selected = next((name for name in offered if name in self._subprotocols), None)
                 await self._outbox.accept(selected, headers)
         except Exception as error:  # once the client is gone, a server may raise anything
-            logger.debug("Connection %s was gone before its accept: %r", peer.id, error)
+            logger.debug("Connection %s was gone before its accept: %.300r", peer.id, error)
             peer.lose(Disconnect(1006, "gone before the accept"))
         else:
             self.was_accepted = True

@@ -24,7 +24,7 @@ from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, 
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
 from django_etp.protocol.frames import RESERVED_PREFIX, decode, encode_answer, size_of
-from django_etp.quoting import one_line
+from django_etp.quoting import line_of
 
 from .handshake import Handshake
 from .serving import Serving
@@ -144,7 +144,7 @@ class Lifecycle:
             "messages of up to 1 MiB, unless its option --websocket-max-message-size says more.",
             self._peer.id,
             type(error).__name__,
-            one_line(str(error), 500),
+            line_of(error, 500),
         )
         self._peer.lose(Disconnect(1011, "a message could not be written"))
 

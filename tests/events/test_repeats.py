@@ -178,6 +178,10 @@ async def test_no_text_of_a_client_begins_a_line_of_the_log(caplog: pytest.LogCa
     async def fail(connection: Connection, event: Event) -> None:
         raise PermissionDenied(event.data)
 
+    @etp_event("look up")
+    async def look_up(connection: Connection, event: Event) -> None:
+        raise LookupError(event.data)
+
     told = errors()
     async with Wire(subprotocols=["etp.ext.v1"]) as wire:
         await wire.text()  # the greeting
@@ -191,8 +195,12 @@ async def test_no_text_of_a_client_begins_a_line_of_the_log(caplog: pytest.LogCa
         wire.put(HOSTILE)
         wire.put(f"x||{HOSTILE}")
         wire.put(f"fail||0||{HOSTILE}")
+        wire.put(f"look up||0||{HOSTILE}")
         await until(
-            lambda: {type(error) for error in told} >= {EventFailed, InvalidPayload, InvalidFrame, PermissionDenied}
+            lambda: (
+                {type(error) for error in told}
+                >= {EventFailed, InvalidPayload, InvalidFrame, PermissionDenied, LookupError}
+            )
         )
     failures = [error for error in told if isinstance(error, EventFailed)]
     assert FORGED in failures[0].message
@@ -200,3 +208,5 @@ async def test_no_text_of_a_client_begins_a_line_of_the_log(caplog: pytest.LogCa
         line = record.getMessage()
         assert line.isprintable()
         assert len(line) < 1500
+    lines = caplog.text.splitlines()
+    assert not [line for line in lines if line.startswith(FORGED[:10]) or not line.isprintable() or len(line) > 1500]
