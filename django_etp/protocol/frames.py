@@ -50,6 +50,9 @@ _ACK_ID_MIN = -(2**63)
 _ACK_ID = re.compile(r"[+-]?[0-9]+", re.ASCII)
 # Every number of 18 digits fits 64 bits; a longer one may not.
 _SAFE_DIGITS = 18
+_LARGE_EXPONENT = re.compile(r"e\+?[0-9]{2}")
+# Pieces of 150 characters, none of which holds digits only; 300 digits in a row would fill one of them.
+_FEW_DIGITS = re.compile(r"(?:(?![0-9]{150}).{150})*+.{0,149}", re.DOTALL)
 
 
 # Not frozen=True, with which making an event takes three times as long; Final lets type checkers refuse assignments.
@@ -234,8 +237,21 @@ def _finite(number: str) -> float:
     return value
 
 
-# One decoder for all events: json.loads() would make a new one for each call with arguments.
-_parse_json = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
+# Made once: json.loads() would make a new decoder for each call with arguments.
+_parse_finite = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
+_parse_fast = json.JSONDecoder(parse_constant=_refuse_constant).decode
+
+
+def _parse_json(text: str) -> Any:
+    # To check each number would make a text full of numbers a third slower. So check first if any can be too large.
+    if text.count(".", 0, 1000) < 25 or _may_be_infinite(text):
+        return _parse_finite(text)
+    return _parse_fast(text)
+
+
+def _may_be_infinite(text: str) -> bool:
+    """Return whether a text may hold a number of 300 digits, or with an exponent of two digits."""
+    return "E" in text or ("e" in text and bool(_LARGE_EXPONENT.search(text))) or not _FEW_DIGITS.fullmatch(text)
 
 
 def _cut(value: object) -> str:
