@@ -98,7 +98,10 @@ class Registry:
         return self._add_hook("on_disconnect", function, namespace)
 
     def on_error(self, function: Any = None, *, namespace: str = "default") -> Any:
-        """Register a function of the connection (``None`` if there is none yet) and the exception."""
+        """Register a function of the connection (``None`` if there is none yet) and the exception.
+
+        It runs once a minute for each kind of failure of a connection: a class of error and the code that raised it.
+        """
         return self._add_hook("on_error", function, namespace)
 
     def on_unknown_event(self, function: Any = None, *, namespace: str = "default") -> Any:
