@@ -5,8 +5,8 @@ Rules kept here:
 - The last number of a stream that went quiet is announced several times; that of a stream that never goes quiet, every
   2 s: a receiver may have missed all of it.
 - Each is announced at least once. If many streams went quiet at once, they are announced once only.
-- A round costs what is due, whatever the number of streams, and one message holds at most 500 numbers. Those that are
-  not in it follow in the next, those first that were due first.
+- The cost of a round grows with the streams that are due, not with all of them. One message holds at most 500 numbers;
+  the others follow in the next, those first that were due first.
 - A message that the layer did not take is sent again, until it takes it.
 - What is to be announced is bounded: past 50,000 streams nothing may be sent, since the layer takes no announcements,
   or takes them more slowly than streams begin.

@@ -71,9 +71,10 @@ class Heartbeat:
 
     def resembles(self, beat: Beat) -> bool:
         """Whether a heartbeat looks like one of another node: its hub's id, and the names that the layer gave it."""
-        prefix = channel_prefix()
-        if not self._transport.control_channel.startswith(prefix):
-            return True  # it is not open, or the layer makes names of its own
+        before, prefix, _ = self._transport.control_channel.partition(channel_prefix())
+        if not prefix:
+            return True  # the channel is not open, or the layer makes names of its own
+        prefix = before + prefix  # some layers put their own prefix before it
         return bool(_HUB_ID.fullmatch(beat.hub)) and all(
             not name or (name.startswith(prefix) and len(name) <= _MAX_NAME)
             for name in (beat.channel, beat.control_channel)

@@ -37,7 +37,7 @@ __all__ = [
 VERSION = 1
 
 _LARGEST_INT = 2**63 - 1
-# What a short text takes in memory, in bytes.
+# The size of a short text in memory, in bytes.
 _NAME_SIZE = 100
 # The longest time between two heartbeats of a node, in seconds.
 MAX_INTERVAL = 60.0

@@ -96,6 +96,16 @@ async def test_a_heartbeat_of_another_form_is_none_of_a_node(announcer: Announce
     assert not resembles(channel="etp" + "x" * 1000)
 
 
+async def test_a_layer_may_put_a_prefix_of_its_own_before_the_names_of_channels(
+    announcer: Announcer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Transport, "control_channel", "asgietp123")  # as RedisPubSubChannelLayer does
+    assert announcer.heartbeat.resembles(Beat("b" * 16, 1, 2.0, "asgietp456", "asgietp789"))
+    assert not announcer.heartbeat.resembles(Beat("b" * 16, 1, 2.0, "etp456", "etp789"))
+    monkeypatch.setattr(Transport, "control_channel", "name.of.its.own")
+    assert announcer.heartbeat.resembles(Beat("b" * 16, 1, 2.0, "another", "name"))
+
+
 async def test_a_node_that_does_not_read_yet_takes_any_heartbeat() -> None:
     announcer = Announcer()
     assert announcer.heartbeat.resembles(Beat("b", 1, 2.0, "c", "d"))
