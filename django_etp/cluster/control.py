@@ -85,6 +85,8 @@ class Control:
                 raise Malformed(f"a message of type {message.type!r} does not belong on a control group")
 
     def _receive_beat(self, beat: Beat, now: float) -> None:
+        if not self._heartbeat.resembles(beat):
+            raise Malformed(f"a heartbeat must name a hub and a node's channels, got {beat!r:.200}")
         had_expired = self._directory.record(beat, now)
         if had_expired:
             self._run(self._eviction.notify(beat.hub))

@@ -34,11 +34,15 @@ class Joint:
 
     Args:
         sends: how many groups it is sent to.
+
+    Attributes:
+        beside: the groups with an idle lane whose next batch leaves after this event.
     """
 
-    __slots__ = ("_is_over", "_is_ready", "_missing", "_unsent")
+    __slots__ = ("_is_over", "_is_ready", "_missing", "_unsent", "beside")
 
     def __init__(self, sends: int) -> None:
+        self.beside: list[str] = []
         self._missing = self._unsent = sends
         self._is_ready = asyncio.Event()
         self._is_over = asyncio.Event()
@@ -102,11 +106,10 @@ class Batch:
         joint: the event to several groups that is the first in it, if any.
     """
 
-    __slots__ = ("bytes", "confirmation", "due_at", "frames", "joint", "size")
+    __slots__ = ("confirmation", "due_at", "frames", "joint", "size")
 
     def __init__(self, joint: Joint | None = None) -> None:
         self.frames: list[str | list[Any]] = []
-        self.bytes = 0  # of the frames' texts; the names in them are shared with the frames for other groups
         self.size = 0
         self.due_at = asyncio.get_running_loop().time() + PUBLISH_LIMIT
         self.confirmation = Confirmation()
@@ -124,7 +127,10 @@ class Batch:
 
 
 class Lane:
-    """The batches that wait for one group, and the stream's numbers."""
+    """The batches that wait for one group, and the stream's numbers.
+
+    A process may send to a new group with each event, so an idle lane is small.
+    """
 
     __slots__ = (
         "announced",
@@ -132,7 +138,7 @@ class Lane:
         "batches",
         "born",
         "frames",
-        "is_sending",
+        "is_watched",
         "last",
         "number",
         "sent_at",
@@ -150,10 +156,15 @@ class Lane:
         self.last = (0, 0)
         self.announced = 0
         self.unannounced_since = 0.0
-        self.batches: deque[Batch | Fence] = deque()
-        self.is_sending = False
+        self.is_watched = False  # if the announcer looks at it once it has been quiet for as long as ANNOUNCE_AFTER[0]
+        self.batches: deque[Batch | Fence] | None = None  # while it is sending
         self.sent_at = 0.0
         self.announcements = 0
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a batch is under way, or about to be."""
+        return self.batches is not None
 
     def record_sent(self, now: float) -> None:
         """Record that no message is under way now."""
@@ -162,11 +173,12 @@ class Lane:
         self.last = self.number, self.frames
         self.sent_at, self.announcements = now, 0
 
-    def is_due(self, now: float) -> bool:
-        """Return whether its last number is due to be announced now."""
-        if not self.is_sending and now - self.sent_at >= ANNOUNCE_AFTER[self.announcements]:
-            return True
-        return self.last[0] > self.announced and now - self.unannounced_since >= _ANNOUNCE_BUSY_EVERY
+    def due_at(self, now: float) -> float:
+        """Return when its last number is due to be announced, as far as that is known now."""
+        quiet_at = now + ANNOUNCE_AFTER[0] if self.is_sending else self.sent_at + ANNOUNCE_AFTER[self.announcements]
+        if self.last[0] > self.announced:
+            return min(quiet_at, self.unannounced_since + _ANNOUNCE_BUSY_EVERY)
+        return quiet_at
 
 
 async def _until(due_at: float, waiting: Coroutine[Any, Any, None]) -> None:

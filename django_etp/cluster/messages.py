@@ -37,6 +37,8 @@ __all__ = [
 VERSION = 1
 
 _LARGEST_INT = 2**63 - 1
+# The size of a short text in memory, in bytes.
+_NAME_SIZE = 100
 # The longest time between two heartbeats of a node, in seconds.
 MAX_INTERVAL = 60.0
 
@@ -63,8 +65,11 @@ class Frame:
 
     @property
     def size(self) -> int:
-        """The number of characters that are sent, with the connections and rooms that it names."""
-        return len(self.text) + sum(map(len, self.exclude)) + sum(map(len, self.rooms))
+        """The number of characters that are sent, with what it names; each name counts for 100 more."""
+        if not (self.exclude or self.rooms or self.connection_id):
+            return len(self.text)
+        names = *self.exclude, *self.rooms, self.connection_id, self.namespace
+        return len(self.text) + sum(map(len, names)) + _NAME_SIZE * len(names)
 
     def to_plain(self) -> str | list[Any]:
         """Return the value that is sent: the text alone, for most frames."""

@@ -7,6 +7,7 @@ __all__ = ["REMEMBERED", "Emissions"]
 
 # How many sends to several rooms a hub remembers.
 REMEMBERED = 4096
+_MAX_NAME = 64
 
 
 class Emissions:
@@ -25,6 +26,7 @@ class Emissions:
 
     def is_first(self, name: str) -> bool:
         """Record a send, and return whether it was not recorded before."""
+        name = name[:_MAX_NAME]  # it may be forged
         if name in self._names:
             return False
         self._names[name] = None

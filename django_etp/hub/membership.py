@@ -22,13 +22,15 @@ from .names import RESERVED_PREFIX, group_name, user_room
 __all__ = ["Membership"]
 
 _Room = tuple[str, str | None]
+# A namespace may be that of a tenant.
+_MOST_NAMESPACES = 1000
 
 
 class Membership:
     """The connections of one hub, and the rooms they are in.
 
     Attributes:
-        namespaces: the namespaces that have had a connection.
+        namespaces: the namespaces that have, or have had, a connection; past 1,000 those that have one.
     """
 
     def __init__(self) -> None:
@@ -47,12 +49,12 @@ class Membership:
     def add(self, member: Member, user_id: object) -> None:
         """Add a connection; enter() puts it into the rooms that it cannot leave."""
         self._members[member.id] = member
-        self.namespaces.add(member.namespace)
         if user_id is not None:
             self._users_room_of[member.id] = user_room(user_id)
 
     def enter(self, member: Member) -> list[str]:
         """Put a connection into the rooms that it cannot leave; return the groups to join."""
+        self.namespaces.add(member.namespace)
         return self._put_in(member, self._fixed_rooms(member))
 
     def change_user(self, member: Member, user_id: object) -> tuple[list[str], list[str]]:
@@ -70,7 +72,10 @@ class Membership:
         self._members.pop(member.id, None)
         rooms = [*self._rooms_of.pop(member.id, ()), *self._fixed_rooms(member)]
         self._users_room_of.pop(member.id, None)
-        return self._take_out(member, rooms)
+        empty = self._take_out(member, rooms)
+        if len(self.namespaces) > _MOST_NAMESPACES and (member.namespace, None) not in self._rooms:
+            self.namespaces.discard(member.namespace)
+        return empty
 
     def is_alone(self, member: Member) -> bool:
         """Return whether a connection is the only one in any of its rooms."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 from django_etp import tenancy
@@ -375,7 +375,7 @@ def _log_no_recipients() -> None:
     )
 
 
-@cache
+@lru_cache(maxsize=1024)  # a namespace's name may be that of a tenant, or come from data
 def of(namespace: str) -> Rooms:
     """Return the rooms of a namespace.
 

@@ -1,6 +1,7 @@
 """Batches, fences and the numbers of a stream, without a layer."""
 
 import asyncio
+from collections import deque
 
 import pytest
 
@@ -85,20 +86,19 @@ def test_the_last_number_of_a_quiet_stream_is_due_at_growing_intervals():
     for announcements, after in enumerate(ANNOUNCE_AFTER):
         lane.announcements = announcements
         lane.announced = 1
-        assert not lane.is_due(100 + after - 0.01)
-        assert lane.is_due(100 + after)
+        assert lane.due_at(100) == 100 + after
 
 
 def test_the_number_of_a_stream_that_always_sends_is_due_every_2_s():
     lane = Lane("stream")
-    lane.is_sending = True
-    for number, now in enumerate([100, 100.5, 101, 101.5], start=1):
+    lane.batches = deque()
+    for number, now in enumerate([100, 100.5, 101, 101.5, 101.9], start=1):
         lane.number = lane.frames = number
         lane.record_sent(now)
-        assert not lane.is_due(now)
-    assert lane.is_due(102)
-    lane.announced, lane.unannounced_since = 4, 102.0
-    assert not lane.is_due(110)
+        assert lane.due_at(now) > now
+    assert lane.due_at(101.9) == 102
+    lane.announced, lane.unannounced_since = 5, 102.0
+    assert lane.due_at(110) == 110.2
 
 
 def test_a_message_under_way_has_no_number_to_announce_yet():

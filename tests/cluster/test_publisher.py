@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from django_etp.cluster import announcer, publisher
 from django_etp.cluster.messages import Frame
 from django_etp.cluster.publisher import Publisher
 from django_etp.concurrency.confirmations import confirmed
@@ -21,6 +22,7 @@ class Layer:
         self.tries = 0
         self.at_once = self.most_at_once = 0
         self.is_down = False
+        self.takes_numbers = True
         self.is_open = asyncio.Event()
         self.is_open.set()
         self.takes = 0.0
@@ -49,7 +51,7 @@ class Layer:
             self.at_once -= 1
 
     async def _send_to_all(self, message: dict[str, Any]) -> None:
-        if self.is_down:
+        if self.is_down or not self.takes_numbers:
             raise ConnectionError("down")
         now = asyncio.get_running_loop().time()
         self.announced += [(now, stream) for stream in message["streams"]]
@@ -238,6 +240,31 @@ async def test_more_than_16_mib_do_not_wait_but_for_one_larger_frame():
     await large
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame("hello||0", exclude=frozenset(str(number) * 10 for number in range(10**4, 10**4 + 20_000))),
+        Frame("hello||0", rooms=("x" * 1000,) * 2000, emission="e"),
+        Frame("hello||0", connection_id="0" * 16 + "." + "x" * 3 * 1024 * 1024, namespace="default"),
+    ],
+    ids=["excluded connections", "rooms", "one connection"],
+)
+def test_names_in_frames_count_for_the_16_mib(frame: Frame):
+    @hurried
+    async def send() -> None:
+        layer = Layer()
+        layer.is_open.clear()
+        sends = [confirmation for _ in range(4) for confirmation in layer.publisher.publish(["room"], frame)]
+        with pytest.raises(LayerUnavailable, match="full"):
+            layer.publisher.publish(["room"] * 8, frame)
+        layer.is_open.set()
+        await confirmed(sends)
+        await confirmed(layer.publisher.publish(["room"], frame))
+        assert layer.publisher._waiting_bytes == 0
+
+    send()
+
+
 @hurried
 async def test_cancelled_sender_takes_nothing_back():
     layer = Layer()
@@ -301,7 +328,7 @@ async def test_an_event_to_several_groups_overtakes_nothing_in_any_of_them():
     emits += [asyncio.ensure_future(layer.emit("b", "after")), asyncio.ensure_future(layer.emit("c", "elsewhere"))]
     await asyncio.gather(*emits, both)
     assert order(layer) == ["elsewhere", "a0", "a1", "a2", "both", "after"]
-    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_unannounced", "_streams"}
+    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_announcer", "_streams"}
 
 
 @hurried
@@ -347,7 +374,7 @@ async def test_an_event_that_goes_another_way_keeps_its_place_among_those_of_its
     assert order(layer) == ["after d", "before", "many", "after b", "after a"]
     await layer.emit("c", "later")
     await asyncio.sleep(0)
-    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_unannounced", "_streams"}
+    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_announcer", "_streams"}
 
 
 @hurried
@@ -396,7 +423,7 @@ async def test_an_event_that_was_never_sent_has_no_number_to_announce():
     layer.is_open.set()
     await asyncio.sleep(60)
     assert all(stream[3] > 0 for _, stream in layer.announced)
-    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_streams"}
+    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_idle", "_streams"}
 
 
 @hurried
@@ -470,6 +497,96 @@ async def test_thousand_groups_are_forgotten_after_10_minutes_of_silence():
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+@pytest.fixture
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a hundredth of the lanes be kept."""
+    monkeypatch.setattr(publisher, "_MOST_IDLE", 100)
+    monkeypatch.setattr(announcer, "_MOST_REPEATED", 100)
+    monkeypatch.setattr(announcer, "_MOST", 500)
+
+
+@pytest.mark.usefixtures("small_limits")
+@hurried
+async def test_of_any_number_of_groups_some_are_kept_and_each_number_is_announced():
+    layer = Layer()
+    await asyncio.gather(*(layer.emit("busy", str(number)) for number in range(3)))
+    most = 0
+    for start in range(0, 2000, 20):
+        await asyncio.gather(*(layer.emit(str(number), "hello||0") for number in range(start, start + 20)))
+        await asyncio.sleep(0.1)
+        most = max(most, kept(layer.publisher)["_lanes"])
+        if start % 100 == 0:
+            await layer.emit("busy", "hello||0")
+    assert most < 300
+    await asyncio.sleep(60)
+    assert kept(layer.publisher) == {"_name": 10, "_lanes": 100, "_idle": 100}
+    assert {stream[0] for _, stream in layer.announced} == {"busy", *map(str, range(2000))}
+    await layer.emit("0", "later")
+    first, later = (message for message in layer.sent if message["group"] == "0")
+    assert first["stream"] != later["stream"]
+    assert (later["number"], later["frames_before"]) == (1, 0)
+    assert {message["stream"] for message in layer.sent if message["group"] == "busy"} == {"publisher.1"}
+
+
+@pytest.mark.usefixtures("small_limits")
+@hurried
+async def test_a_lane_that_is_sending_is_not_forgotten():
+    layer = Layer()
+    layer.slow = {"slow": 0.5}
+    emits = [asyncio.ensure_future(layer.emit("slow", "x" * 200_000)) for _ in range(12)]
+    for start in range(0, 1000, 20):
+        await asyncio.gather(*(layer.emit(str(number), "hello||0") for number in range(start, start + 20)))
+        await asyncio.sleep(0.1)
+    await asyncio.gather(*emits)
+    assert [message["number"] for message in layer.sent if message["group"] == "slow"] == list(range(1, 13))
+    assert {message["stream"] for message in layer.sent if message["group"] == "slow"} == {"publisher.1"}
+
+
+@pytest.mark.usefixtures("small_limits")
+@hurried
+async def test_while_the_layer_takes_no_announcements_lanes_are_bounded_and_no_number_is_given():
+    layer = Layer()
+    layer.takes_numbers = False
+    await asyncio.gather(*(layer.emit(str(number), "hello||0") for number in range(500)))
+    with pytest.raises(LayerUnavailable, match=r"Too many rooms and connections were sent to of late \(500\)"):
+        await layer.emit("one more", "hello||0")
+    await asyncio.sleep(60)
+    with pytest.raises(LayerUnavailable, match="Too many rooms"):
+        await layer.emit("one more", "hello||0")
+    assert kept(layer.publisher)["_lanes"] == 500
+    layer.takes_numbers = True
+    await asyncio.sleep(1)
+    await layer.emit("one more", "hello||0")
+    assert {stream[0] for _, stream in layer.announced} == set(map(str, range(500)))
+
+
+@pytest.mark.usefixtures("small_limits")
+@hurried
+async def test_numbers_of_streams_that_were_kept_are_sent_again():
+    layer = Layer()
+    await asyncio.gather(*(layer.emit(str(number), "hello||0") for number in range(300)))
+    await asyncio.sleep(60)
+    layer.announced.clear()
+    layer.publisher.send_numbers_again()
+    await asyncio.gather(*(layer.emit(f"other {number}", "hello||0") for number in range(300)))
+    await asyncio.sleep(60)
+    assert len({stream[0] for _, stream in layer.announced}) == 400
+    assert kept(layer.publisher)["_idle"] == 100
+
+
+@hurried
+async def test_events_that_go_another_way_open_only_their_own_fences():
+    layer = Layer()
+    layer.slow = {"everywhere": 0.1, "elsewhere": 0.3}
+    rooms = [f"room {number}" for number in range(100)]
+    first = layer.publisher.publish(["everywhere"], Frame("first", rooms=tuple(rooms)), beside=rooms)
+    later = layer.publisher.publish(["elsewhere"], Frame("later", rooms=tuple(rooms[:50])), beside=rooms[:50])
+    await confirmed(first)
+    assert set(layer.publisher._fences) == set(rooms[:50])
+    await confirmed(later)
+    assert layer.publisher._fences == {}
+
+
 @hurried
 async def test_group_that_was_forgotten_begins_a_new_stream():
     layer = Layer()
@@ -495,5 +612,5 @@ def test_end_of_the_loop_leaves_nobody_waiting_and_nothing_behind():
         await asyncio.sleep(0.1)
 
     end_while_sending()  # asyncio.Runner cancels what is left, and closes the loop
-    assert kept(publishers[0]).keys() <= {"_name", "_lanes", "_unannounced"}
+    assert kept(publishers[0]).keys() <= {"_name", "_lanes", "_announcer"}
     assert publishers[0]._waiting_frames == publishers[0]._waiting_bytes == 0

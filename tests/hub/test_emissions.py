@@ -21,3 +21,10 @@ def test_the_oldest_sends_are_forgotten() -> None:
         emissions.is_first(str(number))
     assert not emissions.is_first("1")
     assert emissions.is_first("0")
+
+
+def test_a_long_name_is_cut():
+    emissions = Emissions()
+    assert emissions.is_first("x" * 1_000_000)
+    assert not emissions.is_first("x" * 1_000_000)
+    assert max(map(len, emissions._names)) == 64

@@ -308,6 +308,12 @@ def test_the_rooms_of_a_namespace_are_always_the_same() -> None:
     assert "'game'" in repr(rooms.of("game"))
 
 
+def test_a_bounded_number_of_namespaces_is_kept():
+    for number in range(3000):
+        rooms.of(f"tenant {number}")
+    assert rooms.api.of.cache_info().currsize == 1024
+
+
 # The twins
 
 
