@@ -166,6 +166,11 @@ class Peer:
         if self._acks is not None:
             self._acks.settle(answer)
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether a handler waits for an answer of the client."""
+        return bool(self._acks)
+
     async def _ask(self, frame: Callable[[int], str], timeout: float) -> Event:
         self._refuse_closed()
         if self._acks is None:

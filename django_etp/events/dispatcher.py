@@ -4,6 +4,9 @@ Rules kept here:
 
 - Each event runs in a task of its own; a slow one delays no other.
 - Up to ``MAX_CONCURRENT_EVENTS`` run per connection; up to ``MAX_QUEUED_EVENTS`` more wait in order.
+- The bytes of events that run or wait are counted. Beyond ``MAX_HELD`` the receive loop pauses until some have ended.
+  If none ends for 10 s, the connection closes with 1008: a paused loop does not notice that the client is gone.
+- While a handler waits for the client's answer, which may lie behind further events, twice as many bytes are read.
 - An event that requests an answer gets exactly one, unless its handler fails or the connection ends.
 - An exception of a handler is logged and passed to ``on_error``; the connection stays open.
 """
@@ -14,9 +17,10 @@ import logging
 import sys
 from collections import deque
 from functools import cache
+from sys import getsizeof
 
 from django_etp.cancellation import must_pass
-from django_etp.concurrency.workers import exited, run_hook
+from django_etp.concurrency.workers import exited
 from django_etp.conf import get_settings
 from django_etp.connections.connection import Connection
 from django_etp.connections.peer import Peer
@@ -26,13 +30,20 @@ from django_etp.protocol.frames import Event, encode_answer
 from django_etp.serialization import to_text
 
 from .errors import failure_observer, failure_of, report
-from .handlers import Namespace, call, run_answering
+from .handlers import Namespace, call, run_answering, run_reporting
 from .registry import registry
 
-__all__ = ["Dispatcher"]
+__all__ = ["MAX_HELD", "Dispatcher"]
 
 logger = logging.getLogger(__name__)
 
+
+# How many bytes of one connection's events run or wait before the server stops reading from it.
+MAX_HELD = 16 * 1024 * 1024
+
+# How long reading pauses if no event ends, in seconds, and how often it looks.
+_PAUSE_LIMIT = 10.0
+_PAUSE_STEP = 0.02
 
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
@@ -42,6 +53,7 @@ class Dispatcher:
 
     Attributes:
         context: the context variables of the handshake.
+        held: the bytes in memory of the events that run or wait.
     """
 
     __slots__ = (
@@ -54,6 +66,7 @@ class Dispatcher:
         "_running",
         "_tasks",
         "context",
+        "held",
     )
 
     def __init__(self, peer: Peer, handlers: Namespace) -> None:
@@ -66,6 +79,7 @@ class Dispatcher:
         self._max_running = 0  # until start()
         self._queue: deque[Event | ProtocolError] | None = None  # made on first use: an empty one takes 600 bytes
         self._running = 0
+        self.held = 0
         # The tasks of events whose handlers wait for something, by the id() of the event or error.
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
@@ -82,6 +96,7 @@ class Dispatcher:
             TooManyEvents: the queue is full.
         """
         if self._running < self._max_running:
+            self.held += _size(item)
             if _HAS_EAGER_TASKS:
                 self._running += 1
                 task = asyncio.Task(self._handle(item), loop=self._loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
@@ -95,11 +110,29 @@ class Dispatcher:
             if self._queue is None:
                 self._queue = deque()
             self._queue.append(item)
+            self.held += _size(item)
             return True
         raise TooManyEvents(
             f"More than {max_queued} events of one connection wait for their handlers; it is closed with 1008. "
             "Raise ETP['MAX_QUEUED_EVENTS'] if clients may send that many at once."
         )
+
+    async def make_room(self) -> None:
+        """Wait until the events hold at most ``MAX_HELD`` bytes, or the connection ends.
+
+        Raises:
+            TooManyEvents: no event ended for a while.
+        """
+        held, since = self.held, self._loop.time()
+        while self._peer.disconnect is None and self.held > (2 if self._peer.is_asking else 1) * MAX_HELD:
+            if self._loop.time() - since > _PAUSE_LIMIT:
+                raise TooManyEvents(
+                    f"Events of one connection hold {held:,} bytes, more than {MAX_HELD:,}, and none ended within "
+                    f"{_PAUSE_LIMIT:g} s; it is closed with 1008. Look for handlers that hang or are slow."
+                )
+            await asyncio.sleep(_PAUSE_STEP)
+            if self.held < held:
+                held, since = self.held, self._loop.time()
 
     def stop(self) -> None:
         """Start no more events."""
@@ -121,7 +154,7 @@ class Dispatcher:
     async def connect(self) -> None:
         """Run the ``on_connect`` hooks in order; an exception ends that and is raised."""
         for hook in self._handlers.on_connect:
-            await call(hook, run_hook, self._connection)
+            await call(hook, run_reporting, self._connection)
 
     async def save(self) -> None:
         """Write the changes of hooks to the data or the session; report a failure."""
@@ -143,7 +176,7 @@ class Dispatcher:
             deadline = asyncio.timeout(share)
             try:
                 async with deadline:
-                    await call(hook, run_hook, self._connection, self._peer.disconnect)
+                    await call(hook, run_reporting, self._connection, self._peer.disconnect)
             except BaseException as error:
                 if must_pass(error):
                     raise
@@ -192,6 +225,7 @@ class Dispatcher:
             if self._tasks:  # an eager task that never waited is not in there
                 self._tasks.pop(id(item), None)
             self._running -= 1
+            self.held -= _size(item)
             # Only if no other handler runs: it could still change a nested value of the data.
             if peer.share is not None and not self._running and peer.has_unsaved and peer.disconnect is None:
                 peer.share.mark_saved()
@@ -230,6 +264,11 @@ class Dispatcher:
             result = await call(hook, run_answering, self._connection, event)
             answer = answer if result is None else result
         return answer
+
+
+def _size(item: Event | ProtocolError) -> int:
+    """Return the bytes in memory of an event's text: up to 4 a character. A malformed frame keeps no text."""
+    return getsizeof(item.data) + getsizeof(item.name) if isinstance(item, Event) else 0
 
 
 @cache

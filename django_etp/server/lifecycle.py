@@ -3,6 +3,7 @@
 Rules kept here:
 
 - One receive loop reads on while handlers run, so that answers always arrive.
+- Beyond ``MAX_HELD`` bytes of events it reads no further until some have ended: see ``Dispatcher.make_room()``.
 - It reads while ``on_connect`` hooks run, too. Answers to them arrive; events wait until the connection is open.
 - The end runs once, for every reason: a close by either side, an error, a cancelled task.
 """
@@ -18,7 +19,7 @@ from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
 from django_etp.connections.scope import identity_of
 from django_etp.connections.state import CLOSED
-from django_etp.events.dispatcher import Dispatcher
+from django_etp.events.dispatcher import MAX_HELD, Dispatcher
 from django_etp.events.registry import registry
 from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
 from django_etp.protocol.closing import Disconnect
@@ -175,6 +176,11 @@ class Lifecycle:
                 await asyncio.sleep(0)
             # A large message is not kept in memory until the next one arrives.
             del message
+            if self._dispatcher.held > MAX_HELD:
+                try:
+                    await self._dispatcher.make_room()
+                except TooManyEvents as error:
+                    self._fail(1008, error, "too many events")
 
     def _take(self, message: dict[str, Any]) -> bool:
         """Act on a message of the client; return whether it waits for the events before it."""
