@@ -9,6 +9,9 @@ PORT ?= 8000
 # What to measure, of what make bench does: make bench BENCH_ARGS="--servers uvicorn --only room"
 BENCH_ARGS ?=
 
+# What to break, and for how long: make chaos CHAOS_ARGS="--layer redis --fault way_held --seconds 10"
+CHAOS_ARGS ?=
+
 BIN := .venv/bin
 # uvloop and httptools would change the servers under test, so what is measured lives in an environment of its own.
 BENCH_BIN := .venv-bench/bin
@@ -19,7 +22,7 @@ SUDO = $(if $(filter 0,$(shell id -u)),,sudo -n)
 PYENV_PYTHONS = $(wildcard $(shell pyenv root 2>/dev/null)/versions/*/bin/python3.??)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster test lint test-all bench bench-full chromium nginx
+.PHONY: help demo demo-cluster test lint test-all chaos bench bench-full chromium nginx
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +48,9 @@ lint: .venv/installed ## Check style, types and the layers of the package
 
 test-all: .venv/installed chromium nginx ## Run the tests on every supported Python and Django
 	$(BIN)/tox run $(if $(PYENV_PYTHONS),--discover $(PYENV_PYTHONS)) $(if $(PYTEST_ARGS),-- $(PYTEST_ARGS))
+
+chaos: .venv/installed ## Break the broker, the way to it and servers under traffic, in 30 minutes
+	$(BIN)/python -m tests.strain.chaos $(CHAOS_ARGS)
 
 bench: .venv-bench/installed ## Measure speed beside others, in 5 minutes
 	$(BENCH_BIN)/python -m benchmarks $(BENCH_ARGS)

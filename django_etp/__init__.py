@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .exceptions import (
         AckTimeout,
         ConnectionClosed,
+        DataTooLarge,
         EtpError,
         EventAlreadyRegistered,
         EventFailed,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         RejectConnection,
         SyncCallInEventLoop,
         TooManyEvents,
+        TooManyRooms,
     )
     from .hub.members import ConnectionInfo, RoomReply
     from .protocol.closing import Disconnect
@@ -39,6 +41,7 @@ __all__ = [
     "Connection",
     "ConnectionClosed",
     "ConnectionInfo",
+    "DataTooLarge",
     "Disconnect",
     "EtpError",
     "Event",
@@ -58,6 +61,7 @@ __all__ = [
     "RoomReply",
     "SyncCallInEventLoop",
     "TooManyEvents",
+    "TooManyRooms",
     "etp_event",
     "on_connect",
     "on_disconnect",

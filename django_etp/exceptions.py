@@ -8,7 +8,9 @@
     │   ├── InvalidCloseCode        a close code or reason that RFC 6455 does not let an endpoint send
     │   └── TooManyEvents           a peer sent more events than MAX_QUEUED_EVENTS lets wait
     ├── InvalidPayload              data that is not JSON where JSON was expected, or cannot become JSON
-    ├── InvalidRoomName             a room name that is not text, or too long
+    ├── DataTooLarge                connection.data exceeds MAX_DATA_SIZE
+    ├── InvalidRoomName             a room name that is not text, too long, or reserved
+    ├── TooManyRooms                a connection would be in more rooms than MAX_ROOMS allows
     ├── EventFailed                 the event failed at the peer; raise it in a handler to send a failure
     ├── AckTimeout                  no answer came in time; also a TimeoutError
     ├── ConnectionClosed            the connection has ended, or ended before the answer came
@@ -25,6 +27,7 @@ This module imports nothing, so that clients and codecs can use it without Djang
 __all__ = [
     "AckTimeout",
     "ConnectionClosed",
+    "DataTooLarge",
     "EtpError",
     "EventAlreadyRegistered",
     "EventFailed",
@@ -41,6 +44,7 @@ __all__ = [
     "RejectConnection",
     "SyncCallInEventLoop",
     "TooManyEvents",
+    "TooManyRooms",
 ]
 
 
@@ -96,8 +100,19 @@ class InvalidPayload(EtpError):
         self.is_answer = is_answer
 
 
+class DataTooLarge(EtpError):
+    """The data of a connection is larger than the setting MAX_DATA_SIZE allows."""
+
+
 class InvalidRoomName(EtpError):
-    """A room name that is not text of at most 1,000 characters, or a user who has no room."""
+    """A room name that is not text of at most 1,000 characters, or a reserved one; or a user who has no room."""
+
+
+class TooManyRooms(EtpError):
+    """A connection would be in more rooms than the setting MAX_ROOMS allows; it has joined none of them.
+
+    If a handler does not catch it, a client that speaks ``etp.ext.v1`` gets the code ``too_many_rooms``.
+    """
 
 
 class EventFailed(EtpError):
@@ -105,7 +120,7 @@ class EventFailed(EtpError):
 
     Attributes:
         code: ``handler_error``, ``unknown_event``, ``invalid_payload``, ``permission_denied``, ``rate_limited``,
-            ``too_many_events``, or one of the application's own.
+            ``too_many_events``, ``too_many_rooms``, or one of the application's own.
         message: a sentence for people.
         is_from_peer: whether a peer sent the failure. If a handler does not catch such a failure, the handler failed:
             a failure from one peer is never sent on to another.

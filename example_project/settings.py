@@ -52,7 +52,8 @@ if BROKER:
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
         "CONFIG": {"hosts": [{"address": BROKER, "socket_timeout": 7, "socket_connect_timeout": 2}]},
     }
-ETP: dict[str, object] = {}  # every key is optional
+# Other projects may use the same broker: the name keeps them apart.
+ETP: dict[str, object] = {"SITE": "etp-example"}
 
 CELERY_BROKER_URL = BROKER
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

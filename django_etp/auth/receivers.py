@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from django.apps import apps
 from django.conf import settings
-from django.contrib.auth import get_user_model
+from django.contrib.auth import SESSION_KEY, get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db import connections, transaction
 from django.db.models.signals import post_delete, post_save
@@ -29,9 +29,9 @@ from django_etp.hub.process import process_hub
 from django_etp.hub.queries import HubCommand
 from django_etp.sessions.content import DATA_KEY
 from django_etp.sessions.engine import database_of_sessions
-from django_etp.sessions.loaded import session_hash
+from django_etp.sessions.loaded import loaded_content, session_hash
 
-from .revocation import CheckUser, CloseSession
+from .revocation import CheckUser, CloseSession, ReplaceSession
 
 __all__ = ["connect_signals"]
 
@@ -64,7 +64,7 @@ _notices: WeakKeyDictionary[Hub, _Notices] = WeakKeyDictionary()
 def connect_signals() -> None:
     """Connect to Django's signals of logins and logouts, and of users that are saved or deleted."""
     user_logged_out.connect(_close_session, dispatch_uid="django_etp.logout")
-    user_logged_in.connect(_drop_data_of_others, dispatch_uid="django_etp.login")
+    user_logged_in.connect(_leave_old_session, dispatch_uid="django_etp.login")
     # Proxies and children of the user model send signals of their own. A receiver for all models would slow deletes.
     models = [model for model in apps.get_models() if issubclass(model, get_user_model())]
     for model in models:
@@ -80,12 +80,16 @@ def _close_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
     if request is None:  # a handler logged out through Channels, which ends the session next
         _notify(CheckUser(_ALL_NAMESPACES, user_id))
     elif key := getattr(getattr(request, "session", None), "session_key", None):
-        close = partial(_notify, CloseSession(_ALL_NAMESPACES, user_id, session_hash(key)))
-        using = database_of_sessions()
-        if using is not None and _is_in_transaction(using):
-            transaction.on_commit(close, using=using)
-        else:
-            close()
+        _notify_of_session(CloseSession(_ALL_NAMESPACES, user_id, session_hash(key)))
+
+
+def _notify_of_session(query: HubCommand) -> None:
+    """Notify the hubs of the end of a session; in a transaction on the sessions' database, after its commit."""
+    using = database_of_sessions()
+    if using is not None and _is_in_transaction(using):
+        transaction.on_commit(partial(_notify, query), using=using)
+    else:
+        _notify(query)
 
 
 def _is_in_transaction(using: str) -> bool:
@@ -93,11 +97,17 @@ def _is_in_transaction(using: str) -> bool:
     return any(not getattr(block, "_from_testcase", False) for block in connections[using].atomic_blocks)
 
 
-def _drop_data_of_others(*, request: Any, **kwargs: Any) -> None:
-    """Drop the data of connections if a login has given the session a new key: they belong to the old one."""
+def _leave_old_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
+    """If a login has given the session a new key: drop the old one's data, and end the old one's connections."""
     session = getattr(request, "session", None)
-    if session is not None and request.COOKIES.get(settings.SESSION_COOKIE_NAME) != session.session_key:
-        session.pop(DATA_KEY, None)
+    if session is None or (old := request.COOKIES.get(settings.SESSION_COOKIE_NAME)) == session.session_key:
+        return
+    session.pop(DATA_KEY, None)
+    # If another user was logged in, Django's login() flushes the session. It has no key then until it is saved.
+    was_flushed = session.session_key is None and SESSION_KEY in loaded_content(session)
+    if old and was_flushed and user is not None and get_settings().close_on_logout:
+        user_id = str(tenancy.identity(user, user_key(user)))
+        _notify_of_session(ReplaceSession(_ALL_NAMESPACES, user_id, session_hash(old)))
 
 
 def _check_saved_user(*, instance: Any, created: bool, update_fields: Any = None, using: str, **kwargs: Any) -> None:

@@ -2,7 +2,7 @@
 
 Rules kept here:
 
-- If a session logs out, its connections are closed with 4401, in all processes.
+- If a session logs out, or another user logs in over it, its connections are closed with 4401, in all processes.
 - Django sends its signal before it deletes the session, and a closed client connects again at once. So handshakes with
   that session are refused for some seconds.
 - A session key is never sent to other processes, only a keyed hash of it.
@@ -37,12 +37,14 @@ from django_etp.protocol.closing import LOGGED_OUT, PASSWORD_CHANGED, SESSION_EN
 from django_etp.sessions.listing import existing_sessions
 from django_etp.sessions.loaded import session_hash, session_key_of
 
-__all__ = ["CheckUser", "CloseSession", "check_connections", "check_users_forever", "is_revoked"]
+__all__ = ["CheckUser", "CloseSession", "ReplaceSession", "check_connections", "check_users_forever", "is_revoked"]
 
 logger = logging.getLogger(__name__)
 
 # How long handshakes are refused with a session that logs out, in seconds: Django may take as long to delete it.
 _REVOKED_FOR = 10.0
+# The hash of a session key takes several microseconds: after so many the event loop turns.
+_HASHES_PER_TURN = 200
 # How long after a user was saved the connections are checked, in seconds.
 _CHECK_AFTER = 1.0
 
@@ -90,14 +92,49 @@ class CloseSession(HubCommand):
 
     async def reply(self, hub: Hub) -> None:
         """Close the connections here."""
-        now = hub.loop.time()
-        revocations = _revocations.setdefault(hub, _Revocations())
-        revocations.sessions = {key: until for key, until in revocations.sessions.items() if until > now}
-        revocations.sessions[self.hashed_key] = now + _REVOKED_FOR
+        _revoke(hub, self.hashed_key)
         for connection in _connections(hub.membership.of_user(self.user_id)):
-            key = connection.session_key
-            if key is not None and session_hash(key) == self.hashed_key:
+            if _has_session(connection, self.hashed_key):
                 connection.end(LOGGED_OUT)
+
+
+@register_query("replace_session")
+@dataclass(frozen=True, slots=True)
+class ReplaceSession(HubCommand):
+    """Close the connections, of all namespaces, of a session that a login has replaced, and refuse new ones of it.
+
+    Whose the session was is unknown: Django has deleted it. So all users' connections are searched for it.
+
+    Attributes:
+        user_id: the user who logged in. Connections of the same user may come back with the new session.
+        hashed_key: the keyed hash of the old session's key.
+    """
+
+    user_id: str
+    hashed_key: str
+
+    async def reply(self, hub: Hub) -> None:
+        """Close the connections here."""
+        _revoke(hub, self.hashed_key)
+        of_same_user = {member.id for member in hub.membership.of_user(self.user_id)}
+        for number, connection in enumerate(_connections(hub.membership.all())):
+            if not number % _HASHES_PER_TURN:
+                await asyncio.sleep(0)
+            if _has_session(connection, self.hashed_key):
+                connection.end(SESSION_ENDED if connection.id in of_same_user else LOGGED_OUT)
+
+
+def _revoke(hub: Hub, hashed_key: str) -> None:
+    """Refuse handshakes with a session for some seconds."""
+    now = hub.loop.time()
+    revocations = _revocations.setdefault(hub, _Revocations())
+    revocations.sessions = {key: until for key, until in revocations.sessions.items() if until > now}
+    revocations.sessions[hashed_key] = now + _REVOKED_FOR
+
+
+def _has_session(connection: Peer, hashed_key: str) -> bool:
+    key = connection.session_key
+    return key is not None and session_hash(key) == hashed_key
 
 
 @register_query("check_user")

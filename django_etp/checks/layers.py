@@ -23,6 +23,9 @@ from django_etp.exceptions import describe
 __all__ = ["check_channel_layer"]
 
 _REDIS_LAYER = "channels_redis.core.RedisChannelLayer"
+_PUBSUB_LAYER = "channels_redis.pubsub.RedisPubSubChannelLayer"
+# The prefix of both layers, if their CONFIG names none.
+_DEFAULT_PREFIX = "asgi"
 # How long that layer waits for a message in one call to Redis, and how long its connections should wait, in seconds.
 _REDIS_WAIT = 5
 _LEAST_SOCKET_TIMEOUT = 7
@@ -31,8 +34,6 @@ _LEAST_CAPACITY = 20_000
 # A hub joins its groups again every quarter of the expiry.
 _LEAST_GROUP_EXPIRY = 60
 _LEAST_EXPIRY = 30
-# The name of a hub's channel looks like this; settings give capacities by such names.
-_HUB_CHANNEL = "etp.process!channel"
 
 
 def check_channel_layer(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -45,7 +46,7 @@ def check_channel_layer(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
     if not isinstance(layers, Mapping):
         return [_malformed(f"CHANNEL_LAYERS must be a dict of layers by alias, got {layers!r:.80}.")]
     if alias in layers:
-        return _check_layer(alias, layers[alias])
+        return _check_layer(alias, layers[alias], values.get("SITE", "") if isinstance(values, Mapping) else "")
     if alias != "default":
         return [
             Error(
@@ -63,7 +64,7 @@ def check_channel_layer(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
     ]
 
 
-def _check_layer(alias: str, entry: Any) -> list[CheckMessage]:
+def _check_layer(alias: str, entry: Any, site: object) -> list[CheckMessage]:
     if not isinstance(entry, Mapping) or "BACKEND" not in entry:
         return [_malformed(f"The channel layer {alias!r} must be a dict with a 'BACKEND', got {entry!r:.80}.")]
     try:
@@ -73,9 +74,16 @@ def _check_layer(alias: str, entry: Any) -> list[CheckMessage]:
     if not isinstance(kind, type):
         return []  # a function that makes a layer: its class is unknown until it is called
     config = entry.get("CONFIG")
+    if not isinstance(config, Mapping):
+        config = {}
     messages = [_check_groups(alias, kind), _check_reach(alias, kind)]
-    if any(f"{base.__module__}.{base.__qualname__}" == _REDIS_LAYER for base in inspect.getmro(kind)):
-        messages += _check_redis_layer(alias, kind, config if isinstance(config, Mapping) else {})
+    bases = [f"{base.__module__}.{base.__qualname__}" for base in inspect.getmro(kind)]
+    if _REDIS_LAYER in bases:
+        # The name of a hub's channel looks like this; settings give capacities by such names.
+        hub_channel = f"etp.{site}.process!channel" if site else "etp.process!channel"
+        messages += _check_redis_layer(alias, kind, config, hub_channel)
+    if not site and (_REDIS_LAYER in bases or _PUBSUB_LAYER in bases):
+        messages.append(_check_prefix(alias, kind, config))
     return [message for message in messages if message is not None]
 
 
@@ -117,8 +125,22 @@ def _is_debug() -> bool:
     return bool(settings.DEBUG or getattr(getattr(state, "saved_data", None), "debug", False))
 
 
-def _check_redis_layer(alias: str, kind: type, config: Mapping[str, Any]) -> Iterable[CheckMessage]:
-    capacity = _capacity(kind, config)
+def _check_prefix(alias: str, kind: type, config: Mapping[str, Any]) -> CheckMessage | None:
+    if _value(kind, config, "prefix") not in (None, _DEFAULT_PREFIX):
+        return None
+    return Warning(
+        f"The channel layer {alias!r} has the default prefix {_DEFAULT_PREFIX!r}, and ETP['SITE'] is not set. If "
+        "another project uses the same broker with the same prefix, the two projects receive each other's events, list "
+        "each other's members and close each other's connections. Another database number does not separate them: "
+        "pub/sub messages belong to no database.",
+        hint="Set 'prefix' in the layer's CONFIG, or ETP['SITE'], to a name that only this project has. All its "
+        "processes need the same name.",
+        id="django_etp.W007",
+    )
+
+
+def _check_redis_layer(alias: str, kind: type, config: Mapping[str, Any], hub_channel: str) -> Iterable[CheckMessage]:
+    capacity = _capacity(kind, config, hub_channel)
     if _is_below(capacity, _LEAST_CAPACITY):
         yield Warning(
             f"The channel layer {alias!r} drops messages while {capacity:,} others wait for a process.",
@@ -171,11 +193,11 @@ def _value(kind: type, config: Mapping[str, Any], name: str) -> Any:
     return None
 
 
-def _capacity(kind: type, config: Mapping[str, Any]) -> Any:
+def _capacity(kind: type, config: Mapping[str, Any], hub_channel: str) -> Any:
     by_channel = config.get("channel_capacity")
     for pattern, capacity in by_channel.items() if isinstance(by_channel, Mapping) else ():
         matcher = re.compile(fnmatch.translate(pattern)) if isinstance(pattern, str) else pattern
-        if matcher.match(_HUB_CHANNEL):
+        if matcher.match(hub_channel):
             return capacity
     return _value(kind, config, "capacity")
 

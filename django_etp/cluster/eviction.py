@@ -13,8 +13,10 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+from django_etp.conf.layer_names import ask_group, control_group, hub_group
+
 from .directory import Directory
-from .messages import ASK_PREFIX, CONTROL_GROUP, HUB_PREFIX, Beat, Evicted, pack
+from .messages import Beat, Evicted, pack
 from .transport import Transport
 
 __all__ = ["Eviction"]
@@ -61,7 +63,7 @@ class Eviction:
         """Notify a node that sent a heartbeat after it had expired, once its removal has ended."""
         if cleaning := self._cleaning.get(hub):
             await asyncio.wait([cleaning])
-        await self._transport.send_control(CONTROL_GROUP, pack(Evicted(hub)))
+        await self._transport.send_control(control_group(), pack(Evicted(hub)))
 
     def stop(self) -> None:
         """Forget the removals under way, whose tasks the caller has cancelled."""
@@ -69,9 +71,9 @@ class Eviction:
 
     async def _remove(self, beat: Beat) -> None:
         try:
-            for group in (CONTROL_GROUP, f"{ASK_PREFIX}{beat.hub}"):
+            for group in (control_group(), ask_group(beat.hub)):
                 await self._transport.remove_control(group, beat.control_channel)
-            for group in (f"{HUB_PREFIX}{beat.hub}", *self._shared()):
+            for group in (hub_group(beat.hub), *self._shared()):
                 if not self._directory.is_gone(beat.hub):
                     return
                 await self._transport.remove_traffic(group, beat.channel)

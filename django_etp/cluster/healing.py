@@ -4,6 +4,8 @@ Rules kept here:
 
 - A node sends itself echoes and receives its own heartbeats. If neither these nor anything else arrives, the broker may
   have forgotten the node's groups: all of them are joined again. If that does not help, its channels are renewed.
+- If the broker takes the node's messages and does not return them, no join on the same channels helps on a layer that
+  keeps no messages for them: redis-py takes itself for subscribed. There the channels are renewed at once.
 - One attempt is under way at a time, and one begins each second.
 """
 
@@ -20,8 +22,11 @@ __all__ = ["Healing"]
 logger = logging.getLogger(__name__)
 
 _HEAL_EVERY = 1.0
-# After this long without a message the channels are renewed, in seconds.
+# After this long without a message the channels are renewed, in seconds. Messages in the broker are lost then.
 _RENEW_AFTER = 15.0
+# How long the broker may have a message until it is back, and the first pause between such renewals, in seconds.
+_BACK_WITHIN = 0.5
+_FIRST_RENEWAL_PAUSE = 1.0
 
 
 class Healing:
@@ -50,6 +55,7 @@ class Healing:
         self._run = run
         self._attempt: asyncio.Task[None] | None = None
         self._next_at = self._renewed_at = 0.0
+        self._renewal_pause = _FIRST_RENEWAL_PAUSE
         self.is_needed = False
 
     def restart(self, now: float) -> None:
@@ -66,6 +72,7 @@ class Healing:
             if self.is_needed:
                 self.is_needed = False
                 self._renewed_at = now
+                self._renewal_pause = _FIRST_RENEWAL_PAUSE
                 logger.warning("Messages arrive from the channel layer again.")
                 self._healed()
             return
@@ -76,14 +83,23 @@ class Healing:
                 "Nothing arrives from the channel layer, not even this process's own heartbeats; rejoining all groups "
                 "until messages arrive."
             )
-        if now >= self._next_at and (self._attempt is None or self._attempt.done()):
+        is_unheard = self._is_unheard(now)
+        if (now >= self._next_at or is_unheard) and (self._attempt is None or self._attempt.done()):
             self._next_at = now + _HEAL_EVERY
-            self._attempt = self._run(self._heal(now))
+            is_late = min(self._liveness.silent_for(now), now - self._renewed_at) > _RENEW_AFTER
+            self._attempt = self._run(self._heal(now, renew=is_unheard or is_late))
 
-    async def _heal(self, now: float) -> None:
-        if min(self._liveness.silent_for(now), now - self._renewed_at) > _RENEW_AFTER:
+    def _is_unheard(self, now: float) -> bool:
+        if self._receiver.keeps_messages or now - self._renewed_at < self._renewal_pause:
+            return False
+        return self._liveness.unheard_for(now) > _BACK_WITHIN
+
+    async def _heal(self, now: float, *, renew: bool) -> None:
+        if renew:
             self._renewed_at = now
+            self._renewal_pause = min(self._renewal_pause * 2, _RENEW_AFTER)
             await self._receiver.renew()
+            self._liveness.expect_nothing()
         await self._receiver.open()
         self._receiver.join_again()
         self._announce()

@@ -8,9 +8,11 @@ Rules kept here:
 
 import asyncio
 
+from django_etp.conf.layer_names import control_group
+
 from .directory import Directory, beat_interval
 from .liveness import Liveness
-from .messages import CONTROL_GROUP, Beat, Echo, pack
+from .messages import Beat, Echo, pack
 from .transport import Transport
 
 __all__ = ["Heartbeat"]
@@ -52,7 +54,8 @@ class Heartbeat:
         async with self._sending:
             # Nodes that know no other may have begun while the broker was away.
             beat = self._beat(is_new=is_new or not len(self._directory))
-            await self._transport.send_control(CONTROL_GROUP, pack(beat))
+            await self._transport.send_control(control_group(), pack(beat))
+        self._liveness.record_beat_taken(beat.number, asyncio.get_running_loop().time())
         while wait and not self._liveness.has_received(beat.number):
             self._came_back.clear()
             await self._came_back.wait()
@@ -65,13 +68,15 @@ class Heartbeat:
     async def announce_end(self) -> None:
         """Send the last heartbeat, after which the other nodes no longer expect this one."""
         async with self._sending:
-            await self._transport.send_control(CONTROL_GROUP, pack(self._beat(is_last=True)))
+            await self._transport.send_control(control_group(), pack(self._beat(is_last=True)))
 
     async def send_echo(self) -> None:
         """Send a message to the node itself, the way that room traffic takes."""
-        number = self._liveness.next_echo(asyncio.get_running_loop().time())
+        clock = asyncio.get_running_loop().time
+        number = self._liveness.next_echo(clock())
         async with asyncio.timeout(self.interval):
             await self._transport.send(self._group, pack(Echo(self._hub, number)))
+        self._liveness.record_echo_taken(number, clock())
 
     def _beat(self, *, is_new: bool = False, is_last: bool = False) -> Beat:
         return Beat(

@@ -3,17 +3,19 @@
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
 
 from django_etp.concurrency.confirmations import Confirmation
 from django_etp.conf import get_settings
+from django_etp.conf.layer_names import channel_prefix
 
 from .host import Host
 from .messages import Foreign, Frame, Malformed, Message
 from .node import Node
-from .reader import read_channel
+from .reader import keep_running, read_channel
 
 __all__ = ["Link", "open_link"]
 
@@ -105,7 +107,7 @@ class InMemoryLink(LocalLink):
     def __init__(self, host: Host, layer: BaseChannelLayer) -> None:
         self._host = host
         self._layer = layer
-        self._channel = f"etp.{host.id}"
+        self._channel = f"{channel_prefix()}.{host.id}"
         self._groups: dict[str, None] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -120,8 +122,9 @@ class InMemoryLink(LocalLink):
     def join(self, group: str) -> Coroutine[Any, Any, None]:
         """Receive messages of other Channels code to a group. Reading begins with the first group."""
         if not self._tasks:
-            reading = read_channel(self._layer, self._channel, self._take, lambda: None)
-            self._tasks = [asyncio.get_running_loop().create_task(each) for each in (reading, self._join_again())]
+            reading = partial(read_channel, self._layer, self._channel, self._take, lambda: None)
+            loop = asyncio.get_running_loop()
+            self._tasks = [loop.create_task(keep_running(work)) for work in (reading, self._join_again)]
         self._groups[group] = None
         return self._join(group)
 

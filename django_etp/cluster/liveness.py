@@ -31,12 +31,20 @@ class Liveness:
         self._echo_sent_at: dict[int, float] = {}
         self._traffic_at = 0.0
         self._control_at = 0.0
+        # When the broker first took an own message since then; 0 if it has taken none.
+        self._echo_taken_at = 0.0
+        self._beat_taken_at = 0.0
         self._receives_since: float | None = None
         self.echoed_at = 0.0  # when the last echo that came back was sent
 
     def restart(self, now: float) -> None:
         """Count from now: nothing could arrive until now."""
         self._traffic_at = self._control_at = now
+        self.expect_nothing()
+
+    def expect_nothing(self) -> None:
+        """Expect back none of the messages that the broker has taken until now: the channels are new ones."""
+        self._echo_taken_at = self._beat_taken_at = 0.0
 
     def next_beat(self) -> int:
         """Return the number of the next heartbeat."""
@@ -53,10 +61,12 @@ class Liveness:
     def record_traffic(self, now: float) -> None:
         """Record that a message arrived on the channel for room traffic."""
         self._traffic_at = now
+        self._echo_taken_at = 0.0
 
     def record_control(self, now: float) -> None:
         """Record that a message arrived through the group of all nodes."""
         self._control_at = now
+        self._beat_taken_at = 0.0
         if self._receives_since is None:
             self._receives_since = now
 
@@ -67,6 +77,16 @@ class Liveness:
     def record_echo(self, number: int) -> None:
         """Record an echo that came back."""
         self.echoed_at = max(self.echoed_at, self._echo_sent_at.pop(number, 0.0))
+
+    def record_echo_taken(self, number: int, now: float) -> None:
+        """Record that the broker has taken an echo, which may be back already."""
+        if number in self._echo_sent_at:
+            self._echo_taken_at = self._echo_taken_at or now
+
+    def record_beat_taken(self, number: int, now: float) -> None:
+        """Record that the broker has taken a heartbeat, which may be back already."""
+        if number > self._beat_back:
+            self._beat_taken_at = self._beat_taken_at or now
 
     def has_received(self, beat: int) -> bool:
         """Whether an own heartbeat with this number, or a later one, came back."""
@@ -79,6 +99,13 @@ class Liveness:
     def silent_for(self, now: float) -> float:
         """Return for how many seconds one of the node's channels has brought nothing."""
         return now - (min(self._traffic_at, self._control_at) if self._receives_rooms else self._control_at)
+
+    def unheard_for(self, now: float) -> float:
+        """Return for how many seconds the broker has an own message, since which one of the channels brought nothing.
+
+        It is 0 if the broker has none.
+        """
+        return max(now - at if at else 0.0 for at in (self._echo_taken_at, self._beat_taken_at))
 
     def is_deaf(self, now: float, interval: float) -> bool:
         """Whether nothing arrives, not even the messages that the node sends to itself every ``interval`` seconds."""

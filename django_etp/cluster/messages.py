@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, get_args, get_origin
 
+from django_etp.conf.layer_names import ask_group
+
+from .malformed import Malformed, shorten
+
 __all__ = [
-    "ASK_PREFIX",
-    "CONTROL_GROUP",
-    "HUB_PREFIX",
     "MAX_INTERVAL",
     "Beat",
     "Echo",
@@ -35,16 +36,9 @@ __all__ = [
 
 VERSION = 1
 
-# The group of all nodes; with a hub's id, the groups of replies and queries to it, and of frames for its connections.
-CONTROL_GROUP = "etp.control"
-ASK_PREFIX = "etp.ask."
-HUB_PREFIX = "etp.hub."
+_LARGEST_INT = 2**63 - 1
 # The longest time between two heartbeats of a node, in seconds.
 MAX_INTERVAL = 60.0
-
-
-class Malformed(ValueError):
-    """A message on the channel layer does not have the form that nodes send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +55,7 @@ class Frame:
     """
 
     text: str
-    exclude: tuple[str, ...] = ()
+    exclude: frozenset[str] = frozenset()
     rooms: tuple[str, ...] = ()
     emission: str = ""
     connection_id: str = ""
@@ -93,8 +87,10 @@ class Frame:
                 isinstance(item, str) for item in (*exclude, *rooms)
             ):
                 _check_text(text)
-                return cls(text, tuple(map(str, exclude)), tuple(map(str, rooms)), emission, connection_id, namespace)
-        raise Malformed(f"a frame must be text, or a list that starts with text; got {value!r:.80}")
+                return cls(
+                    text, frozenset(map(str, exclude)), tuple(map(str, rooms)), emission, connection_id, namespace
+                )
+        raise Malformed(f"a frame must be text, or a list that starts with text; got {shorten(value)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +122,7 @@ class RoomMessage:
                 "before"
             )
         if not math.isfinite(self.born):
-            raise Malformed(f"'born' must be a time, got {self.born!r}")
+            raise Malformed(f"'born' must be a time, got {shorten(self.born)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +160,7 @@ class Beat:
 
     def __post_init__(self) -> None:
         if not 0 < self.interval <= MAX_INTERVAL:
-            raise Malformed(f"'interval' must be up to {MAX_INTERVAL:g} s, got {self.interval!r:.80}")
+            raise Malformed(f"'interval' must be up to {MAX_INTERVAL:g} s, got {shorten(self.interval)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +200,8 @@ class Query:
     wants_sign: bool = False
 
     def __post_init__(self) -> None:
-        if not self.answer_to.startswith(ASK_PREFIX):
-            raise Malformed(f"'answer_to' must be a group for replies, got {self.answer_to!r:.80}")
+        if not self.answer_to.startswith(ask_group("")):
+            raise Malformed(f"'answer_to' must be a group for replies, got {shorten(self.answer_to)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,12 +255,13 @@ def unpack(values: Mapping[str, Any]) -> Message:
     Raises:
         Malformed: it represents none.
     """
-    kind = _TYPES.get(str(values.get("type")))
+    type_ = values.get("type")
+    kind = _TYPES.get(type_) if isinstance(type_, str) else None
     if kind is None:
-        raise Malformed(f"the type {values.get('type')!r:.80} is none of {', '.join(_TYPES)}")
+        raise Malformed(f"the type {shorten(type_)} is none of {', '.join(_TYPES)}")
     version = values.get("v", VERSION)
     if not isinstance(version, int) or version > VERSION:
-        raise Malformed(f"its format version is {version!r:.80}, and this process reads {VERSION}")
+        raise Malformed(f"its format version is {shorten(version)}, and this process reads {VERSION}")
     known: dict[str, Any] = {}
     for each in fields(kind):
         if each.name in values:
@@ -290,6 +287,8 @@ def _checked(name: str, value: object, expected: Any) -> object:
         accepted = int | float
     if accepted is list and isinstance(value, tuple):
         return list(value)
+    if accepted is not Any and isinstance(value, int) and not -_LARGEST_INT <= value <= _LARGEST_INT:
+        raise Malformed(f"{name!r} must be a number of 64 bits, got a larger one")
     if accepted is Any or (isinstance(value, accepted) and (accepted is bool or not isinstance(value, bool))):
         return value
-    raise Malformed(f"{name!r} must be {expected}, got {value!r:.80}")
+    raise Malformed(f"{name!r} must be {expected}, got {shorten(value)}")

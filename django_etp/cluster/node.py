@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any
 
 from django_etp.concurrency.confirmations import Confirmation
+from django_etp.conf.layer_names import ask_group, control_group, hub_group
 
 from .control import Control
 from .directory import Directory
@@ -30,7 +31,7 @@ from .healing import Healing
 from .heartbeat import Heartbeat
 from .host import Host
 from .liveness import Liveness
-from .messages import ASK_PREFIX, CONTROL_GROUP, HUB_PREFIX, Frame, Query, pack
+from .messages import Frame, Query, pack
 from .publisher import Publisher
 from .receiver import Receiver
 from .responder import Responder
@@ -67,15 +68,14 @@ class Node:
         self._alias = alias
         self._receives_rooms = is_serving
         self._report_loss = host.report_loss
-        self._hub_group = f"{HUB_PREFIX}{host.id}"
-        ask_group = f"{ASK_PREFIX}{host.id}"
+        self._hub_group, own_ask_group = hub_group(host.id), ask_group(host.id)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._transport = Transport(alias)
         self._directory = Directory()
         self._liveness = Liveness(receives_rooms=is_serving)
         self._heartbeat = Heartbeat(host.id, self._hub_group, self._transport, self._directory, self._liveness)
-        self._publisher = Publisher(host.id, self._transport.send, partial(self._transport.send, CONTROL_GROUP))
-        self._queries = Queries(host.id, self._send_query, ask_group, self._directory.is_gone)
+        self._publisher = Publisher(host.id, self._transport.send, partial(self._transport.send, control_group()))
+        self._queries = Queries(host.id, self._send_query, own_ask_group, self._directory.is_gone)
         self._traffic = Traffic(host, self._liveness, self._publisher.owns)
         self._eviction = Eviction(self._transport, self._directory, lambda: self._receiver.traffic_groups, self._run)
         control = Control(
@@ -93,7 +93,7 @@ class Node:
         )
         self._receiver = Receiver(
             self._transport,
-            (ask_group, CONTROL_GROUP),
+            (own_ask_group, control_group()),
             self._hub_group if is_serving else None,
             control.receive,
             self._traffic.receive,
@@ -164,7 +164,7 @@ class Node:
 
     def publish_to_hub(self, hub: str, frame: Frame) -> list[Confirmation]:
         """Send a frame to one hub. See Publisher.publish()."""
-        return self._publisher.publish([f"{HUB_PREFIX}{hub}"], frame)
+        return self._publisher.publish([hub_group(hub)], frame)
 
     async def ask(self, hub: str | None, action: str, arguments: list[Any], timeout: float) -> dict[str, Any]:
         """Query one other hub, or all others, and return their results by hub id. See Queries.ask().
@@ -235,7 +235,7 @@ class Node:
             self._stopping = None
 
     async def _send_query(self, hub: str | None, query: Query) -> None:
-        await self._transport.send_control(CONTROL_GROUP if hub is None else f"{ASK_PREFIX}{hub}", pack(query))
+        await self._transport.send_control(control_group() if hub is None else ask_group(hub), pack(query))
 
     # Periodic work
 

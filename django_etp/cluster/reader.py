@@ -6,18 +6,23 @@ Rules kept here:
 - Reading waits neither for the delivery of a message nor for its share of the time: messages left in the layer may be
   dropped there, for their age or for want of room.
 - An error of the layer is logged once and reported, and reading goes on, with growing pauses while the error lasts.
-- A message that is malformed, or that the layer cannot decode, does no harm, and holds up none behind it.
+- A message that is malformed, that the layer cannot decode, or at which anything else raises, is ignored with one line
+  in the log, and holds up none behind it.
+- A reader that ends, for whatever reason, is started again.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
+
+from django_etp.cancellation import must_pass
+from django_etp.exceptions import describe
 
 from .messages import Malformed, Message, RoomMessage, unpack
 
-__all__ = ["Backlog", "complain", "read_channel"]
+__all__ = ["Backlog", "complain", "keep_running", "read_channel"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +47,29 @@ _LONGEST_STEP = 0.005
 # The limit of the messages that wait here, in characters of frames; past it reading keeps the pace of delivery.
 _MAX_WAITING = 128 * 1024 * 1024
 
+# The errors of decoding: a value of the wrong kind, a number too large, values nested too deeply.
+_CONTENT_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, MemoryError)
+
 _MOST_COMPLAINTS = 100
 _complained_of: set[str] = set()
+
+
+async def keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do work that has no end; start it again if it ends, with growing pauses. Only a cancellation ends this."""
+    clock = asyncio.get_running_loop().time
+    pause = _FIRST_PAUSE
+    while True:
+        began_at = clock()
+        try:
+            await work()
+            reason = "it returned"
+        except BaseException as error:
+            if must_pass(error):
+                raise
+            reason = describe(error)
+        logger.error("A task that reads the channel layer ended, and is started again: %.500s", reason)
+        pause = min(pause * 2, _LAST_PAUSE) if clock() - began_at < _LAST_PAUSE else _FIRST_PAUSE
+        await asyncio.sleep(pause)
 
 
 async def read_channel(layer: Any, channel: str, take: Callable[[Message], None], failed: Callable[[], None]) -> None:
@@ -56,13 +82,15 @@ async def read_channel(layer: Any, channel: str, take: Callable[[Message], None]
         began_at = loop.time()
         try:
             message = await layer.receive(channel)
-        except Exception as error:
+        except BaseException as error:
+            if must_pass(error):
+                raise
             # redis-py gives up waiting after socket_timeout: there simply was no message. A timeout that comes at once
             # is an error like any other, and must not keep the loop from turning.
             if type(error).__name__ == "TimeoutError" and loop.time() - began_at > _SHORTEST_WAIT:
                 continue
             if _is_undecoded(error):
-                complain(Malformed(f"it cannot be decoded: {type(error).__name__}: {error}"))
+                complain(Malformed(f"it cannot be decoded: {describe(error)}"))
                 await asyncio.sleep(_UNDECODED_PAUSE)
                 continue
             if not is_failing:
@@ -82,10 +110,13 @@ async def read_channel(layer: Any, channel: str, take: Callable[[Message], None]
             await asyncio.sleep(0)
 
 
-def _is_undecoded(error: Exception) -> bool:
+def _is_undecoded(error: BaseException) -> bool:
     """Whether a receive raised because of a message's content, which another program or another key has made."""
-    # InvalidToken is of cryptography, which need not be installed. Some errors of TLS are both OSError and ValueError.
-    by_its_content = isinstance(error, ValueError | TypeError | LookupError) or type(error).__name__ == "InvalidToken"
+    # InvalidToken is of cryptography, UnpackException of msgpack, which need not be installed. Some errors of TLS are
+    # both OSError and ValueError.
+    by_its_content = isinstance(error, _CONTENT_ERRORS) or any(
+        kind.__name__ in ("InvalidToken", "UnpackException") for kind in type(error).__mro__
+    )
     return by_its_content and not isinstance(error, OSError)
 
 
@@ -161,6 +192,8 @@ def _unpack(message: object, take: Callable[[Message], None]) -> None:
         unpacked = unpack(message)
     except Malformed as problem:
         complain(problem)
+    except Exception as error:
+        complain(Malformed(f"it cannot be read: {describe(error)}"))
     else:
         _hand_over(unpacked, take)
 
@@ -171,13 +204,18 @@ def _hand_over(message: Message, take: Callable[[Message], None]) -> None:
         take(message)
     except Malformed as problem:
         complain(problem)
-    except Exception:
-        logger.exception("A message on the channel layer could not be handled.")
+    except Exception as error:
+        complain(Malformed(f"it could not be handled: {describe(error)}"), because=error)
 
 
-def complain(problem: Exception) -> None:
-    """Log that a message was ignored, once for each kind of problem."""
+def complain(problem: Exception, because: Exception | None = None) -> None:
+    """Log that a message was ignored, once for each kind of problem; with a traceback if an error caused it."""
     kind = str(problem)[:40]
     if kind not in _complained_of and len(_complained_of) < _MOST_COMPLAINTS:
         _complained_of.add(kind)
-        logger.warning("A message on the channel layer was ignored; more of its kind will not be logged: %s", problem)
+        logger.log(
+            logging.WARNING if because is None else logging.ERROR,
+            "A message on the channel layer was ignored; more of its kind will not be logged: %.500s",
+            problem,
+            exc_info=because,
+        )

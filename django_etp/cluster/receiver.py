@@ -49,7 +49,8 @@ class Receiver:
         self._control_groups = control_groups
         self._traffic_group = traffic_group
         self._control = Subscriptions(transport.add_control, transport.discard_control, lambda group: None)
-        self._traffic = Subscriptions(transport.add_traffic, transport.discard_traffic, joined)
+        prove = None if transport.confirms_joins else transport.prove_joins
+        self._traffic = Subscriptions(transport.add_traffic, transport.discard_traffic, joined, prove)
         self._control_reading = Reading(take_control, self._control.join_again)
         self._traffic_reading = None if traffic_group is None else Reading(take_traffic, self._traffic.join_again)
 
@@ -57,6 +58,11 @@ class Receiver:
     def traffic_groups(self) -> tuple[str, ...]:
         """The groups of room traffic that the node has joined, or is about to."""
         return self._traffic.wanted
+
+    @property
+    def keeps_messages(self) -> bool:
+        """Whether messages wait in the broker until a channel is read. See Transport.keeps_messages."""
+        return self._transport.keeps_messages
 
     def want_own_groups(self) -> None:
         """Want the node's own groups: the next call that joins groups again joins these, too."""
@@ -101,6 +107,7 @@ class Receiver:
     async def renew(self) -> None:
         """Go on with new channels. If they cannot be opened, the old ones stay."""
         traffic_channel, control_channel = await self._transport.renew()
+        self._traffic.doubt()
         self.join_again()
         # The broker may have kept the groups, and would fill the old channels.
         for group in self._control.wanted:

@@ -8,14 +8,18 @@ Rules kept here:
 - A call that failed is tried again until it succeeds, or is no longer wanted; one that may have been half done is
   undone.
 - A group can be joined again, on the same channel, to heal a broker that has forgotten it.
-- Once a join has waited for its 1.5 s in vain, no other waits until the layer takes a call again.
+- A join is confirmed once the broker has executed it. Some layers return before that: then the joins that have returned
+  are proven together, a batch at a time.
+- Once a join has waited for its 1.5 s in vain, no other waits until a join is confirmed, or on a layer that confirms
+  itself, a leave.
 - Nothing is kept of a group that was left.
 """
 
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
+from itertools import islice
 from typing import Any
 
 __all__ = ["Subscriptions"]
@@ -31,6 +35,8 @@ _CALL_LIMIT = 8.0
 _JOIN_LIMIT = 1.5
 _FIRST_RETRY = 0.1
 _LAST_RETRY = 2.0
+# How many joins are proven together.
+_MOST_PROVEN = 100
 
 _Call = Callable[[str], Coroutine[Any, Any, None]]
 
@@ -42,12 +48,21 @@ class Subscriptions:
         add: joins a group at the layer.
         discard: leaves one.
         joined: is called with a wanted group each time the layer has confirmed a join.
+        prove: waits until the broker has executed the joins of groups, of which some may be removed meanwhile; ``None``
+            if ``add`` has waited for that.
     """
 
-    def __init__(self, add: _Call, discard: _Call, joined: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        add: _Call,
+        discard: _Call,
+        joined: Callable[[str], None],
+        prove: Callable[[Collection[str]], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
         self._add = add
         self._discard = discard
         self._joined = joined
+        self._prove = prove
         self._wanted: dict[str, None] = {}
         self._confirmed: set[str] = set()
         # Those in which the layer may hold the channel: from the begin of a join until a leave has succeeded.
@@ -57,6 +72,14 @@ class Subscriptions:
         self._to_do: OrderedDict[str, None] = OrderedDict()
         self._again: OrderedDict[str, None] = OrderedDict()
         self._under_way: set[str] = set()
+        # Those whose joins have returned: to be proven next, and being proven.
+        self._unproven: dict[str, None] = {}
+        self._in_proof: dict[str, None] = {}
+        self._prover: asyncio.Task[None] | None = None
+        # Those whose joins must be proven again, and of those, the ones of which the layer may believe in vain that it
+        # has joined them.
+        self._doubted: set[str] = set()
+        self._disproven: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._retry_after = _FIRST_RETRY
@@ -83,7 +106,7 @@ class Subscriptions:
         self.want(group)
         pending = self._to_do, self._again, self._under_way
         is_confirmed = group in self._confirmed and not any(group in each for each in pending)
-        if not is_confirmed:
+        if not is_confirmed and group not in self._unproven and group not in self._in_proof:
             self._do(group)
         if is_confirmed or self.is_failing or self._is_slow:
             return self._wait(None)
@@ -95,6 +118,8 @@ class Subscriptions:
     def leave(self, group: str) -> None:
         """Leave a group; does not wait."""
         self._wanted.pop(group, None)
+        self._unproven.pop(group, None)
+        self._in_proof.pop(group, None)
         self._release(group)
         if group in self._held:
             self._do(group)
@@ -112,6 +137,10 @@ class Subscriptions:
             elif group in self._wanted:
                 self._do(group)
 
+    def doubt(self) -> None:
+        """Prove all joins again as they are done again: the channel is a new one."""
+        self._doubted |= self._confirmed
+
     async def settle(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds until nothing is left to do, or the layer fails."""
         loop = asyncio.get_running_loop()
@@ -125,8 +154,13 @@ class Subscriptions:
             self._release(group)
         for worker in self._workers:
             worker.cancel()
-        for record in (self._to_do, self._again, self._confirmed, self._held, self._half_left, self._refused):
+        if self._prover is not None:
+            self._prover.cancel()
+            self._prover = None
+        for record in (self._to_do, self._again, self._unproven, self._in_proof):
             record.clear()
+        for groups in (self._confirmed, self._held, self._half_left, self._refused, self._doubted, self._disproven):
+            groups.clear()
         self.is_failing = self._is_slow = False
 
     def _do(self, group: str) -> None:
@@ -170,20 +204,55 @@ class Subscriptions:
             async with asyncio.timeout(_CALL_LIMIT):
                 await (self._join_at_layer(group) if is_wanted else self._leave_at_layer(group))
         except Exception as error:
-            await self._failed(group, error)
+            await self._failed([group], error)
             return
+        if is_wanted and self._prove is not None and (group not in self._confirmed or group in self._doubted):
+            if group in self._wanted:
+                self._unproven[group] = None
+                if self._prover is None or self._prover.done():
+                    self._prover = asyncio.get_running_loop().create_task(self._prove_joins(self._prove))
+            return
+        if self._prove is None:
+            self._is_slow = False
+        self._succeeded(group, is_join=is_wanted)
+
+    async def _prove_joins(self, prove: Callable[[Collection[str]], Coroutine[Any, Any, None]]) -> None:
+        while self._unproven:
+            self._in_proof = dict.fromkeys(islice(self._unproven, _MOST_PROVEN))
+            for group in self._in_proof:
+                del self._unproven[group]
+            try:
+                async with asyncio.timeout(_CALL_LIMIT):
+                    await prove(self._in_proof)
+            except Exception as error:
+                failed, self._in_proof = tuple(self._in_proof), {}
+                self._disproven.update(failed)
+                await self._failed(failed, error)
+                if self._to_do or self._again:
+                    self._start_worker()
+            else:
+                self._is_slow = False
+                proven, self._in_proof = self._in_proof, {}
+                for group in proven:
+                    self._succeeded(group, is_join=True)
+
+    def _succeeded(self, group: str, *, is_join: bool) -> None:
         if self._refused == {group}:
             logger.info("The channel layer accepts joins and leaves again.")
         self._refused.discard(group)
-        self.is_failing = self._is_slow = False
+        self.is_failing = False
         self._retry_after = _FIRST_RETRY
-        if is_wanted and group in self._wanted:
+        if is_join and group in self._wanted:
+            self._doubted.discard(group)
             self._confirmed.add(group)
             self._joined(group)
             self._release(group)
 
     async def _join_at_layer(self, group: str) -> None:
         self._held.add(group)
+        if group in self._disproven:
+            await self._discard(group)
+            self._disproven.discard(group)
         await self._add(group)
         self._half_left.discard(group)
 
@@ -196,14 +265,17 @@ class Subscriptions:
         await self._discard(group)
         self._half_left.discard(group)
         self._held.discard(group)
+        self._doubted.discard(group)
+        self._disproven.discard(group)
 
-    async def _failed(self, group: str, error: Exception) -> None:
+    async def _failed(self, groups: Collection[str], error: Exception) -> None:
         if not self._refused:
             logger.warning("The channel layer refused a join or leave; retrying until it works: %r", error)
         self.is_failing = True
-        if group in self._wanted or group in self._held:
-            (self._again if group in self._confirmed else self._to_do)[group] = None
-            self._refused.add(group)
+        for group in groups:
+            if group in self._wanted or group in self._held:
+                (self._again if group in self._confirmed else self._to_do)[group] = None
+                self._refused.add(group)
         for waiting in tuple(self._waiting):
             self._release(waiting)
         await asyncio.sleep(self._retry_after)

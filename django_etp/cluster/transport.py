@@ -5,22 +5,27 @@ Rules kept here:
 - Room traffic and control messages have an object each, so that an overflow of one does not starve the other; sends
   have a third, so that they do not wait behind joins.
 - Every call has a time limit.
+- A channel is read until its objects are closed, whatever its reader meets.
 - Each object is closed: no task and no connection to the broker stays behind.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from channels.layers import channel_layers
 
 from django_etp.concurrency.tasks import end_tasks
+from django_etp.conf.layer_names import channel_prefix
 from django_etp.exceptions import LayerUnavailable
 
+from .kinds import confirms_joins, has_one_server, is_pubsub
 from .messages import Message
-from .reader import Backlog, read_channel
+from .probes import Probes
+from .reader import Backlog, keep_running, read_channel
 
 __all__ = ["Reading", "Transport"]
 
@@ -73,6 +78,11 @@ class Transport:
         slowest = _SLOWEST_ROUND_IF_SPREAD if is_spread else _SLOWEST_ROUND
         expiry = getattr(layer, "group_expiry", None)
         return min(expiry / 4, slowest) if isinstance(expiry, int | float) and expiry > 0 else slowest
+
+    @property
+    def keeps_messages(self) -> bool:
+        """Whether messages wait in the broker until a channel is read: to renew the channel loses them."""
+        return not is_pubsub(self._objects.traffic)
 
     # Beginning and end
 
@@ -141,6 +151,16 @@ class Transport:
         if not channel:
             raise LayerUnavailable(f"The channel layer {self._alias!r} could not be opened yet.")
 
+    @property
+    def confirms_joins(self) -> bool:
+        """Whether a join has reached the broker once it returns; else prove_joins() proves it."""
+        return confirms_joins(self._objects.traffic)
+
+    async def prove_joins(self, groups: Collection[str]) -> None:
+        """Return once the broker has executed the joins of room traffic of these groups. See Probes.prove()."""
+        self._refuse_unopened(self.traffic_channel)
+        await self._objects.probes.prove(groups)
+
     # Sending
 
     async def send(self, group: str, message: dict[str, Any]) -> None:
@@ -159,31 +179,58 @@ class _Objects:
     def __init__(self, alias: str) -> None:
         self.sending, self.traffic, self.control = (channel_layers.make_backend(alias) for _ in "123")
         self.traffic_channel = self.control_channel = ""
+        self.probes = Probes(
+            self._add, self._discard, self._send, in_order=is_pubsub(self.traffic) and has_one_server(alias)
+        )
+        self._alias = alias
         self._opening = asyncio.Lock()
         self._readers: list[asyncio.Task[None]] = []
 
     async def open(self, control: Reading, traffic: Reading | None) -> None:
         async with asyncio.timeout(_CALL_LIMIT), self._opening:
             if not self.control_channel:
-                self.control_channel = await self.control.new_channel("etp")
-                self._run(read_channel(self.control, self.control_channel, control.take, control.failed))
+                self.control_channel = await self.control.new_channel(channel_prefix())
+                self._run(partial(read_channel, self.control, self.control_channel, control.take, control.failed))
         if traffic is None:
             return
         async with asyncio.timeout(_CALL_LIMIT), self._opening:
             if not self.traffic_channel:
-                self.traffic_channel = await self.traffic.new_channel("etp")
+                self.traffic_channel = await self.traffic.new_channel(channel_prefix())
                 backlog = Backlog(traffic.take)
-                self._run(read_channel(self.traffic, self.traffic_channel, backlog.put, traffic.failed))
-                self._run(backlog.give())
+                take = partial(self._take, backlog.put)
+                self._run(partial(read_channel, self.traffic, self.traffic_channel, take, traffic.failed))
+                self._run(backlog.give)
 
     async def close(self) -> None:
         readers, self._readers = self._readers, []
+        self.traffic_channel = self.control_channel = ""  # at once: no call begins any more
         await end_tasks(readers, _CLOSE_LIMIT)
-        self.traffic_channel = self.control_channel = ""
         await asyncio.gather(*(_close(layer) for layer in (self.sending, self.traffic, self.control)))
 
-    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._readers.append(asyncio.get_running_loop().create_task(coroutine))
+    def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._readers.append(asyncio.get_running_loop().create_task(keep_running(work)))
+
+    def _take(self, put: Callable[[Message], None], message: Message) -> None:
+        if not self.probes.take(message):
+            put(message)
+
+    # For the probes: once the objects are closed, a call would open connections again.
+
+    async def _add(self, group: str) -> None:
+        await self.traffic.group_add(group, self._open_channel())
+
+    async def _discard(self, group: str) -> None:
+        await self.traffic.group_discard(group, self._open_channel())
+
+    async def _send(self, group: str, message: dict[str, Any]) -> None:
+        self._open_channel()
+        async with asyncio.timeout(_CALL_LIMIT):
+            await self.control.group_send(group, message)
+
+    def _open_channel(self) -> str:
+        if not self.traffic_channel:
+            raise LayerUnavailable(f"The channel layer {self._alias!r} was closed.")
+        return self.traffic_channel
 
 
 async def _close(layer: Any) -> None:

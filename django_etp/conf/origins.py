@@ -20,6 +20,7 @@ __all__ = ["Origin", "OriginPattern", "is_origin_pattern", "parse_origin", "pars
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]+))?")
+_HOST = re.compile(r"[a-z0-9._-]+")
 _PATTERN = re.compile(r"(?:([a-z][a-z0-9+.-]*)://)?(\*?\.)?([^\s/?#@*,:\[\]\\]+|\[[0-9a-f:.]+\])(?::([0-9]+|\*))?/?")
 
 
@@ -113,7 +114,8 @@ def _normal_host(host: str) -> str:
             return f"[{ipaddress.IPv6Address(host[1:-1]).compressed}]"
         except ValueError:
             return ""
-    labels = unicodedata.normalize("NFKC", host).lower().split(".")
+    labels = unicodedata.normalize("NFKC", host).replace("\u3002", ".").lower().split(".")
     if not all(labels[:-1]) or labels == [""]:
         return ""
-    return ".".join(label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels)
+    name = ".".join(label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels)
+    return name if _HOST.fullmatch(name) else ""

@@ -6,6 +6,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -28,17 +29,25 @@ __all__ = [
     "question_timeout",
 ]
 
+# It is part of the names of channels. A layer adds up to 71 characters and allows 99.
+_MAX_SITE = 28
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EtpSettings:
     """All settings of ``ETP``, each under its name in lower case."""
 
     channel_layer: str = "default"
+    site: str = ""
     event_modules: Sequence[str] = ("etp_events",)
     max_message_size: int = 1024 * 1024
+    max_data_size: int = 64 * 1024
     ack_timeout: float = 10.0
     max_concurrent_events: int = 100
     max_queued_events: int = 1000
+    max_outbox: int = 16 * 1024 * 1024
+    slow_client_timeout: float = 20.0
+    max_rooms: int = 1000
     sync_workers: int = 32
     disconnect_grace: float = 8.0
     question_timeout: float = 2.0
@@ -115,6 +124,10 @@ def _is_seconds_or_zero(value: object) -> bool:
     return (value in (0, 0.0) and not isinstance(value, bool)) or _is_seconds(value)
 
 
+def _is_site(value: object) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(rf"[A-Za-z0-9_.-]{{0,{_MAX_SITE}}}", value))
+
+
 def _is_text_list(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(item, str) and item for item in value)
 
@@ -135,11 +148,19 @@ def _is_encoder(value: object) -> bool:
 
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "CHANNEL_LAYER": ("an alias in CHANNEL_LAYERS, as text", lambda value: isinstance(value, str) and bool(value)),
+    "SITE": (
+        f"a name of up to {_MAX_SITE} ASCII letters, digits, '-', '_' and '.', different for each project on a broker",
+        _is_site,
+    ),
     "EVENT_MODULES": ("a list of module names", _is_text_list),
     "MAX_MESSAGE_SIZE": ("a number of bytes above 0", _is_count),
+    "MAX_DATA_SIZE": ("a number of bytes above 0", _is_count),
     "ACK_TIMEOUT": ("a number of seconds above 0", _is_seconds),
     "MAX_CONCURRENT_EVENTS": ("a whole number above 0", _is_count),
     "MAX_QUEUED_EVENTS": ("a whole number above 0", _is_count),
+    "MAX_OUTBOX": ("a number of bytes above 0", _is_count),
+    "SLOW_CLIENT_TIMEOUT": ("a number of seconds above 0", _is_seconds),
+    "MAX_ROOMS": ("a whole number above 0", _is_count),
     "SYNC_WORKERS": ("a whole number above 0", _is_count),
     "DISCONNECT_GRACE": ("a number of seconds, 0 or more", _is_seconds_or_zero),
     "QUESTION_TIMEOUT": ("a number of seconds above 0", _is_seconds),

@@ -1,5 +1,6 @@
 """The ``receive`` and ``send`` of an ASGI server, and wrappers of ``send``."""
 
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ def past_session_middleware(send: Send) -> Send:
 def with_trailing_delimiter(send: Send) -> Send:
     """Return a ``send`` that writes the second delimiter of frames without data too."""
 
+    @functools.wraps(send)  # the transport is found behind it
     async def send_delimited(message: dict[str, Any]) -> None:
         text = message.get("text")
         if text is not None and text.count("||") == 1:

@@ -167,7 +167,8 @@ class Connection:
 
         Raises:
             ConnectionClosed: the connection is closed.
-            InvalidRoomName: a name is no room name; nothing was joined.
+            InvalidRoomName: a name is no room name, or it is reserved; nothing was joined.
+            TooManyRooms: it would be in more rooms than the setting ``MAX_ROOMS`` allows; nothing was joined.
         """
         await arun_on(self._peer.hub.loop, self._peer.join, rooms)
 

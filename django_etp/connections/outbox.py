@@ -3,9 +3,10 @@
 Rules kept here:
 
 - One write is under way at a time. New frames wait behind it, and behind the frames that wait already.
-- The outbox is bounded in frames and in bytes; a connection whose outbox is full is closed with 1013.
-- Frames wait until the handshake is accepted; if it is refused, they are dropped.
-- A close goes out once, behind the frames before it; nothing follows it.
+- A client that takes what is written is not closed, however much waits. One that takes nothing, or next to nothing
+  while much waits, is closed with 1013: see django_etp.concurrency.watch. Nothing can be taken before the accept.
+- A sender that may wait does so while much waits, so that it sends at the client's pace.
+- Frames wait until the accept, and a refusal drops them. A close goes out once; nothing follows it.
 - A frame that the server refuses to write, as daphne does with large ones, ends the connection with 1011.
 """
 
@@ -16,28 +17,28 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
 from django_etp.concurrency.flusher import Flusher
+from django_etp.conf import get_settings
+from django_etp.protocol.frames import size_of
 
 from .asgi import Send
 from .state import CLOSED, CLOSING, CONNECTING, OPEN, State
+from .transport import abort, unsent_bytes
 
 __all__ = ["Outbox"]
 
 logger = logging.getLogger(__name__)
 
-# How much may wait for a client. Frames of a room are shared by its members, so the bytes are an upper bound.
-_MAX_FRAMES = 65_536
-_MAX_BYTES = 16 * 1024 * 1024
-# A handler that sends to its own client waits while more frames than this do, so that it sends at the client's pace.
-_FULL_ENOUGH = 256
-# How long a client that reads nothing may hold up its close, in seconds.
-_CLOSE_LIMIT = 5.0
+_MAX_FRAMES = 65_536  # an outbox with more is judged as one with more than MAX_OUTBOX bytes
+_LAST_BOUND = 16  # of frames and of bytes: so many times the first bound
+_FRAMES_ENOUGH, _BYTES_ENOUGH = 256, 1024 * 1024  # a sender that may wait does so while more wait
+_CLOSE_LIMIT = 5.0  # how long a client that reads nothing may hold up its close, in seconds
 
 
 class Owner(Protocol):
     """The connection that an outbox belongs to."""
 
-    def outbox_is_full(self) -> None:
-        """Close the connection: its client reads too slowly."""
+    def reads_too_slowly(self, facts: str) -> None:
+        """Close the connection with 1013; ``facts`` describe what the client took and what waits."""
 
     def write_failed(self, error: Exception) -> None:
         """Record that the server refused a frame, and that the connection was closed with 1011."""
@@ -56,7 +57,6 @@ class Outbox:
     """
 
     __slots__ = (
-        "_bytes",
         "_close_message",
         "_closed",
         "_drained",
@@ -64,7 +64,9 @@ class Outbox:
         "_frames",
         "_is_writing",
         "_owner",
+        "_put",
         "_send",
+        "_taken",
         "_writer",
         "state",
     )
@@ -75,7 +77,7 @@ class Outbox:
         self._owner: Owner | None = owner
         self._flusher = flusher
         self._frames: deque[str] | None = None  # made on first use: an empty one takes 600 bytes
-        self._bytes = 0
+        self._put = self._taken = 0  # in bytes; the server takes what was put in, and the difference waits
         self._is_writing = False
         self._close_message: dict[str, Any] | None = None
         self._closed: asyncio.Future[None] | None = None
@@ -99,62 +101,97 @@ class Outbox:
             self.state = OPEN
         if greeting and self.state is OPEN:
             self._frames = deque([greeting, *(self._frames or ())])
-            self._bytes += len(greeting)
+            self._put += len(greeting)
         self._start_writing()
 
-    def write(self, frame: str) -> int:
-        """Write a frame soon, behind all others, without waiting; drop it after a close. Return how many wait."""
+    @property
+    def is_waiting(self) -> bool:
+        """See Writer."""
+        return self._is_writing or bool(self._frames)
+
+    @property
+    def is_far_behind(self) -> bool:
+        """Whether so much waits that a sender which may wait does so."""
+        return self._put - self._taken > _BYTES_ENOUGH or len(self._frames or ()) > _FRAMES_ENOUGH
+
+    @property
+    def is_over(self) -> bool:
+        """See Writer."""
+        return self._put - self._taken > get_settings().max_outbox or len(self._frames or ()) > _MAX_FRAMES
+
+    @property
+    def taken(self) -> int:
+        """The bytes that the client's side has taken; see takes_parts."""
+        return self._taken - (unsent_bytes(self._send) or 0)
+
+    @property
+    def takes_parts(self) -> bool:
+        """See Writer."""
+        return unsent_bytes(self._send) is not None
+
+    def give_up(self, seconds: float) -> None:
+        """See Writer."""
+        if self._owner is not None and self.state is OPEN:
+            size = self._put - self._taken
+            self._owner.reads_too_slowly(f"has taken next to nothing for {seconds:.3g} s, and {size:,} bytes wait")
+
+    def write(self, frame: str) -> None:
+        """Write a frame soon, behind all others, without waiting; drop it after a close."""
         state = self.state
         if state is not OPEN and state is not CONNECTING:
-            return 0
+            return
         frames = self._frames
         if frames is None:
             frames = self._frames = deque()
         frames.append(frame)
-        self._bytes += len(frame)
-        waiting = len(frames)
+        self._put += len(frame) if frame.isascii() else size_of(frame)
         if state is OPEN and not self._is_writing:
             self._is_writing = True
-            self._flusher.add(self._drain)
-        elif (waiting > _MAX_FRAMES or (self._bytes > _MAX_BYTES and waiting > 1)) and self._owner is not None:
-            self._owner.outbox_is_full()
-        return waiting
+            self._flusher.add(self)
+        elif self._put - self._taken > self._flusher.max_outbox or len(frames) > _MAX_FRAMES:
+            self._exceed()
+
+    def _exceed(self) -> None:
+        times = _LAST_BOUND if self.state is OPEN else 1
+        frames, size = _MAX_FRAMES * times, self._flusher.max_outbox * times
+        waiting = len(self._frames or ())
+        if waiting <= frames and (self._put - self._taken <= size or waiting == 1):
+            self._flusher.watch.add(self)
+        elif self._owner is not None:
+            self._owner.reads_too_slowly(f"lets more than {size:,} bytes or {frames:,} frames wait")
 
     def begin(self, frame: str) -> Coroutine[Any, Any, None] | None:
-        """Write a frame behind all others; return what the sender is to await, if anything.
-
-        The coroutine writes the frame, if it can be written at once, or waits while many frames are before it. Often a
-        call is enough, which costs less than a coroutine.
-        """
+        """Write a frame behind all others; return what the sender is to await, if a call is not enough."""
         if self._flusher.is_idle and self.state is OPEN and not (self._is_writing or self._frames):
             # The caller runs in a task, so the frame needs no other.
-            self._flusher.take_turn()
+            self._flusher.take_turn(self)
             return self._write_at_once(frame)
-        return self._until_few_wait() if self.write(frame) > _FULL_ENOUGH else None
+        self.write(frame)
+        return self._until_few_wait() if self.is_far_behind else None
 
     async def _write_at_once(self, frame: str) -> None:
         # This one frame only, so that cancelling its sender loses no frame of another.
         self._is_writing = True
+        size = len(frame) if frame.isascii() else size_of(frame)
+        self._put += size
         try:
             await self._send({"type": "websocket.send", "text": frame})
         except Exception as error:
             await self._close_after(error)
         finally:
+            self._taken += size
             self._is_writing = False
             if self._frames or self._close_message:
                 self._start_writing()
 
     async def _until_few_wait(self) -> None:
-        while self.state is OPEN and len(self._frames or ()) > _FULL_ENOUGH:
+        while self.state is OPEN and self.is_far_behind:
             if self._drained is None:
                 self._drained = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
 
     def close(self, code: int, reason: str, *, drop: bool = False) -> None:
-        """Send a close behind the frames that wait, or in their place (``drop``).
-
-        Before the accept a close refuses the handshake, with HTTP 403.
-        """
+        """Send a close behind the frames that wait, or in their place (``drop``); before the accept refuse with 403."""
         if self.state is CLOSING or self.state is CLOSED:
             return
         if drop or self.state is CONNECTING:
@@ -177,27 +214,34 @@ class Outbox:
         if self.state is CLOSED:
             return
         self._closed = self._closed or asyncio.get_running_loop().create_future()
+        taken = self.taken
         await asyncio.wait([self._closed], timeout=_CLOSE_LIMIT)
         if self.state is not CLOSED:
             self.abandon()
-            # uvicorn's send waits for as long as the client keeps its socket open.
+            self._abort_unless_above(taken)
             if self._writer is not None:
                 self._writer.cancel()
+
+    def _abort_unless_above(self, taken: int) -> None:
+        # uvicorn keeps the socket open while data waits: for a client that reads on, that is the end of its data.
+        if self.taken <= taken:
+            abort(self._send)
 
     def _start_writing(self) -> None:
         if not self._is_writing and (self._frames or self._close_message):
             self._is_writing = True
-            self._flusher.add(self._drain)
+            self._flusher.add(self)
 
-    async def _drain(self) -> None:
+    async def flush(self) -> None:
+        """Write all frames that wait, and the close, if there is one."""
         send = self._send
         self._writer = asyncio.current_task()
         try:
             while frames := self._frames:
                 frame = frames.popleft()
-                self._bytes -= len(frame)
                 await send({"type": "websocket.send", "text": frame})
-                if self._drained is not None and len(frames) <= _FULL_ENOUGH:
+                self._taken += len(frame) if frame.isascii() else size_of(frame)
+                if self._drained is not None and not self.is_far_behind:
                     self._notify_drained()
         except Exception as error:
             await self._close_after(error)
@@ -224,14 +268,15 @@ class Outbox:
     async def _close_with(self, message: dict[str, Any]) -> bool:
         """Write a close; return whether the server took it. Once the client is gone, a server may raise anything."""
         self._close_message = None
+        taken = self.taken
         try:
             async with asyncio.timeout(_CLOSE_LIMIT):
                 await self._send_close(message)
-        except Exception as error:
-            logger.debug("A close could not be written, the client is gone: %r", error)
-            return False
-        else:
             return True
+        except Exception as error:
+            logger.debug("A close could not be written, the client is gone or reads too slowly: %r", error)
+            self._abort_unless_above(taken)
+            return False
         finally:
             self.abandon()
 
@@ -247,7 +292,6 @@ class Outbox:
 
     def _forget_frames(self) -> None:
         self._frames = None
-        self._bytes = 0
         self._notify_drained()
 
     def _notify_drained(self) -> None:

@@ -86,8 +86,7 @@ class Peer:
         self._user = scope.get("user")
         self._outbox = outbox
         self._owner = owner
-        # Both are made on first use: most peers are never asked anything, and never use their data.
-        self._acks: PendingAcks | None = None
+        self._acks: PendingAcks | None = None  # as the share, made on first use: most peers need neither
         self.share: ConnectionSession | None = None
         self._connected_at = time.time()
         self._rooms: frozenset[str] | None = None
@@ -104,6 +103,11 @@ class Peer:
     def is_accepted(self) -> bool:
         """Whether the handshake was accepted, and the connection has not been closed since."""
         return self._outbox.state is OPEN
+
+    @property
+    def is_far_behind(self) -> bool:
+        """See Member."""
+        return self._outbox.is_far_behind
 
     @property
     def speaks_extensions(self) -> bool:
@@ -144,6 +148,7 @@ class Peer:
             await self.accept()
         if (writing := self._outbox.begin(frame)) is not None:
             await writing
+            self._refuse_closed()  # it may have ended meanwhile
 
     async def emit_with_ack(self, event: str, data: str, timeout: float) -> Event:
         """Accept the handshake, then ask(); see ``Connection.aemit_with_ack()``."""
@@ -292,9 +297,7 @@ class Peer:
     async def change_data(self, values: str, remove: Iterable[str]) -> str:
         """Set keys of the data to those in a JSON object, remove others, save it, and return it as JSON."""
         data = self.own_share().data
-        data.update(from_json(values))
-        for key in remove:
-            data.pop(key, None)
+        data.change(from_json(values), remove)
         if self.is_accepted:  # the accept writes it otherwise
             await self.save()
         return data.to_json()

@@ -19,6 +19,7 @@ from django_etp.exceptions import (
     InvalidFrame,
     MessageTooLarge,
     TooManyEvents,
+    TooManyRooms,
 )
 from django_etp.protocol.failures import handler_failed, named_failure
 from django_etp.protocol.frames import Event
@@ -37,7 +38,7 @@ failure_observer: ContextVar[Callable[[Event, BaseException], None] | None] = Co
 # How long an on_error hook may take, in seconds.
 _ERROR_LIMIT = 5.0
 # The client or the network causes these, not the application: they are logged without a traceback.
-_EXPECTED = (AckTimeout, ConnectionClosed, EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents)
+_EXPECTED = (AckTimeout, ConnectionClosed, EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents, TooManyRooms)
 
 
 async def report(handlers: Namespace, connection: Connection | None, error: BaseException, doing: str) -> None:

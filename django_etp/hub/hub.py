@@ -30,16 +30,15 @@ from .losses import describe_loss
 from .members import Member, hub_of
 from .membership import Membership
 from .names import check_can_join, group_name
+from .pace import Pace
 
 __all__ = ["Hub"]
 
 logger = logging.getLogger(__name__)
 
-# After this many sends a sender lets the event loop turn once, so that other tasks run.
-_SENDS_PER_TURN = 64
-# A send to more rooms goes through the group of their namespace, once. Through the group of each room, and with the
-# names of all rooms in each message, its size would grow with the square of their number.
-_MANY_ROOMS = 32
+# Each message of a send to several rooms holds the names of all rooms, and the ids of connections that do not get it.
+# If that would be more names and ids in all, the send goes through the group of the rooms' namespace, once.
+_MANY_NAMES = 1024
 # How long connections may take to clean up when the server ends, in seconds: on_disconnect hooks have 9 s.
 _END_LIMIT = 10.0
 
@@ -82,7 +81,7 @@ class Hub:
         self._answer = answer
         self.membership = Membership()
         self._emissions = Emissions()
-        self._sends_since_turn = 0
+        self._pace = Pace(loop)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: Link = open_link(self, is_serving=is_serving)
         self.asker = Asker(self.id, self._link, self._reply_here)
@@ -156,7 +155,7 @@ class Hub:
 
         Raises:
             ConnectionClosed: the connection is gone.
-            InvalidRoomName: a name is not a room name, or reserved; nothing was joined.
+            InvalidRoomName, TooManyRooms: see check_can_join() and Membership.join(); nothing was joined.
         """
         rooms = tuple(rooms)
         for room in rooms:
@@ -210,46 +209,49 @@ class Hub:
             LayerUnavailable: it was not sent to other processes.
         """
         targets: list[str | None] = [None] if rooms is None else [*rooms]
-        self._deliver(namespace, targets, text, exclude)
+        members = self._deliver(namespace, targets, text, exclude)
         if rooms is None or len(rooms) < 2:
-            frame = Frame(text, tuple(exclude))
+            frame = Frame(text, exclude)
         else:
-            frame = Frame(text, tuple(exclude), tuple(rooms), self._emissions.new())
+            frame = Frame(text, exclude, tuple(rooms), self._emissions.new())
         groups = [group_name(namespace, target) for target in targets]
-        if len(targets) > _MANY_ROOMS:
-            return self._link.publish([group_name(namespace, None)], frame, beside=groups)
-        return self._link.publish(groups, frame)
+        if len(targets) > 1 and len(targets) * (len(targets) + len(exclude)) > _MANY_NAMES:
+            sends = self._link.publish([group_name(namespace, None)], frame, beside=groups)
+        else:
+            sends = self._link.publish(groups, frame)
+        return sends + self._pace.slow(members, len(text))
 
     def send_to(self, namespace: str, connection_id: str, text: str) -> list[Confirmation]:
         """Send a frame to one connection, in any process. See send()."""
         if self.owns(connection_id):
             if member := self.membership.get(namespace, connection_id):
                 member.deliver(text)
+                return self._pace.slow([member], len(text))
         elif _HUB_ID.fullmatch(hub := hub_of(connection_id)):
             return self._link.publish_to_hub(hub, Frame(text, connection_id=connection_id, namespace=namespace))
         return []
 
     async def sent(self, sends: list[Confirmation]) -> None:
-        """Wait until the channel layer has confirmed sends; now and then let other tasks run.
+        """Wait until the channel layer has confirmed sends, and the clients of this process can take more.
 
         Raises:
             LayerUnavailable: other processes may not have got them.
         """
         await confirmed(sends)
-        # A sender that never has to wait would keep all other tasks from running, those that write to clients included.
-        self._sends_since_turn += 1
-        if self._sends_since_turn >= _SENDS_PER_TURN:
-            self._sends_since_turn = 0
-            await asyncio.sleep(0)
+        await self._pace.turn()
 
     def owns(self, connection_id: str) -> bool:
         """Return whether an id is that of a connection of this hub, which may be gone."""
         return hub_of(connection_id) == self.id
 
-    def _deliver(self, namespace: str, rooms: Iterable[str | None], text: str, exclude: Iterable[str]) -> None:
-        for member in self.membership.present(namespace, rooms):
+    def _deliver(
+        self, namespace: str, rooms: Iterable[str | None], text: str, exclude: frozenset[str]
+    ) -> tuple[Member, ...]:
+        members = self.membership.present(namespace, rooms)
+        for member in members:
             if member.id not in exclude:
                 member.deliver(text)
+        return members
 
     # Asking
 
@@ -282,7 +284,7 @@ class Hub:
             text = to_frame(message.event, message.data)
         except EtpError as error:
             raise Malformed(f"an event that other code sent to a room's group is not valid: {error}") from error
-        self._deliver(message.namespace, [message.room], text, ())
+        self._deliver(message.namespace, [message.room], text, frozenset())
 
     def report_loss(self, loss: Loss) -> None:
         """Report messages that the layer lost to ``on_error``, which logs them; or to the log alone."""

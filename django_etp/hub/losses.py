@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 
 from django_etp.cluster.gaps import Loss
-from django_etp.cluster.messages import HUB_PREFIX
+from django_etp.conf.layer_names import hub_group
 from django_etp.exceptions import MessagesLost
 
 from .membership import Membership
+from .names import RESERVED_PREFIX, UserRoom
 
 __all__ = ["describe_loss"]
 
@@ -18,7 +19,9 @@ def describe_loss(loss: Loss, membership: Membership) -> list[MessagesLost]:
     if key := membership.room_of(loss.group):
         namespaces, room = [key[0]], key[1]
         whose = "of the whole namespace" if room is None else f"of room {room!r:.80}"
-    elif loss.group.startswith(HUB_PREFIX):
+        if room is not None and room.startswith(RESERVED_PREFIX):
+            room = UserRoom(room)  # a hook may send to the room
+    elif loss.group.startswith(hub_group("")):
         namespaces = membership.namespaces or namespaces
         whose = "sent to single connections"
     else:

@@ -70,6 +70,10 @@ class Member(Protocol):
     def is_accepted(self) -> bool:
         """Whether it counts as a member yet."""
 
+    @property
+    def is_far_behind(self) -> bool:
+        """Whether its client has so much to read that senders slow down."""
+
     def to_row(self) -> tuple[str, int | str | None, float]:
         """Return its id, its user's id, and when it connected, in seconds since 1970, as plain values."""
 

@@ -3,6 +3,7 @@
 Rules kept here:
 
 - A connection is in the room ``None``, where all of its namespace are, and in its user's; it cannot leave these.
+- A connection joins at most ``MAX_ROOMS`` rooms, these two not counted.
 - A room exists while it has a member. Each change returns the channel-layer groups that the hub must join or leave now.
 - A connection that is not accepted yet is in rooms, and gets the events that are sent there, but is not counted as a
   member.
@@ -11,6 +12,9 @@ Nothing here waits: there is no event loop and no channel layer.
 """
 
 from collections.abc import Collection, Iterable
+
+from django_etp.conf import get_settings
+from django_etp.exceptions import TooManyRooms
 
 from .members import Member
 from .names import RESERVED_PREFIX, group_name, user_room
@@ -74,8 +78,19 @@ class Membership:
         return any(len(self._rooms.get((member.namespace, room), ())) < 2 for room in rooms)
 
     def join(self, member: Member, rooms: Collection[str]) -> list[str]:
-        """Put a connection into rooms; it may be in them already. Return the groups to join."""
-        self._rooms_of.setdefault(member.id, {}).update(dict.fromkeys(rooms))
+        """Put a connection into rooms; it may be in them already. Return the groups to join.
+
+        Raises:
+            TooManyRooms: it would be in more rooms than the setting MAX_ROOMS allows; it has joined none of them.
+        """
+        joined = self._rooms_of.get(member.id, {})
+        new = dict.fromkeys(room for room in rooms if room not in joined)
+        if new and len(joined) + len(new) > (limit := get_settings().max_rooms):
+            raise TooManyRooms(
+                f"A connection may be in {limit:,} rooms, which is ETP['MAX_ROOMS']; this one is in {len(joined):,} "
+                f"and would join {len(new):,} more."
+            )
+        self._rooms_of.setdefault(member.id, {}).update(new)
         return self._put_in(member, rooms)
 
     def leave(self, member: Member, rooms: Iterable[str]) -> list[str]:

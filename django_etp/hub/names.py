@@ -1,7 +1,10 @@
 """Names of rooms ↔ names of channel-layer groups.
 
 A room name is any text of up to 1,000 characters; a group name is ASCII of under 100. So a group name is a hash of
-the namespace and the room, and the room's name cannot be read back from it.
+the namespace and the room, behind the name of the site, and the room's name cannot be read back from it.
+
+Names that start with ``__`` are the library's own. A caller gets one from ``rooms.user()``, as a ``UserRoom``. The same
+text as plain ``str`` is refused, since a handler may have it from a client. Between processes the names travel as text.
 """
 
 from collections.abc import Iterable
@@ -10,12 +13,16 @@ from hashlib import blake2b
 from typing import Any, cast
 
 from django.core.exceptions import ValidationError
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
+from django_etp.conf.layer_names import room_group
 from django_etp.exceptions import InvalidRoomName
 
 __all__ = [
     "MAX_ROOM_NAME",
     "RESERVED_PREFIX",
+    "UserRoom",
     "check_can_join",
     "check_namespace",
     "check_room_name",
@@ -31,7 +38,13 @@ MAX_ROOM_NAME = 1000
 RESERVED_PREFIX = "__"
 
 
-@lru_cache(maxsize=16_384)
+class UserRoom(str):
+    """The name of a user's room. ``rooms.user()`` returns it; a copy and a pickle of it are one, too."""
+
+    __slots__ = ()
+
+
+@lru_cache(maxsize=4096)  # a client may choose names of 1,000 characters
 def group_name(namespace: str, room: str | None) -> str:
     """Return the name of a room's channel-layer group; ``None`` is the room of all connections of a namespace.
 
@@ -43,7 +56,13 @@ def group_name(namespace: str, room: str | None) -> str:
         check_room_name(room)
         text = f"{text}:{room}"
     digest = blake2b(text.encode(), digest_size=20).hexdigest()
-    return f"etp.room.{digest}"
+    return room_group(digest)
+
+
+@receiver(setting_changed)
+def _forget_groups(*, setting: str, **_: object) -> None:
+    if setting == "ETP":  # it may name another site
+        group_name.cache_clear()
 
 
 def user_key(user: Any) -> Any:
@@ -92,15 +111,23 @@ def check_room_name(room: object) -> None:
 
 
 def room_name(room: str) -> str:
-    """Return ``room``, which must be a room name. See check_room_name()."""
+    """Return the room name that a caller passed, as plain ``str``.
+
+    Raises:
+        InvalidRoomName: it is not a room name, or a reserved one that is not from ``rooms.user()``.
+    """
     check_room_name(room)
+    if room.startswith(RESERVED_PREFIX):
+        if not isinstance(room, UserRoom):
+            raise InvalidRoomName(
+                f"Room names that start with {RESERVED_PREFIX!r} are reserved for the library; got {room!r:.80} as "
+                "plain str. For the room of a user pass rooms.user(user) itself, not a text made of it."
+            )
+        return str(room)
     return room
 
 
 def room_names(room_or_rooms: str | Iterable[str]) -> list[str]:
-    """Return the room names in an argument that is one name or several. See check_room_name()."""
+    """Return the room names in an argument that is one name or several. See room_name()."""
     is_one = isinstance(room_or_rooms, str | bytes) or not isinstance(room_or_rooms, Iterable)
-    rooms = cast(list[str], [room_or_rooms] if is_one else list(room_or_rooms))
-    for room in rooms:
-        check_room_name(room)
-    return rooms
+    return [room_name(room) for room in cast(Iterable[str], [room_or_rooms] if is_one else room_or_rooms)]

@@ -2,7 +2,7 @@
 
 import json
 
-from django_etp.exceptions import EventFailed, InvalidPayload, TooManyEvents
+from django_etp.exceptions import EventFailed, InvalidPayload, TooManyEvents, TooManyRooms
 
 from .frames import FAILURE_PREFIX, Event
 
@@ -21,6 +21,8 @@ def named_failure(error: BaseException) -> EventFailed | None:
             return EventFailed("invalid_payload", str(error))
         case TooManyEvents():
             return EventFailed("too_many_events", "Too many events wait to be handled; the connection is closed.")
+        case TooManyRooms():
+            return EventFailed("too_many_rooms", "The connection would be in too many rooms.")
     return None
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "decode",
     "encode",
     "encode_answer",
+    "size_of",
 ]
 
 # The WebSocket subprotocol of the extensions: failures and the greeting.
@@ -89,6 +90,11 @@ class Event:
         except (ValueError, RecursionError) as error:
             text = f"The data of event {_cut(self.name)} is not JSON: {error}."
             raise InvalidPayload(text, is_answer=self.is_ack) from error
+
+
+def size_of(text: str) -> int:
+    """Return the number of bytes that a text takes on the wire."""
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
 
 def decode(message: str | bytes) -> Event:

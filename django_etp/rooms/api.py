@@ -13,7 +13,7 @@ from django_etp.conf import question_timeout
 from django_etp.exceptions import InvalidRoomName
 from django_etp.hub.hub import Hub
 from django_etp.hub.members import ConnectionInfo, Member, RoomReply, check_id, id_of, ids
-from django_etp.hub.names import check_namespace, room_name, room_names, user_key, user_room
+from django_etp.hub.names import UserRoom, check_namespace, room_name, room_names, user_key, user_room
 from django_etp.hub.names import group_name as _group_name
 from django_etp.hub.process import process_hub
 from django_etp.hub.queries import HubQuery
@@ -62,15 +62,18 @@ class Rooms:
         ``"namespace"`` if that is not ``"default"``.
 
         Raises:
-            InvalidRoomName: the room name is not text of at most 1,000 characters.
+            InvalidRoomName: the room name is not text of at most 1,000 characters, or it is reserved.
         """
         return _group_name(self.namespace, room_name(room))
 
     def user(self, user: Any) -> str:
         """Return the room that all connections of a user are in, on all devices and in all processes.
 
-        ``user`` is one of Django's users, or the user's primary key. Such a room cannot be joined or left by name. If
-        tenants have users of their own, a key is that of a user of the current tenant.
+        ``user`` is one of Django's users, or the user's primary key. If tenants have users of their own, a key is that
+        of a user of the current tenant.
+
+        Such a room cannot be joined or left by name. Pass the returned value itself to other calls: the same name as
+        plain ``str``, as from JSON or from a client, is refused.
 
         Raises:
             InvalidRoomName: the user is anonymous, or not saved yet.
@@ -81,7 +84,7 @@ class Rooms:
                 f"A user's room needs a user with a primary key, or that key; got {type(user).__name__} without one. "
                 "Check user.is_authenticated first."
             )
-        return user_room(tenancy.identity(user, key))
+        return UserRoom(user_room(tenancy.identity(user, key)))
 
     # Sending
 
@@ -94,7 +97,7 @@ class Rooms:
         Raises:
             InvalidEventName: the name cannot be an event's.
             InvalidPayload: the data cannot become JSON.
-            InvalidRoomName: a name is not a room name; nothing was sent.
+            InvalidRoomName: a name is not a room name, or it is reserved and not from user(); nothing was sent.
             LayerUnavailable: the channel layer did not confirm; members in this process have the event already.
         """
         await self._asend(Hub.send, room_names(room_or_rooms), to_frame(event, data), ids(exclude))
@@ -175,8 +178,9 @@ class Rooms:
         Raises:
             ConnectionClosed: the connection is gone.
             IncompleteAnswer: its process did not reply in time.
-            InvalidRoomName: a name is not a room name; nothing was joined.
+            InvalidRoomName: a name is not a room name, or it is reserved; nothing was joined.
             LayerUnavailable: the query could not be sent to its process.
+            TooManyRooms: it would be in more rooms than the setting ``MAX_ROOMS`` allows; nothing was joined.
         """
         await self._aask(JoinRooms(self.namespace, id_of(connection_or_id), rooms), timeout)
 
@@ -194,21 +198,21 @@ class Rooms:
 
     async def aclear(self, *rooms: str, timeout: float | None = None) -> None:
         """Take all members out of rooms. See amembers() for ``timeout`` and the exceptions."""
-        await self._aask(ClearRooms(self.namespace, rooms), timeout)
+        await self._aask(ClearRooms(self.namespace, tuple(room_names(rooms))), timeout)
 
     def clear(self, *rooms: str, timeout: float | None = None) -> None:
         """See aclear()."""
-        self._ask("clear", ClearRooms(self.namespace, rooms), timeout)
+        self._ask("clear", ClearRooms(self.namespace, tuple(room_names(rooms))), timeout)
 
     # Members
 
     async def acount(self, room: str, *, timeout: float | None = None) -> int:
         """Return how many connections are in a room. See amembers() for ``timeout`` and the exceptions."""
-        return await self._aask(CountMembers(self.namespace, room), timeout)
+        return await self._aask(CountMembers(self.namespace, room_name(room)), timeout)
 
     def count(self, room: str, *, timeout: float | None = None) -> int:
         """See acount()."""
-        return self._ask("count", CountMembers(self.namespace, room), timeout)
+        return self._ask("count", CountMembers(self.namespace, room_name(room)), timeout)
 
     async def anames(self, *, timeout: float | None = None) -> list[str]:
         """Return the names of all rooms that have a member, sorted. See amembers()."""
@@ -225,7 +229,7 @@ class Rooms:
 
         Raises:
             IncompleteAnswer: a process did not reply in time; ``answer`` holds the members in the others.
-            InvalidRoomName: the name is not a room name.
+            InvalidRoomName: the name is not a room name, or it is reserved and not from user().
             LayerUnavailable: the query could not be sent to the other processes.
         """
         return await self._aask(ListMembers(self.namespace, room_name(room)), timeout)
@@ -281,6 +285,8 @@ class Rooms:
         Raises:
             ConnectionClosed: the connection is gone.
             TypeError: a key is not str, or JSON cannot hold a value; nothing was changed.
+            DataTooLarge: the data would exceed ``MAX_DATA_SIZE``; nothing was changed. If another process holds the
+                connection, and the values alone are small enough, this is the text of an ``IncompleteAnswer``.
             IncompleteAnswer, LayerUnavailable: see ajoin().
         """
         return await self._aask(ChangeData.create(self.namespace, connection_id, values, remove), timeout)

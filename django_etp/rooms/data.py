@@ -47,9 +47,10 @@ class ChangeData(ConnectionQuery[dict[str, Any]]):
 
         Raises:
             TypeError: a key is not str, or JSON cannot hold a value.
+            DataTooLarge: the values alone exceed ``MAX_DATA_SIZE``.
         """
         changes = ConnectionData()
-        changes.update(values)
+        changes.change(dict(values), ())
         if isinstance(remove, str):
             raise TypeError(f"remove= takes keys, as a list, got the str {remove!r:.80}.")
         keys = tuple(remove)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, cast
 
+from django_etp.exceptions import TooManyRooms
 from django_etp.hub.hub import Hub
 from django_etp.hub.members import ConnectionInfo, Member
 from django_etp.hub.names import check_can_join, check_room_name
@@ -162,10 +163,18 @@ class JoinRooms(ConnectionCommand):
         for room in self.rooms:
             check_can_join(room)
 
-    async def reply_for(self, member: Member, hub: Hub) -> bool:
-        """Let it join."""
-        await hub.join(member, self.rooms)
+    async def reply_for(self, member: Member, hub: Hub) -> bool | str:
+        """Let it join; return why not if it is in too many rooms."""
+        try:
+            await hub.join(member, self.rooms)
+        except TooManyRooms as error:
+            return str(error)
         return True
+
+    def read(self, reply: bool | str) -> None:
+        """Raise ``TooManyRooms`` if that is the reply."""
+        if isinstance(reply, str):
+            raise TooManyRooms(reply)
 
 
 @register_query("leave")

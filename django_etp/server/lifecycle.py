@@ -18,13 +18,13 @@ from django_etp.connections.asgi import Receive, Send
 from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
 from django_etp.connections.scope import identity_of
-from django_etp.connections.state import CLOSED
+from django_etp.connections.state import CLOSED, OPEN
 from django_etp.events.dispatcher import MAX_HELD, Dispatcher
 from django_etp.events.registry import registry
 from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
-from django_etp.protocol.frames import RESERVED_PREFIX, decode, encode_answer
+from django_etp.protocol.frames import RESERVED_PREFIX, decode, encode_answer, size_of
 
 from .handshake import Handshake
 from .serving import Serving
@@ -96,7 +96,12 @@ class Lifecycle:
             except asyncio.CancelledError:
                 # _interrupt() ends the reading in this way. An asyncio.timeout() would do the same, and take 170 bytes
                 # for as long as the connection lives.
-                if self._reading is not None or (task is not None and task.uncancel() > 0):
+                was_read, self._reading = self._reading, None
+                if was_read is not None or (task is not None and task.uncancel() > 0):
+                    # A server may close its sockets seconds after it has cancelled its tasks. Without a close a client
+                    # misses the events of that time.
+                    if self._outbox.state is OPEN:
+                        self._peer.end(_TASK_ENDED)
                     raise
             finally:
                 self._reading = None
@@ -118,11 +123,13 @@ class Lifecycle:
         if self._handshake is not None:
             await self._handshake.accept()
 
-    def outbox_is_full(self) -> None:
-        """Close a connection whose client reads too slowly."""
+    def reads_too_slowly(self, facts: str) -> None:
+        """Close a connection whose client reads too slowly, or not at all."""
         logger.warning(
-            "Connection %s is closed with 1013: its client reads too slowly, and its outbox is full.",
+            "Connection %s is closed with 1013: its client %s. The settings ETP['SLOW_CLIENT_TIMEOUT'] and "
+            "ETP['MAX_OUTBOX'] are the limits.",
             self._peer.id,
+            facts,
         )
         self._peer.end(Disconnect(1013, "reads too slowly"), drop=True)
 
@@ -211,9 +218,7 @@ class Lifecycle:
         return False
 
     def _check_size(self, data: str | bytes) -> None:
-        size = len(data)
-        if isinstance(data, str) and not data.isascii():
-            size = len(data.encode(errors="surrogatepass"))
+        size = size_of(data) if isinstance(data, str) else len(data)
         if size > self._max_size:
             raise MessageTooLarge(
                 f"A message must have at most {self._max_size:,} bytes, got {size:,}; the connection is closed "

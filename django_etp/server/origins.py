@@ -6,6 +6,7 @@ Rules kept here:
 - By default a page of the same host is allowed if ``ALLOWED_HOSTS`` lists that host, and a page of any other host that
   is listed there. ``"*"`` in ``ALLOWED_HOSTS`` accepts every Host header, but no page of another host.
 - ``ALLOWED_ORIGINS`` replaces that default. Only ``"*"`` as its value allows every origin, and the origin ``null``.
+- A handshake came by TLS if the server knows so, or a proxy, by the header that ``SECURE_PROXY_SSL_HEADER`` names.
 - ``conf/origins.py`` has the rules by which a pattern matches an origin.
 """
 
@@ -30,7 +31,7 @@ def is_origin_allowed(scope: dict[str, Any], allowed: str | Sequence[str] | None
     origin = parse_origin(origins[0]) if len(origins) == 1 else None
     if origin is None:
         return False
-    is_secure = scope.get("scheme") == "wss"
+    is_secure = _is_secure(scope)
     if allowed is not None:
         return _matches_any([allowed] if isinstance(allowed, str) else allowed, origin, is_secure=is_secure)
     hosts = [host for host in settings.ALLOWED_HOSTS if host != "*"] or (_DEBUG_HOSTS if settings.DEBUG else [])
@@ -39,6 +40,16 @@ def is_origin_allowed(scope: dict[str, Any], allowed: str | Sequence[str] | None
 
 def _headers(scope: dict[str, Any], wanted: bytes) -> list[str]:
     return [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == wanted]
+
+
+def _is_secure(scope: dict[str, Any]) -> bool:
+    """Return whether the client's side of the handshake came by TLS, as ``HttpRequest.scheme`` would know."""
+    if settings.SECURE_PROXY_SSL_HEADER:
+        header, secure_value = settings.SECURE_PROXY_SSL_HEADER
+        values = _headers(scope, header.removeprefix("HTTP_").replace("_", "-").lower().encode())
+        if values:
+            return values[0].split(",", 1)[0].strip() == secure_value
+    return scope.get("scheme") == "wss"
 
 
 def _matches_any(patterns: Iterable[str], origin: Origin, *, is_secure: bool) -> bool:

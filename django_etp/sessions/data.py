@@ -1,7 +1,11 @@
 """``connection.data``: a dict whose values JSON can hold."""
 
 import json
+from collections.abc import Iterable
 from typing import Any, cast
+
+from django_etp.conf import get_settings
+from django_etp.exceptions import DataTooLarge
 
 __all__ = ["ConnectionData", "check", "from_json"]
 
@@ -56,17 +60,78 @@ class ConnectionData(dict[str, Any]):
             check(key, value)
         return json.dumps(dict(self), allow_nan=False)
 
-    def mend(self, written: str) -> None:
-        """Undo changes that JSON cannot hold: such a key is again as it is in ``written``, earlier JSON of the data."""
-        before = from_json(written)
+    def change(self, values: dict[str, Any], remove: Iterable[str]) -> None:
+        """Set keys and remove others.
+
+        Raises:
+            DataTooLarge: the data would exceed ``MAX_DATA_SIZE``; nothing was changed.
+        """
+        new, removed = ConnectionData(self), tuple(remove)
+        new.update(values)
+        for key in removed:
+            new.pop(key, None)
+        if values and len(text := new.to_json()) > get_settings().max_data_size:
+            raise _too_large(len(text), "Nothing was changed.")
+        for key in removed:  # a plain handler's thread may have set others meanwhile
+            self.pop(key, None)
+        super().update({key: new[key] for key in values if key in new})
+
+    def to_json_or_mend(self, written: str) -> str:
+        """Return the data as JSON, if it can be stored.
+
+        If it cannot, undo the changes at fault, so that later writes of other changes do not fail: a key is again as in
+        ``written``, earlier JSON of the data.
+
+        Raises:
+            TypeError: a nested value was changed to one that JSON cannot hold.
+            DataTooLarge: the data exceeds ``MAX_DATA_SIZE``.
+        """
+        try:
+            text = self.to_json()
+        except TypeError as error:
+            self._mend(from_json(written))
+            raise TypeError(f"{error} The key is again as it was at the last write.") from None
+        if len(text) > get_settings().max_data_size and text != written:
+            undone = self._shrink(from_json(text), from_json(written), len(text))
+            raise _too_large(len(text), f"As they were at the last write are again: {undone!r:.200}.")
+        return text
+
+    def _mend(self, before: dict[str, Any]) -> None:
         for key, value in tuple(self.items()):
             try:
                 check(key, value)
             except TypeError:
-                if key in before:
-                    self[key] = before[key]
-                else:
-                    del self[key]
+                self._restore(key, before)
+
+    def _shrink(self, now: dict[str, Any], before: dict[str, Any], size: int) -> list[str]:
+        """Undo the changes that added most until the data is small enough; return their keys."""
+        growth = {key: _size(now, key) - _size(before, key) for key in now}
+        undone = []
+        for key in sorted(growth, key=growth.__getitem__, reverse=True):
+            if size <= get_settings().max_data_size:
+                break
+            self._restore(key, before)
+            size -= growth[key]
+            undone.append(key)
+        return undone
+
+    def _restore(self, key: str, before: dict[str, Any]) -> None:
+        if key in before:
+            self[key] = before[key]
+        else:
+            self.pop(key, None)
+
+
+def _size(data: dict[str, Any], key: str) -> int:
+    return len(json.dumps({key: data[key]})) if key in data else 0
+
+
+def _too_large(size: int, outcome: str) -> DataTooLarge:
+    limit = get_settings().max_data_size
+    return DataTooLarge(
+        f"connection.data must have at most {limit:,} bytes as JSON (ETP['MAX_DATA_SIZE']), got {size:,}. "
+        f"Keep what is large in the database or the cache, and its key in the data. {outcome}"
+    )
 
 
 def check(key: object, value: object) -> None:

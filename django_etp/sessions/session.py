@@ -6,6 +6,7 @@ Rules kept here:
 - Changes are written after the hook or handler that made them, once, by one writer at a time. Without changes nothing
   is written, and no thread is entered.
 - A write patches the stored session as it is at that moment: writes of others stay.
+- The data of one session's connections has a bound. Data that exceeds it stays in memory.
 - A write that has begun ends before the next one begins, even if the task that waits for it is cancelled.
 - When the connection ends its data is removed, and never written again. A session that was made for connection data is
   deleted with the last of it.
@@ -17,8 +18,8 @@ Rules kept here:
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any
 
 from django.contrib.auth import SESSION_KEY
@@ -27,15 +28,18 @@ from django.contrib.sessions.backends.signed_cookies import SessionStore as Cook
 
 from django_etp.concurrency.workers import run_own
 
-from .content import EXPIRY_KEY, MADE_KEY, set_shares, shares_in
+from .content import EXPIRY_KEY, MADE_KEY, has_place, put_share
 from .data import ConnectionData, from_json
 from .loaded import loaded_content
 from .snapshot import Changes, Snapshot, apply_changes
-from .storage import create_session, discard_session, patch_session
+from .storage import create_session, discard_session
+from .writes import Patch, write_patch
 
 __all__ = ["ConnectionSession"]
 
+logger = logging.getLogger(__name__)
 _EMPTY = "{}"
+_NO_PLACE = "The data of connection %s stays in memory: its session holds twice ETP['MAX_DATA_SIZE'] of such data."
 
 MayLive = Callable[[str], bool]
 
@@ -58,6 +62,7 @@ class ConnectionSession:
         "_connection_id",
         "_data",
         "_has_failed",
+        "_has_place",
         "_is_empty",
         "_is_ended",
         "_is_gone",
@@ -96,6 +101,7 @@ class ConnectionSession:
         self._snapshot: Snapshot | None = None
         self._is_touched = False
         self._has_failed = False
+        self._has_place = True
         self._is_ended = is_ended
         self._written = _EMPTY
         self._may_be_stored = False
@@ -148,6 +154,7 @@ class ConnectionSession:
 
         Raises:
             TypeError: JSON cannot hold a nested value of the data, or the serializer a value of the session.
+            DataTooLarge: the data exceeds ``MAX_DATA_SIZE``.
         """
         self._has_failed = True
         if not self._writing.locked() and self._unwritten() is None:
@@ -187,9 +194,12 @@ class ConnectionSession:
         others = shares.keys() - {self._connection_id}
         if not others:
             self._watches_others = False
-        own = shares.get(self._connection_id, {})
         may_live = self._living()
-        return bool(own == from_json(self._written)) and all(may_live(id) for id in others)
+        if not all(may_live(id) for id in others):
+            return False
+        if not self._has_place and not has_place({id: shares[id] for id in others}, self._written):
+            return self._connection_id not in shares
+        return bool(shares.get(self._connection_id, {}) == from_json(self._written))
 
     # Writes: one at a time, and never cancelled
 
@@ -220,7 +230,7 @@ class ConnectionSession:
                     change(content)
                     self._is_empty = content.keys() == {MADE_KEY}
 
-                lives = await run_own(partial(patch_session, self._key, end, is_end=True))
+                lives = await write_patch(self._key, Patch(end, is_end=True))
                 self._is_gone = not lives
             self._written = _EMPTY
             self._may_be_stored = False
@@ -251,7 +261,7 @@ class ConnectionSession:
             # Even if the write fails: data that may be stored must be removed at the end.
             self._may_be_stored = True
         change = self._change(text, changes)
-        lives: bool = await run_own(partial(patch_session, key, change, prolong=EXPIRY_KEY in changes))
+        lives = await write_patch(key, Patch(change, prolong=EXPIRY_KEY in changes))
         self._is_gone = not lives
         return lives
 
@@ -260,11 +270,9 @@ class ConnectionSession:
 
         def change(content: dict[str, Any]) -> None:
             apply_changes(content, changes)
-            own = self._connection_id
-            shares = {id: share for id, share in shares_in(content).items() if id != own and may_live(id)}
-            if text != _EMPTY:
-                shares[own] = from_json(text)
-            set_shares(content, shares)
+            had_place, self._has_place = self._has_place, put_share(content, self._connection_id, text, may_live)
+            if had_place and not self._has_place:
+                logger.warning(_NO_PLACE, self._connection_id)
 
         return change
 
@@ -274,12 +282,7 @@ class ConnectionSession:
         """Return the data as JSON and the changes of the session, or ``None`` if all is written."""
         text = _EMPTY
         if not self._is_ended:
-            try:
-                text = self._data.to_json()
-            except TypeError as error:
-                # It would fail every later write, and so events that are not at fault.
-                self._data.mend(self._written)
-                raise TypeError(f"{error} The key is again as it was at the last write.") from None
+            text = self._data.to_json_or_mend(self._written)
         snapshot = self._snapshot
         if self._session is not None and self._has_other_key:
             # All that is loaded belongs under the new key, which a login makes: it has not been written to yet.

@@ -5,13 +5,15 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth import logout
+from django.conf import settings
+from django.contrib.auth import login, logout
 from django.contrib.auth.models import User
-from django.contrib.auth.signals import user_logged_out
+from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db import transaction
 from django.test import RequestFactory
 
@@ -19,7 +21,7 @@ from django_etp.auth import receivers
 from django_etp.hub.process import process_hub
 from django_etp.testing import EtpCommunicator
 from tests.support.inprocess import Wire, until
-from tests.support.stored import amake_session, cookie, store_class
+from tests.support.stored import WITH_LOCK, WITHOUT_LOCK, amake_session, cookie, store_class, use_engine
 from tests.support.valkey import LAYERS
 
 pytestmark = pytest.mark.usefixtures("etp_registry")
@@ -111,3 +113,76 @@ async def test_a_logout_in_a_test_that_is_rolled_back_is_told_at_once() -> None:
     async with EtpCommunicator(headers=cookie(key)) as client:
         await sync_to_async(log_out)()
         await client.expect_close(4401)
+
+
+# A login over another login
+
+
+def log_in_over(key: str, user: Any) -> None:
+    """Log a user in with a request that has the cookie of a session, as a view does."""
+    request = RequestFactory().post("/")
+    request.COOKIES[settings.SESSION_COOKIE_NAME] = key
+    request.session = store_class()(key)
+    login(request, user, "django.contrib.auth.backends.ModelBackend")
+    request.session.save()
+
+
+@pytest.mark.usefixtures("etp_communicator")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("engine", [*WITH_LOCK, *WITHOUT_LOCK])
+async def test_a_login_over_another_login_closes_the_sockets_of_the_old_user(
+    engine: str, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_engine(engine, settings, monkeypatch, tmp_path)
+    ann, bob = [await User.objects.acreate(username=name) for name in ("ann", "bob")]
+    key, other = await amake_session(ann), await amake_session(ann)
+    async with EtpCommunicator(headers=cookie(key)) as client, EtpCommunicator(headers=cookie(other)) as device:
+        await sync_to_async(log_in_over)(key, bob)
+        assert (await client.expect_close(4401)).reason == "logged out"
+        await device.expect_nothing(timeout=0.1)
+
+
+@pytest.mark.usefixtures("etp_communicator")
+@pytest.mark.django_db(transaction=True)
+async def test_a_login_that_keeps_the_session_closes_nothing() -> None:
+    ann, bob = [await User.objects.acreate(username=name) for name in ("ann", "bob")]
+    of_ann, of_nobody, of_bob = await amake_session(ann), await amake_session(), await amake_session(bob)
+    async with (
+        EtpCommunicator(headers=cookie(of_ann)) as client,
+        EtpCommunicator(headers=cookie(of_nobody)) as anonymous,
+        EtpCommunicator(headers=cookie(of_bob)) as other,
+    ):
+        await sync_to_async(log_in_over)(of_ann, ann)
+        await sync_to_async(log_in_over)(of_nobody, bob)
+        await sync_to_async(log_in_over)("a" * 32, bob)  # its cookie is of a session that has expired
+        # A login by token, as django-rest-knox makes it, sends the signal and leaves the session alone.
+        request = RequestFactory().post("/")
+        request.COOKIES[settings.SESSION_COOKIE_NAME] = of_bob
+        request.session = store_class()(of_bob)
+        await sync_to_async(user_logged_in.send)(sender=User, request=request, user=ann)
+        request.session._session_key = None  # as if its store were out of reach
+        await sync_to_async(user_logged_in.send)(sender=User, request=request, user=ann)
+        for each in (client, anonymous, other):
+            await each.expect_nothing(timeout=0.1)
+
+
+@pytest.mark.usefixtures("etp_communicator")
+@pytest.mark.django_db(transaction=True)
+async def test_the_same_user_with_a_new_password_may_come_back_after_a_login() -> None:
+    ann = await User.objects.acreate(username="ann")
+    key = await amake_session(ann)
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        ann.set_password("new")  # not saved: that would close the socket, too
+        await sync_to_async(log_in_over)(key, ann)
+        assert (await client.expect_close(4401)).reason == "the session ended"
+
+
+@pytest.mark.usefixtures("etp_communicator")
+@pytest.mark.django_db(transaction=True)
+async def test_a_login_closes_no_sockets_if_ends_of_sessions_do_not(settings: Any) -> None:
+    settings.ETP = {"CLOSE_ON_LOGOUT": False}
+    ann, bob = [await User.objects.acreate(username=name) for name in ("ann", "bob")]
+    key = await amake_session(ann)
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await sync_to_async(log_in_over)(key, bob)
+        await client.expect_nothing(timeout=0.1)

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from django_etp.auth.revocation import CheckUser, CloseSession, is_revoked
+from django_etp.auth.revocation import CheckUser, CloseSession, ReplaceSession, is_revoked
 from django_etp.hub.process import serving_hub
 from django_etp.hub.queries import answer, read_query
 from django_etp.sessions.loaded import session_hash
@@ -339,13 +339,13 @@ async def test_an_anonymous_socket_goes_on_in_memory_when_its_visitor_logs_in(si
         assert await visitor.post("stored", key=old_key) is None
 
 
-async def test_a_users_socket_closes_with_its_next_write_when_its_session_gets_a_new_key(site: Site) -> None:
+async def test_a_login_over_another_login_closes_the_sockets_of_the_old_user_in_all_processes(site: Site) -> None:
     name, other = (await site.user())[0], (await site.user())[0]
     visitor = await site.visitor(name)
-    async with visitor.socket() as socket:
-        await visitor.log_in(other)  # ends the session of the one before, without a signal
-        await socket.tell("put", {"seat": 1})
-        assert await socket.closed() == 4401
+    async with visitor.socket() as socket, at(visitor, site.servers[1]).socket() as there:
+        await lives(socket, there)
+        await visitor.log_in(other)
+        await closes_soon(socket, there)
     async with visitor.socket() as socket:
         assert await socket.ask("whoami") == other
 
@@ -516,7 +516,11 @@ async def test_nobody_joins_a_users_room_by_its_name(site: Site) -> None:
 
 
 def test_the_queries_travel_as_in_old_processes() -> None:
-    for query, plain in [(CloseSession("", "7", "hash"), ["", "7", "hash"]), (CheckUser("", "7"), ["", "7"])]:
+    for query, plain in [
+        (CloseSession("", "7", "hash"), ["", "7", "hash"]),
+        (ReplaceSession("", "7", "hash"), ["", "7", "hash"]),
+        (CheckUser("", "7"), ["", "7"]),
+    ]:
         assert read_query(query.action, plain) == query
         assert query.to_plain() == plain
     assert (CloseSession.action, CheckUser.action) == ("close_session", "check_user")

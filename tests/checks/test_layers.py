@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from channels.layers import BaseChannelLayer
 from channels_redis.core import RedisChannelLayer
+from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.core.checks import CheckMessage, run_checks
 
 ROOT = Path(__file__).parents[2]
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 REDIS = "channels_redis.core.RedisChannelLayer"
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 HOST = {"address": "redis://broker:6379/0", "socket_timeout": 7, "socket_connect_timeout": 2}
-GOOD = {"hosts": [HOST], "capacity": 20_000}
+GOOD = {"hosts": [HOST], "capacity": 20_000, "prefix": "chat"}
 
 
 class WithoutGroups(BaseChannelLayer):
@@ -72,9 +73,9 @@ def test_no_channel_layer_at_all_is_a_warning(settings: Any) -> None:
     assert not message.is_serious()
 
 
-@pytest.mark.parametrize("config", [{}, {"hosts": ["redis://broker:6379/0"]}, {"hosts": [HOST], "prefix": "chat"}])
-def test_pubsub_layer_is_fine_as_it_comes(found: Any, config: dict[str, Any]) -> None:
-    assert found(PUBSUB, config) == []
+@pytest.mark.parametrize("config", [{}, {"hosts": ["redis://broker:6379/0"]}, {"hosts": [HOST]}])
+def test_pubsub_layer_is_fine_with_a_prefix(found: Any, config: dict[str, Any]) -> None:
+    assert found(PUBSUB, config | {"prefix": "chat"}) == []
 
 
 def test_redis_layer_is_fine_with_what_the_checks_ask_for(found: Any) -> None:
@@ -83,13 +84,13 @@ def test_redis_layer_is_fine_with_what_the_checks_ask_for(found: Any) -> None:
 
 def test_redis_layer_as_it_comes_is_warned_of(found: Any) -> None:
     messages = found(REDIS)
-    assert ids(messages) == ["django_etp.W003", "django_etp.W006"]
+    assert ids(messages) == ["django_etp.W003", "django_etp.W006", "django_etp.W007"]
     assert not any(message.is_serious() for message in messages)
 
 
 def test_layer_of_a_subclass_is_judged_like_its_parent(found: Any) -> None:
     backend = f"{__name__}.{OwnRedisLayer.__qualname__}"
-    assert ids(found(backend)) == ["django_etp.W003", "django_etp.W006"]
+    assert ids(found(backend)) == ["django_etp.W003", "django_etp.W006", "django_etp.W007"]
     assert found(backend, GOOD) == []
 
 
@@ -155,7 +156,7 @@ def test_function_that_makes_a_layer_is_not_called(found: Any) -> None:
 
 def test_only_the_layer_that_rooms_use_is_judged(settings: Any) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": REDIS}, "rooms": {"BACKEND": PUBSUB}}
-    settings.ETP = {"CHANNEL_LAYER": "rooms"}
+    settings.ETP = {"CHANNEL_LAYER": "rooms", "SITE": "shop"}
     assert [message.id for message in run_checks() if str(message.id).startswith("django_etp.")] == []
 
 
@@ -172,7 +173,7 @@ def test_small_capacity_is_warned_of(found: Any, capacity: int) -> None:
 
 @pytest.mark.parametrize("pattern", ["etp.*", re.compile(r"etp\.")])
 def test_capacity_of_the_hubs_channels_alone_is_enough(found: Any, pattern: object) -> None:
-    assert found(REDIS, {"hosts": [HOST], "channel_capacity": {pattern: 20_000}}) == []
+    assert found(REDIS, {"hosts": [HOST], "prefix": "chat", "channel_capacity": {pattern: 20_000}}) == []
 
 
 @pytest.mark.parametrize("pattern", ["etp.*", re.compile(r"etp\.")])
@@ -183,6 +184,50 @@ def test_small_capacity_of_the_hubs_channels_is_warned_of(found: Any, pattern: o
 
 def test_capacity_of_other_channels_does_not_matter(found: Any) -> None:
     assert found(REDIS, GOOD | {"channel_capacity": {"http.*": 10, "specific.*": 10}}) == []
+
+
+@pytest.mark.parametrize(("pattern", "is_enough"), [("etp.*", True), ("etp.shop.*", True), ("etp.other.*", False)])
+def test_capacity_of_the_channels_of_a_site_is_enough(found: Any, settings: Any, pattern: str, is_enough: bool) -> None:
+    settings.ETP = {"SITE": "shop"}
+    assert ids(found(REDIS, {"hosts": [HOST], "channel_capacity": {pattern: 20_000}})) == (
+        [] if is_enough else ["django_etp.W003"]
+    )
+
+
+# Prefix
+
+
+class OwnPubSubLayer(RedisPubSubChannelLayer):
+    pass
+
+
+class LayerWithPrefix(RedisPubSubChannelLayer):
+    def __init__(self, *, prefix: str = "chat", **config: Any) -> None:
+        super().__init__(prefix=prefix, **config)
+
+
+@pytest.mark.parametrize("site", [None, ""])
+@pytest.mark.parametrize("config", [None, {}, {"hosts": [HOST]}, {"prefix": "asgi"}])
+@pytest.mark.parametrize("backend", [PUBSUB, f"{__name__}.{OwnPubSubLayer.__qualname__}"])
+def test_default_prefix_without_a_site_is_warned_of(
+    found: Any, settings: Any, backend: str, config: Any, site: str | None
+) -> None:
+    settings.ETP = {} if site is None else {"SITE": site}
+    (message,) = found(backend, config)
+    assert message.id == "django_etp.W007"
+    assert not message.is_serious()
+    assert "'prefix'" in message.hint
+    assert "ETP['SITE']" in message.hint
+
+
+@pytest.mark.parametrize("backend", [PUBSUB, f"{__name__}.{OwnPubSubLayer.__qualname__}"])
+def test_default_prefix_with_a_site_is_fine(found: Any, settings: Any, backend: str) -> None:
+    settings.ETP = {"SITE": "shop"}
+    assert found(backend, {}) == []
+
+
+def test_prefix_of_a_layers_own_class_is_fine(found: Any) -> None:
+    assert found(f"{__name__}.{LayerWithPrefix.__qualname__}") == []
 
 
 # Expiry
@@ -219,7 +264,7 @@ def test_short_expiry_of_messages_is_warned_of(found: Any) -> None:
     ],
 )
 def test_short_socket_timeout_is_warned_of(found: Any, hosts: Any) -> None:
-    (message,) = found(REDIS, {"capacity": 20_000, "hosts": hosts})
+    (message,) = found(REDIS, GOOD | {"hosts": hosts})
     assert message.id == "django_etp.W006"
     assert "'socket_timeout': 7" in message.hint
     assert "secret" not in str(message)
@@ -235,7 +280,7 @@ def test_short_socket_timeout_is_warned_of(found: Any, hosts: Any) -> None:
     ],
 )
 def test_long_or_no_socket_timeout_is_fine(found: Any, hosts: Any) -> None:
-    assert found(REDIS, {"capacity": 20_000, "hosts": hosts}) == []
+    assert found(REDIS, GOOD | {"hosts": hosts}) == []
 
 
 # No harm

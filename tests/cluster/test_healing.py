@@ -235,6 +235,18 @@ async def test_room_without_members_leaves_nothing_in_the_broker(layer):
         await eventually(probe, lambda left: left == [])
 
 
+async def test_rights_to_channels_revoked_and_restored():
+    """Redis closes the connection that subscribes, and redis-py takes its next one for subscribed."""
+    async with start_cluster("pubsub") as cluster:
+        daphne, uvicorn = await cluster.start("daphne", "uvicorn")
+        one, other = await cluster.connect(daphne, "room"), await cluster.connect(uvicorn, "room")
+        await all_hear_each_other("room", one, other)
+        cluster.valkey.command("ACL", "SETUSER", "default", "resetchannels")
+        await asyncio.sleep(4)  # until they are deaf
+        cluster.valkey.command("ACL", "SETUSER", "default", "&*")
+        await all_hear_each_other("room", one, other, timeout=3 + SLACK)
+
+
 # Processes
 
 

@@ -8,8 +8,9 @@ import pytest
 from django_etp.cluster.directory import Directory
 from django_etp.cluster.heartbeat import Heartbeat
 from django_etp.cluster.liveness import Liveness
-from django_etp.cluster.messages import CONTROL_GROUP, Beat, Message
+from django_etp.cluster.messages import Beat, Message
 from django_etp.cluster.transport import Reading, Transport
+from django_etp.conf.layer_names import control_group
 from tests.support.inprocess import until
 
 
@@ -34,7 +35,7 @@ class Announcer:
 async def announcer() -> AsyncIterator[Announcer]:
     announcer = Announcer()
     await announcer.transport.open(Reading(announcer.take, lambda: None), None)
-    await announcer.transport.add_control(CONTROL_GROUP)
+    await announcer.transport.add_control(control_group())
     yield announcer
     await announcer.transport.close()
 

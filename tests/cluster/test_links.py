@@ -99,3 +99,25 @@ async def test_a_link_that_has_stopped_may_be_used_again():
         await here.link.join("b")
         await here.send("b", "news")
         await until(lambda: here.came == ["news"])
+
+
+@hurried
+async def test_a_reader_that_ended_is_started_again():
+    async with place() as here:
+        await here.link.join("a")
+        await asyncio.sleep(0)
+        receive = here.layer.receive
+        here.layer.receive = panic  # type: ignore[method-assign]
+        await here.send("a", "first")  # for the receive under way
+        await asyncio.sleep(10)
+        here.layer.receive = receive  # type: ignore[method-assign]
+        await here.send("a", "news")
+        await until(lambda: here.came == ["first", "news"])
+
+
+async def panic(channel: str) -> None:
+    raise Panic
+
+
+class Panic(BaseException):
+    """What an extension in Rust raises."""

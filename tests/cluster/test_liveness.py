@@ -76,3 +76,26 @@ def test_a_node_knows_for_how_long_it_has_received(liveness):
     assert liveness.receives_for(6) == 0
     liveness.record_control(7)
     assert liveness.receives_for(8) == 1
+
+
+def test_a_node_knows_for_how_long_the_broker_has_had_a_message_without_a_return(liveness):
+    echo, beat = liveness.next_echo(1), liveness.next_beat()
+    assert liveness.unheard_for(2) == 0
+    liveness.record_echo_taken(echo, 2)
+    liveness.record_echo_taken(liveness.next_echo(3), 3)
+    assert liveness.unheard_for(5) == 3
+    liveness.record_traffic(5)
+    assert liveness.unheard_for(6) == 0
+    liveness.record_beat_taken(beat, 6)
+    assert liveness.unheard_for(7) == 1
+    liveness.expect_nothing()
+    assert liveness.unheard_for(8) == 0
+
+
+def test_messages_that_are_back_before_the_broker_confirms_them_are_not_expected(liveness):
+    echo, beat = liveness.next_echo(1), liveness.next_beat()
+    liveness.record_echo(echo)
+    liveness.record_beat(beat)
+    liveness.record_echo_taken(echo, 2)
+    liveness.record_beat_taken(beat, 2)
+    assert liveness.unheard_for(9) == 0

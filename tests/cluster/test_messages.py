@@ -28,7 +28,7 @@ numbers = st.integers(min_value=0, max_value=2**63 - 1)
 seconds = st.floats(min_value=0, allow_infinity=False)
 plain = st.recursive(st.none() | st.booleans() | numbers | texts, lambda inner: st.lists(inner, max_size=3))
 frames = st.builds(
-    Frame, texts, st.lists(texts, max_size=3).map(tuple), st.lists(texts, max_size=3).map(tuple), texts, texts, texts
+    Frame, texts, st.frozensets(texts, max_size=3), st.lists(texts, max_size=3).map(tuple), texts, texts, texts
 )
 
 
@@ -214,3 +214,16 @@ def test_the_reason_names_no_more_of_a_value_than_fits_a_line():
     with pytest.raises(Malformed) as malformed:
         unpack({"type": "etp.echo", "hub": "h", "number": "x" * 10_000})
     assert len(str(malformed.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [("etp.room", "born"), ("etp.room", "number"), ("etp.beat", "interval"), ("etp.echo", "number")]
+)
+@pytest.mark.parametrize("value", [2**63, -(2**63), 10**400, 10**5000], ids=["2**63", "-2**63", "10**400", "10**5000"])
+def test_a_number_of_more_than_64_bits_is_malformed(kind, key, value):
+    with pytest.raises(Malformed, match="64 bits"):
+        unpack({"type": kind, **VALID[kind], key: value})
+
+
+def test_the_data_of_an_event_may_be_any_number():
+    assert unpack({"type": "etp.emit", **VALID["etp.emit"], "data": 10**400}).data == 10**400

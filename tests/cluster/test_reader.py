@@ -185,7 +185,9 @@ async def test_while_much_is_given_others_have_their_turns() -> None:
 
 
 @pytest.mark.parametrize(
-    "to", [{}, {"exclude": ("a.1",)}, {"rooms": ("a", "b"), "emission": "e"}, {"connection_id": "a.1"}], ids=repr
+    "to",
+    [{}, {"exclude": frozenset(["a.1"])}, {"rooms": ("a", "b"), "emission": "e"}, {"connection_id": "a.1"}],
+    ids=repr,
 )
 async def test_past_its_limit_reading_keeps_the_pace_of_giving(
     monkeypatch: pytest.MonkeyPatch, to: dict[str, Any]
@@ -223,3 +225,96 @@ async def test_one_that_cannot_be_taken_does_no_harm(caplog: pytest.LogCaptureFi
         await until(lambda: given)
     assert "it is odd indeed" in caplog.text
     assert "could not be handled" in caplog.text
+
+
+def nested(depth: int) -> Any:
+    value: Any = "x"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"stream": nested(3000)},
+        {"born": 10**400},
+        {"number": 10**5000},
+        {"frames": {"x": nested(3000)}},
+        {"v": nested(3000)},
+        {"type": nested(3000)},
+        {"type": 10**5000},
+    ],
+    ids=lambda bad: "".join(bad),
+)
+async def test_no_message_ends_the_reading(
+    bad: dict[str, Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_complained_of", set())
+
+    async def come_bad() -> dict[str, Any]:
+        return {**pack(message(1)), **bad}
+
+    async with reading(come_bad, come_bad, come) as (taken, failures):
+        await until(lambda: taken)
+    assert failures == []
+    (complaint,) = caplog.messages
+    assert len(complaint) < 400
+
+
+@pytest.mark.parametrize("error", [RecursionError, OverflowError, MemoryError])
+async def test_a_message_that_is_too_deep_or_too_large_to_be_decoded_is_ignored(error: type[Exception]) -> None:
+    async def fail_to_decode() -> dict[str, Any]:
+        raise error
+
+    async with reading(fail_to_decode, come) as (taken, failures):
+        await until(lambda: taken)
+    assert failures == []
+
+
+async def test_the_cancellation_of_a_task_inside_the_layer_is_a_failure_of_the_layer() -> None:
+    async def meet_a_cancellation() -> dict[str, Any]:
+        raise asyncio.CancelledError
+
+    async with reading(meet_a_cancellation, come) as (taken, failures):
+        await until(lambda: taken)
+    assert len(failures) == 1
+
+
+async def test_messages_that_cannot_be_handled_are_logged_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_complained_of", set())
+
+    def refuse(message: Message) -> None:
+        raise ZeroDivisionError("oh")
+
+    async with giving(refuse) as backlog:
+        for number in range(1, 100):
+            backlog.put(message(number))
+        await until(lambda: "could not be handled" in caplog.text)
+    (record,) = caplog.records
+    assert record.exc_info
+
+
+class Panic(BaseException):
+    """What an extension in Rust raises."""
+
+
+@pytest.mark.parametrize("end", [None, Panic("oh"), asyncio.CancelledError(), RecursionError()], ids=repr)
+async def test_work_that_ends_is_started_again(end: BaseException | None, caplog: pytest.LogCaptureFixture) -> None:
+    starts: list[None] = []
+
+    async def work() -> None:
+        starts.append(None)
+        if len(starts) == 3:
+            await asyncio.Event().wait()
+        if end is not None:
+            raise end
+
+    running = asyncio.create_task(reader.keep_running(work))
+    await until(lambda: len(starts) == 3)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    running.cancel()
+    await asyncio.wait([running], timeout=5)
+    assert running.cancelled()

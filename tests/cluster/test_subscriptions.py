@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Collection
 
 import pytest
 
@@ -404,3 +405,95 @@ async def test_once_a_join_has_waited_in_vain_no_other_waits_until_the_layer_tak
     assert layer.members == {"a", "b"}
     layer.takes = 1.0
     assert await seconds(layer.subscriptions.join("c")) == pytest.approx(1, abs=0.1)
+
+
+class Broker:
+    """Proofs that end when the test lets them, and what they were to prove."""
+
+    def __init__(self) -> None:
+        self.proofs: list[list[str]] = []
+        self.executes = asyncio.Event()
+        self.layer = Layer()
+        self.joined: list[str] = []
+        self.subscriptions = Subscriptions(self.layer._add, self.layer._discard, self.joined.append, self._prove)
+
+    async def _prove(self, groups: Collection[str]) -> None:
+        self.proofs.append(list(groups))
+        await self.executes.wait()
+
+
+@hurried
+async def test_a_join_is_through_once_it_is_proven():
+    broker = Broker()
+    joining = asyncio.ensure_future(broker.subscriptions.join("a"))
+    asyncio.get_running_loop().call_later(1, broker.executes.set)
+    await asyncio.sleep(0.9)
+    assert (broker.layer.members, broker.joined) == ({"a"}, [])
+    assert await seconds(joining) == pytest.approx(0.1, abs=0.01)
+    assert broker.joined == ["a"]
+
+
+@hurried
+async def test_joins_that_come_during_a_proof_are_proven_together():
+    broker = Broker()
+    joins = [asyncio.ensure_future(broker.subscriptions.join("first"))]
+    await asyncio.sleep(0.1)
+    joins += [asyncio.ensure_future(broker.subscriptions.join(str(number))) for number in range(50)]
+    await asyncio.sleep(0.1)
+    broker.executes.set()
+    await asyncio.gather(*joins)
+    assert [len(proof) for proof in broker.proofs] == [1, 50]
+
+
+@hurried
+async def test_a_group_that_is_left_during_its_proof_is_not_told_as_joined():
+    broker = Broker()
+    joining = asyncio.ensure_future(broker.subscriptions.join("a"))
+    await asyncio.sleep(0.1)
+    broker.subscriptions.leave("a")
+    await joining
+    broker.executes.set()
+    await asyncio.sleep(1)
+    assert (broker.layer.members, broker.joined) == (set(), [])
+
+
+@hurried
+async def test_joins_share_one_wait_while_the_broker_hangs_and_leaves_do_not_end_that():
+    """A pub/sub layer writes a leave, and knows nothing of the broker."""
+    broker = Broker()
+    assert await seconds(broker.subscriptions.join("a")) == pytest.approx(1.5, abs=0.1)
+    broker.subscriptions.leave("a")
+    await broker.subscriptions.settle(1)
+    for group in "bcd":
+        assert await seconds(broker.subscriptions.join(group)) < 0.01
+    broker.executes.set()
+    await asyncio.sleep(30)
+    assert set(broker.joined) == set("bcd")
+    broker.executes.clear()
+    assert await seconds(broker.subscriptions.join("e")) == pytest.approx(1.5, abs=0.1)
+
+
+@hurried
+async def test_a_group_whose_proof_failed_is_left_and_joined_anew():
+    """The layer may believe in vain that it has joined it."""
+    broker = Broker()
+    await broker.subscriptions.join("a")
+    await asyncio.sleep(7)
+    broker.executes.set()
+    await asyncio.sleep(5)
+    assert broker.layer.calls == ["add a", "discard a", "add a"]
+    assert broker.joined == ["a"]
+
+
+@hurried
+async def test_joins_on_a_new_channel_are_proven_and_those_done_again_are_not():
+    broker = Broker()
+    broker.executes.set()
+    await broker.subscriptions.join("a")
+    broker.subscriptions.join_again()
+    await asyncio.sleep(1)
+    assert len(broker.proofs) == 1
+    broker.subscriptions.doubt()
+    broker.subscriptions.join_again()
+    await asyncio.sleep(1)
+    assert broker.proofs == [["a"], ["a"]]

@@ -13,11 +13,16 @@ from django_etp.conf import EtpSettings, find_problems, get_settings
 
 DEFAULTS = {
     "CHANNEL_LAYER": "default",
+    "SITE": "",
     "EVENT_MODULES": ["etp_events"],
     "MAX_MESSAGE_SIZE": 1048576,
+    "MAX_DATA_SIZE": 65536,
     "ACK_TIMEOUT": 10.0,
     "MAX_CONCURRENT_EVENTS": 100,
     "MAX_QUEUED_EVENTS": 1000,
+    "MAX_OUTBOX": 16777216,
+    "SLOW_CLIENT_TIMEOUT": 20.0,
+    "MAX_ROOMS": 1000,
     "SYNC_WORKERS": 32,
     "DISCONNECT_GRACE": 8.0,
     "QUESTION_TIMEOUT": 2.0,
@@ -68,6 +73,8 @@ def test_a_project_without_the_setting_has_the_defaults(settings: Any) -> None:
         ("ACK_TIMEOUT", 0.001),
         ("DISCONNECT_GRACE", 0),
         ("DISCONNECT_GRACE", 0.0),
+        ("SITE", "shop-2.example_com"),
+        ("SITE", "x" * 28),
         ("ALLOWED_ORIGINS", "*"),
         ("ALLOWED_ORIGINS", []),
         ("ALLOWED_ORIGINS", ("https://example.com",)),
@@ -80,8 +87,16 @@ def test_values_that_are_right(key: str, value: object) -> None:
     assert find_problems({key: value}) == []
 
 
-COUNTS = ["MAX_MESSAGE_SIZE", "MAX_CONCURRENT_EVENTS", "MAX_QUEUED_EVENTS", "SYNC_WORKERS"]
-SECONDS = ["ACK_TIMEOUT", "QUESTION_TIMEOUT"]
+COUNTS = [
+    "MAX_MESSAGE_SIZE",
+    "MAX_DATA_SIZE",
+    "MAX_CONCURRENT_EVENTS",
+    "MAX_QUEUED_EVENTS",
+    "MAX_OUTBOX",
+    "MAX_ROOMS",
+    "SYNC_WORKERS",
+]
+SECONDS = ["ACK_TIMEOUT", "QUESTION_TIMEOUT", "SLOW_CLIENT_TIMEOUT"]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +107,10 @@ SECONDS = ["ACK_TIMEOUT", "QUESTION_TIMEOUT"]
         *(("DISCONNECT_GRACE", value) for value in (-0.1, "8", None, False, True, math.inf, math.nan)),
         *(("CHANNEL_LAYER", value) for value in ("", None, 1, ["default"])),
         *(("EVENT_MODULES", value) for value in ("etp_events", None, [1], [""], {"etp_events"})),
+        *(
+            ("SITE", value)
+            for value in (None, 1, b"shop", "x" * 29, "a shop", "b\u00fccher", "shop\n", "shop!", "\u0663")
+        ),
         *(("ALLOWED_ORIGINS", value) for value in ("https://example.com", "", True, [1], [""], {"*"}, ["*"])),
         *(("JSON_ENCODER", value) for value in ("nowhere.Encoder", "json", "json.dumps", ".Encoder", dict, None)),
         ("JSON_ENCODER", ".conf.Encoder"),

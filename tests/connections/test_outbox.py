@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
 from django_etp.concurrency.flusher import Flusher
 from django_etp.connections import outbox as outbox_module
@@ -43,8 +44,8 @@ class Server:
         return [message["type"].removeprefix("websocket.") for message in self.messages]
 
 
-def never_full() -> None:
-    pytest.fail("the outbox is full")
+def never_slow(facts: str) -> None:
+    pytest.fail(f"the client {facts}")
 
 
 def never_failed(error: Exception) -> None:
@@ -53,17 +54,17 @@ def never_failed(error: Exception) -> None:
 
 def outbox_to(
     send: Callable[[Message], Awaitable[None]],
-    on_full: Callable[[], None] = never_full,
+    on_slow: Callable[[str], None] = never_slow,
     on_failure: Callable[[Exception], None] = never_failed,
 ) -> Outbox:
-    owner = SimpleNamespace(outbox_is_full=on_full, write_failed=on_failure)
+    owner = SimpleNamespace(reads_too_slowly=on_slow, write_failed=on_failure)
     return Outbox(send, owner, Flusher(asyncio.get_running_loop(), contextvars.copy_context()))
 
 
 async def open_outbox(
-    server: Server, on_full: Callable[[], None] = never_full, on_failure: Callable[[Exception], None] = never_failed
+    server: Server, on_slow: Callable[[str], None] = never_slow, on_failure: Callable[[Exception], None] = never_failed
 ) -> Outbox:
-    outbox = outbox_to(server.send, on_full, on_failure)
+    outbox = outbox_to(server.send, on_slow, on_failure)
     await outbox.accept()
     server.messages.clear()
     server.tries = 0
@@ -187,21 +188,94 @@ async def test_a_waiting_sender_goes_on_when_the_connection_ends() -> None:
         await sending
 
 
-@pytest.mark.parametrize("size", [1, 100_000])
-async def test_an_outbox_that_is_full_is_told_once_the_bound_is_passed(size: int) -> None:
-    full = asyncio.Event()
+async def test_a_sender_waits_in_bytes_too() -> None:
     server = Server()
-    outbox = await open_outbox(server, full.set)
+    outbox = await open_outbox(server)
     server.takes.clear()
-    bound = 65_536 if size == 1 else 16 * 1024 * 1024 // size
-    frame = "x" * size
-    outbox.write(frame)
-    await asyncio.sleep(0)  # it is being written, and no longer in the outbox
+    outbox.write("before")
+    await asyncio.sleep(0)
+    sending = [asyncio.create_task(send(outbox, "x" * 300_000)) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert [task.done() for task in sending] == [True, True, True, False, False]  # 1 MiB may wait
+    server.takes.set()
+    await asyncio.gather(*sending)
+    await until(lambda: len(server.frames) == 6)
+
+
+async def test_bytes_are_counted_not_characters() -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+    server.takes.clear()
+    outbox.write("before")
+    await asyncio.sleep(0)
+    sending = asyncio.create_task(send(outbox, "\U0001f600" * 300_000))
+    await asyncio.sleep(0)
+    assert not sending.done()
+    server.takes.set()
+    await sending
+    await until(lambda: len(server.frames) == 2)
+    assert outbox.taken == 6 + 1_200_000
+
+
+@override_settings(ETP={"MAX_OUTBOX": 1000, "SLOW_CLIENT_TIMEOUT": 0.2})
+async def test_a_client_that_takes_all_is_never_closed() -> None:
+    server = Server()
+    outbox = await open_outbox(server)
+    for _ in range(200):
+        outbox.write("x" * 500)
+        if not server.takes.is_set():
+            server.takes.set()
+        await asyncio.sleep(0.002)
+        server.takes.clear()
+    server.takes.set()
+    await until(lambda: len(server.frames) == 200)
+
+
+@override_settings(ETP={"MAX_OUTBOX": 1000, "SLOW_CLIENT_TIMEOUT": 0.4})
+@pytest.mark.parametrize("frames", [1, 20], ids=["little waits", "much waits"])
+async def test_a_client_that_takes_nothing_is_closed(frames: int) -> None:
+    facts = list[str]()
+    server = Server()
+    outbox = await open_outbox(server, facts.append)
+    server.takes.clear()
+    began_at = asyncio.get_running_loop().time()
+    for _ in range(frames):
+        outbox.write("x" * 100)
+    await until(lambda: facts)
+    took = asyncio.get_running_loop().time() - began_at
+    assert facts[0].endswith(f"and {frames * 100:,} bytes wait")
+    assert took >= 0.4  # this server does not show its buffer
+    outbox.abandon()
+
+
+@override_settings(ETP={"SLOW_CLIENT_TIMEOUT": 0.1})
+async def test_a_client_that_takes_no_answer_is_closed() -> None:
+    facts = list[str]()
+    server = Server()
+    outbox = await open_outbox(server, facts.append)
+    server.takes.clear()
+    sending = asyncio.create_task(send(outbox, "the only one"))
+    await until(lambda: facts)
+    assert facts[0].endswith("and 12 bytes wait")
+    server.takes.set()
+    await sending
+
+
+@override_settings(ETP={"MAX_OUTBOX": 1000})
+@pytest.mark.parametrize("size", [0, 100])
+async def test_the_last_bound_is_16_times_the_first(size: int) -> None:
+    facts = list[str]()
+    server = Server()
+    outbox = await open_outbox(server, facts.append)
+    server.takes.clear()
+    bound = 16_000 // size if size else 16 * 65_536
+    outbox.write("")
+    await asyncio.sleep(0)
     for _ in range(bound):
-        outbox.write(frame)
-    assert not full.is_set()
-    outbox.write(frame)
-    assert full.is_set()
+        outbox.write("x" * size)
+    assert not facts
+    outbox.write("x" * size)
+    assert facts == ["lets more than 16,000 bytes or 1,048,576 frames wait"]
     outbox.abandon()
 
 
@@ -216,12 +290,29 @@ async def test_one_frame_larger_than_the_outbox_goes_out() -> None:
     await until(lambda: len(server.frames) == 2)
 
 
-async def test_the_outbox_is_bounded_before_the_accept_too() -> None:
-    full = asyncio.Event()
-    outbox = outbox_to(Server().send, full.set)
-    for _ in range(65_537):
-        outbox.write("x")
-    assert full.is_set()
+@override_settings(ETP={"MAX_OUTBOX": 1000})
+async def test_before_the_accept_the_bound_is_the_first() -> None:
+    facts = list[str]()
+    outbox = outbox_to(Server().send, facts.append)
+    for _ in range(10):
+        outbox.write("x" * 100)
+    assert not facts
+    outbox.write("x")
+    assert facts == ["lets more than 1,000 bytes or 65,536 frames wait"]
+
+
+async def test_the_data_in_the_servers_buffer_is_not_taken_yet() -> None:
+    class Protocol:
+        transport = SimpleNamespace(abort=lambda: None, get_write_buffer_size=lambda: 3)
+
+        async def send(self, message: Message) -> None:
+            pass
+
+    outbox = outbox_to(Protocol().send)
+    await outbox.accept()
+    await send(outbox, "hello")
+    assert outbox.takes_parts
+    assert outbox.taken == 2
 
 
 async def test_a_close_goes_out_behind_what_waits() -> None:
@@ -346,6 +437,31 @@ async def test_a_reader_that_takes_nothing_holds_up_its_close_for_a_while_only(m
     async with asyncio.timeout(2):
         await outbox.closed()
     await until(lambda: len(asyncio.all_tasks()) == 1)  # the write that was stuck has ended, too
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_close_aborts_the_socket_of_a_client_that_reads_nothing(monkeypatch: Any, reads: bool) -> None:
+    monkeypatch.setattr(outbox_module, "_CLOSE_LIMIT", 0.1)
+    aborted = list[bool]()
+    unsent = iter(range(8_000_000, 0, -1000))
+
+    class Protocol:
+        transport = SimpleNamespace(
+            abort=lambda: aborted.append(True), get_write_buffer_size=lambda: next(unsent) if reads else 8_000_000
+        )
+        takes = asyncio.Event()
+
+        async def send(self, message: Message) -> None:
+            if message["type"] == "websocket.close":
+                await self.takes.wait()  # for the buffer to empty
+
+    outbox = outbox_to(Protocol().send)
+    await outbox.accept()
+    await send(outbox, "x" * 8_000_000)
+    outbox.close(1000, "")
+    await outbox.closed()
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+    assert bool(aborted) is not reads
 
 
 @pytest.mark.parametrize("is_direct", [True, False])

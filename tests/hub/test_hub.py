@@ -1,12 +1,14 @@
 """The hub of one process, as connections and its link use it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from channels.layers import get_channel_layer
 
-from django_etp import Connection, ConnectionClosed, Event, InvalidRoomName, etp_event, rooms
+from django_etp import Connection, ConnectionClosed, Event, InvalidRoomName, TooManyRooms, etp_event, rooms
 from django_etp.cluster.messages import Foreign, Frame, Malformed
+from django_etp.concurrency.confirmations import Confirmation
 from django_etp.hub.names import group_name, user_room
 from django_etp.hub.process import serving_hub
 from tests.support.inprocess import Wire
@@ -34,13 +36,23 @@ async def test_rooms_that_one_handler_joins_and_the_next_leaves_at_once_are_not_
         assert heard.isdisjoint({rooms.group_name(name) for name in names})
 
 
-async def test_a_connection_joins_all_rooms_or_none() -> None:
+async def test_a_connection_joins_all_rooms_or_none(settings: Any) -> None:
     async with clients("") as (client,):
         hub = serving_hub()
         [member] = hub.membership.all()
         with pytest.raises(InvalidRoomName, match="reserved"):
             await hub.join(member, ["lobby", user_room(7)])
         assert client.connection.rooms == frozenset()
+        settings.ETP = {"MAX_ROOMS": 2}
+        await hub.join(member, ["lobby"])
+        with pytest.raises(TooManyRooms, match=r"2 rooms, which is .*MAX_ROOMS.*; this one is in 1 .* join 2 more"):
+            await hub.join(member, ["lobby", "a", "b"])
+        assert client.connection.rooms == {"lobby"}
+        await hub.join(member, ["a", "a", "lobby"])
+        await hub.join(member, ["lobby", "a"])
+        await hub.leave(member, ["a"])
+        await hub.join(member, ["b"])
+        assert client.connection.rooms == {"lobby", "b"}
     with pytest.raises(ConnectionClosed, match="cannot join"):
         await hub.join(member, ["lobby"])
 
@@ -76,11 +88,40 @@ async def test_its_own_connections_are_alive_and_no_others_in_a_process_alone() 
 async def test_a_frame_that_comes_through_several_groups_is_delivered_once() -> None:
     async with clients("a b", "b") as (first, second):
         hub = serving_hub()
-        frame = Frame("news||0", (second.id,), ("a", "b"), "emission")
+        frame = Frame("news||0", frozenset([second.id]), ("a", "b"), "emission")
         for room in ("a", "b"):
             hub.deliver_frame(group_name("default", room), frame)
         hub.deliver_frame(group_name("default", "b"), Frame("more||0"))
         assert await got(first, second) == [["news", "more"], ["more"]]
+
+
+async def test_an_id_is_looked_up_among_thousands_that_do_not_get_a_frame() -> None:
+    others = [f"{1:016x}.{number:032x}" for number in range(5000)]
+    frame = Frame.from_plain(Frame("news||0", frozenset(others)).to_plain())
+    assert isinstance(frame.exclude, frozenset)
+    async with clients("lobby") as (client,):
+        serving_hub().deliver_frame(group_name("default", "lobby"), frame)
+        assert await got(client) == [["news"]]
+
+
+async def test_ids_that_do_not_get_an_event_are_not_repeated_for_each_of_its_rooms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with clients("a b", "b") as (first, second):
+        hub = serving_hub()
+        sent: list[tuple[list[str], list[str]]] = []
+
+        def publish(groups: list[str], frame: Frame, *, beside: Sequence[str] = ()) -> list[Confirmation]:
+            sent.append((groups, list(beside)))
+            return []
+
+        monkeypatch.setattr(hub._link, "publish", publish)
+        for ids in (1, 600):
+            hub.send("default", ["a", "b"], "news||0", frozenset([second.id, *map(str, range(1, ids))]))
+        groups = [group_name("default", name) for name in "ab"]
+        assert sent == [(groups, []), ([group_name("default", None)], groups)]
+        monkeypatch.undo()
+        assert await got(first, second) == [["news", "news"], []]
 
 
 async def test_a_frame_for_one_connection_is_delivered_in_its_namespace_alone() -> None:
@@ -106,9 +147,9 @@ async def test_the_rooms_of_a_connection_change_with_its_user() -> None:
         [member] = hub.membership.all()
         for user_id in (7, 8):
             await hub.change_user(member, user_id)
-            await rooms.aemit(user_room(7), "to seven")
-            await rooms.aemit(user_room(8), "to eight")
+            await rooms.aemit(rooms.user(7), "to seven")
+            await rooms.aemit(rooms.user(8), "to eight")
         assert [await wire.text(), await wire.text()] == ["to seven||0", "to eight||0"]
         heard = set(get_channel_layer().groups)
-        assert rooms.group_name(user_room(8)) in heard
-        assert rooms.group_name(user_room(7)) not in heard
+        assert rooms.group_name(rooms.user(8)) in heard
+        assert rooms.group_name(rooms.user(7)) not in heard

@@ -1,13 +1,14 @@
 """Messages that the channel layer lost, as the application is notified of them."""
 
 import pytest
+from django.contrib.auth.models import User
 
-from django_etp import Connection, MessagesLost, on_connect, on_error
+from django_etp import Connection, MessagesLost, on_connect, on_error, rooms
 from django_etp.cluster.gaps import Loss
-from django_etp.cluster.messages import HUB_PREFIX
+from django_etp.conf.layer_names import hub_group
 from django_etp.hub.losses import describe_loss
 from django_etp.hub.membership import Membership
-from django_etp.hub.names import group_name
+from django_etp.hub.names import group_name, user_room
 from django_etp.hub.process import serving_hub
 from tests.support.inprocess import Wire
 
@@ -40,7 +41,7 @@ async def test_a_loss_of_what_went_to_single_connections_is_told_to_all_namespac
     async with Wire(namespace="left"):
         pass
     async with Wire(), Wire(namespace="game"):
-        group = f"{HUB_PREFIX}{serving_hub().id}"
+        group = hub_group(serving_hub().id)
         await lose(group)
     assert sorted(namespace for namespace, _ in told) == ["default", "game", "left"]
     for _, error in told:
@@ -75,7 +76,14 @@ async def test_a_loss_of_a_room_that_was_left_meanwhile_does_not_claim_the_whole
     assert (error.namespace, error.room) == (None, None)
 
 
-@pytest.mark.parametrize("group", [f"{HUB_PREFIX}0123456789abcdef", group_name("game", "left")])
+async def test_a_hook_may_send_to_the_room_of_a_user_that_it_is_told_of() -> None:
+    async with Wire(user=User(pk=7, username="ada")):
+        (error,) = describe_loss(Loss(group_name("default", user_room(7)), 2, 3), serving_hub().membership)
+        assert error.room is not None
+        assert [info.user_id for info in await rooms.amembers(error.room)] == [7]
+
+
+@pytest.mark.parametrize("group", [hub_group("0123456789abcdef"), group_name("game", "left")])
 def test_a_loss_where_no_namespace_is_known_is_described_all_the_same(group: str) -> None:
     (error,) = describe_loss(Loss(group, 2, 3), Membership())
     assert (error.namespace, error.group, error.messages, error.frames) == (None, group, 2, 3)

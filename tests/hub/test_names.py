@@ -1,5 +1,7 @@
 """Names: of rooms, of their channel-layer groups, of users' rooms and of namespaces."""
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from django.contrib.auth.models import AnonymousUser, User
 
 from django_etp import InvalidRoomName, rooms
 from django_etp.hub.names import (
+    UserRoom,
     check_can_join,
     check_namespace,
     check_room_name,
@@ -32,6 +35,12 @@ def test_group_names_are_names_of_groups() -> None:
 
 def test_the_group_of_a_room_is_always_the_same() -> None:
     assert rooms.group_name("lobby") == rooms.of("default").group_name("lobby") == rooms.group_name("lobby")
+
+
+def test_the_group_of_a_room_is_another_one_on_another_site(settings: Any) -> None:
+    before = rooms.group_name("lobby")
+    settings.ETP = {"SITE": "shop"}
+    assert rooms.group_name("lobby") == before.replace("etp.room.", "etp.shop.room.") != before
 
 
 def test_a_namespace_and_its_rooms_have_groups_of_their_own() -> None:
@@ -60,6 +69,21 @@ def test_reserved_rooms_cannot_be_joined() -> None:
     check_can_join("_lobby")
     with pytest.raises(InvalidRoomName, match="reserved"):
         check_can_join(user_room(7))
+
+
+def test_reserved_names_work_only_as_they_come_from_the_user() -> None:
+    room = rooms.user(7)
+    assert room == user_room(7)
+    for same in (room, copy.deepcopy(room), pickle.loads(pickle.dumps(room))):
+        assert isinstance(same, UserRoom)
+        assert type(room_name(same)) is str
+        assert [type(each) for each in room_names([same, "lobby"])] == [str, str]
+        assert rooms.group_name(same) == group_name("default", user_room(7))
+    for other in (str(room), f"{room}", room.upper(), "__", "__lobby"):
+        for function in (room_name, room_names, rooms.group_name):
+            with pytest.raises(InvalidRoomName, match=r"reserved .* rooms\.user\(user\)"):
+                function(other)
+    assert room_name("_lobby") == "_lobby"
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,9 @@ print(json.dumps(facts))
 def test_a_process_without_connections_sends_through_a_background_hub() -> None:
     with start_valkey() as valkey:
         program = dedent(PROGRAM).replace("{layers}", repr(valkey.layers("pubsub")))
-        result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+        # Since Python 3.12 os.fork() warns of the threads of its process.
+        command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", program]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert result.stderr == ""
     facts = json.loads(result.stdout)
     assert len(facts) == 6

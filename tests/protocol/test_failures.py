@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_etp.exceptions import ConnectionClosed, EventFailed, InvalidPayload, TooManyEvents
+from django_etp.exceptions import ConnectionClosed, EventFailed, InvalidPayload, TooManyEvents, TooManyRooms
 from django_etp.protocol.failures import handler_failed, named_failure
 
 
@@ -12,7 +12,12 @@ def test_a_failure_that_a_handler_means_is_told_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(InvalidPayload("no JSON"), "invalid_payload"), (TooManyEvents("x"), "too_many_events")]
+    ("error", "code"),
+    [
+        (InvalidPayload("no JSON"), "invalid_payload"),
+        (TooManyEvents("x"), "too_many_events"),
+        (TooManyRooms("x"), "too_many_rooms"),
+    ],
 )
 def test_what_the_peer_did_has_a_code(error: Exception, code: str) -> None:
     failure = named_failure(error)

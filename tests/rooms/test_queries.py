@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from django_etp import Connection, InvalidCloseCode, InvalidRoomName, on_connect, on_disconnect, rooms
+from django_etp import Connection, InvalidCloseCode, InvalidRoomName, TooManyRooms, on_connect, on_disconnect, rooms
 from django_etp.hub.process import serving_hub
 from django_etp.hub.queries import HubQuery, answer, read_query
 from django_etp.rooms.queries import (
@@ -232,6 +232,33 @@ async def test_the_queries_of_old_processes_are_answered_as_they_expect() -> Non
         await other.expect_close(1001)
         for action, arguments in [("get", []), ("join", [["lobby"]]), ("leave", [[]]), ("disconnect", [1000, ""])]:
             assert await reply(action, "gone", *arguments) is None
+
+
+async def test_a_connection_joins_no_more_rooms_than_it_may_be_in(call: Call, settings: Any) -> None:
+    settings.ETP = {"MAX_ROOMS": 2}
+    async with clients("a b") as (client,):
+        with pytest.raises(TooManyRooms, match="in 2 and would join 1 more"):
+            await call("join", client.id, "c")
+        await call("join", client.id, "a", "b")
+        reply = await answer(serving_hub(), "join", ["default", client.id, ["c"]])
+        with pytest.raises(TooManyRooms, match="in 2 and would join 1 more"):
+            JoinRooms("default", client.id, ("c",)).merge([None, reply])
+        assert client.connection.rooms == {"a", "b"}
+
+
+async def test_reserved_rooms_are_neither_sent_to_nor_listed_by_name(call: Call) -> None:
+    async with clients("", user=User(pk=7, username="alice")) as (client,):
+        for function in ("emit", "emit_with_ack", "clear", "count", "members"):
+            arguments = ["news"] if function.startswith("emit") else []
+            with pytest.raises(InvalidRoomName, match="reserved"):
+                await call(function, "__user.7", *arguments)
+        with pytest.raises(InvalidRoomName, match="reserved"):
+            await call("emit", ["lobby", "__user.7"], "news")
+        await call("emit", ["lobby", rooms.user(7)], "news")
+        assert await call("count", rooms.user(7)) == 1
+        assert [info.id for info in await call("members", rooms.user(7))] == [client.id]
+        await call("clear", rooms.user(7))
+        assert await got(client) == [["news"]]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -34,6 +34,19 @@ MALFORMED = [vector["wire"] for vector in VECTORS["decode"] if "error" in vector
 def name():
     """A name for the peer: the server keeps a record of what its hooks were told about it."""
     return uuid4().hex
+
+
+async def sockets(server):
+    """Return the number of open sockets of a server's process."""
+
+    def count():
+        found = 0
+        for file in Path(f"/proc/{server.process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed just now
+                found += str(file.readlink()).startswith("socket:")
+        return found
+
+    return await asyncio.to_thread(count)
 
 
 async def objects(server):
@@ -273,15 +286,18 @@ async def test_peer_that_never_reads_holds_up_no_other(server):
 
 
 async def test_peer_that_never_reads_is_closed_with_1013_and_forgotten(name):
-    with start_server("uvicorn") as server:  # daphne buffers without bound and tells nobody
+    # daphne buffers without a bound, and its send never waits.
+    with start_server("uvicorn", settings={"ETP": {"SLOW_CLIENT_TIMEOUT": 2}}) as server:
         async with connect(server):
-            before = await objects(server)
+            before, sockets_before = await objects(server), await sockets(server)
             async with await RawPeer.connect(server, f"/ws/?{name}") as deaf:
                 deaf.stop_reading()
                 for _ in range(64):
                     await deaf.send(b"echo||1||" + b"x" * 524_288)
                 assert await eventually(recorded(server, name), bool) == [["disconnect", 1013]]
-                await eventually(partial(objects, server), lambda now: now <= before)  # though it is still there
+                # Though the peer is still there:
+                await eventually(partial(objects, server), lambda now: now <= before)
+                await eventually(partial(sockets, server), lambda now: now <= sockets_before)
 
 
 @pytest.mark.parametrize("kind", ["daphne", "uvicorn"])

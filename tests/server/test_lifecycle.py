@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from channels.layers import get_channel_layer
+from django.test import override_settings
 
 from django_etp import (
     Connection,
@@ -188,6 +190,7 @@ async def test_an_empty_message_is_a_malformed_frame(message: str | bytes) -> No
     assert [type(error) for error in told] == [InvalidFrame]
 
 
+@override_settings(ETP={"SLOW_CLIENT_TIMEOUT": 0.4})
 async def test_a_client_that_reads_too_slowly_is_closed_with_1013(caplog: pytest.LogCaptureFixture) -> None:
     begun, reads = asyncio.Event(), asyncio.Event()
 
@@ -571,6 +574,42 @@ async def test_a_cancelled_connection_is_cleaned_up_before_its_task_ends() -> No
     assert ended == [(1001, [])]
     assert told == []
     assert await rooms.aconnections() == []
+
+
+async def test_the_client_of_a_cancelled_connection_gets_a_close_behind_the_frames_before_it() -> None:
+    wire = await Wire().open()
+    await rooms.abroadcast("news", 1)
+    wire.task.cancel()
+    await rooms.abroadcast("news", 2)
+    assert await wire.text() == "news||0||1"
+    assert await wire.text() == "news||0||2"
+    close = await wire.next()
+    assert (close["type"], close["code"]) == ("websocket.close", 1001)
+    with pytest.raises(asyncio.CancelledError):
+        await wire.task
+
+
+async def test_the_close_of_a_cancelled_connection_is_written_before_the_process_leaves_its_rooms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order: list[str] = []
+    layer = get_channel_layer()
+    discard = layer.group_discard
+
+    async def group_discard(group: str, channel: str) -> None:
+        order.append("left")
+        await discard(group, channel)
+
+    async def on_send(message: Any) -> None:
+        order.append(message["type"])
+
+    monkeypatch.setattr(layer, "group_discard", group_discard)
+    wire = await Wire(on_send=on_send).open()
+    wire.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await wire.task
+    assert order[:2] == ["websocket.accept", "websocket.close"]
+    assert set(order[2:]) == {"left"}
 
 
 async def test_a_connection_cancelled_in_mid_handshake_is_no_connection() -> None:

@@ -196,6 +196,32 @@ def test_a_rule_without_a_scheme_means_pages_as_safe_as_the_handshake(
     assert allowed(origin, "shop.test", rule, scheme=scheme) is is_allowed
 
 
+@pytest.mark.parametrize(
+    ("header", "scheme", "is_allowed"),
+    [
+        (b"https", "ws", False),
+        (b"https, http", "ws", False),
+        (b"http", "ws", True),
+        (b"http", "wss", True),
+        (None, "ws", True),
+        (None, "wss", False),
+    ],
+)
+def test_a_plain_page_is_refused_if_a_proxy_says_that_the_handshake_came_by_tls(
+    settings: Any, header: bytes | None, scheme: str, is_allowed: bool
+) -> None:
+    settings.ALLOWED_HOSTS = ["shop.test"]
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    more = () if header is None else ((b"x-forwarded-proto", header),)
+    assert allowed("http://shop.test", "shop.test", scheme=scheme, more=more) is is_allowed
+    assert allowed("https://shop.test", "shop.test", scheme=scheme, more=more)
+
+
+def test_a_header_of_a_proxy_means_nothing_without_the_setting(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["shop.test"]
+    assert allowed("http://shop.test", "shop.test", more=((b"x-forwarded-proto", b"https"),))
+
+
 def test_a_rule_with_a_scheme_means_that_scheme_over_tls_too() -> None:
     assert allowed("http://shop.test", rule=["http://shop.test"], scheme="wss")
 
@@ -239,6 +265,9 @@ def test_pages_of_this_machine_do_not_pass_in_debug_mode_with_allowed_hosts(sett
         ("https://shop.test", "https://shop.test.", False),
         ("https://b\u00fccher.test", "https://xn--bcher-kva.test", True),
         ("https://*.B\u00dcCHER.test", "https://www.xn--bcher-kva.test", True),
+        ("https://b\u00fccher\u3002test", "https://xn--bcher-kva.test", True),
+        ("https://b\u00fccher.test", "https://XN--BCHER-KVA.test:0443", True),
+        ("https://[::ffff:127.0.0.1]", "https://[::ffff:7f00:1]", True),
         ("https://stra\u00dfe.test", "https://xn--strae-oqa.test", True),
         ("https://[::1]:8000", "https://[0:0:0:0:0:0:0:1]:8000", True),
         ("https://[2001:DB8:0::1]", "https://[2001:db8::1]", True),

@@ -1,10 +1,11 @@
 """The data of connections in the content of a session."""
 
+import json
 from typing import Any
 
 import pytest
 
-from django_etp.sessions.content import set_shares, shares_in
+from django_etp.sessions.content import put_share, set_shares, shares_in
 
 
 @pytest.mark.parametrize(
@@ -25,3 +26,21 @@ def test_shares_are_replaced() -> None:
 def test_no_shares_leave_no_key_behind(content: dict[str, Any]) -> None:
     set_shares(content, {})
     assert content == {"cart": [1]}
+
+
+def test_the_data_of_a_sessions_connections_has_a_bound(settings: Any) -> None:
+    settings.ETP = {"MAX_DATA_SIZE": 100}
+    content: dict[str, Any] = {}
+    share = json.dumps({"page": "x" * 50})
+    stored = [put_share(content, id, share, lambda id: True) for id in "abcde"]
+    assert stored == [True, True, True, False, False]
+    assert content["etp"].keys() == {*"abc"}
+    # A share that has no place any more is removed: it would be old.
+    content["etp"]["d"] = {}
+    assert not put_share(content, "d", share, lambda id: True)
+    assert content["etp"].keys() == {*"abc"}
+    # Those of ended connections make place.
+    assert put_share(content, "e", share, lambda id: id != "a")
+    assert content["etp"].keys() == {*"bce"}
+    assert put_share(content, "e", "{}", lambda id: True)
+    assert content["etp"].keys() == {*"bc"}

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from django_etp.exceptions import DataTooLarge
 from django_etp.sessions.data import ConnectionData, from_json
 
 REFUSED = [object(), {1, 2}, b"bytes", float("nan"), float("inf"), {"deep": [object()]}, {1: "a"}, [{"a": {2: "b"}}]]
@@ -97,3 +98,39 @@ def test_a_value_that_became_circular_is_told_by_its_key() -> None:
     with pytest.raises(TypeError, match=r"connection\.data\['seats'\]"):
         data.to_json()
     data["seats"].clear()
+
+
+# The bound
+
+
+def test_data_that_is_too_large_loses_what_added_most_and_no_other_change(settings: Any) -> None:
+    settings.ETP = {"MAX_DATA_SIZE": 200}
+    data = ConnectionData({"name": "Ann", "notes": ["short"]})
+    written = data.to_json()
+    data["seat"] = 1
+    data["notes"].append("x" * 300)
+    data["page"] = "y" * 400
+    with pytest.raises(DataTooLarge, match=r"at most 200 bytes.*MAX_DATA_SIZE.*got 7\d\d.*\['page', 'notes'\]"):
+        data.to_json_or_mend(written)
+    assert data == {"name": "Ann", "notes": ["short"], "seat": 1}
+    assert from_json(data.to_json_or_mend(written)) == data
+
+
+def test_data_of_as_many_bytes_as_allowed_is_not_too_large(settings: Any) -> None:
+    data = ConnectionData({"name": "é" * 10})
+    settings.ETP = {"MAX_DATA_SIZE": len(data.to_json())}
+    assert data.to_json_or_mend("{}") == data.to_json()
+    data["name"] += "e"
+    with pytest.raises(DataTooLarge):
+        data.to_json_or_mend("{}")
+    assert data == {}
+
+
+def test_a_change_that_makes_the_data_too_large_changes_nothing(settings: Any) -> None:
+    settings.ETP = {"MAX_DATA_SIZE": 100}
+    data = ConnectionData({"name": "Ann", "old": 1})
+    with pytest.raises(DataTooLarge, match=r"Nothing was changed\."):
+        data.change({"seat": 1, "page": "x" * 100}, ["old"])
+    assert data == {"name": "Ann", "old": 1}
+    data.change({"seat": 1}, ["old", "none"])
+    assert data == {"name": "Ann", "seat": 1}

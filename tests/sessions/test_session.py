@@ -5,6 +5,7 @@ import copy
 import os
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -23,7 +24,9 @@ from django.test.utils import isolate_apps
 from django.utils import timezone
 
 from django_etp import (
+    AckTimeout,
     Connection,
+    DataTooLarge,
     Event,
     InvalidFrame,
     RejectConnection,
@@ -602,7 +605,7 @@ async def test_what_is_as_it_was_written_is_not_written_again(monkeypatch: pytes
     key = await amake_session()
     async with EtpCommunicator(headers=cookie(key)) as client:
         await client.emit_with_ack("put", "Ann")
-        writes = watch(monkeypatch, session_module, "patch_session")
+        writes = watch(monkeypatch, session_module, "write_patch")
         await until(lambda: len(reads) > 3)
         assert writes == []
 
@@ -1430,3 +1433,66 @@ async def test_a_malformed_frame_is_reported_without_a_write(writes: Writes) -> 
         await until(lambda: told)
         assert writes.count == 0
     assert isinstance(told[0], InvalidFrame)
+
+
+# The bounds
+
+
+async def test_data_that_is_too_large_fails_its_own_event_alone(settings: Any) -> None:
+    settings.ETP = {"MAX_DATA_SIZE": 200}
+    ids = tell_ids()
+    handler("put", True, put)
+    key = await amake_session()
+    async with EtpCommunicator(headers=cookie(key)) as client:
+        await client.emit_with_ack("put", "Ann")
+        with pytest.raises(AckTimeout, match="DataTooLarge"):
+            await client.emit_with_ack("put", "x" * 300)
+        assert await data_of(key, ids[0]) == {"name": "Ann"}
+        with pytest.raises(DataTooLarge, match="Nothing was changed"):
+            await rooms.aupdate_data(ids[0], {"seat": "y" * 190})
+        assert await rooms.aupdate_data(ids[0], {"seat": 1}) == {"name": "Ann", "seat": 1}
+        assert await data_of(key, ids[0]) == {"name": "Ann", "seat": 1}
+        with pytest.raises(DataTooLarge):
+            await rooms.aupdate_data(ids[0], {"seat": "y" * 300})
+    with pytest.raises(AckTimeout, match="DataTooLarge"):  # a visitor's, which is in memory
+        async with EtpCommunicator() as client:
+            await client.emit_with_ack("put", "x" * 300)
+
+
+async def test_data_without_place_in_its_session_stays_in_memory(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.ETP = {"MAX_DATA_SIZE": 300}
+    monkeypatch.setattr(maintenance, "_LOOK_AFTER_EVERY", 0.02)
+    ids = tell_ids()
+    handler("put", True, put)
+    handler("get", True, lambda connection, event: connection.data["name"])
+    key = await amake_session()
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(EtpCommunicator(headers=cookie(key))) for _ in range(3)]
+        for client in clients:
+            await client.emit_with_ack("put", "x" * 170)
+        content = await acontent_of(key)
+        assert content is not None
+        assert content["etp"].keys() == {*ids[:2]}
+        for _ in range(2):
+            assert (await clients[2].emit_with_ack("put", "y" * 170)).data == ""
+        assert (await clients[2].emit_with_ack("get")).data == "y" * 170
+        assert await rooms.adata(ids[2]) == {"name": "y" * 170}
+        assert caplog.text.count(f"The data of connection {ids[2]} stays in memory") == 1
+        # It is stored once there is place.
+        await clients[0].disconnect()
+        await auntil(lambda: data_of(key, ids[2]), {"name": "y" * 170})
+
+
+async def test_many_connections_of_a_session_that_write_at_once_write_a_few_times(writes: Writes) -> None:
+    key = await amake_session()
+    handler("put", True, put)
+    ids = tell_ids()
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(EtpCommunicator(headers=cookie(key))) for _ in range(10)]
+        await asyncio.gather(*(client.emit_with_ack("put", "Ann") for client in clients))
+        content = await acontent_of(key)
+        assert content is not None
+        assert content["etp"] == {id: {"name": "Ann"} for id in ids}
+        assert writes.count < 5

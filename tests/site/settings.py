@@ -22,6 +22,7 @@ DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memor
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 ETP: dict[str, object] = {}
+SILENCED_SYSTEM_CHECKS = ["django_etp.W007"]  # each test has a broker of its own
 
 globals().update(json.loads(os.environ.get("SITE_SETTINGS", "{}")))
 

@@ -1,4 +1,4 @@
-"""After hundreds of peers of each bad kind the process holds nothing of theirs: no task, future, room or connection."""
+"""After a hundred peers of each bad kind the process holds nothing of theirs: no task, future, room or connection."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,8 @@ from websockets.frames import Frame, Opcode
 from tests.support.peers import RawPeer, eventually, recorded
 from tests.support.servers import Server, start_server
 
-# What one of them leaves behind, hundreds do. daphne takes its time.
-PEERS = {"daphne": 200, "uvicorn": 400}
+# What one of them leaves behind, a hundred do. daphne takes its time.
+PEERS = {"daphne": 100, "uvicorn": 200}
 AT_ONCE = 50
 PATIENCE = 60.0  # seconds that a busy machine may take to clean up
 SETTINGS = {"ETP": {"MAX_MESSAGE_SIZE": 2048, "MAX_CONCURRENT_EVENTS": 4, "MAX_QUEUED_EVENTS": 8}}
@@ -233,7 +233,7 @@ async def idle(server: Server) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("misbehave", MISBEHAVIOURS, ids=lambda misbehave: misbehave.__name__)
-async def test_hundreds_of_peers_leave_nothing_behind(leaky_server, misbehave):
+async def test_a_hundred_peers_leave_nothing_behind(leaky_server, misbehave):
     server, before = leaky_server
     await crowd(server, misbehave, PEERS[server.kind])
 

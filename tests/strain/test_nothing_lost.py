@@ -3,20 +3,17 @@
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
-from django_etp import rooms
-from tests.site.exercise import NAMESPACE
-from tests.support.crowd import PINGLESS, Crowd, Peer, text_frame, texts
-from tests.support.servers import ROOT, Server, start_server
+from tests.support.crowd import PINGLESS, Crowd, Peer, text_frame
+from tests.support.senders import Sender, by_sender, group, heard, start_sender
+from tests.support.servers import Server, start_server
 from tests.support.valkey import LAYERS, Valkey, start_valkey
 
 PATH = "/bare/cluster/"
@@ -44,21 +41,9 @@ class Site:
         """Connect a member of each of these rooms, or lists of rooms with commas."""
         return self.crowd.connect(server, [f"{PATH}?{name}" for name in names])
 
-    def start(self, *arguments: str) -> "Script":
+    def start(self, *arguments: str) -> Sender:
         """Start `python -m` with these arguments, with the servers' settings."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            cwd=ROOT,
-            env=os.environ
-            | {
-                "DJANGO_SETTINGS_MODULE": "tests.site.settings",
-                "SITE_SETTINGS": json.dumps(self._settings),
-            },
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        return Script(self._stack.enter_context(process))
+        return self._stack.enter_context(start_sender(self._settings, *arguments))
 
     def ask(self, peer: Peer, event: str, data: object = None, *, timeout: float = 60) -> Any:
         """Return what a handler answers to an event of this peer."""
@@ -76,43 +61,9 @@ class Site:
     def lost(self, asker: Peer) -> Counter[str]:
         """Return how many frames each room of the asker's process was told to have lost."""
         frames: Counter[str] = Counter()
-        for group, _, count in self.ask(asker, "lost"):
-            frames[group] += count
+        for name, _, count in self.ask(asker, "lost"):
+            frames[name] += count
         return frames
-
-
-class Script:
-    """A process that sends."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        self._printed = b""
-        assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
-
-    @property
-    def has_ended(self) -> bool:
-        return self._process.poll() is not None
-
-    @property
-    def printed(self) -> list[Any]:
-        """What it printed so far."""
-        assert self._process.stdout is not None
-        while piece := self._process.stdout.read():
-            self._printed += piece
-        return [json.loads(line) for line in self._printed.splitlines(keepends=True) if line.endswith(b"\n")]
-
-    @property
-    def raised(self) -> dict[str, float]:
-        """Which of its emits raised, and after how many seconds."""
-        return dict(line for line in self.printed if isinstance(line, list))
-
-    def end_input(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-
-    def kill(self) -> None:
-        self._process.kill()
 
 
 @contextmanager
@@ -121,31 +72,13 @@ def start_site(layer: str, **config: Any) -> Iterator[Site]:
         yield Site(valkey, {"CHANNEL_LAYERS": valkey.layers(layer, **config)}, stack)
 
 
-def heard(received: bytes | bytearray) -> list[str]:
-    """Return the data of the "burst" events in what a server sent."""
-    return [text.removeprefix("burst||0||") for text in texts(received) if text.startswith("burst||")]
-
-
-def by_sender(events: Sequence[str]) -> dict[str, list[int]]:
-    """Return the numbers that came from each sender, in order."""
-    numbers: dict[str, list[int]] = {}
-    for event in events:
-        sender, _, number = event.partition(":")
-        numbers.setdefault(sender, []).append(int(number))
-    return numbers
-
-
-def group(room: str) -> str:
-    return rooms.of(NAMESPACE).group_name(room)
-
-
 # Floods
 
 
 # Threads are the hardest on a layer. With FLOOD_MEMBERS=200 the others have as many members, and with
 # FLOOD_EVENTS=10000 floods are longer; both take minutes.
 FEWER = int(os.environ.get("FLOOD_MEMBERS", "40"))
-EVENTS = int(os.environ.get("FLOOD_EVENTS", "4000"))
+EVENTS = int(os.environ.get("FLOOD_EVENTS", "2000"))
 
 
 def flood_from_script(site: Site, starter: Peer) -> dict[str, int]:
@@ -389,6 +322,6 @@ def test_a_member_that_stops_reading_is_closed_and_holds_up_nobody(kind):
             site.crowd.wait_for(lambda peer=peer: peer.texts[-1].startswith("heavy||0||1499:"), interval=0.5)
             numbers = [int(text.split("||")[2].partition(":")[0]) for text in peer.texts]
             assert numbers == list(range(1500))
-        assert "is closed with 1013" in server.log
+        site.crowd.wait_for(lambda: "is closed with 1013" in server.log, interval=0.5)
         site.crowd.wait_for(lambda: site.ask(asker, "call", ["count", ["room"], {}]) == {"result": 2}, interval=0.5)
         stuck.reset()  # the server has no pings here that would tell it, and would not end before this connection

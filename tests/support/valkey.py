@@ -4,7 +4,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -61,18 +61,21 @@ class Valkey:
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
 
-    def layers(self, kind: str, **config: Any) -> dict[str, Any]:
-        """Return CHANNEL_LAYERS with a layer of this kind, one of `LAYERS`, on this server."""
-        host = {"address": f"redis://127.0.0.1:{self.port}/0", "socket_timeout": 8, "socket_connect_timeout": 2}
+    def layers(self, kind: str, *, port: int = 0, **config: Any) -> dict[str, Any]:
+        """Return CHANNEL_LAYERS with a layer of this kind, one of `LAYERS`, on this server, or by a proxy's port."""
+        address = f"redis://127.0.0.1:{port or self.port}/0"
+        host = {"address": address, "socket_timeout": 8, "socket_connect_timeout": 2}
         return {"default": {"BACKEND": LAYERS[kind], "CONFIG": {"hosts": [host], **config}}}
 
-    def command(self, *words: str | bytes) -> Any:
-        """Return the server's reply to a command."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
-            parts = [word.encode() if isinstance(word, str) else word for word in words]
-            connection.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
-            with connection.makefile("rb") as answer:
-                return _read(answer)
+    def command(self, *words: str | bytes, login: Sequence[str] = ()) -> Any:
+        """Return the server's reply to a command, of the user of a `login`: a name and a password."""
+        address = ("127.0.0.1", self.port)
+        with socket.create_connection(address, timeout=10) as connection, connection.makefile("rb") as replies:
+            if login:
+                connection.sendall(_command("AUTH", *login))
+                _read(replies)
+            connection.sendall(_command(*words))
+            return _read(replies)
 
     @contextmanager
     def monitored(self) -> Iterator[Callable[[], str]]:
@@ -120,6 +123,11 @@ def _free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def _command(*words: str | bytes) -> bytes:
+    parts = [word.encode() if isinstance(word, str) else word for word in words]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
 
 
 def _read(answer: Any) -> Any:

@@ -127,7 +127,8 @@ export type Handler = (payload: any, event: EtpEvent) => unknown;
  * - "invalid_frame": a message is not an ETP frame;
  * - "invalid_payload": the codec cannot read the data;
  * - the code of an event that failed at the server, if the extensions are on: "handler_error", "unknown_event",
- *   "invalid_payload", "permission_denied", "rate_limited", "too_many_events" or a code of the application.
+ *   "invalid_payload", "permission_denied", "rate_limited", "too_many_events", "too_many_rooms" or a code of the
+ *   application.
  *
  * Throw one in a handler to send such a server a failure, as in `throw new EtpError("Not so fast", "rate_limited")`.
  * Any other error is sent as "handler_error", without its text. So is an error of this module, such as a failure that
