@@ -76,9 +76,12 @@ async def run_hook(function: Callable[..., Any], *args: Any, owner: object = Non
     return await _run("etp-hook", owner, function, *args)
 
 
-async def run_own(function: Callable[..., Any], *args: Any) -> Any:
-    """Run a function of the library, which waits for no connection, in a thread that no handler or hook can take."""
-    return await _run("etp-own", None, function, *args)
+async def run_own(function: Callable[..., Any], *args: Any, owner: object = None) -> Any:
+    """Run a function of the library, which waits for no connection, in a thread that no handler or hook can take.
+
+    ``owner`` is the key of the session that it reads or writes, if it may wait for a lock there.
+    """
+    return await _run("etp-own", owner, function, *args)
 
 
 async def _run(kind: str, owner: object, function: Callable[..., Any], *args: Any) -> Any:
