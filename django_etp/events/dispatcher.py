@@ -4,9 +4,7 @@ Rules kept here:
 
 - Each event runs in a task of its own; a slow one delays no other.
 - Up to ``MAX_CONCURRENT_EVENTS`` run per connection; up to ``MAX_QUEUED_EVENTS`` more wait in order.
-- The bytes of events that run or wait are counted. Beyond ``MAX_HELD`` the receive loop pauses until some have ended.
-  If none ends for 10 s, the connection closes with 1008: a paused loop does not notice that the client is gone.
-- While a handler waits for the client's answer, which may lie behind further events, twice as many bytes are read.
+- The bytes of events that run or wait are counted, so that the receive loop can pause; see ``events/budget.py``.
 - An event that requests an answer gets exactly one, unless its handler fails or the connection ends.
 - An exception of a handler is logged and passed to ``on_error``; the connection stays open.
 """
@@ -17,7 +15,6 @@ import logging
 import sys
 from collections import deque
 from functools import cache
-from sys import getsizeof
 
 from django_etp.cancellation import must_pass
 from django_etp.concurrency.workers import exited
@@ -29,21 +26,14 @@ from django_etp.protocol.failures import encode_failure
 from django_etp.protocol.frames import Event, encode_answer
 from django_etp.serialization import to_text
 
+from .budget import held_by
 from .errors import failure_observer, failure_of, report
 from .handlers import Namespace, call, run_answering, run_reporting
 from .registry import registry
 
-__all__ = ["MAX_HELD", "Dispatcher"]
+__all__ = ["Dispatcher"]
 
 logger = logging.getLogger(__name__)
-
-
-# How many bytes of one connection's events run or wait before the server stops reading from it.
-MAX_HELD = 16 * 1024 * 1024
-
-# How long reading pauses if no event ends, in seconds, and how often it looks.
-_PAUSE_LIMIT = 10.0
-_PAUSE_STEP = 0.02
 
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
@@ -96,7 +86,7 @@ class Dispatcher:
             TooManyEvents: the queue is full.
         """
         if self._running < self._max_running:
-            self.held += _size(item)
+            self.held += held_by(item)
             if _HAS_EAGER_TASKS:
                 self._running += 1
                 task = asyncio.Task(self._handle(item), loop=self._loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
@@ -110,29 +100,12 @@ class Dispatcher:
             if self._queue is None:
                 self._queue = deque()
             self._queue.append(item)
-            self.held += _size(item)
+            self.held += held_by(item)
             return True
         raise TooManyEvents(
             f"More than {max_queued} events of one connection wait for their handlers; it is closed with 1008. "
             "Raise ETP['MAX_QUEUED_EVENTS'] if clients may send that many at once."
         )
-
-    async def make_room(self) -> None:
-        """Wait until the events hold at most ``MAX_HELD`` bytes, or the connection ends.
-
-        Raises:
-            TooManyEvents: no event ended for a while.
-        """
-        held, since = self.held, self._loop.time()
-        while self._peer.disconnect is None and self.held > (2 if self._peer.is_asking else 1) * MAX_HELD:
-            if self._loop.time() - since > _PAUSE_LIMIT:
-                raise TooManyEvents(
-                    f"Events of one connection hold {held:,} bytes, more than {MAX_HELD:,}, and none ended within "
-                    f"{_PAUSE_LIMIT:g} s; it is closed with 1008. Look for handlers that hang or are slow."
-                )
-            await asyncio.sleep(_PAUSE_STEP)
-            if self.held < held:
-                held, since = self.held, self._loop.time()
 
     def stop(self) -> None:
         """Start no more events."""
@@ -225,7 +198,7 @@ class Dispatcher:
             if self._tasks:  # an eager task that never waited is not in there
                 self._tasks.pop(id(item), None)
             self._running -= 1
-            self.held -= _size(item)
+            self.held -= held_by(item)
             # Only if no other handler runs: it could still change a nested value of the data.
             if peer.share is not None and not self._running and peer.has_unsaved and peer.disconnect is None:
                 peer.share.mark_saved()
@@ -264,11 +237,6 @@ class Dispatcher:
             result = await call(hook, run_answering, self._connection, event)
             answer = answer if result is None else result
         return answer
-
-
-def _size(item: Event | ProtocolError) -> int:
-    """Return the bytes in memory of an event's text: up to 4 a character. A malformed frame keeps no text."""
-    return getsizeof(item.data) + getsizeof(item.name) if isinstance(item, Event) else 0
 
 
 @cache

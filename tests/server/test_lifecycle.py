@@ -24,7 +24,7 @@ from django_etp import (
     on_error,
     rooms,
 )
-from django_etp.events import dispatcher
+from django_etp.events import budget
 from django_etp.server import lifecycle
 from tests.support.hooks import Panic, both, ends, fail, hook, panic, types
 from tests.support.inprocess import Message, Wire, errors, until
@@ -127,7 +127,7 @@ async def test_a_flood_while_on_connect_runs_closes_with_1008(settings: Any) -> 
 
 
 async def test_reading_pauses_while_events_hold_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "MAX_HELD", 20_000)
+    monkeypatch.setattr(budget, "MAX_HELD", 20_000)
     monkeypatch.setattr(lifecycle, "MAX_HELD", 20_000)
     door, ran = asyncio.Event(), []
 
@@ -147,8 +147,28 @@ async def test_reading_pauses_while_events_hold_too_many_bytes(monkeypatch: pyte
     assert len(ran) == 10
 
 
+async def test_reading_pauses_while_malformed_frames_hold_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "MAX_HELD", 20_000)
+    monkeypatch.setattr(lifecycle, "MAX_HELD", 20_000)
+    door, told = asyncio.Event(), []
+
+    @on_error
+    async def slow(connection: Connection | None, error: BaseException) -> None:
+        told.append(error)
+        await door.wait()
+
+    async with Wire() as wire:
+        for _ in range(10):
+            wire.put("x" * 7_000)
+        await until(lambda: len(told) == 3)
+        assert wire.unread == 7
+        assert [error.__traceback__ for error in told] == [None] * 3  # it would hold the message again
+        door.set()
+        await until(lambda: len(told) == 10)
+
+
 async def test_answers_are_read_behind_events_that_hold_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "MAX_HELD", 10_000)
+    monkeypatch.setattr(budget, "MAX_HELD", 10_000)
     monkeypatch.setattr(lifecycle, "MAX_HELD", 10_000)
 
     @etp_event("ask")
@@ -163,9 +183,9 @@ async def test_answers_are_read_behind_events_that_hold_too_many_bytes(monkeypat
 
 
 async def test_a_pause_in_which_no_event_ends_closes_with_1008(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (dispatcher, lifecycle):
+    for module in (budget, lifecycle):
         monkeypatch.setattr(module, "MAX_HELD", 10_000)
-    monkeypatch.setattr(dispatcher, "_PAUSE_LIMIT", 0.1)
+    monkeypatch.setattr(budget, "_PAUSE_LIMIT", 0.1)
     etp_event("wait")(lambda connection, event: asyncio.sleep(60))
     async with Wire() as wire:
         wire.put("wait||0||" + "x" * 12_000)
