@@ -17,10 +17,14 @@ from django_etp.connections.transport import pause_reading
 from django_etp.exceptions import ProtocolError, TooManyEvents
 from django_etp.protocol.frames import Event
 
-__all__ = ["MAX_HELD", "held_by", "make_room"]
+__all__ = ["MAX_HELD", "SMALL", "held_by", "make_room"]
 
 MAX_HELD = 16 * 1024 * 1024
+# Messages up to this length are not counted: it would cost each event more, and their number is bounded.
+SMALL = 256
 
+# A character takes up to 4 bytes in memory, and each of two texts up to 100 bytes more.
+_MOST_OF_SMALL = 4 * SMALL + 200
 # How long reading pauses if no event ends, in seconds, and how often it looks.
 _PAUSE_LIMIT = 10.0
 _PAUSE_STEP = 0.02
@@ -33,10 +37,10 @@ class Holder(Protocol):
 
 
 def held_by(item: Event | ProtocolError) -> int:
-    """Return the bytes in memory of the text of an event or a malformed frame: up to 4 a character."""
-    if isinstance(item, Event):
-        return getsizeof(item.data) + getsizeof(item.name)
-    return getsizeof(getattr(item, "frame", None))
+    """Return the bytes in memory of the text of an event or a malformed frame; 0 if its message may be a small one."""
+    is_event = isinstance(item, Event)
+    size = getsizeof(item.data) + getsizeof(item.name) if is_event else getsizeof(getattr(item, "frame", None))
+    return size if size > _MOST_OF_SMALL else 0
 
 
 async def make_room(holder: Holder, peer: Peer, send: Send) -> None:
@@ -45,6 +49,8 @@ async def make_room(holder: Holder, peer: Peer, send: Send) -> None:
     Raises:
         TooManyEvents: no event ended for a while.
     """
+    if holder.held <= MAX_HELD:
+        return
     loop = asyncio.get_running_loop()
     held, since = holder.held, loop.time()
     resume = pause_reading(send)

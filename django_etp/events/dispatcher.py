@@ -26,7 +26,7 @@ from django_etp.protocol.failures import encode_failure
 from django_etp.protocol.frames import Event, encode_answer
 from django_etp.serialization import to_text
 
-from .budget import held_by
+from .budget import MAX_HELD, SMALL, held_by
 from .errors import failure_observer, failure_of, report
 from .handlers import Namespace, call, run_answering, run_reporting
 from .registry import registry
@@ -43,7 +43,7 @@ class Dispatcher:
 
     Attributes:
         context: the context variables of the handshake.
-        held: the bytes in memory of the events that run or wait.
+        held: the bytes in memory of the events that run or wait, without small ones.
     """
 
     __slots__ = (
@@ -79,14 +79,17 @@ class Dispatcher:
         while self._queue and self._running < self._max_running:
             self._start(self._queue.popleft())
 
-    def submit(self, item: Event | ProtocolError) -> bool:
-        """Handle an event, or report a malformed frame, now or after others; return whether it waits for others.
+    def submit(self, item: Event | ProtocolError, size: int = 0) -> bool:
+        """Handle an event, or report a malformed frame, now or after others.
+
+        Return whether it waits for others, or all of them hold too many bytes. ``size`` is the message's length.
 
         Raises:
             TooManyEvents: the queue is full.
         """
-        if self._running < self._max_running:
+        if size > SMALL:
             self.held += held_by(item)
+        if self._running < self._max_running:
             if _HAS_EAGER_TASKS:
                 self._running += 1
                 task = asyncio.Task(self._handle(item), loop=self._loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
@@ -94,13 +97,12 @@ class Dispatcher:
                     self._tasks[id(item)] = task
             else:
                 self._start(item)
-            return False
+            return size > SMALL and self.held > MAX_HELD
         max_queued = get_settings().max_queued_events
         if len(self._queue or ()) < max_queued:
             if self._queue is None:
                 self._queue = deque()
             self._queue.append(item)
-            self.held += held_by(item)
             return True
         raise TooManyEvents(
             f"More than {max_queued} events of one connection wait for their handlers; it is closed with 1008. "
@@ -198,7 +200,8 @@ class Dispatcher:
             if self._tasks:  # an eager task that never waited is not in there
                 self._tasks.pop(id(item), None)
             self._running -= 1
-            self.held -= held_by(item)
+            if self.held:
+                self.held -= held_by(item)
             # Only if no other handler runs: it could still change a nested value of the data.
             if peer.share is not None and not self._running and peer.has_unsaved and peer.disconnect is None:
                 peer.share.mark_saved()

@@ -21,7 +21,7 @@ from django_etp.connections.peer import Peer
 from django_etp.connections.scope import identity_of
 from django_etp.connections.state import CLOSED, OPEN
 from django_etp.connections.transport import Resume, keep_short, unbounded_queue
-from django_etp.events.budget import MAX_HELD, make_room
+from django_etp.events.budget import make_room
 from django_etp.events.dispatcher import Dispatcher
 from django_etp.events.registry import registry
 from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
@@ -186,13 +186,13 @@ class Lifecycle:
             if message["type"] != "websocket.receive":
                 return _disconnect(message)
             # After our own close, messages are dropped.
-            if self._ending is None and take(message):
+            is_waiting = self._ending is None and take(message)
+            # A large message is not kept in memory until the next one arrives.
+            del message
+            if is_waiting:
                 # Messages that have arrived are received without a turn of the loop, in which the events before them
                 # would end.
                 await asyncio.sleep(0)
-            # A large message is not kept in memory until the next one arrives.
-            del message
-            if self._dispatcher.held > MAX_HELD:
                 try:
                     await make_room(self._dispatcher, self._peer, self._send)
                 except TooManyEvents as error:
@@ -201,7 +201,7 @@ class Lifecycle:
                 resume = keep_short(queue, self._send, resume)
 
     def _take(self, message: dict[str, Any]) -> bool:
-        """Act on a message of the client; return whether it waits for the events before it."""
+        """Act on a message of the client; return whether the next one waits for the events before it."""
         text = message.get("text")
         data: str | bytes = message.get("bytes") or b"" if text is None else text
         try:
@@ -217,9 +217,9 @@ class Lifecycle:
                     case "ping":
                         self._peer.deliver(encode_answer(event))
                         return False
-            return self._dispatcher.submit(event)
+            return self._dispatcher.submit(event, len(data))
         except InvalidFrame as error:
-            return self._submit_malformed(error)
+            return self._submit_malformed(error, len(data))
         except MessageTooLarge as error:
             # In the words of the reference implementation, which reads one byte past the limit to notice it.
             self._fail(1009, error, f"read limited at {self._max_size + 1} bytes")
@@ -228,11 +228,11 @@ class Lifecycle:
             self._fail(1008, error, "too many events")
         return False
 
-    def _submit_malformed(self, error: InvalidFrame) -> bool:
+    def _submit_malformed(self, error: InvalidFrame, size: int) -> bool:
         """Have a malformed frame reported in its turn; return whether it waits for the events before it."""
         try:
             # The frames of a traceback would keep the message a second time.
-            return self._dispatcher.submit(error.with_traceback(None))
+            return self._dispatcher.submit(error.with_traceback(None), size)
         except TooManyEvents as too_many:
             self._fail(1008, too_many, "too many events")
             return False

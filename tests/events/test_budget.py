@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from django_etp.events import budget
-from django_etp.events.budget import held_by, make_room
+from django_etp.events.budget import SMALL, held_by, make_room
 from django_etp.exceptions import InvalidFrame, MessageTooLarge, TooManyEvents
 from django_etp.protocol.frames import Event
 from tests.support.inprocess import until
@@ -42,14 +42,20 @@ def test_an_event_holds_the_bytes_of_its_name_and_data(text: str) -> None:
     assert 10_000 <= held_by(Event(text)) <= 10_300
 
 
+@pytest.mark.parametrize("character", ["x", "é", "€", "😀"])
+def test_no_message_up_to_the_length_of_small_ones_is_counted(character: str) -> None:
+    assert held_by(Event(character * 128, 1, character * 123)) == 0
+    assert held_by(InvalidFrame("no frame", frame=character * SMALL)) == 0
+
+
 @pytest.mark.parametrize("frame", ["x" * 10_000, b"x" * 10_000])
 def test_a_malformed_frame_holds_its_bytes(frame: str | bytes) -> None:
     assert 10_000 <= held_by(InvalidFrame("no frame", frame=frame)) <= 10_300
 
 
 @pytest.mark.parametrize("error", [InvalidFrame("no frame"), MessageTooLarge("too large")])
-def test_an_error_without_a_frame_holds_next_to_nothing(error: Any) -> None:
-    assert held_by(error) < 100
+def test_an_error_without_a_frame_is_not_counted(error: Any) -> None:
+    assert held_by(error) == 0
 
 
 async def test_the_socket_is_not_read_until_few_bytes_are_held(peer: Any) -> None:

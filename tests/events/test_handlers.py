@@ -1,5 +1,6 @@
 """Handlers and hooks: which functions they may be, and how they are called."""
 
+import asyncio
 import functools
 import json
 import threading

@@ -24,7 +24,7 @@ from django_etp import (
     on_error,
     rooms,
 )
-from django_etp.events import budget
+from django_etp.events import budget, dispatcher
 from django_etp.server import lifecycle
 from tests.support.hooks import Panic, both, ends, fail, hook, panic, types
 from tests.support.inprocess import Message, Wire, errors, until
@@ -127,8 +127,8 @@ async def test_a_flood_while_on_connect_runs_closes_with_1008(settings: Any) -> 
 
 
 async def test_reading_pauses_while_events_hold_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "MAX_HELD", 20_000)
-    monkeypatch.setattr(lifecycle, "MAX_HELD", 20_000)
+    for module in (budget, dispatcher):
+        monkeypatch.setattr(module, "MAX_HELD", 20_000)
     door, ran = asyncio.Event(), []
 
     @etp_event("wait")
@@ -148,8 +148,8 @@ async def test_reading_pauses_while_events_hold_too_many_bytes(monkeypatch: pyte
 
 
 async def test_reading_pauses_while_malformed_frames_hold_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "MAX_HELD", 20_000)
-    monkeypatch.setattr(lifecycle, "MAX_HELD", 20_000)
+    for module in (budget, dispatcher):
+        monkeypatch.setattr(module, "MAX_HELD", 20_000)
     door, told = asyncio.Event(), []
 
     @on_error
@@ -168,8 +168,8 @@ async def test_reading_pauses_while_malformed_frames_hold_too_many_bytes(monkeyp
 
 
 async def test_answers_are_read_behind_events_that_hold_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "MAX_HELD", 10_000)
-    monkeypatch.setattr(lifecycle, "MAX_HELD", 10_000)
+    for module in (budget, dispatcher):
+        monkeypatch.setattr(module, "MAX_HELD", 10_000)
 
     @etp_event("ask")
     async def ask(connection: Connection, event: Event) -> str:
@@ -183,7 +183,7 @@ async def test_answers_are_read_behind_events_that_hold_too_many_bytes(monkeypat
 
 
 async def test_a_pause_in_which_no_event_ends_closes_with_1008(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (budget, lifecycle):
+    for module in (budget, dispatcher):
         monkeypatch.setattr(module, "MAX_HELD", 10_000)
     monkeypatch.setattr(budget, "_PAUSE_LIMIT", 0.1)
     etp_event("wait")(lambda connection, event: asyncio.sleep(60))
