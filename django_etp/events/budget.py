@@ -38,8 +38,8 @@ class Holder(Protocol):
 
 def held_by(item: Event | ProtocolError) -> int:
     """Return the bytes in memory of the text of an event or a malformed frame; 0 if its message may be a small one."""
-    is_event = isinstance(item, Event)
-    size = getsizeof(item.data) + getsizeof(item.name) if is_event else getsizeof(getattr(item, "frame", None))
+    texts = (item.name, item.data) if isinstance(item, Event) else (getattr(item, "frame", None),)
+    size = sum(map(getsizeof, texts))
     return size if size > _MOST_OF_SMALL else 0
 
 
