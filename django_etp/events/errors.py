@@ -11,7 +11,6 @@ from django.db import Error as DatabaseError
 
 from django_etp.cancellation import must_pass
 from django_etp.concurrency.database import expect_broken_database
-from django_etp.concurrency.workers import run_hook
 from django_etp.connections.connection import Connection
 from django_etp.exceptions import (
     AckTimeout,
@@ -26,7 +25,7 @@ from django_etp.protocol.failures import handler_failed, named_failure
 from django_etp.protocol.frames import Event
 from django_etp.quoting import line_of, quote_traceback
 
-from .handlers import Namespace, call
+from .handlers import Namespace, call, run_reporting
 
 __all__ = ["failure_observer", "failure_of", "report"]
 
@@ -64,7 +63,7 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
     for hook in handlers.on_error:
         try:
             async with asyncio.timeout(_ERROR_LIMIT):
-                await call(hook, run_hook, connection, error)
+                await call(hook, run_reporting, connection, error)
         except BaseException as failure:
             if must_pass(failure):
                 raise

@@ -3,6 +3,8 @@
 Rules kept here:
 
 - One receive loop reads on while handlers run, so that answers always arrive.
+- Beyond ``MAX_HELD`` bytes of events it reads no further until some have ended: see ``events/budget.py``.
+- Under daphne it also pauses the socket: daphne queues what it reads without a limit.
 - It reads while ``on_connect`` hooks run, too. Answers to them arrive; events wait until the connection is open.
 - The end runs once, for every reason: a close by either side, an error, a cancelled task.
 """
@@ -18,15 +20,18 @@ from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
 from django_etp.connections.scope import identity_of
 from django_etp.connections.state import CLOSED, OPEN
+from django_etp.connections.transport import Resume, keep_short, unbounded_queue
+from django_etp.events.budget import make_room
 from django_etp.events.dispatcher import Dispatcher
 from django_etp.events.registry import registry
 from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
-from django_etp.protocol.frames import RESERVED_PREFIX, decode, encode_answer, size_of
+from django_etp.protocol.frames import RESERVED_PREFIX, decode, encode_answer
 from django_etp.quoting import line_of
 
 from .handshake import Handshake
+from .message_size import check_size, limit_on_server
 from .serving import Serving
 
 __all__ = ["Lifecycle"]
@@ -60,6 +65,7 @@ class Lifecycle:
         "_peer",
         "_reading",
         "_receive",
+        "_send",
         "_serving",
     )
 
@@ -74,12 +80,14 @@ class Lifecycle:
     ) -> None:
         self._serving = serving
         self._receive = receive
+        self._send = send
         self._handlers = registry.namespace(namespace)
         self._outbox = Outbox(send, self, serving.hub.flusher)
         self._peer = Peer(scope, serving.hub, self._outbox, namespace=namespace, owner=self)
         self._dispatcher = Dispatcher(self._peer, self._handlers)
         self._malformed = 0  # frames more than valid ones
         self._max_size = get_settings().max_message_size
+        limit_on_server(send, self._max_size)
         # Both until the connection is open; the task runs the hooks, if there are any.
         self._handshake: Handshake | None = Handshake(self._peer, self._outbox, self._dispatcher, subprotocols)
         self._connecting: asyncio.Task[None] | None = None
@@ -177,26 +185,35 @@ class Lifecycle:
 
     async def _read(self) -> Disconnect:
         receive, take = self._receive, self._take
+        queue = unbounded_queue(receive, self._send)
+        resume: Resume | None = None
         while True:
             message = await receive()
             if message["type"] != "websocket.receive":
                 return _disconnect(message)
             # After our own close, messages are dropped.
-            if self._ending is None and take(message):
+            is_waiting = self._ending is None and take(message)
+            # A large message is not kept in memory until the next one arrives.
+            del message
+            if is_waiting:
                 # Messages that have arrived are received without a turn of the loop, in which the events before them
                 # would end.
                 await asyncio.sleep(0)
-            # A large message is not kept in memory until the next one arrives.
-            del message
+                try:
+                    await make_room(self._dispatcher, self._peer, self._send)
+                except TooManyEvents as error:
+                    self._fail(1008, error, "too many events")
+            if queue is not None:
+                resume = keep_short(queue, self._send, resume)
 
     def _take(self, message: dict[str, Any]) -> bool:
-        """Act on a message of the client; return whether it waits for the events before it."""
+        """Act on a message of the client; return whether the next one waits for the events before it."""
         text = message.get("text")
         data: str | bytes = message.get("bytes") or b"" if text is None else text
         try:
             # A character takes up to 4 bytes: count only if the message may be too large.
             if len(data) * 4 > self._max_size:
-                self._check_size(data)
+                check_size(data, self._max_size)
             event = decode(data)
             if self._malformed:
                 self._malformed -= 1
@@ -208,9 +225,9 @@ class Lifecycle:
                     case "ping":
                         self._peer.deliver(encode_answer(event))
                         return False
-            return self._dispatcher.submit(event)
+            return self._dispatcher.submit(event, len(data))
         except InvalidFrame as error:
-            return self._submit_malformed(error)
+            return self._submit_malformed(error, len(data))
         except MessageTooLarge as error:
             # In the words of the reference implementation, which reads one byte past the limit to notice it.
             self._fail(1009, error, f"read limited at {self._max_size + 1} bytes")
@@ -219,20 +236,13 @@ class Lifecycle:
             self._fail(1008, error, "too many events")
         return False
 
-    def _check_size(self, data: str | bytes) -> None:
-        size = size_of(data) if isinstance(data, str) else len(data)
-        if size > self._max_size:
-            raise MessageTooLarge(
-                f"A message must have at most {self._max_size:,} bytes, got {size:,}; the connection is closed "
-                "with 1009. Raise ETP['MAX_MESSAGE_SIZE'] if clients may send more."
-            )
-
-    def _submit_malformed(self, error: InvalidFrame) -> bool:
+    def _submit_malformed(self, error: InvalidFrame, size: int) -> bool:
         """Have a malformed frame reported in its turn; return whether it waits for the events before it."""
         self._malformed += 1
         try:
             if self._malformed <= _MAX_MALFORMED:
-                return self._dispatcher.submit(error)
+                # The frames of a traceback would keep the message a second time.
+                return self._dispatcher.submit(error.with_traceback(None), size)
             text = f"The client sent {_MAX_MALFORMED} malformed frames more than valid ones; it is closed with 1008."
             self._fail(1008, InvalidFrame(text, frame=error.frame), "too many malformed frames")
         except TooManyEvents as too_many:
@@ -241,7 +251,7 @@ class Lifecycle:
 
     def _fail(self, code: int, error: ProtocolError, reason: str) -> None:
         self._peer.end(Disconnect(code, reason))
-        self._serving.hub.run(self._dispatcher.report(error, "a message it sent", is_last=True))
+        self._serving.hub.run(self._dispatcher.report(error.with_traceback(None), "a message it sent", is_last=True))
 
     async def _end(self) -> None:
         """Clean up, once. Running handlers and on_disconnect hooks have a limited time."""

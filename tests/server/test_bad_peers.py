@@ -155,8 +155,12 @@ async def test_message_that_is_small_only_while_compressed_closes_with_1009():
     with start_server("uvicorn") as server:  # daphne agrees on no compression
         async with connect(server, compression="deflate") as peer:
             await peer.send("echo||1||" + "x" * LIMIT)
-            code, _ = await expect_close(peer)
+            assert await expect_close(peer) == (1009, f"read limited at {LIMIT + 1} bytes")
+        async with connect(server, compression="deflate") as peer:
+            await peer.send("echo||1||" + "x" * LIMIT * 4)
+            code, reason = await expect_close(peer)
             assert code == 1009
+            assert not reason.startswith("read limited")  # the server has refused it before it unpacked it
 
 
 async def test_message_past_the_own_limit_of_daphne_is_a_lost_connection(name):

@@ -24,6 +24,7 @@ from django_etp import (
     on_error,
     rooms,
 )
+from django_etp.events import budget, dispatcher
 from django_etp.server import lifecycle
 from tests.support.hooks import Panic, both, ends, fail, hook, panic, types
 from tests.support.inprocess import Message, Wire, errors, until
@@ -162,6 +163,72 @@ async def test_a_flood_while_on_connect_runs_closes_with_1008(settings: Any) -> 
             wire.put("hello||0")
         assert (await wire.next())["code"] == 1008
     assert ran == []
+
+
+async def test_reading_pauses_while_events_hold_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (budget, dispatcher):
+        monkeypatch.setattr(module, "MAX_HELD", 20_000)
+    door, ran = asyncio.Event(), []
+
+    @etp_event("wait")
+    async def wait(connection: Connection, event: Event) -> None:
+        ran.append(event.data)
+        await door.wait()
+
+    async with Wire() as wire:
+        for _ in range(10):
+            wire.put("wait||0||" + "x" * 7_000)
+        wire.put("__ping||1")
+        await until(lambda: len(ran) == 3)
+        assert wire.unread == 8
+        door.set()
+        assert await wire.text() == "__ack___ping||1"
+    assert len(ran) == 10
+
+
+async def test_reading_pauses_while_malformed_frames_hold_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (budget, dispatcher):
+        monkeypatch.setattr(module, "MAX_HELD", 20_000)
+    door, told = asyncio.Event(), []
+
+    @on_error
+    async def slow(connection: Connection | None, error: BaseException) -> None:
+        told.append(error)
+        await door.wait()
+
+    async with Wire() as wire:
+        for _ in range(10):
+            wire.put("x" * 7_000)
+        await until(lambda: len(told) == 3)
+        assert wire.unread == 7
+        assert [error.__traceback__ for error in told] == [None] * 3  # it would hold the message again
+        door.set()
+        await until(lambda: len(told) == 10)
+
+
+async def test_answers_are_read_behind_events_that_hold_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (budget, dispatcher):
+        monkeypatch.setattr(module, "MAX_HELD", 10_000)
+
+    @etp_event("ask")
+    async def ask(connection: Connection, event: Event) -> str:
+        return (await connection.aemit_with_ack("question")).data
+
+    async with Wire() as wire:
+        wire.put("ask||1||" + "x" * 12_000)
+        assert await wire.text() == "question||1"
+        wire.put("__ack_question||1||answer")
+        assert await wire.text() == "__ack_ask||1||answer"
+
+
+async def test_a_pause_in_which_no_event_ends_closes_with_1008(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (budget, dispatcher):
+        monkeypatch.setattr(module, "MAX_HELD", 10_000)
+    monkeypatch.setattr(budget, "_PAUSE_LIMIT", 0.1)
+    etp_event("wait")(lambda connection, event: asyncio.sleep(60))
+    async with Wire() as wire:
+        wire.put("wait||0||" + "x" * 12_000)
+        assert (await wire.next())["code"] == 1008
 
 
 async def test_answers_do_not_count_as_a_flood(settings: Any) -> None:
