@@ -145,6 +145,21 @@ class Dispatcher:
             if not self._running and self._peer.share is not None:
                 self._peer.share.mark_saved()
 
+    async def forget_data(self) -> None:
+        """Remove the data of a connection that has ended from its session; report a failure."""
+        try:
+            await self._peer.own_share().end()
+        except Exception as error:
+            await self.report(error, "removing its data from the session")
+
+    async def discard_session(self) -> None:
+        """Delete the session of a connection that has ended, if it was made for that alone; report a failure."""
+        if self._peer.share is not None:
+            try:
+                await self._peer.share.discard()
+            except Exception as error:
+                await self.report(error, "deleting its session")
+
     async def disconnect(self, limit: float) -> None:
         """Run all ``on_disconnect`` hooks, even if one fails or hangs: they share ``limit`` seconds."""
         loop = asyncio.get_running_loop()

@@ -263,11 +263,7 @@ class Lifecycle:
                 await asyncio.gather(*(each() for each in remains))
             # The last handlers and hooks may have changed the session.
             await self._dispatcher.save()
-            if self._peer.share is not None:
-                try:
-                    await self._peer.share.discard()
-                except Exception as error:
-                    await self._dispatcher.report(error, "deleting its session")
+            await self._dispatcher.discard_session()
             self._dispatcher.report_rest()
 
     def _what_remains(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
@@ -275,7 +271,7 @@ class Lifecycle:
         if self._reading is not None or self._outbox.state is not CLOSED:
             yield self._stop_reading
         if self._peer.share is not None:
-            yield self._forget_data
+            yield self._dispatcher.forget_data
         if self._dispatcher.is_busy:
             yield self._dispatcher.finish
         if self._connecting is not None or self._handlers.on_disconnect:
@@ -291,12 +287,6 @@ class Lifecycle:
         reading, self._reading = self._reading, None
         if reading is not None:
             reading.cancel()
-
-    async def _forget_data(self) -> None:
-        try:
-            await self._peer.own_share().end()
-        except Exception as error:
-            await self._dispatcher.report(error, "removing its data from the session")
 
     async def _run_last_hooks(self) -> None:
         if self._connecting is not None:

@@ -186,24 +186,30 @@ async def test_reading_pauses_while_events_hold_too_many_bytes(monkeypatch: pyte
     assert len(ran) == 10
 
 
-async def test_reading_pauses_while_malformed_frames_hold_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reading_pauses_while_malformed_frames_hold_too_many_bytes(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
     for module in (budget, dispatcher):
         monkeypatch.setattr(module, "MAX_HELD", 20_000)
+    settings.ETP = {"MAX_CONCURRENT_EVENTS": 1}
     door, told = asyncio.Event(), []
 
-    @on_error
-    async def slow(connection: Connection | None, error: BaseException) -> None:
-        told.append(error)
+    @etp_event("slow")
+    async def slow(connection: Connection, event: Event) -> None:
         await door.wait()
 
+    @on_error
+    async def tell(connection: Connection | None, error: BaseException) -> None:
+        told.append(error)
+
     async with Wire() as wire:
+        wire.put("slow||0")
         for _ in range(10):
             wire.put("x" * 7_000)
-        await until(lambda: len(told) == 3)
-        assert wire.unread == 7
-        assert [error.__traceback__ for error in told] == [None] * 3  # it would hold the message again
+        await until(lambda: wire.unread == 7)
         door.set()
-        await until(lambda: len(told) == 10)
+        await until(lambda: wire.unread == 0 and told)
+    assert [error.__traceback__ for error in told] == [None]  # it would hold the message again
 
 
 async def test_answers_are_read_behind_events_that_hold_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
