@@ -3,26 +3,38 @@
 Rules kept here:
 
 - A publisher numbers the messages it sends to one group: a stream. Numbers begin at 1 and leave none out.
-- A stream born after this node joined the group must begin with 1; of any other, the first number seen is the start.
+- A stream that began after this node had joined the group must begin with 1. Of a stream that is seen first with a
+  higher number, the messages before that one are in doubt: they were sent before the join, or they are lost.
+- The age that comes with a stream's last number decides that. It is a duration, as its publisher measured it, and is
+  compared with the time since the join: the clocks of two machines are never compared. A message may be under way for
+  some time, so an announcement does not always decide. Then the publisher is asked, and its answer does: it was
+  measured after the question was sent.
+- What stays in doubt is not reported.
+- The publishers are asked after a join as well: the last number of a stream at that time is its start.
 - A lower number than expected is a duplicate, unless it fills a gap that was not reported yet.
 - A higher one leaves a gap, which is reported 1 s later. A publisher also sends its last numbers, which may overtake
   messages: a gap at the end of a stream counts once an echo, sent after it was noticed, has come back behind all
   messages that were under way.
 
-No clock and no layer: callers pass the time, which is monotonic unless a docstring names another clock.
+No clock and no layer: callers pass the time, which is monotonic.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
+from .ledger import Told
 from .messages import RoomMessage
 
 __all__ = ["GapTracker", "Loss"]
 
 _PATIENCE = 1.0
-# Clocks of several machines differ a little: a stream younger than its group's join by less than this may have begun
-# before it.
-_CLOCK_MARGIN = 0.25
+# By how much the age of a stream may be wrong, in seconds, and as a share of it: two clocks differ a little in their
+# rates.
+_AGE_MARGIN = 0.25
+_AGE_SHARE = 0.0005
+# How long it may take until the age of a stream is known, with a question to its publisher.
+_DOUBTED_FOR = 30.0
 # A publisher begins a new stream after 10 minutes of silence.
 _FORGET_AFTER = 1800.0
 
@@ -45,7 +57,7 @@ class _Gap:
     frames: int
     noticed_at: float
     is_at_end: bool
-    is_lost: bool = True
+    is_lost: bool = True  # if it does not close; else it was sent before the join
     came: set[int] = field(default_factory=set)
 
     @property
@@ -59,12 +71,22 @@ class _Stream:
     frames: int
     seen_at: float
     gaps: list[_Gap] = field(default_factory=list)
+    doubt: _Gap | None = None  # the numbers before the first that was seen, until it is known who must have them
 
 
 @dataclass(slots=True)
 class _Group:
     joined_at: float
     streams: dict[str, _Stream] = field(default_factory=dict)
+
+    def must_have(self, age: float, measured_after: float, now: float) -> bool | None:
+        """Return whether a stream of this age began after the join; ``None`` if that is not certain.
+
+        The age was measured between ``measured_after`` and now.
+        """
+        if measured_after - age - _AGE_MARGIN - age * _AGE_SHARE > self.joined_at:
+            return True
+        return False if now - age < self.joined_at else None
 
 
 class GapTracker:
@@ -73,56 +95,90 @@ class GapTracker:
     def __init__(self) -> None:
         self._groups: dict[str, _Group] = {}
         self._with_gaps: set[tuple[str, str]] = set()
+        self._doubts: dict[tuple[str, str], _Gap] = {}  # those first that were noticed first
+        self._unclear: dict[str, None] = {}
 
     @property
-    def has_gaps(self) -> bool:
-        """Whether something is missing and not reported yet."""
-        return bool(self._with_gaps)
+    def needs_echo(self) -> bool:
+        """Whether an echo that comes back would show that something is lost."""
+        return any(gap.is_at_end for group, name in self._with_gaps for gap in self._groups[group].streams[name].gaps)
 
     def join(self, group: str, joined_at: float) -> None:
-        """Expect every message to a group from now on; ``joined_at`` is wall-clock time, as ``born`` is."""
-        self._groups.setdefault(group, _Group(joined_at))
+        """Expect every message to a group from now on."""
+        if group not in self._groups:
+            self._groups[group] = _Group(joined_at)
+            self._unclear[group] = None
 
     def leave(self, group: str) -> None:
         """Forget a group."""
+        self._unclear.pop(group, None)
         if left := self._groups.pop(group, None):
-            self._with_gaps -= {(group, name) for name in left.streams}
+            for name, stream in left.streams.items():
+                self._with_gaps.discard((group, name))
+                if stream.doubt:
+                    self._doubts.pop((group, name), None)
 
     def receive(self, message: RoomMessage, now: float) -> bool:
         """Record a message; return whether to deliver it, which is false for a duplicate."""
         group = self._groups.get(message.group)
         if group is None:
             return True
-        stream = self._stream(group, message.stream, message.born, message.number, message.frames_before, now)
+        stream = group.streams.get(message.stream)
+        if stream is None:
+            stream = group.streams[message.stream] = _Stream(message.number, message.frames_before, now)
+            if message.number > 1:
+                doubt = _Gap(1, message.number - 1, message.frames_before, now, is_at_end=False)
+                self._doubt((message.group, message.stream), stream, doubt)
         stream.seen_at = now
         if message.number < stream.expected:
-            return self._fill(stream, message)
+            return self._fill(stream, message, now)
         if message.number > stream.expected:
             frames = message.frames_before - stream.frames
-            stream.gaps.append(_Gap(stream.expected, message.number - 1, frames, now, is_at_end=False))
-            self._with_gaps.add((message.group, message.stream))
+            gap = _Gap(stream.expected, message.number - 1, frames, now, is_at_end=False)
+            self._add(gap, (message.group, message.stream), stream)
         stream.expected = message.number + 1
         stream.frames = message.frames_before + len(message.frames)
         return True
 
-    def receive_last(self, group_name: str, name: str, born: float, last: int, frames: int, now: float) -> None:
-        """Record the last number of a stream that went quiet, and how many frames it had in all."""
+    def receive_last(self, stated: Told, measured_after: float, now: float, *, is_answer: bool = False) -> None:
+        """Record the last number of a stream.
+
+        Args:
+            stated: the number, and the age of the stream.
+            measured_after: a time before the age was measured.
+            now: the time.
+            is_answer: this node has asked for it, and will learn nothing more exact.
+        """
+        group_name, name, _, last, frames = stated.stream
         group = self._groups.get(group_name)
         if group is None:
             return
-        is_new = name not in group.streams
-        stream = self._stream(group, name, born, last + 1, frames, now)
-        if is_new and last < stream.expected:
-            # Messages sent before the join are not missing; those sent after it may have been overtaken by the number.
-            stream.gaps.append(_Gap(1, last, 0, now, is_at_end=True, is_lost=False))
-            self._with_gaps.add((group_name, name))
+        key = group_name, name
+        stream = group.streams.get(name)
+        if stream is None:
+            stream = group.streams[name] = _Stream(last + 1, frames, now)
+            self._doubt(key, stream, _Gap(1, last, frames, now, is_at_end=True))
         elif last >= stream.expected:
-            stream.gaps.append(_Gap(stream.expected, last, frames - stream.frames, now, is_at_end=True))
+            gap = _Gap(stream.expected, last, frames - stream.frames, now, is_at_end=True)
+            self._add(gap, key, stream)
             stream.expected, stream.frames = last + 1, frames
-            self._with_gaps.add((group_name, name))
+        if stream.doubt:
+            must_have = group.must_have(stated.age, measured_after, now)
+            if must_have is None and not is_answer and stream.doubt.messages:
+                self._unclear[group_name] = None
+            else:
+                self._decide(key, stream, stream.doubt, is_lost=bool(must_have))
+
+    def take_unclear(self, most: int) -> list[str]:
+        """Return groups whose publishers should be asked for the numbers and ages of their streams, each once."""
+        taken = list(islice(self._unclear, most))
+        for group in taken:
+            del self._unclear[group]
+        return taken
 
     def losses(self, now: float, echoed_at: float) -> Iterator[Loss]:
         """Return each gap that will not close, once; ``echoed_at`` is when the last echo that came back was sent."""
+        self._give_up_doubts(now)
         for key in sorted(self._with_gaps):
             group, name = key
             stream = self._groups[group].streams[name]
@@ -137,25 +193,48 @@ class GapTracker:
             if not stream.gaps:
                 self._with_gaps.discard(key)
 
+    def restart(self, now: float) -> None:
+        """Count the silence of all streams from now: nothing could arrive until now."""
+        for group in self._groups.values():
+            for stream in group.streams.values():
+                stream.seen_at = now
+
     def forget_old(self, now: float) -> None:
         """Forget streams that ended long ago."""
         for group in self._groups.values():
             for name, stream in tuple(group.streams.items()):
-                if not stream.gaps and now - stream.seen_at > _FORGET_AFTER:
+                if not (stream.gaps or stream.doubt) and now - stream.seen_at > _FORGET_AFTER:
                     del group.streams[name]
 
-    def _stream(self, group: _Group, name: str, born: float, number: int, frames: int, now: float) -> _Stream:
-        stream = group.streams.get(name)
-        if stream is None:
-            must_begin_at_1 = born > group.joined_at + _CLOCK_MARGIN
-            stream = _Stream(1, 0, now) if must_begin_at_1 else _Stream(number, frames, now)
-            group.streams[name] = stream
-        return stream
+    def _add(self, gap: _Gap, key: tuple[str, str], stream: _Stream) -> None:
+        stream.gaps.append(gap)
+        self._with_gaps.add(key)
 
-    def _fill(self, stream: _Stream, message: RoomMessage) -> bool:
-        for gap in stream.gaps:
+    def _doubt(self, key: tuple[str, str], stream: _Stream, doubt: _Gap) -> None:
+        stream.doubt = self._doubts[key] = doubt
+
+    def _decide(self, key: tuple[str, str], stream: _Stream, doubt: _Gap, *, is_lost: bool) -> None:
+        """End the doubt about the first numbers of a stream: they are missing, or were sent before the join."""
+        stream.doubt = None
+        del self._doubts[key]
+        doubt.is_lost = is_lost
+        # Those that the last number has overtaken may still arrive.
+        if is_lost or doubt.is_at_end:
+            self._add(doubt, key, stream)
+
+    def _give_up_doubts(self, now: float) -> None:
+        while self._doubts:
+            key, doubt = next(iter(self._doubts.items()))
+            if now - doubt.noticed_at < _DOUBTED_FOR:
+                return
+            self._decide(key, self._groups[key[0]].streams[key[1]], doubt, is_lost=False)
+
+    def _fill(self, stream: _Stream, message: RoomMessage, now: float) -> bool:
+        for gap in (*stream.gaps, *([stream.doubt] if stream.doubt else ())):
             if gap.first <= message.number <= gap.last and message.number not in gap.came:
                 gap.came.add(message.number)
                 gap.frames -= len(message.frames)
+                if gap.is_at_end:
+                    gap.noticed_at = now  # those behind it may arrive, too
                 return True
         return False

@@ -17,6 +17,8 @@ from typing import Any
 
 from django_etp.concurrency.confirmations import Confirmation
 
+from .ledger import Told
+
 __all__ = ["ANNOUNCE_AFTER", "PUBLISH_LIMIT", "Batch", "Fence", "Joint", "Lane"]
 
 _MAX_BATCH_FRAMES = 500
@@ -124,12 +126,18 @@ class Batch:
 
 
 class Lane:
-    """The batches that wait for one group, and the stream's numbers."""
+    """The batches that wait for one group, and the stream's numbers.
+
+    Args:
+        stream: names the stream.
+        began_at: the time now, which is monotonic.
+    """
 
     __slots__ = (
         "announced",
         "announcements",
         "batches",
+        "began_at",
         "born",
         "frames",
         "is_sending",
@@ -140,8 +148,9 @@ class Lane:
         "unannounced_since",
     )
 
-    def __init__(self, stream: str) -> None:
+    def __init__(self, stream: str, began_at: float) -> None:
         self.stream = stream
+        self.began_at = began_at
         self.born = time.time()
         self.number = 0
         self.frames = 0
@@ -161,6 +170,14 @@ class Lane:
             self.unannounced_since = now
         self.last = self.number, self.frames
         self.sent_at, self.announcements = now, 0
+
+    def told(self, group: str, now: float) -> Told:
+        """Return its last number, as it is announced.
+
+        The clock that is monotonic may have stood still while the machine was suspended, and the other one may have
+        been set back: the age is what the faster of them shows. Receivers miss nothing of a stream that seems older.
+        """
+        return Told([group, self.stream, self.born, *self.last], max(now - self.began_at, time.time() - self.born))
 
     def is_due(self, now: float) -> bool:
         """Return whether its last number is due to be announced now."""

@@ -17,7 +17,7 @@ Rules kept here:
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from typing import Any
 
 from django_etp.concurrency.bridge import loop_ended
@@ -26,6 +26,7 @@ from django_etp.concurrency.tasks import end_tasks
 from django_etp.exceptions import LayerUnavailable, describe
 
 from .lanes import ANNOUNCE_AFTER, PUBLISH_LIMIT, Batch, Fence, Joint, Lane
+from .ledger import Ledger, Told
 from .messages import Frame, Numbers, RoomMessage, pack
 
 __all__ = ["Publisher"]
@@ -63,6 +64,7 @@ class Publisher:
         self._send = send
         self._send_to_all = send_to_all
         self._lanes: dict[str, Lane] = {}
+        self._ended = Ledger()
         self._fences: dict[str, Joint] = {}
         self._unannounced: set[str] = set()
         self._waiting_frames = 0
@@ -115,6 +117,16 @@ class Publisher:
         if unannounced:
             await self._send_numbers(sorted(unannounced))
 
+    def last_numbers(self, groups: Collection[str], since: float, now: float) -> Iterator[Told]:
+        """Return the last numbers of streams to these groups, or to all if there are none, that were active ``since``.
+
+        The numbers of streams that ended are among them.
+        """
+        yield from self._ended.recall(groups, since, now)
+        for group in groups or self._lanes:
+            if (lane := self._lanes.get(group)) and lane.last[0] and lane.sent_at >= since:
+                yield lane.told(group, now)
+
     def send_numbers_again(self) -> None:
         """Announce the last numbers from the beginning: the broker may have lost the announcements."""
         now = asyncio.get_running_loop().time()
@@ -136,7 +148,7 @@ class Publisher:
         lane = self._lanes.get(group)
         if lane is None:
             self._streams += 1
-            lane = self._lanes[group] = Lane(f"{self._name}{self._streams}")
+            lane = self._lanes[group] = Lane(f"{self._name}{self._streams}", asyncio.get_running_loop().time())
         if not lane.is_sending and (fence := self._fences.get(group)) is not None:
             lane.batches.append(Fence(fence, is_awaited=False))
         last = lane.batches[-1] if lane.batches else None
@@ -234,11 +246,12 @@ class Publisher:
                 await self._send_numbers(due[start : start + _ANNOUNCE_AT_ONCE])
 
     async def _send_numbers(self, groups: list[str]) -> None:
+        now = asyncio.get_running_loop().time()
         lanes = [(group, lane, lane.last) for group in groups for lane in [self._lanes[group]]]
-        streams = [[group, lane.stream, lane.born, *last] for group, lane, last in lanes]
+        told = [lane.told(group, now) for group, lane, _ in lanes]
         try:
             async with asyncio.timeout(_SEND_LIMIT):
-                await self._send_to_all(pack(Numbers(streams)))
+                await self._send_to_all(pack(Numbers([each.stream for each in told], [each.age for each in told])))
         except Exception as error:  # they are announced again with the next turn
             logger.debug("The last numbers could not be announced: %r", error)
             for _, lane, _ in lanes:
@@ -263,6 +276,9 @@ class Publisher:
         now = asyncio.get_running_loop().time()
         for group, lane in tuple(self._lanes.items()):
             if not lane.is_sending and group not in self._unannounced and now - lane.sent_at > _FORGET_AFTER:
+                if lane.last[0]:
+                    self._ended.record(lane.told(group, now), now, lane.sent_at)
                 del self._lanes[group]
+        self._ended.forget_old(now)
         self._forgetting = None
         self._forget_later()

@@ -4,59 +4,26 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from channels.layers import BaseChannelLayer, InMemoryChannelLayer
+from channels.layers import InMemoryChannelLayer
 
 from django_etp.exceptions import IncompleteAnswer
 from django_etp.hub.hub import Hub
 from django_etp.hub.names import group_name
 from django_etp.hub.queries import answer
 from tests.support.hurry import hurried, seconds, stand_still
+from tests.support.layers import SharedLayer
 
 # A connection of a hub that sends no heartbeats.
 UNKNOWN = f"{'f' * 16}.1"
 
 
-class SharedLayer(BaseChannelLayer):
-    """A channel layer whose objects share one store, in memory. While that is away it takes all, and brings nothing.
-
-    Messages that are `lost`, by hub and type, are not brought either.
-    """
-
-    extensions = ("groups",)
-    memory = InMemoryChannelLayer()
-    is_away = False
-    lost: frozenset[tuple[str, str]] = frozenset()
-    opens_after = 0.0
-    beats_at: ClassVar[dict[str, float]] = {}  # when the last heartbeat of a hub was brought
-
-    async def new_channel(self, prefix: str = "specific") -> str:
-        await asyncio.sleep(SharedLayer.opens_after)
-        return await SharedLayer.memory.new_channel(prefix)
-
-    async def receive(self, channel: str) -> Any:
-        return await SharedLayer.memory.receive(channel)
-
-    async def group_add(self, group: str, channel: str) -> None:
-        await SharedLayer.memory.group_add(group, channel)
-
-    async def group_discard(self, group: str, channel: str) -> None:
-        await SharedLayer.memory.group_discard(group, channel)
-
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        is_lost = (message.get("hub"), message["type"]) in SharedLayer.lost
-        if not SharedLayer.is_away and not is_lost:
-            if message["type"] == "etp.beat":
-                SharedLayer.beats_at[message["hub"]] = asyncio.get_running_loop().time()
-            await SharedLayer.memory.group_send(group, message)
-
-
 @pytest.fixture(autouse=True)
 def layer(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The layer of the settings, which is empty and there."""
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"{__name__}.SharedLayer"}}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "tests.support.layers.SharedLayer"}}
     monkeypatch.setattr(SharedLayer, "memory", InMemoryChannelLayer(capacity=10_000))
     monkeypatch.setattr(SharedLayer, "is_away", False)
     monkeypatch.setattr(SharedLayer, "lost", frozenset())

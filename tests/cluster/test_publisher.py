@@ -18,6 +18,7 @@ class Layer:
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self.announced: list[tuple[float, list[Any]]] = []
+        self.ages: list[float] = []
         self.tries = 0
         self.at_once = self.most_at_once = 0
         self.is_down = False
@@ -53,6 +54,7 @@ class Layer:
             raise ConnectionError("down")
         now = asyncio.get_running_loop().time()
         self.announced += [(now, stream) for stream in message["streams"]]
+        self.ages += message["ages"]
 
 
 @hurried
@@ -273,6 +275,7 @@ async def test_last_number_is_announced_again_and_again_for_half_a_minute():
     assert [round(at - sent_at, 1) for at, _ in layer.announced] == pytest.approx([0.2, 1, 5, 10, 20, 30], abs=0.2)
     stream, born = layer.sent[0]["stream"], layer.sent[0]["born"]
     assert [number for _, number in layer.announced] == [["room", stream, born, 2, 2]] * 6
+    assert layer.ages == pytest.approx([at for at, _ in layer.announced], abs=0.01)
 
 
 def order(layer: Layer) -> list[str]:
@@ -480,6 +483,30 @@ async def test_group_that_was_forgotten_begins_a_new_stream():
     assert first["stream"] != second["stream"]
     assert (second["number"], second["frames_before"]) == (1, 0)
     assert all(layer.publisher.owns(message["stream"]) for message in layer.sent)
+
+
+@hurried
+async def test_last_numbers_are_known_by_group_and_time_for_a_day():
+    layer = Layer()
+    await layer.emit("a", "1")
+    await asyncio.sleep(1000)
+    await layer.emit("b", "1")
+    await layer.emit("b", "2")
+    now = asyncio.get_running_loop().time()
+
+    def told(*groups: str, since: float = 0.0) -> list[tuple[str, int, float]]:
+        numbers = layer.publisher.last_numbers(groups, since, now)
+        return [(stream[0], stream[3], round(age)) for stream, age in numbers]
+
+    assert told() == [("a", 1, 1000), ("b", 2, 0)]
+    assert told("a") == [("a", 1, 1000)]
+    assert told("c") == []
+    assert told(since=500) == [("b", 2, 0)]
+    await asyncio.sleep(90_000)
+    now = asyncio.get_running_loop().time()
+    await layer.emit("c", "1")
+    await asyncio.sleep(700)
+    assert told() == [("c", 1, 0)]
 
 
 def test_end_of_the_loop_leaves_nobody_waiting_and_nothing_behind():
