@@ -3,22 +3,29 @@
 Rules kept here:
 
 - A publisher numbers the messages it sends to one group: a stream. Numbers begin at 1 and leave none out.
-- A stream that began after this node had joined the group must begin with 1. Of a stream that is seen first with a
-  higher number, the messages before that one are in doubt: they were sent before the join, or they are lost.
-- The age that comes with a stream's last number decides that. It is a duration, as its publisher measured it, and is
-  compared with the time since the join: the clocks of two machines are never compared. A message may be under way for
-  some time, so an announcement does not always decide. Then the publisher is asked, and its answer does: it was
-  measured after the question was sent.
-- What stays in doubt is not reported.
-- The publishers are asked after a join as well: the last number of a stream at that time is its start.
 - A lower number than expected is a duplicate, unless it fills a gap that was not reported yet.
 - A higher one leaves a gap, which is reported 1 s later. A publisher also sends its last numbers, which may overtake
   messages: a gap at the end of a stream counts once an echo, sent after it was noticed, has come back behind all
   messages that were under way.
 
+If the first number that is seen of a stream is not 1, the messages before it were sent before the join, or they are
+missing. The age that comes with each message and each last number decides that. It is a duration, as the publisher
+measured it, and is compared with the time since the join: the clocks of two machines are never compared.
+
+- A stream that is older than the join when its age arrives, or was announced before the join, began before it: nothing
+  is missing.
+- A stream began after the join if it did so even by an age that was measured as early as possible, less a margin: the
+  messages are missing, and are reported. An answer to this node's question was measured after the question was sent;
+  of an announcement it is only known that it was sent after an own heartbeat that came back before.
+- Between the two, the messages are in doubt, and this node asks. A publisher that only sends, or has ended, cannot
+  answer, and perhaps nobody answers for it: after 15 s the age that came here fastest is taken for exact, less a larger
+  margin for its way here. It shows when the stream began at the latest.
+- The publishers are asked after a join as well: the last number of a stream at that time is its start.
+
 No clock and no layer: callers pass the time, which is monotonic.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -29,12 +36,14 @@ from .messages import RoomMessage
 __all__ = ["GapTracker", "Loss"]
 
 _PATIENCE = 1.0
-# By how much the age of a stream may be wrong, in seconds, and as a share of it: two clocks differ a little in their
-# rates.
+# By how much an age may be wrong, in seconds, and as a share of the time since the join: two clocks differ a little in
+# their rates.
 _AGE_MARGIN = 0.25
 _AGE_SHARE = 0.0005
-# How long it may take until the age of a stream is known, with a question to its publisher.
-_DOUBTED_FOR = 30.0
+# How long messages stay in doubt at most, in seconds: time for questions and for the publisher's next announcements.
+_DOUBTED_FOR = 15.0
+# How long an age may be under way if nothing shows it, in seconds.
+_UNDER_WAY = 0.5
 # A publisher begins a new stream after 10 minutes of silence.
 _FORGET_AFTER = 1800.0
 
@@ -70,6 +79,7 @@ class _Stream:
     expected: int
     frames: int
     seen_at: float
+    began_before: float  # the earliest time for which its ages show that
     gaps: list[_Gap] = field(default_factory=list)
     doubt: _Gap | None = None  # the numbers before the first that was seen, until it is known who must have them
 
@@ -77,16 +87,14 @@ class _Stream:
 @dataclass(slots=True)
 class _Group:
     joined_at: float
+    announced: frozenset[str]  # the streams that were announced before
     streams: dict[str, _Stream] = field(default_factory=dict)
 
-    def must_have(self, age: float, measured_after: float, now: float) -> bool | None:
-        """Return whether a stream of this age began after the join; ``None`` if that is not certain.
-
-        The age was measured between ``measured_after`` and now.
-        """
-        if measured_after - age - _AGE_MARGIN - age * _AGE_SHARE > self.joined_at:
+    def must_have(self, stream: _Stream, began_after: float, now: float, margin: float = _AGE_MARGIN) -> bool | None:
+        """Return whether a stream that began after this time began after the join; ``None`` if that is not certain."""
+        if began_after - margin - (now - self.joined_at) * _AGE_SHARE > self.joined_at:
             return True
-        return False if now - age < self.joined_at else None
+        return False if stream.began_before < self.joined_at else None
 
 
 class GapTracker:
@@ -103,10 +111,10 @@ class GapTracker:
         """Whether an echo that comes back would show that something is lost."""
         return any(gap.is_at_end for group, name in self._with_gaps for gap in self._groups[group].streams[name].gaps)
 
-    def join(self, group: str, joined_at: float) -> None:
-        """Expect every message to a group from now on."""
+    def join(self, group: str, joined_at: float, announced: frozenset[str] = frozenset()) -> None:
+        """Expect every message to a group from now on; these streams to it were announced before."""
         if group not in self._groups:
-            self._groups[group] = _Group(joined_at)
+            self._groups[group] = _Group(joined_at, announced)
             self._unclear[group] = None
 
     def leave(self, group: str) -> None:
@@ -124,11 +132,13 @@ class GapTracker:
         if group is None:
             return True
         stream = group.streams.get(message.stream)
-        if stream is None:
-            stream = group.streams[message.stream] = _Stream(message.number, message.frames_before, now)
+        if is_new := stream is None:
+            stream = self._begin(group, message.stream, message.number, message.frames_before, now)
             if message.number > 1:
                 doubt = _Gap(1, message.number - 1, message.frames_before, now, is_at_end=False)
                 self._doubt((message.group, message.stream), stream, doubt)
+        if stream.doubt:
+            self._judge(message.group, message.stream, message.age, -math.inf, now, asks=is_new)
         stream.seen_at = now
         if message.number < stream.expected:
             return self._fill(stream, message, now)
@@ -147,7 +157,7 @@ class GapTracker:
             stated: the number, and the age of the stream.
             measured_after: a time before the age was measured.
             now: the time.
-            is_answer: this node has asked for it, and will learn nothing more exact.
+            is_answer: this node has asked for it, and would learn nothing more exact.
         """
         group_name, name, _, last, frames = stated.stream
         group = self._groups.get(group_name)
@@ -156,18 +166,14 @@ class GapTracker:
         key = group_name, name
         stream = group.streams.get(name)
         if stream is None:
-            stream = group.streams[name] = _Stream(last + 1, frames, now)
+            stream = self._begin(group, name, last + 1, frames, now)
             self._doubt(key, stream, _Gap(1, last, frames, now, is_at_end=True))
         elif last >= stream.expected:
             gap = _Gap(stream.expected, last, frames - stream.frames, now, is_at_end=True)
             self._add(gap, key, stream)
             stream.expected, stream.frames = last + 1, frames
         if stream.doubt:
-            must_have = group.must_have(stated.age, measured_after, now)
-            if must_have is None and not is_answer and stream.doubt.messages:
-                self._unclear[group_name] = None
-            else:
-                self._decide(key, stream, stream.doubt, is_lost=bool(must_have))
+            self._judge(group_name, name, stated.age, measured_after, now, asks=not is_answer)
 
     def take_unclear(self, most: int) -> list[str]:
         """Return groups whose publishers should be asked for the numbers and ages of their streams, each once."""
@@ -194,7 +200,9 @@ class GapTracker:
                 self._with_gaps.discard(key)
 
     def restart(self, now: float) -> None:
-        """Count the silence of all streams from now: nothing could arrive until now."""
+        """Count the silence of all streams, and the time of doubts, from now: nothing could arrive until now."""
+        for doubt in self._doubts.values():
+            doubt.noticed_at = now
         for group in self._groups.values():
             for stream in group.streams.values():
                 stream.seen_at = now
@@ -210,24 +218,40 @@ class GapTracker:
         stream.gaps.append(gap)
         self._with_gaps.add(key)
 
+    def _begin(self, group: _Group, name: str, expected: int, frames: int, now: float) -> _Stream:
+        began_before = -math.inf if name in group.announced else math.inf
+        stream = group.streams[name] = _Stream(expected, frames, now, began_before)
+        return stream
+
     def _doubt(self, key: tuple[str, str], stream: _Stream, doubt: _Gap) -> None:
         stream.doubt = self._doubts[key] = doubt
 
-    def _decide(self, key: tuple[str, str], stream: _Stream, doubt: _Gap, *, is_lost: bool) -> None:
-        """End the doubt about the first numbers of a stream: they are missing, or were sent before the join."""
-        stream.doubt = None
-        del self._doubts[key]
+    def _judge(self, group_name: str, name: str, age: float, measured_after: float, now: float, *, asks: bool) -> None:
+        """End the doubt about the first numbers of a stream if this age, measured after a time until now, allows it."""
+        group = self._groups[group_name]
+        stream = group.streams[name]
+        stream.began_before = min(stream.began_before, now - age)
+        must_have = group.must_have(stream, measured_after - age, now)
+        if must_have is not None:
+            self._decide((group_name, name), stream, is_lost=must_have)
+        elif asks and stream.doubt and stream.doubt.messages:
+            self._unclear[group_name] = None
+
+    def _decide(self, key: tuple[str, str], stream: _Stream, *, is_lost: bool) -> None:
+        """End the doubt: the first numbers are missing, or were sent before the join."""
+        doubt, stream.doubt = self._doubts.pop(key), None
         doubt.is_lost = is_lost
-        # Those that the last number has overtaken may still arrive.
-        if is_lost or doubt.is_at_end:
-            self._add(doubt, key, stream)
+        self._add(doubt, key, stream)  # even if they are not missed, some may be on their way
 
     def _give_up_doubts(self, now: float) -> None:
         while self._doubts:
             key, doubt = next(iter(self._doubts.items()))
             if now - doubt.noticed_at < _DOUBTED_FOR:
                 return
-            self._decide(key, self._groups[key[0]].streams[key[1]], doubt, is_lost=False)
+            group = self._groups[key[0]]
+            stream = group.streams[key[1]]
+            must_have = group.must_have(stream, stream.began_before, now, _UNDER_WAY)
+            self._decide(key, stream, is_lost=bool(must_have))
 
     def _fill(self, stream: _Stream, message: RoomMessage, now: float) -> bool:
         for gap in (*stream.gaps, *([stream.doubt] if stream.doubt else ())):

@@ -32,9 +32,9 @@ __all__ = ["Inquiries"]
 _ASK_AFTER = (0.0, 2.0, 8.0)
 # How long a message may have been lost before the silence was noticed, in seconds; until then announcements reveal it.
 _BEFORE_SILENCE = 60.0
-# If it is not known how long a silence was: as long as publishers remember quiet streams, and longer.
+# If it is not known how long a silence was: longer than a quiet stream is continued, and shorter than receivers
+# remember it. A node that has forgotten a stream would take its messages for missing.
 _UNKNOWN_SILENCE = 900.0
-_UNLIMITED = 1e9
 # How often to ask for single groups: so many times between two heartbeats.
 _ASKS_PER_BEAT = 4
 # A request names no more groups than this. After a silence a node with more of them asks for all groups.
@@ -103,7 +103,7 @@ class Inquiries:
             self._ask(self._groups(), now - self._since, now)
         elif now >= self._next_at and (others := len(self._directory)):
             self._next_at = now + beat_interval(others + 1) / _ASKS_PER_BEAT
-            self._ask(self._traffic.take_unclear(_MOST_GROUPS), _UNLIMITED, now)
+            self._ask(self._traffic.take_unclear(_MOST_GROUPS), _UNKNOWN_SILENCE, now)
 
     def _ask(self, groups: Iterable[str], within: float, now: float) -> None:
         if not (named := list(groups)):

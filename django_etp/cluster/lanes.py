@@ -172,18 +172,24 @@ class Lane:
         self.sent_at, self.announcements = now, 0
 
     def told(self, group: str, now: float) -> Told:
-        """Return its last number, as it is announced.
+        """Return its last number, as it is announced."""
+        return Told([group, self.stream, self.born, *self.last], self.age(now))
+
+    def age(self, now: float) -> float:
+        """Return for how many seconds the stream has existed.
 
         The clock that is monotonic may have stood still while the machine was suspended, and the other one may have
         been set back: the age is what the faster of them shows. Receivers miss nothing of a stream that seems older.
         """
-        return Told([group, self.stream, self.born, *self.last], max(now - self.began_at, time.time() - self.born))
+        return max(now - self.began_at, time.time() - self.born)
 
     def is_due(self, now: float) -> bool:
         """Return whether its last number is due to be announced now."""
         if not self.is_sending and now - self.sent_at >= ANNOUNCE_AFTER[self.announcements]:
             return True
-        return self.last[0] > self.announced and now - self.unannounced_since >= _ANNOUNCE_BUSY_EVERY
+        # The first one early: who joins the group after it knows that the stream is older.
+        due_after = _ANNOUNCE_BUSY_EVERY if self.announced else ANNOUNCE_AFTER[0]
+        return self.last[0] > self.announced and now - self.unannounced_since >= due_after
 
 
 async def _until(due_at: float, waiting: Coroutine[Any, Any, None]) -> None:

@@ -60,6 +60,10 @@ class Ledger:
             if active_at >= since:
                 yield Told(stream, now - began_at)
 
+    def names(self, group: str) -> frozenset[str]:
+        """Return the streams to a group of which a number was recorded."""
+        return frozenset(self._names.get(group, ()))
+
     def forget_old(self, now: float) -> None:
         """Forget the streams that were recorded long ago."""
         while self._entries and self._entries[name := next(iter(self._entries))].active_at < now - _REMEMBERED_FOR:

@@ -106,6 +106,7 @@ class RoomMessage:
         number: this message's place in the stream, from 1.
         frames_before: how many frames the messages before it held.
         frames: their values. See Frame.to_plain().
+        age: for how many seconds the stream has existed; processes of older versions do not say it.
     """
 
     type: ClassVar[str] = "etp.room"
@@ -115,6 +116,7 @@ class RoomMessage:
     number: int
     frames_before: int
     frames: list[Any]
+    age: float = math.inf
 
     def __post_init__(self) -> None:
         # No message is empty.
@@ -125,6 +127,8 @@ class RoomMessage:
             )
         if not math.isfinite(self.born):
             raise Malformed(f"'born' must be a time, got {shorten(self.born)}")
+        if not self.age >= 0:
+            raise Malformed(f"'age' must be a number of seconds, got {shorten(self.age)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ Rules kept here:
   many groups there are: a broker's client has its limits, too. A frame behind others is given up after 7 s in all.
 - The frames that wait are bounded.
 - The last number of a stream that went quiet is announced several times, so that receivers notice messages that they
-  missed at its end. That of a stream that never goes quiet is announced every 2 s: a receiver may have missed all of
-  it.
+  missed at its end. That of a stream that never goes quiet is announced soon after it began, and every 2 s: a receiver
+  may have missed all of it.
 """
 
 import asyncio
@@ -186,15 +186,17 @@ class Publisher:
 
     async def _send_batch(self, group: str, lane: Lane, batch: Batch) -> None:
         try:
-            if asyncio.get_running_loop().time() >= batch.due_at:
+            now = asyncio.get_running_loop().time()
+            if now >= batch.due_at:
                 # It never leaves this process, and takes no number, so that no receiver misses it.
                 raise LayerUnavailable(
                     f"An event waited {PUBLISH_LIMIT:g} s for those before it, and was not sent to other processes."
                 )
             lane.number += 1
-            message = pack(RoomMessage(group, lane.stream, lane.born, lane.number, lane.frames, batch.frames))
+            before, age = lane.frames, lane.age(now)
             lane.frames += len(batch.frames)
-            await self._confirm(group, message, batch.due_at)
+            message = RoomMessage(group, lane.stream, lane.born, lane.number, before, batch.frames, age)
+            await self._confirm(group, pack(message), batch.due_at)
         except LayerUnavailable as error:
             batch.confirmation.settle(error)
         else:

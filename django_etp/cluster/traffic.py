@@ -90,7 +90,7 @@ class Traffic:
 
     def joined(self, group: str) -> None:
         """Expect every message to a group from now on."""
-        self._gaps.join(group, asyncio.get_running_loop().time())
+        self._gaps.join(group, asyncio.get_running_loop().time(), self.overheard.names(group))
 
     def leave(self, group: str) -> None:
         """Expect nothing more from a group."""

@@ -175,6 +175,56 @@ async def test_other_hubs_repeat_what_a_sender_announced_that_has_ended_meanwhil
 
 
 @hurried
+async def test_the_first_messages_of_a_script_are_reported_though_nobody_can_be_asked():
+    async with serving() as receiver:
+        await receiver.join("room")
+        await asyncio.sleep(1)
+        script = Process(is_serving=False)
+        receiver.cut_off()
+        await script.emit("room", 1, 10)
+        receiver.come_back()
+        await script.emit("room", 11, 11)
+        await script.hub.stop()
+        await asyncio.sleep(20)
+        assert receiver.texts == ["11"]
+        assert receiver.lost == {"room": 10}
+
+
+@pytest.mark.parametrize("before", [0.01, 0.4, 5.0, 100.0])
+def test_what_a_script_sent_before_a_hub_joined_is_not_reported_though_nobody_can_be_asked(before: float) -> None:
+    @hurried
+    async def test() -> None:
+        async with serving() as receiver:
+            script = Process(is_serving=False)
+            await script.emit("room", 1, 10)
+            await asyncio.sleep(before)
+            await receiver.join("room")
+            await script.emit("room", 11, 11)
+            await script.hub.stop()
+            await asyncio.sleep(60)
+            assert receiver.texts == ["11"]
+            assert receiver.lost == {}
+
+    test()
+
+
+@hurried
+async def test_a_stream_that_ended_and_was_forgotten_is_not_missed_later():
+    async with serving() as old, serving() as new, serving() as receiver:
+        await receiver.join("room")
+        await asyncio.sleep(10)
+        await old.emit("room", 1, 10)
+        await asyncio.sleep(7200)
+        receiver.cut_off()
+        await new.emit("room", 1, 5)
+        receiver.come_back()
+        await new.emit("room", 6, 6)
+        await asyncio.sleep(30)
+        assert receiver.texts[-2:] == ["10", "6"]
+        assert receiver.lost == {"room": 5}
+
+
+@hurried
 async def test_a_hub_that_was_evicted_asks_what_it_missed():
     async with serving() as sender, serving() as receiver:
         await receiver.join("room")

@@ -92,13 +92,23 @@ def test_the_last_number_of_a_quiet_stream_is_due_at_growing_intervals():
 def test_the_number_of_a_stream_that_always_sends_is_due_every_2_s():
     lane = Lane("stream", 0.0)
     lane.is_sending = True
-    for number, now in enumerate([100, 100.5, 101, 101.5], start=1):
+    lane.announced, lane.last = 1, (1, 1)
+    for number, now in enumerate([100, 100.5, 101, 101.5], start=2):
         lane.number = lane.frames = number
         lane.record_sent(now)
         assert not lane.is_due(now)
     assert lane.is_due(102)
-    lane.announced, lane.unannounced_since = 4, 102.0
+    lane.announced, lane.unannounced_since = 5, 102.0
     assert not lane.is_due(110)
+
+
+def test_the_first_number_of_a_stream_that_always_sends_is_due_after_0_2_s():
+    lane = Lane("stream", 0.0)
+    lane.is_sending = True
+    lane.number = lane.frames = 1
+    lane.record_sent(100)
+    assert not lane.is_due(100.1)
+    assert lane.is_due(100.2)
 
 
 def test_a_message_under_way_has_no_number_to_announce_yet():

@@ -34,6 +34,12 @@ def test_streams_are_found_by_their_group_and_by_the_time_of_their_last_message(
     assert recalled(ledger, since=6) == [(stream(2, group="b"), 95.0)]
 
 
+def test_the_streams_to_a_group_are_named(ledger):
+    for number, group in enumerate("abb"):
+        ledger.record(Told(stream(number, group=group), 5.0), 10, 5)
+    assert [ledger.names(group) for group in "abc"] == [{"hub.0"}, {"hub.1", "hub.2"}, set()]
+
+
 def test_of_very_many_streams_those_recorded_last_are_remembered(ledger):
     for number in range(10_010):
         ledger.record(Told(stream(number), 0.0), 0, 0)

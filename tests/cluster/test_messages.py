@@ -38,7 +38,7 @@ def room_messages(draw: st.DrawFn) -> RoomMessage:
     number = draw(st.integers(1, 2**62))
     before = draw(st.integers(number - 1, 2**63 - 1))
     plain_frames = [frame.to_plain() for frame in draw(st.lists(frames, min_size=1, max_size=3))]
-    return RoomMessage(draw(texts), draw(texts), draw(seconds), number, before, plain_frames)
+    return RoomMessage(draw(texts), draw(texts), draw(seconds), number, before, plain_frames, draw(seconds))
 
 
 messages = st.one_of(
@@ -65,7 +65,7 @@ anything = st.recursive(
 KEYS = [
     *("group", "stream", "born", "number", "frames_before", "frames", "streams", "hub", "interval", "channel"),
     *("control_channel", "is_new", "is_last", "id", "answer_to", "action", "arguments", "known", "result", "error"),
-    *("room", "event", "data", "namespace", "v", "more", "ages", "asked", "is_relayed", "groups", "within"),
+    *("room", "event", "data", "namespace", "v", "more", "age", "ages", "asked", "is_relayed", "groups", "within"),
 ]
 TYPES = [
     *("etp.room", "etp.numbers", "etp.wanted", "etp.beat", "etp.echo"),
@@ -73,7 +73,10 @@ TYPES = [
 ]
 
 VALID: dict[str, dict[str, Any]] = {
-    "etp.room": {"group": "g", "stream": "h.1", "born": 1.5, "number": 2, "frames_before": 1, "frames": ["x||0"]},
+    "etp.room": {
+        **{"group": "g", "stream": "h.1", "born": 1.5, "number": 2, "frames_before": 1, "frames": ["x||0"]},
+        "age": 3.5,
+    },
     "etp.numbers": {"streams": [["g", "h.1", 1.5, 2, 3]], "ages": [7.5], "asked": 3, "is_relayed": True},
     "etp.wanted": {"answer_to": "etp.ask.h", "number": 3, "groups": ["g"], "within": 60.5},
     "etp.beat": {"hub": "h", "number": 1, "interval": 2.0, "channel": "c", "control_channel": "d", "is_new": True},
@@ -82,7 +85,7 @@ VALID: dict[str, dict[str, Any]] = {
     "etp.answer": {"id": "q", "hub": "h", "known": ["h"], "result": 1, "error": ""},
     "etp.emit": {"room": "r", "event": "news", "data": {"a": 1}, "namespace": "default"},
 }
-OPTIONAL = {"is_new", "is_last", "result", "error", "data", "namespace", "ages", "asked", "is_relayed"}
+OPTIONAL = {"is_new", "is_last", "result", "error", "data", "namespace", "age", "ages", "asked", "is_relayed"}
 
 
 @given(messages)

@@ -278,6 +278,15 @@ async def test_last_number_is_announced_again_and_again_for_half_a_minute():
     assert layer.ages == pytest.approx([at for at, _ in layer.announced], abs=0.01)
 
 
+@hurried
+async def test_each_message_says_for_how_long_its_stream_has_existed():
+    layer = Layer()
+    for after in (0, 3, 60):
+        await asyncio.sleep(after)
+        await layer.emit("room", "x")
+    assert [message["age"] for message in layer.sent] == pytest.approx([0, 3, 63], abs=0.01)
+
+
 def order(layer: Layer) -> list[str]:
     """Return the texts in the order in which the layer took them, those of several groups where the last took them."""
     texts = [frame if isinstance(frame, str) else frame[0] for message in layer.sent for frame in message["frames"]]
@@ -354,14 +363,14 @@ async def test_an_event_that_goes_another_way_keeps_its_place_among_those_of_its
 
 
 @hurried
-async def test_numbers_of_a_stream_that_never_goes_quiet_are_announced_every_2_s():
+async def test_numbers_of_a_stream_that_never_goes_quiet_are_announced_soon_and_then_every_2_s():
     layer = Layer()
     for _ in range(100):
         await layer.emit("room", "hello||0")
         await asyncio.sleep(0.1)
-    assert [at for at, _ in layer.announced] == pytest.approx([2, 4, 6, 8], abs=0.5)
+    assert [at for at, _ in layer.announced] == pytest.approx([0.2, 2.2, 4.3, 6.4, 8.5], abs=0.3)
     numbers = [stream[3] for _, stream in layer.announced]
-    assert numbers == pytest.approx([20, 40, 60, 80], abs=5)
+    assert numbers == pytest.approx([2, 22, 43, 64, 85], abs=5)
 
 
 @hurried
@@ -371,7 +380,7 @@ async def test_numbers_of_a_stream_that_always_sends_are_announced_without_the_o
     emits = [asyncio.ensure_future(layer.emit("room", "x" * 200_000)) for _ in range(12)]
     await asyncio.wait(emits)
     numbers = [(at, stream[3]) for at, stream in layer.announced]
-    assert [at for at, _ in numbers] == pytest.approx([2.5, 5.1], abs=0.2)
+    assert [at for at, _ in numbers] == pytest.approx([0.7, 2.9, 5.4], abs=0.3)
     assert [number for _, number in numbers] == pytest.approx([at / 0.5 for at, _ in numbers], abs=1.1)
     assert len(layer.sent) == 12
 
