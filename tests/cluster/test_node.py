@@ -26,6 +26,7 @@ def layer(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "tests.support.layers.SharedLayer"}}
     monkeypatch.setattr(SharedLayer, "memory", InMemoryChannelLayer(capacity=10_000))
     monkeypatch.setattr(SharedLayer, "is_away", False)
+    monkeypatch.setattr(SharedLayer, "refuses", False)
     monkeypatch.setattr(SharedLayer, "lost", frozenset())
     monkeypatch.setattr(SharedLayer, "opens_after", 0.0)
 
@@ -249,3 +250,26 @@ async def test_every_name_in_the_layer_begins_with_that_of_the_site(settings: An
         channels = [channel for group in SharedLayer.memory.groups.values() for channel in group]
         assert len(channels) == 7
         assert all(channel.startswith(prefix) for channel in channels)
+
+
+# Healing
+
+
+@hurried
+async def test_a_node_that_is_cut_off_keeps_its_channels_in_which_messages_wait():
+    async with serving() as hub:
+        channels = SharedLayer.channels_of(hub.id)
+        SharedLayer.refuses = True
+        await asyncio.sleep(120)
+        SharedLayer.refuses = False
+        await asyncio.sleep(60)
+        assert SharedLayer.channels_of(hub.id) == channels
+
+
+@hurried
+async def test_a_node_whose_messages_are_taken_but_do_not_come_back_renews_its_channels():
+    async with serving() as hub:
+        channels = SharedLayer.channels_of(hub.id)
+        SharedLayer.is_away = True
+        await asyncio.sleep(60)
+        assert not SharedLayer.channels_of(hub.id) & channels

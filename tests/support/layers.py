@@ -11,12 +11,14 @@ from channels.layers import BaseChannelLayer, InMemoryChannelLayer
 class SharedLayer(BaseChannelLayer):
     """A channel layer whose objects share one store, in memory. While that is away it takes all, and brings nothing.
 
-    Messages that are `lost`, by hub and type, are not brought either; nor is anything to a channel that is `deaf`.
+    Messages that are `lost`, by hub and type, are not brought either; nor is anything to a channel that is `deaf`. While
+    it `refuses`, each send fails, and messages wait.
     """
 
     extensions = ("groups",)
     memory = InMemoryChannelLayer()
     is_away = False
+    refuses = False
     lost: frozenset[tuple[str, str]] = frozenset()
     deaf: frozenset[str] = frozenset()
     opens_after = 0.0
@@ -37,7 +39,10 @@ class SharedLayer(BaseChannelLayer):
         return await SharedLayer.memory.new_channel(prefix)
 
     async def receive(self, channel: str) -> Any:
-        return await SharedLayer.memory.receive(channel)
+        message = await SharedLayer.memory.receive(channel)
+        while SharedLayer.refuses:
+            await asyncio.sleep(0.1)
+        return message
 
     async def group_add(self, group: str, channel: str) -> None:
         await SharedLayer.memory.group_add(group, channel)
@@ -46,6 +51,8 @@ class SharedLayer(BaseChannelLayer):
         await SharedLayer.memory.group_discard(group, channel)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        if SharedLayer.refuses:
+            raise OSError("cut off")
         is_lost = (message.get("hub"), message["type"]) in SharedLayer.lost
         if SharedLayer.is_away or is_lost:
             return
