@@ -18,8 +18,8 @@ measured it, and is compared with the time since the join: the clocks of two mac
   messages are missing, and are reported. An answer to this node's question was measured after the question was sent;
   of an announcement it is only known that it was sent after an own heartbeat that came back before.
 - Between the two, the messages are in doubt, and this node asks. A publisher that only sends, or has ended, cannot
-  answer, and perhaps nobody answers for it: after 15 s the age that came here fastest is taken for exact, less a larger
-  margin for its way here. It shows when the stream began at the latest.
+  answer, and other nodes need not know of it: after 15 s the age that came here fastest is taken for exact, less a
+  larger margin for its way here. It shows when the stream began at the latest.
 - The publishers are asked after a join as well: the last number of a stream at that time is its start.
 
 No clock and no layer: callers pass the time, which is monotonic.
