@@ -20,7 +20,8 @@ measured it, and is compared with the time since the join: the clocks of two mac
 - Between the two, the messages are in doubt, and this node asks. A publisher that only sends, or has ended, cannot
   answer, and other nodes need not know of it: after 15 s the age that came here fastest is taken for exact, less a
   larger margin for its way here. It shows when the stream began at the latest.
-- The publishers are asked after a join as well: the last number of a stream at that time is its start.
+- The publishers are asked after a join as well: the last number of a stream at that time is its start. Announcements
+  that come within 0.5 s of the join are no start: a message that was sent before the join may not be counted yet.
 
 No clock and no layer: callers pass the time, which is monotonic.
 """
@@ -42,7 +43,7 @@ _AGE_MARGIN = 0.25
 _AGE_SHARE = 0.0005
 # How long messages stay in doubt at most, in seconds: time for questions and for the publisher's next announcements.
 _DOUBTED_FOR = 15.0
-# How long an age may be under way if nothing shows it, in seconds.
+# How long an announcement may be under way if nothing shows it, in seconds.
 _UNDER_WAY = 0.5
 # A publisher begins a new stream after 10 minutes of silence.
 _FORGET_AFTER = 1800.0
@@ -166,6 +167,8 @@ class GapTracker:
         key = group_name, name
         stream = group.streams.get(name)
         if stream is None:
+            if not is_answer and now - group.joined_at < _UNDER_WAY:
+                return
             stream = self._begin(group, name, last + 1, frames, now)
             self._doubt(key, stream, _Gap(1, last, frames, now, is_at_end=True))
         elif last >= stream.expected:

@@ -9,6 +9,9 @@ Rules kept here:
   decides whether messages are missing, if no announcement was exact. The more nodes there are, the less often it asks.
 - A node answers for its own streams. For publishers that may not receive the question, because they only send or have
   ended, it repeats what they have announced.
+- A number in an answer counts each message that was sent before the request: the asking node may take it for the start
+  of a stream. So a node leaves out its own streams with a message under way, and those of others whose number changed
+  lately: a newer one may not be announced yet.
 """
 
 import asyncio
@@ -44,6 +47,8 @@ _STREAMS_AT_ONCE = 500
 _REMEMBERED = 20
 # How long a send may take until the broker has the message, with its retry, in seconds.
 _LONGEST_SEND = 10.0
+# After how many seconds at most a new number of a stream is announced.
+_ANNOUNCED_WITHIN = 3.0
 
 
 class Inquiries:
@@ -148,7 +153,7 @@ class Inquiries:
             own = list(self._publisher.last_numbers(groups, since, now))
             await self._send(own, wanted, is_relayed=False)
             serving = self._directory.serving
-            others = self._traffic.overheard.recall(groups, since, now)
+            others = self._traffic.overheard.recall(groups, since, now, unchanged_for=_ANNOUNCED_WITHIN)
             relayed = [told for told in others if str(told.stream[1]).partition(".")[0] not in serving]
             await self._send(relayed, wanted, is_relayed=True)
         finally:

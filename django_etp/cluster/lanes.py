@@ -187,7 +187,7 @@ class Lane:
         """Return whether its last number is due to be announced now."""
         if not self.is_sending and now - self.sent_at >= ANNOUNCE_AFTER[self.announcements]:
             return True
-        # The first one early: who joins the group after it knows that the stream is older.
+        # The first one early: a node that joins the group after it knows that the stream is older.
         due_after = _ANNOUNCE_BUSY_EVERY if self.announced else ANNOUNCE_AFTER[0]
         return self.last[0] > self.announced and now - self.unannounced_since >= due_after
 

@@ -44,20 +44,30 @@ class Ledger:
         self._names: dict[str, set[str]] = {}  # of the streams to each group
 
     def record(self, told: Told, now: float, active_at: float) -> None:
-        """Record the last number of a stream; its last message was sent at ``active_at`` or before."""
-        group, name = told.stream[:2]
+        """Record the last number of a stream; its last message was sent at ``active_at`` or before.
+
+        A number that was recorded before changes nothing.
+        """
+        group, name, _, last, _ = told.stream
+        if (known := self._entries.get(name)) and known.stream[3] == last:
+            return
         self._forget(name)
         self._entries[name] = _Entry(told.stream, now - told.age, active_at)
         self._names.setdefault(group, set()).add(name)
         if len(self._entries) > _MOST:
             self._forget(next(iter(self._entries)))
 
-    def recall(self, groups: Collection[str], since: float, now: float) -> Iterator[Told]:
-        """Return the numbers of streams to these groups, or to all if there are none, that were active ``since``."""
+    def recall(
+        self, groups: Collection[str], since: float, now: float, *, unchanged_for: float = 0.0
+    ) -> Iterator[Told]:
+        """Return the numbers of streams to these groups, or to all if there are none, that were active ``since``.
+
+        With ``unchanged_for``, those that were recorded later than so many seconds ago are left out.
+        """
         names = (name for group in groups for name in self._names.get(group, ()))
         for name in names if groups else self._entries:
             stream, began_at, active_at = self._entries[name]
-            if active_at >= since:
+            if since <= active_at <= now - unchanged_for:
                 yield Told(stream, now - began_at)
 
     def names(self, group: str) -> frozenset[str]:

@@ -106,7 +106,7 @@ class RoomMessage:
         number: this message's place in the stream, from 1.
         frames_before: how many frames the messages before it held.
         frames: their values. See Frame.to_plain().
-        age: for how many seconds the stream has existed; processes of older versions do not say it.
+        age: for how many seconds the stream has existed; processes of older versions send none.
     """
 
     type: ClassVar[str] = "etp.room"

@@ -120,11 +120,12 @@ class Publisher:
     def last_numbers(self, groups: Collection[str], since: float, now: float) -> Iterator[Told]:
         """Return the last numbers of streams to these groups, or to all if there are none, that were active ``since``.
 
-        The numbers of streams that ended are among them.
+        Those that ended are among them. Those with a message under way are not: their numbers are announced soon.
         """
         yield from self._ended.recall(groups, since, now)
         for group in groups or self._lanes:
-            if (lane := self._lanes.get(group)) and lane.last[0] and lane.sent_at >= since:
+            lane = self._lanes.get(group)
+            if lane and lane.number and lane.number == lane.last[0] and lane.sent_at >= since:
                 yield lane.told(group, now)
 
     def send_numbers_again(self) -> None:

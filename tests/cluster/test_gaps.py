@@ -294,6 +294,24 @@ def test_the_last_number_of_an_older_stream_never_seen_is_its_start(gaps):
     assert losses(gaps, 4) == [(1, 7)]
 
 
+@pytest.mark.parametrize(("after", "missing"), [(0.4, []), (0.6, [(1, 1)])])
+def test_a_number_announced_with_the_join_is_no_start(after, missing):
+    """The announcement was under way; a message that followed it was sent before the join, too."""
+    gaps = GapTracker()
+    gaps.join(GROUP, 100)
+    tell(gaps, 3, 3, 100 + after, began_at=BEFORE)
+    gaps.receive(message(5, age=1100), 101)
+    assert losses(gaps, 200) == missing
+
+
+def test_an_answer_with_the_join_is_a_start():
+    gaps = GapTracker()
+    gaps.join(GROUP, 100)
+    tell(gaps, 3, 3, 100.1, began_at=BEFORE, is_answer=True)
+    gaps.receive(message(5, age=1100), 101)
+    assert losses(gaps, 200) == [(1, 1)]
+
+
 def test_a_message_of_an_older_stream_may_be_overtaken_by_its_last_number(gaps):
     tell(gaps, 3, 3, 0, began_at=BEFORE)
     assert gaps.receive(message(2), 0.1)

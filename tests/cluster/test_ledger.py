@@ -40,10 +40,22 @@ def test_the_streams_to_a_group_are_named(ledger):
     assert [ledger.names(group) for group in "abc"] == [{"hub.0"}, {"hub.1", "hub.2"}, set()]
 
 
+def test_a_number_that_is_recorded_again_is_not_newer(ledger):
+    ledger.record(Told(stream(1), 5.0), 10, 10)
+    ledger.record(Told(stream(1), 15.0), 20, 20)
+    assert recalled(ledger, since=11) == []
+
+
+def test_a_number_that_changed_lately_can_be_left_out(ledger):
+    ledger.record(Told(stream(1), 5.0), 95, 95)
+    ledger.record(Told(stream(2), 5.0), 98, 98)
+    assert [told.stream for told in ledger.recall((), 0.0, 100.0, unchanged_for=3)] == [stream(1)]
+
+
 def test_of_very_many_streams_those_recorded_last_are_remembered(ledger):
     for number in range(10_010):
         ledger.record(Told(stream(number), 0.0), 0, 0)
-    ledger.record(Told(stream(10), 0.0), 0, 0)  # again
+    ledger.record(Told(stream(10, last=2), 0.0), 0, 0)
     assert [each.stream[1] for each in recalled(ledger)] == [*(f"hub.{n}" for n in range(11, 10_010)), "hub.10"]
 
 

@@ -518,6 +518,20 @@ async def test_last_numbers_are_known_by_group_and_time_for_a_day():
     assert told() == [("c", 1, 0)]
 
 
+@hurried
+async def test_a_number_does_not_count_while_a_message_is_under_way():
+    layer = Layer()
+    await layer.emit("a", "1")
+    layer.is_open.clear()
+    second = asyncio.ensure_future(layer.emit("a", "2"))
+    await asyncio.sleep(0.1)
+    now = asyncio.get_running_loop().time()
+    assert list(layer.publisher.last_numbers((), 0.0, now)) == []
+    layer.is_open.set()
+    await second
+    assert [each.stream[3] for each in layer.publisher.last_numbers((), 0.0, now)] == [2]
+
+
 def test_end_of_the_loop_leaves_nobody_waiting_and_nothing_behind():
     publishers = []
 

@@ -11,8 +11,8 @@ from channels.layers import BaseChannelLayer, InMemoryChannelLayer
 class SharedLayer(BaseChannelLayer):
     """A channel layer whose objects share one store, in memory. While that is away it takes all, and brings nothing.
 
-    Messages that are `lost`, by hub and type, are not brought either; nor is anything to a channel that is `deaf`. While
-    it `refuses`, each send fails, and messages wait.
+    Messages that are `lost`, by hub and type, are not brought either; nor is anything to a channel that is `deaf`.
+    While it `refuses`, each send fails.
     """
 
     extensions = ("groups",)
@@ -39,10 +39,7 @@ class SharedLayer(BaseChannelLayer):
         return await SharedLayer.memory.new_channel(prefix)
 
     async def receive(self, channel: str) -> Any:
-        message = await SharedLayer.memory.receive(channel)
-        while SharedLayer.refuses:
-            await asyncio.sleep(0.1)
-        return message
+        return await SharedLayer.memory.receive(channel)
 
     async def group_add(self, group: str, channel: str) -> None:
         await SharedLayer.memory.group_add(group, channel)
