@@ -32,6 +32,7 @@ from django_etp.cluster.responder import Responder
 from django_etp.cluster.rpc import Queries
 from django_etp.cluster.traffic import Traffic
 from django_etp.cluster.transport import Transport
+from tests.support.hurry import hurried
 from tests.support.inprocess import until
 
 
@@ -173,17 +174,21 @@ async def test_a_node_that_was_evicted_joins_its_groups_again_and_asks_what_it_m
     assert await sent_after(site) == [("etp.control", "etp.wanted")] * rejoins
 
 
+@hurried
 async def test_last_numbers_reach_the_traffic():
     site = Site()
     site.traffic.joined("etp.room.r")
     site.traffic.take_unclear(9)
+    await asyncio.sleep(1)
     site.control.receive(Numbers([["etp.room.r", "other.1", 1.0, 2, 3]], [0.0]))
     assert site.traffic.take_unclear(9) == ["etp.room.r"]
 
 
+@hurried
 async def test_a_request_for_numbers_is_answered():
     site = Site()
     site.control.receive(Numbers([["etp.room.r", "other.1", 1.0, 2, 3]], [0.0]))
+    await asyncio.sleep(5)
     site.control.receive(Wanted("etp.ask.b", 1, [], 60.0))
     assert await sent_after(site) == [("etp.ask.b", "etp.numbers")]
 
