@@ -114,11 +114,12 @@ class Announcer:
 
     async def _send(self, groups: Collection[str]) -> bool:
         lanes = [(group, lane, lane.last) for group in groups if (lane := self._lanes.get(group))]
-        streams = [[group, lane.stream, lane.born, *last] for group, lane, last in lanes]
+        now = asyncio.get_running_loop().time()
+        told = [lane.told(group, now) for group, lane, _ in lanes]
         is_taken = False
         try:
             async with asyncio.timeout(_SEND_LIMIT):
-                await self._send_to_all(pack(Numbers(streams)))
+                await self._send_to_all(pack(Numbers([each.stream for each in told], [each.age for each in told])))
             is_taken = True
         except Exception as error:  # they are announced again with the next turn
             logger.debug("The last numbers could not be announced: %r", error)

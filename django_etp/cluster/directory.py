@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _MISSED_BEATS = 3
 # How long after it was due a heartbeat is late, in seconds.
 _LATE = 1.0
-_REMEMBERED_FOR = 60.0
+_REMEMBERED_FOR = 600.0
 _MOST = 2000
 # Heartbeats that were overtaken arrive together; those of a living node come at least this far apart, in seconds.
 _APART = 1.0
@@ -65,6 +65,10 @@ class Directory:
     def serving(self) -> frozenset[str]:
         """The ids of those that have connections."""
         return frozenset(id for id, entry in self._entries.items() if entry.beat.is_serving)
+
+    def knows(self, id: str) -> bool:
+        """Whether a node lives, as far as this one knows."""
+        return id in self._entries
 
     def is_gone(self, id: str) -> bool:
         """Whether a node went lately, and sent no heartbeat since."""

@@ -86,7 +86,9 @@ class Heartbeat:
             await self._transport.send_control(control_group(), pack(self._beat(is_last=True)))
 
     async def send_echo(self) -> None:
-        """Send a message to the node itself, the way that room traffic takes."""
+        """Send a message to the node itself, the way that room traffic takes, if it receives any."""
+        if not self._liveness.receives_rooms:
+            return
         clock = asyncio.get_running_loop().time
         number = self._liveness.next_echo(clock())
         async with asyncio.timeout(self.interval):
@@ -96,7 +98,7 @@ class Heartbeat:
     def _beat(self, *, is_new: bool = False, is_last: bool = False) -> Beat:
         return Beat(
             hub=self._hub,
-            number=self._liveness.next_beat(),
+            number=self._liveness.next_beat(asyncio.get_running_loop().time()),
             interval=self.interval,
             channel=self._transport.traffic_channel,
             control_channel=self._transport.control_channel,

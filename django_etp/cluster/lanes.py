@@ -17,6 +17,8 @@ from typing import Any
 
 from django_etp.concurrency.confirmations import Confirmation
 
+from .ledger import Told
+
 __all__ = ["ANNOUNCE_AFTER", "PUBLISH_LIMIT", "Batch", "Fence", "Joint", "Lane"]
 
 _MAX_BATCH_FRAMES = 500
@@ -130,12 +132,17 @@ class Lane:
     """The batches that wait for one group, and the stream's numbers.
 
     A process may send to a new group with each event, so an idle lane is small.
+
+    Args:
+        stream: names the stream.
+        began_at: the time now, which is monotonic.
     """
 
     __slots__ = (
         "announced",
         "announcements",
         "batches",
+        "began_at",
         "born",
         "frames",
         "is_watched",
@@ -146,8 +153,9 @@ class Lane:
         "unannounced_since",
     )
 
-    def __init__(self, stream: str) -> None:
+    def __init__(self, stream: str, began_at: float) -> None:
         self.stream = stream
+        self.began_at = began_at
         self.born = time.time()
         self.number = 0
         self.frames = 0
@@ -177,8 +185,22 @@ class Lane:
         """Return when its last number is due to be announced, as far as that is known now."""
         quiet_at = now + ANNOUNCE_AFTER[0] if self.is_sending else self.sent_at + ANNOUNCE_AFTER[self.announcements]
         if self.last[0] > self.announced:
-            return min(quiet_at, self.unannounced_since + _ANNOUNCE_BUSY_EVERY)
+            # The first one early: a node that joins the group after it knows that the stream is older.
+            due_after = _ANNOUNCE_BUSY_EVERY if self.announced else ANNOUNCE_AFTER[0]
+            return min(quiet_at, self.unannounced_since + due_after)
         return quiet_at
+
+    def told(self, group: str, now: float) -> Told:
+        """Return its last number, as it is announced."""
+        return Told([group, self.stream, self.born, *self.last], self.age(now))
+
+    def age(self, now: float) -> float:
+        """Return for how many seconds the stream has existed.
+
+        The clock that is monotonic may have stood still while the machine was suspended, and the other one may have
+        been set back: the age is what the faster of them shows. Receivers miss nothing of a stream that seems older.
+        """
+        return max(now - self.began_at, time.time() - self.born)
 
 
 async def _until(due_at: float, waiting: Coroutine[Any, Any, None]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, get_args, get_origin
 from django_etp.conf.layer_names import ask_group
 
 from .malformed import Malformed, shorten
+from .numbers import Numbers, Wanted
 
 __all__ = [
     "MAX_INTERVAL",
@@ -30,6 +31,7 @@ __all__ = [
     "Receipt",
     "Reply",
     "RoomMessage",
+    "Wanted",
     "pack",
     "unpack",
 ]
@@ -105,10 +107,11 @@ class RoomMessage:
     Attributes:
         group: the group it was sent to, which a layer does not pass on.
         stream: names the sequence of messages of one publisher to one group.
-        born: when the stream began, in seconds of its publisher's clock.
+        born: when the stream began, in seconds of its publisher's clock. Only older versions decide by it.
         number: this message's place in the stream, from 1.
         frames_before: how many frames the messages before it held.
         frames: their values. See Frame.to_plain().
+        age: for how many seconds the stream has existed; processes of older versions send none.
     """
 
     type: ClassVar[str] = "etp.room"
@@ -118,6 +121,7 @@ class RoomMessage:
     number: int
     frames_before: int
     frames: list[Any]
+    age: float = math.inf
 
     def __post_init__(self) -> None:
         # No message is empty.
@@ -128,14 +132,8 @@ class RoomMessage:
             )
         if not math.isfinite(self.born):
             raise Malformed(f"'born' must be a time, got {shorten(self.born)}")
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """The last numbers of streams gone quiet: lists of group, stream, born, last number, frames in all."""
-
-    type: ClassVar[str] = "etp.numbers"
-    streams: list[Any]
+        if not self.age >= 0:
+            raise Malformed(f"'age' must be a number of seconds, got {shorten(self.age)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +240,7 @@ class Foreign:
     namespace: str = field(default="default")
 
 
-Message = RoomMessage | Numbers | Beat | Evicted | Echo | Query | Receipt | Reply | Foreign
+Message = RoomMessage | Numbers | Wanted | Beat | Evicted | Echo | Query | Receipt | Reply | Foreign
 
 _TYPES: dict[str, type[Message]] = {kind.type: kind for kind in get_args(Message)}
 _NAMES = {name: tuple(field.name for field in fields(kind)) for name, kind in _TYPES.items()}

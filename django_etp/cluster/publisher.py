@@ -13,13 +13,14 @@ Rules kept here:
 - The last numbers of streams are announced (announcer). While the layer takes no announcements, and too many wait,
   nothing is sent.
 - What is kept per group is bounded. Past 10,000 streams that are quiet and announced, and after 10 minutes of silence,
-  the one that went quiet first is forgotten; the next message to its group begins a new one, under another name.
+  the one that went quiet first ends, and only its last number is remembered; the next message to its group begins a new
+  one, under another name.
 """
 
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from typing import Any
 
 from django_etp.concurrency.bridge import loop_ended
@@ -28,6 +29,7 @@ from django_etp.exceptions import LayerUnavailable, describe
 
 from .announcer import Announcer
 from .lanes import PUBLISH_LIMIT, Batch, Fence, Joint, Lane
+from .ledger import Ledger, Told
 from .messages import Frame, RoomMessage, pack
 
 __all__ = ["Publisher"]
@@ -62,6 +64,7 @@ class Publisher:
         self._streams = 0
         self._send = send
         self._lanes: dict[str, Lane] = {}
+        self._ended = Ledger()
         self._fences: dict[str, Joint] = {}
         self._idle: OrderedDict[str, None] = OrderedDict()  # those first that went quiet first
         self._announcer = Announcer(self._lanes, send_to_all, self._retire)
@@ -116,6 +119,17 @@ class Publisher:
         sending = [group for group, lane in self._lanes.items() if lane.is_sending and lane.number]
         await self._announcer.announce(sorted({*self._announcer, *sending}))
 
+    def last_numbers(self, groups: Collection[str], since: float, now: float) -> Iterator[Told]:
+        """Return the last numbers of streams to these groups, or to all if there are none, that were active ``since``.
+
+        Those that ended are among them. Those with a message under way are not: their numbers are announced soon.
+        """
+        yield from self._ended.recall(groups, since, now)
+        for group in groups or self._lanes:
+            lane = self._lanes.get(group)
+            if lane and lane.number and lane.number == lane.last[0] and lane.sent_at >= since:
+                yield lane.told(group, now)
+
     def send_numbers_again(self) -> None:
         """Announce the last numbers from the beginning: the broker may have lost the announcements."""
         now = asyncio.get_running_loop().time()
@@ -139,7 +153,7 @@ class Publisher:
         lane = self._lanes.get(group)
         if lane is None:
             self._streams += 1
-            lane = self._lanes[group] = Lane(f"{self._name}{self._streams}")
+            lane = self._lanes[group] = Lane(f"{self._name}{self._streams}", asyncio.get_running_loop().time())
         batches = lane.batches
         is_idle = batches is None
         if batches is None:
@@ -182,15 +196,17 @@ class Publisher:
 
     async def _send_batch(self, group: str, lane: Lane, batch: Batch) -> None:
         try:
-            if asyncio.get_running_loop().time() >= batch.due_at:
+            now = asyncio.get_running_loop().time()
+            if now >= batch.due_at:
                 # It never leaves this process, and takes no number, so that no receiver misses it.
                 raise LayerUnavailable(
                     f"An event waited {PUBLISH_LIMIT:g} s for those before it, and was not sent to other processes."
                 )
             lane.number += 1
-            message = pack(RoomMessage(group, lane.stream, lane.born, lane.number, lane.frames, batch.frames))
+            before, age = lane.frames, lane.age(now)
             lane.frames += len(batch.frames)
-            await self._confirm(group, message, batch.due_at)
+            message = RoomMessage(group, lane.stream, lane.born, lane.number, before, batch.frames, age)
+            await self._confirm(group, pack(message), batch.due_at)
         except LayerUnavailable as error:
             batch.confirmation.settle(error)
         else:
@@ -240,11 +256,13 @@ class Publisher:
     def _retire(self, group: str) -> None:
         self._idle[group] = None
         if len(self._idle) > _MOST_IDLE:
-            self._forget_first()
+            self._forget_first(asyncio.get_running_loop().time())
 
-    def _forget_first(self) -> None:
+    def _forget_first(self, now: float) -> None:
         group, _ = self._idle.popitem(last=False)
-        del self._lanes[group]
+        lane = self._lanes.pop(group)
+        if lane.last[0]:
+            self._ended.record(lane.told(group, now), now, lane.sent_at)
 
     def _forget_later(self) -> None:
         if self._forgetting is None and self._lanes:
@@ -253,6 +271,7 @@ class Publisher:
     def _forget_old(self) -> None:
         now = asyncio.get_running_loop().time()
         while self._idle and now - self._lanes[next(iter(self._idle))].sent_at > _FORGET_AFTER:
-            self._forget_first()
+            self._forget_first(now)
+        self._ended.forget_old(now)
         self._forgetting = None
         self._forget_later()

@@ -24,7 +24,7 @@ class Announced:
         """Send a message to each group."""
         now = asyncio.get_running_loop().time()
         for group in groups:
-            lane = self.lanes.setdefault(group, Lane(f"stream.{group}"))
+            lane = self.lanes.setdefault(group, Lane(f"stream.{group}", 0.0))
             lane.number += 1
             lane.frames += 1
             lane.record_sent(now)

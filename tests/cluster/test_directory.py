@@ -30,6 +30,8 @@ def test_a_node_that_sent_a_heartbeat_is_known():
     directory.record(beat("b"), 0)
     assert directory.serving == {"a", "b"}
     assert len(directory) == 2
+    assert directory.knows("a")
+    assert not directory.knows("c")
 
 
 def test_a_node_without_connections_is_known_but_not_serving():
@@ -137,15 +139,15 @@ def test_only_a_node_that_had_expired_is_reported_when_it_comes_back():
     assert not directory.is_gone("a")
 
 
-def test_those_gone_are_remembered_for_a_minute():
+def test_those_gone_are_remembered_for_ten_minutes():
     directory = Directory()
     directory.record(beat("dead"), 0)
     directory.record(beat("ended", is_last=True), 0)
     directory.expire(7)
-    directory.expire(60)
+    directory.expire(600)
     assert directory.is_gone("dead")
     assert directory.is_gone("ended")
-    directory.expire(68)
+    directory.expire(608)
     assert not directory.is_gone("dead")
     assert not directory.is_gone("ended")
 

@@ -19,6 +19,7 @@ class Layer:
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self.announced: list[tuple[float, list[Any]]] = []
+        self.ages: list[float] = []
         self.tries = 0
         self.at_once = self.most_at_once = 0
         self.is_down = False
@@ -55,6 +56,7 @@ class Layer:
             raise ConnectionError("down")
         now = asyncio.get_running_loop().time()
         self.announced += [(now, stream) for stream in message["streams"]]
+        self.ages += message["ages"]
 
 
 @hurried
@@ -300,6 +302,16 @@ async def test_last_number_is_announced_again_and_again_for_half_a_minute():
     assert [round(at - sent_at, 1) for at, _ in layer.announced] == pytest.approx([0.2, 1, 5, 10, 20, 30], abs=0.2)
     stream, born = layer.sent[0]["stream"], layer.sent[0]["born"]
     assert [number for _, number in layer.announced] == [["room", stream, born, 2, 2]] * 6
+    assert layer.ages == pytest.approx([at for at, _ in layer.announced], abs=0.01)
+
+
+@hurried
+async def test_each_message_says_for_how_long_its_stream_has_existed():
+    layer = Layer()
+    for after in (0, 3, 60):
+        await asyncio.sleep(after)
+        await layer.emit("room", "x")
+    assert [message["age"] for message in layer.sent] == pytest.approx([0, 3, 63], abs=0.01)
 
 
 def order(layer: Layer) -> list[str]:
@@ -378,14 +390,14 @@ async def test_an_event_that_goes_another_way_keeps_its_place_among_those_of_its
 
 
 @hurried
-async def test_numbers_of_a_stream_that_never_goes_quiet_are_announced_every_2_s():
+async def test_numbers_of_a_stream_that_never_goes_quiet_are_announced_soon_and_then_every_2_s():
     layer = Layer()
     for _ in range(100):
         await layer.emit("room", "hello||0")
         await asyncio.sleep(0.1)
-    assert [at for at, _ in layer.announced] == pytest.approx([2, 4, 6, 8], abs=0.5)
+    assert [at for at, _ in layer.announced] == pytest.approx([0.2, 2.2, 4.3, 6.4, 8.5], abs=0.3)
     numbers = [stream[3] for _, stream in layer.announced]
-    assert numbers == pytest.approx([20, 40, 60, 80], abs=5)
+    assert numbers == pytest.approx([2, 22, 43, 64, 85], abs=5)
 
 
 @hurried
@@ -395,7 +407,7 @@ async def test_numbers_of_a_stream_that_always_sends_are_announced_without_the_o
     emits = [asyncio.ensure_future(layer.emit("room", "x" * 200_000)) for _ in range(12)]
     await asyncio.wait(emits)
     numbers = [(at, stream[3]) for at, stream in layer.announced]
-    assert [at for at, _ in numbers] == pytest.approx([2.5, 5.1], abs=0.2)
+    assert [at for at, _ in numbers] == pytest.approx([0.7, 2.9, 5.4], abs=0.3)
     assert [number for _, number in numbers] == pytest.approx([at / 0.5 for at, _ in numbers], abs=1.1)
     assert len(layer.sent) == 12
 
@@ -597,6 +609,44 @@ async def test_group_that_was_forgotten_begins_a_new_stream():
     assert first["stream"] != second["stream"]
     assert (second["number"], second["frames_before"]) == (1, 0)
     assert all(layer.publisher.owns(message["stream"]) for message in layer.sent)
+
+
+@hurried
+async def test_last_numbers_are_known_by_group_and_time_for_a_day():
+    layer = Layer()
+    await layer.emit("a", "1")
+    await asyncio.sleep(1000)
+    await layer.emit("b", "1")
+    await layer.emit("b", "2")
+    now = asyncio.get_running_loop().time()
+
+    def told(*groups: str, since: float = 0.0) -> list[tuple[str, int, float]]:
+        numbers = layer.publisher.last_numbers(groups, since, now)
+        return [(stream[0], stream[3], round(age)) for stream, age in numbers]
+
+    assert told() == [("a", 1, 1000), ("b", 2, 0)]
+    assert told("a") == [("a", 1, 1000)]
+    assert told("c") == []
+    assert told(since=500) == [("b", 2, 0)]
+    await asyncio.sleep(90_000)
+    now = asyncio.get_running_loop().time()
+    await layer.emit("c", "1")
+    await asyncio.sleep(700)
+    assert told() == [("c", 1, 0)]
+
+
+@hurried
+async def test_a_number_does_not_count_while_a_message_is_under_way():
+    layer = Layer()
+    await layer.emit("a", "1")
+    layer.is_open.clear()
+    second = asyncio.ensure_future(layer.emit("a", "2"))
+    await asyncio.sleep(0.1)
+    now = asyncio.get_running_loop().time()
+    assert list(layer.publisher.last_numbers((), 0.0, now)) == []
+    layer.is_open.set()
+    await second
+    assert [each.stream[3] for each in layer.publisher.last_numbers((), 0.0, now)] == [2]
 
 
 def test_end_of_the_loop_leaves_nobody_waiting_and_nothing_behind():
