@@ -243,13 +243,15 @@ class Foreign:
 Message = RoomMessage | Numbers | Wanted | Beat | Evicted | Echo | Query | Receipt | Reply | Foreign
 
 _TYPES: dict[str, type[Message]] = {kind.type: kind for kind in get_args(Message)}
-_NAMES = {name: tuple(field.name for field in fields(kind)) for name, kind in _TYPES.items()}
+_FIELDS = {name: tuple((field.name, field.type) for field in fields(kind)) for name, kind in _TYPES.items()}
 
 
 def pack(message: Message) -> dict[str, Any]:
     """Return a message as the dict that goes to the channel layer, without a copy of its values."""
-    values = {name: getattr(message, name) for name in _NAMES[message.type]}
-    return {"type": message.type, "v": VERSION, **values}
+    values: dict[str, Any] = {"type": message.type, "v": VERSION}
+    for name, _ in _FIELDS[message.type]:
+        values[name] = getattr(message, name)
+    return values
 
 
 def unpack(values: Mapping[str, Any]) -> Message:
@@ -266,9 +268,9 @@ def unpack(values: Mapping[str, Any]) -> Message:
     if not isinstance(version, int) or version > VERSION:
         raise Malformed(f"its format version is {shorten(version)}, and this process reads {VERSION}")
     known: dict[str, Any] = {}
-    for each in fields(kind):
-        if each.name in values:
-            known[each.name] = _checked(each.name, values[each.name], each.type)
+    for name, expected in _FIELDS[kind.type]:
+        if name in values:
+            known[name] = _checked(name, values[name], expected)
     try:
         return kind(**known)
     except TypeError as error:
