@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .hub.members import ConnectionInfo, RoomReply
     from .protocol.closing import Disconnect
     from .protocol.frames import Event
+    from .rooms.warnings import EmitInTransaction
 
 __all__ = [
     "AckTimeout",
@@ -43,6 +44,7 @@ __all__ = [
     "ConnectionInfo",
     "DataTooLarge",
     "Disconnect",
+    "EmitInTransaction",
     "EtpError",
     "Event",
     "EventAlreadyRegistered",
@@ -76,6 +78,7 @@ _MODULES = {
     "Connection": "connections.connection",
     "ConnectionInfo": "hub.members",
     "Disconnect": "protocol.closing",
+    "EmitInTransaction": "rooms.warnings",
     "Event": "protocol.frames",
     "RoomReply": "hub.members",
     "etp_event": "events.registry",

@@ -25,7 +25,10 @@ class DjangoEtpConfig(AppConfig):
         checks.register(check_channel_layer)
         checks.register(check_session_engine)
         from .auth.receivers import connect_signals
+        from .hub import process
+        from .server.serving import report_to_hooks
 
         connect_signals()
+        process.report = report_to_hooks
         if not find_problems(getattr(settings, "ETP", {})):
             registry.discover()

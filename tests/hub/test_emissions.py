@@ -21,3 +21,18 @@ def test_the_oldest_sends_are_forgotten() -> None:
         emissions.is_first(str(number))
     assert not emissions.is_first("1")
     assert emissions.is_first("0")
+
+
+def test_sends_of_a_batch_are_first_once_in_their_order() -> None:
+    names = Emissions().new_batch()
+    first, second, third = next(names), next(names), next(names)
+    emissions = Emissions()
+    assert [emissions.is_first(name) for name in (first, second, first, second, third, "x", third)] == [
+        True,
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
