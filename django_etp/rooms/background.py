@@ -30,7 +30,7 @@ __all__ = ["batch_under_way", "finish_batches", "send_in_background"]
 # How long a thread waits after its commit, and a process at its exit, in seconds.
 _COMMIT_LIMIT = 0.08
 _EXIT_LIMIT = 3.0
-# What may wait in this process, in events and in characters. One batch may be larger.
+# The limits of the batches that wait, in events and in characters. One batch may be larger.
 _MAX_EVENTS = 10_000
 _MAX_SIZE = 16 * 1024 * 1024
 

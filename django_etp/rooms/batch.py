@@ -65,7 +65,7 @@ class Batch:
         self._error: Exception | None = None
 
     def wait_until_begun(self) -> None:
-        """Wait until all its events are on their way; what is sent then overtakes none of them."""
+        """Wait until all its events are on their way; a later send overtakes none of them."""
         with suppress(TimeoutError):
             self._begun.result(_LONGEST_WAIT)
 

@@ -1,5 +1,6 @@
 """The events that a transaction will send, in order, of which later ones may take the place of earlier ones."""
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -111,20 +112,37 @@ class EmitOnCommit:
 
 
 class Emits:
-    """Emits by what identifies them, those last that were put last."""
+    """Emits by their identities, in the order in which they were put.
 
-    __slots__ = ("_emits",)
+    Attributes:
+        counts: how many of a kind there are; the emits themselves count.
+    """
+
+    __slots__ = ("_emits", "counts")
 
     def __init__(self) -> None:
         self._emits: dict[Hashable, Emit] = {}
+        self.counts: Counter[Hashable] = Counter()
 
     def __iter__(self) -> Iterator[Emit]:
         return iter(self._emits.values())
+
+    def get(self, identity: Hashable) -> Emit | None:
+        """Return the emit that has an identity."""
+        return self._emits.get(identity)
 
     def put(self, identity: Hashable, emit: Emit) -> None:
         """Add an emit at the end, in place of one with the same identity."""
         self._emits.pop(identity, None)
         self._emits[identity] = emit
+
+    def replace(self, identity: Hashable, emit: Emit) -> None:
+        """Let another emit take the place of the one with this identity."""
+        self._emits[identity] = emit
+
+    def remove(self, identity: Hashable) -> None:
+        """Remove the emit that has an identity, if there is one."""
+        self._emits.pop(identity, None)
 
     def sends(self) -> list[Send]:
         """Return all events, in order."""
