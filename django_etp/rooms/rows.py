@@ -43,7 +43,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
-    """What happened to one row.
+    """A change of one row.
 
     Attributes:
         rows: the rows that it is one of.
