@@ -216,7 +216,8 @@ class Hub:
         if len(targets) > 1 and len(targets) * (len(targets) + len(exclude)) > _MANY_NAMES:
             sends = self._link.publish([group_name(namespace, None)], frame, beside=[*groups, *beside])
         else:
-            sends = self._link.publish(groups, frame, beside=[each for each in beside if groups and each not in groups])
+            others = [each for each in beside if each not in groups] if beside and groups else ()
+            sends = self._link.publish(groups, frame, beside=others)
         return sends + self._pace.slow(members, len(text))
 
     def send_to(self, namespace: str, connection_id: str, text: str) -> list[Confirmation]:

@@ -1,5 +1,6 @@
 """Batches in processes of their own: a broker that hangs or is down, forks, and the end of the process."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -8,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from django_etp.rooms import background
+from django_etp.rooms.batch import Batch
+from tests.support.batches import Site, sends
 from tests.support.servers import ROOT
 from tests.support.valkey import Valkey, start_valkey
 
@@ -189,3 +193,18 @@ def test_what_waits_is_bounded_and_the_rest_is_reported_as_lost(valkey: Valkey):
     )
     (text,) = facts["told"]
     assert "12,000 events may not have reached other processes" in text
+
+
+async def test_a_server_that_ends_waits_for_the_batches_of_its_hub():
+    site: Any = Site()
+    site.is_open.clear()
+    batch = Batch(site, sends(("a", "1")), None, background._end)
+    background._under_way.add(batch)
+    batch.begin()
+    ending = asyncio.create_task(background.finish_batches(site))
+    await asyncio.sleep(0)
+    assert not ending.done()
+    site.is_open.set()
+    await ending
+    assert batch.over.done()
+    assert background._under_way.of(site) == []
