@@ -117,16 +117,18 @@ async def test_a_rollback_to_a_savepoint_drops_what_came_after_it():
 
 
 async def test_a_savepoint_of_the_low_level_functions_counts_as_well():
+    savepoint_create = getattr(transaction, "savepoint_create", transaction.savepoint)  # new in Django 6.1
+
     def work() -> None:
         with atomic():
             emit("1")
-            savepoint = transaction.savepoint()
+            savepoint = savepoint_create()
             emit("dropped")
             with atomic():
                 emit("dropped, too")
             transaction.savepoint_rollback(savepoint)
             emit("2")
-            savepoint = transaction.savepoint()
+            savepoint = savepoint_create()
             emit("3")
             transaction.savepoint_commit(savepoint)
 
