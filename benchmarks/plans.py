@@ -48,6 +48,7 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
         yield from versus(Memory(200), (BARE, CHANNELS), is_fresh=True)
     yield from _two_processes(_PUBSUB, Room(1000, 100), Room(1000, 15))
     yield from _calls(_PUBSUB, (1, 8), rounds=5)
+    yield from _commits(_PUBSUB, rounds=5)
     yield from _members_query(rounds=5)
 
 
@@ -76,6 +77,7 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
     for layer in (_PUBSUB, _REDIS):
         yield from _two_processes(layer, Room(1000, 1000), Room(1000, 30))
         yield from _calls(layer, (1, 8), rounds=9)
+        yield from _commits(layer, rounds=9)
         yield from _received(layer, rounds=5)
         yield from _growth_of_processes(layer)
     yield from _members_query(rounds=9)
@@ -119,6 +121,17 @@ def _calls(layer: str, threads: Sequence[int], rounds: int) -> Iterator[Match]:
             yield Match(emit.work.title, layer, emit, other, rounds)
     for many in more:
         yield Match(f"{many.work.title}, against 1", layer, many, replace(few, twin=2), rounds)
+
+
+def _commits(layer: str, rounds: int) -> Iterator[Match]:
+    emit = _call("rooms.emit_on_commit()", 1, ETP_ALONE, layer, "emit_on_commit")
+    group_send = _call("on_commit(group_send)", 1, CHANNELS, layer, "group_send_on_commit")
+    yield Match("transactions with an event each", layer, emit, group_send, rounds)
+    keyed, plain = (
+        replace(_call(name, 1, ETP_ALONE, layer, caller), work=Calls(calls=5, unit="transactions per s"))
+        for name, caller in (("500 events with a key", "keyed_updates"), ("one emit after the commit", "updates"))
+    )
+    yield Match("transactions of 500 updates", layer, keyed, plain, rounds)
 
 
 def _received(layer: str, rounds: int) -> Iterator[Match]:

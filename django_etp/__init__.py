@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .hub.members import ConnectionInfo, RoomReply
     from .protocol.closing import Disconnect
     from .protocol.frames import Event
+    from .rooms.model_events import model_events
+    from .rooms.warnings import EmitInTransaction
 
 __all__ = [
     "AckTimeout",
@@ -43,6 +45,7 @@ __all__ = [
     "ConnectionInfo",
     "DataTooLarge",
     "Disconnect",
+    "EmitInTransaction",
     "EtpError",
     "Event",
     "EventAlreadyRegistered",
@@ -63,6 +66,7 @@ __all__ = [
     "TooManyEvents",
     "TooManyRooms",
     "etp_event",
+    "model_events",
     "on_connect",
     "on_disconnect",
     "on_error",
@@ -76,9 +80,11 @@ _MODULES = {
     "Connection": "connections.connection",
     "ConnectionInfo": "hub.members",
     "Disconnect": "protocol.closing",
+    "EmitInTransaction": "rooms.warnings",
     "Event": "protocol.frames",
     "RoomReply": "hub.members",
     "etp_event": "events.registry",
+    "model_events": "rooms.model_events",
     "on_connect": "events.registry",
     "on_disconnect": "events.registry",
     "on_error": "events.registry",

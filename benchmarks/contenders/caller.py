@@ -1,6 +1,6 @@
 """Send to a room from a process without an event loop; read numbers of calls and threads, and print seconds.
 
-``python -m benchmarks.contenders.caller emit|group_send|publish``
+``python -m benchmarks.contenders.caller emit|group_send|publish|…``, one of the functions below.
 """
 
 import os
@@ -31,6 +31,61 @@ def group_send() -> Callable[[str], object]:
     return lambda text: async_to_sync(layer.group_send)("room", {"type": "news", "text": text})
 
 
+def emit_on_commit() -> Callable[[str], object]:
+    """Return a transaction with an event of django_etp."""
+    from django.db.transaction import atomic
+
+    from django_etp import rooms
+
+    def call(text: str) -> None:
+        with atomic():
+            rooms.emit_on_commit("room", "news", text)
+
+    return call
+
+
+def group_send_on_commit() -> Callable[[str], object]:
+    """Return a transaction with the call of Channels' documentation in a callback."""
+    from django.db.transaction import atomic, on_commit
+
+    send = group_send()
+
+    def call(text: str) -> None:
+        with atomic():
+            on_commit(lambda: send(text))
+
+    return call
+
+
+def keyed_updates() -> Callable[[str], object]:
+    """Return a transaction of 500 updates, each with an event that takes the place of the one before it."""
+    from django_etp import rooms
+
+    return _updates(lambda text: rooms.emit_on_commit("room", "news", text, key=1), lambda text: None)
+
+
+def updates() -> Callable[[str], object]:
+    """Return the same transaction with one event after it."""
+    return _updates(lambda text: None, emit())
+
+
+def _updates(during: Callable[[str], object], afterwards: Callable[[str], object]) -> Callable[[str], object]:
+    from django.db import connection
+    from django.db.transaction import atomic
+
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE numbers AS SELECT 0 AS number")
+
+    def call(text: str) -> None:
+        with atomic(), connection.cursor() as cursor:
+            for number in range(500):
+                cursor.execute("UPDATE numbers SET number = %s", [number])
+                during(text)
+        afterwards(text)
+
+    return call
+
+
 def publish() -> Callable[[str], object]:
     """Return the smallest call that reaches the broker."""
     from redis import Redis
@@ -42,7 +97,8 @@ def publish() -> Callable[[str], object]:
 def main(kind: str) -> None:
     """Run the requests from standard input until it ends."""
     django.setup()
-    call = {"emit": emit, "group_send": group_send, "publish": publish}[kind]()
+    calls_of = [emit, group_send, emit_on_commit, group_send_on_commit, keyed_updates, updates, publish]
+    call = {each.__name__: each for each in calls_of}[kind]()
     for line in sys.stdin:
         calls, threads = map(int, line.split())
         print(_run(call, calls, threads), flush=True)

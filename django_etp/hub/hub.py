@@ -13,8 +13,8 @@ import contextvars
 import logging
 import re
 import secrets
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
 from django_etp.cluster.gaps import Loss
 from django_etp.cluster.links import Link, open_link
@@ -25,9 +25,10 @@ from django_etp.exceptions import ConnectionClosed, EtpError
 from django_etp.serialization import to_frame
 
 from .asking import Asker
+from .batches import Batches
 from .emissions import Emissions
 from .losses import describe_loss
-from .members import Member, hub_of
+from .members import Member, Serving, hub_of
 from .membership import Membership
 from .names import check_can_join, group_name
 from .pace import Pace
@@ -46,13 +47,6 @@ _END_LIMIT = 10.0
 _HUB_ID = re.compile(r"[0-9a-f]{16}")
 
 _T = TypeVar("_T")
-
-
-class Serving(Protocol):
-    """The server's side of a hub; ``django_etp.server.serving`` sets it."""
-
-    async def stop(self) -> None:
-        """End the connections, within a bounded time."""
 
 
 class Hub:
@@ -85,6 +79,7 @@ class Hub:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: Link = open_link(self, is_serving=is_serving)
         self.asker = Asker(self.id, self._link, self._reply_here)
+        self.batches = Batches(self._link, self._emissions, self._pace, self._deliver)
 
     async def start(self) -> None:
         """Take the place of a hub with connections among the other processes' hubs."""
@@ -200,10 +195,13 @@ class Hub:
 
     # Sending
 
-    def send(self, namespace: str, rooms: list[str] | None, text: str, exclude: frozenset[str]) -> list[Confirmation]:
+    def send(
+        self, namespace: str, rooms: list[str] | None, text: str, exclude: frozenset[str], beside: Sequence[str] = ()
+    ) -> list[Confirmation]:
         """Send a frame to the members of rooms, or of the whole namespace (``None``), in all processes, one copy each.
 
-        Local members have it at once. Pass the confirmations that are returned to sent().
+        Local members have it at once. Elsewhere it overtakes nothing that waits for the groups ``beside``. Pass the
+        confirmations that are returned to sent().
 
         Raises:
             LayerUnavailable: it was not sent to other processes.
@@ -216,9 +214,10 @@ class Hub:
             frame = Frame(text, exclude, tuple(rooms), self._emissions.new())
         groups = [group_name(namespace, target) for target in targets]
         if len(targets) > 1 and len(targets) * (len(targets) + len(exclude)) > _MANY_NAMES:
-            sends = self._link.publish([group_name(namespace, None)], frame, beside=groups)
+            sends = self._link.publish([group_name(namespace, None)], frame, beside=[*groups, *beside])
         else:
-            sends = self._link.publish(groups, frame)
+            others = [each for each in beside if each not in groups] if beside and groups else ()
+            sends = self._link.publish(groups, frame, beside=others)
         return sends + self._pace.slow(members, len(text))
 
     def send_to(self, namespace: str, connection_id: str, text: str) -> list[Confirmation]:

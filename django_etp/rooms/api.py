@@ -1,27 +1,26 @@
 """The rooms API: the rooms of one namespace, from any thread, event loop or process."""
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache, lru_cache
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from asgiref.sync import sync_to_async
 
 from django_etp import tenancy
-from django_etp.concurrency.bridge import arun_on, call_on, refuse_in_event_loop, run_on
-from django_etp.concurrency.confirmations import Confirmation
-from django_etp.conf import question_timeout
+from django_etp.concurrency.bridge import refuse_in_event_loop
 from django_etp.exceptions import InvalidRoomName
 from django_etp.hub.hub import Hub
 from django_etp.hub.members import ConnectionInfo, Member, RoomReply, check_id, id_of, ids
 from django_etp.hub.names import UserRoom, check_namespace, room_name, room_names, user_key, user_room
 from django_etp.hub.names import group_name as _group_name
-from django_etp.hub.process import process_hub
-from django_etp.hub.queries import HubQuery
 from django_etp.protocol.frames import Event
 from django_etp.serialization import to_frame
 
 from .asking import AskConnection, AskRooms
+from .calls import Calls
+from .commits import emit_with_commit
 from .data import ChangeData, ReadData
+from .emits import EmitOnCommit
 from .queries import (
     ClearRooms,
     CloseAll,
@@ -34,14 +33,11 @@ from .queries import (
     ListMembers,
     ListRooms,
 )
+from .warnings import warn_in_transaction
 
 __all__ = ["ConnectionInfo", "RoomReply", "Rooms", "of"]
 
-logger = logging.getLogger(__name__)
-
-_T = TypeVar("_T")
 _Rooms = str | Iterable[str]
-_Send = Callable[..., list[Confirmation]]
 _Exclude = Iterable[str | Member] | str | Member
 
 
@@ -51,6 +47,8 @@ class Rooms:
     def __init__(self, namespace: str) -> None:
         check_namespace(namespace)
         self.namespace = namespace
+        calls = Calls(namespace)
+        self._asend, self._send, self._aask, self._ask = calls.asend, calls.send, calls.aask, calls.ask
 
     def __repr__(self) -> str:
         return f"<Rooms of namespace {self.namespace!r}>"
@@ -92,7 +90,8 @@ class Rooms:
         """Send an event to all members of one or several rooms, one copy to each.
 
         ``data`` is sent unchanged if it is str, else as JSON; ``None`` sends no data. ``exclude`` names connections, or
-        their ids, that do not get the event. This never waits for a member.
+        their ids, that do not get the event. This never waits for a member. In ``DEBUG``, and under the testing kit,
+        emit() warns with ``EmitInTransaction`` inside ``atomic()``.
 
         Raises:
             InvalidEventName: the name cannot be an event's.
@@ -104,7 +103,65 @@ class Rooms:
 
     def emit(self, room_or_rooms: _Rooms, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
         """See aemit()."""
+        warn_in_transaction()
         self._send("emit", Hub.send, room_names(room_or_rooms), to_frame(event, data), ids(exclude))
+
+    async def aemit_on_commit(
+        self,
+        room_or_rooms: _Rooms,
+        event: str,
+        data: object = None,
+        *,
+        exclude: _Exclude = (),
+        key: object = None,
+        durable: bool = False,
+        using: str | None = None,
+    ) -> None:
+        """Send an event when the outermost transaction commits; at once if there is none, as in async code.
+
+        The events of a transaction are sent in order, as one batch. None is sent after a rollback, and those made after
+        a savepoint vanish with a rollback to it. The batch is sent in the background, and the committing thread waits
+        for it for 0.1 s at most. If the channel layer fails, that is logged and reported to ``on_error``.
+
+        Async code has no transactions of Django, so aemit_on_commit() does the same as aemit(), or stores the event.
+
+        Args:
+            room_or_rooms: see aemit(), also for ``event``, ``data`` and ``exclude``.
+            key: within a transaction the last event with the same rooms, name and key is sent, in its own place, and
+                those before it are not. Keys are compared as text.
+            durable: store the event in the transaction, and send it from there: it is not lost if a process or the
+                broker fails. This needs the app ``django_etp.outbox``.
+            using: the alias of the database with the transaction; by default ``"default"``.
+
+        Raises:
+            ImproperlyConfigured: ``durable``, and the app is not installed.
+            InvalidEventName, InvalidPayload, InvalidRoomName: see aemit().
+            LayerUnavailable: see aemit(); from aemit_on_commit() alone, without ``durable``.
+        """
+        emit = EmitOnCommit.create(self.namespace, room_or_rooms, event, data, exclude, key)
+        if durable:
+            await sync_to_async(emit.store)(using)
+        else:
+            await self._asend(Hub.send, list(emit.rooms), emit.frame, emit.exclude)
+
+    def emit_on_commit(
+        self,
+        room_or_rooms: _Rooms,
+        event: str,
+        data: object = None,
+        *,
+        exclude: _Exclude = (),
+        key: object = None,
+        durable: bool = False,
+        using: str | None = None,
+    ) -> None:
+        """See aemit_on_commit()."""
+        refuse_in_event_loop("emit_on_commit")
+        emit = EmitOnCommit.create(self.namespace, room_or_rooms, event, data, exclude, key)
+        if durable:
+            emit.store(using)
+        elif emit.rooms:
+            emit_with_commit(emit, using)
 
     async def abroadcast(self, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
         """Send an event to all connections of the namespace. See aemit()."""
@@ -324,55 +381,6 @@ class Rooms:
     def shutdown(self, code: int = 1001, reason: str = "", *, timeout: float | None = None) -> None:
         """See ashutdown()."""
         self._ask("shutdown", CloseAll(self.namespace, code, reason), timeout)
-
-    # To the hub, from any thread or event loop
-
-    async def _asend(self, send: _Send, *args: Any) -> None:
-        hub = process_hub()
-        if hub is None:
-            _log_no_recipients()
-        elif hub.loop is asyncio.get_running_loop():
-            await hub.sent(send(hub, self.namespace, *args))
-        else:
-            await arun_on(hub.loop, _send_and_wait, send, hub, self.namespace, *args)
-
-    def _send(self, name: str, send: _Send, *args: Any) -> None:
-        refuse_in_event_loop(name)
-        hub = process_hub()
-        if hub is None:
-            _log_no_recipients()
-        else:
-            call_on(hub.loop, send, hub, self.namespace, *args)
-
-    async def _aask(self, query: HubQuery[_T], timeout: float | None) -> _T:
-        seconds = question_timeout(timeout)
-        hub = process_hub()
-        if hub is None:
-            _log_no_recipients()
-            return query.merge([])
-        return await arun_on(hub.loop, query.ask, hub, seconds, timeout=seconds)
-
-    def _ask(self, name: str, query: HubQuery[_T], timeout: float | None) -> _T:
-        refuse_in_event_loop(name)
-        seconds = question_timeout(timeout)
-        hub = process_hub()
-        if hub is None:
-            _log_no_recipients()
-            return query.merge([])
-        return run_on(hub.loop, query.ask, hub, seconds, timeout=seconds)
-
-
-async def _send_and_wait(send: _Send, hub: Hub, *args: Any) -> None:
-    await hub.sent(send(hub, *args))
-
-
-@cache
-def _log_no_recipients() -> None:
-    """Warn that a call reached no connection, once per process."""
-    logger.warning(
-        "No recipients: this process serves no connections, and its channel layer is in memory or missing, so other "
-        "processes receive nothing. Use a layer that spans processes, such as channels-redis."
-    )
 
 
 @lru_cache(maxsize=1024)  # a namespace's name may be that of a tenant, or come from data

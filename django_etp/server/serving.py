@@ -17,10 +17,11 @@ from django_etp.events.errors import report
 from django_etp.events.registry import registry
 from django_etp.hub.hub import Hub
 from django_etp.hub.process import serving_hub
+from django_etp.rooms.background import finish_batches
 
 from .maintenance import maintain
 
-__all__ = ["Serving", "current_serving"]
+__all__ = ["Serving", "current_serving", "report_to_hooks"]
 
 # How long connections may take to end when the server ends, in seconds: on_disconnect hooks have 9 s.
 _END_LIMIT = 10.0
@@ -32,7 +33,7 @@ class Serving:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         hub.serving = self
-        hub.report = _report_to_hooks
+        hub.report = report_to_hooks
         self._tasks: dict[asyncio.Task[Any] | None, None] = {}
         self._maintenance: asyncio.Task[None] | None = None
         self._is_ending = False
@@ -64,6 +65,7 @@ class Serving:
         if self._tasks:
             return  # another connection has come meanwhile
         if self._is_ending:
+            await finish_batches(self.hub)
             await self.hub.leave_others()
         else:  # another has come and gone: the server is not ending
             self.hub.stop_serving()
@@ -80,6 +82,7 @@ class Serving:
         with suppress(TimeoutError):
             async with asyncio.timeout(_END_LIMIT):
                 await self._is_empty.wait()
+        await finish_batches(self.hub)
 
 
 def current_serving() -> Serving:
@@ -88,5 +91,6 @@ def current_serving() -> Serving:
     return hub.serving if isinstance(hub.serving, Serving) else Serving(hub)
 
 
-async def _report_to_hooks(namespace: str, error: Exception) -> None:
+async def report_to_hooks(namespace: str, error: Exception) -> None:
+    """Pass an error of the channel layer to the ``on_error`` hooks of a namespace, and log it."""
     await report(registry.namespace(namespace), None, error, "the channel layer")

@@ -26,6 +26,7 @@ from django_etp.protocol.endpoint import meaning_of
 from django_etp.protocol.frames import SUBPROTOCOL, Event, decode, encode_answer
 from django_etp.serialization import to_frame, to_text
 
+from . import commits as commits  # events bound to a commit are sent in tests
 from .database import shared_connections
 from .scope import handshake_scope
 from .waiting import thread_sensitive

@@ -28,3 +28,18 @@ def test_a_long_name_is_cut():
     assert emissions.is_first("x" * 1_000_000)
     assert not emissions.is_first("x" * 1_000_000)
     assert max(map(len, emissions._names)) == 64
+
+
+def test_sends_of_a_batch_are_first_once_in_their_order() -> None:
+    names = Emissions().new_batch()
+    first, second, third = next(names), next(names), next(names)
+    emissions = Emissions()
+    assert [emissions.is_first(name) for name in (first, second, first, second, third, "x", third)] == [
+        True,
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]

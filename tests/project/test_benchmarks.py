@@ -81,6 +81,21 @@ async def test_works_of_two_processes(stage):
         assert figure.wrong == 0
 
 
+@pytest.mark.parametrize(
+    ("caller", "contender"),
+    [
+        ("emit_on_commit", ETP_ALONE),
+        ("group_send_on_commit", CHANNELS),
+        ("keyed_updates", ETP_ALONE),
+        ("updates", ETP_ALONE),
+    ],
+)
+async def test_calls_in_transactions(stage, caller, contender):
+    figure = await figure_of(stage, Side("", Calls(1, 2, 0.01), contender, layer=PUBSUB, caller=caller))
+    assert figure.value > 0
+    assert figure.wrong == 0
+
+
 async def test_broker_alone(stage):
     figure = await figure_of(stage, Side("", Copies(2, messages=100), BARE))
     assert figure.value > 0

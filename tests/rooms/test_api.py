@@ -334,6 +334,7 @@ def test_the_api_is_whole() -> None:
         "data",
         "disconnect",
         "emit",
+        "emit_on_commit",
         "emit_to",
         "emit_to_with_ack",
         "emit_with_ack",
@@ -360,6 +361,7 @@ async def test_a_plain_twin_in_an_event_loop_raises_at_once_and_names_the_other(
     arguments: dict[str, list[Any]] = {
         "broadcast": ["news"],
         "emit": ["lobby", "news"],
+        "emit_on_commit": ["lobby", "news"],
         "emit_with_ack": ["lobby", "question"],
         "emit_to": ["id", "news"],
         "emit_to_with_ack": ["id", "question"],
