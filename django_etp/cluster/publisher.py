@@ -88,7 +88,7 @@ class Publisher:
                 f"The publish queue is full ({self._waiting_frames:,} events): the channel layer is down, or slower "
                 "than this process sends."
             )
-        if len(groups) == 1 and not beside:
+        if len(groups) == 1 and not beside and not frame.begins_message:
             return [self._put(groups[0], plain, text_size, size).confirmation]
         joint = Joint(len(groups))
         for group in beside:
