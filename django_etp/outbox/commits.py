@@ -17,11 +17,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 
 __all__ = ["CHANNEL", "Bell", "announce_commit", "is_under_test", "ring_under_test"]
 
 CHANNEL = "django_etp_outbox"
+# A relay sends its events within a transaction, and that takes up to 30 s.
+_TIMEOUT = "idle_in_transaction_session_timeout"
+_LONGEST_PAUSE_IN_TRANSACTION = 60
 
 _bells: dict[str, "set[Bell]"] = {}
 _under_test: list[Callable[[str], None]] = []
@@ -77,6 +80,8 @@ class Bell:
             return
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
+            # Else the turn of a relay whose machine has gone would be locked for hours.
+            cursor.execute(f"SET {_TIMEOUT} = '{_LONGEST_PAUSE_IN_TRANSACTION}s'")
         self._listening = connection.connection
         if _is_psycopg3(self._listening):  # without a handler it would keep the notifications
             self._listening.add_notify_handler(self._record_notification)
@@ -106,8 +111,9 @@ class Bell:
         self._ear.close()
         self._button.close()
         if self._listening is not None and connections[self._using].connection is self._listening:
-            with suppress(DatabaseError), connections[self._using].cursor() as cursor:
+            with suppress(Error), connections[self._using].cursor() as cursor:
                 cursor.execute(f"UNLISTEN {CHANNEL}")  # a pool may give the connection to others
+                cursor.execute(f"RESET {_TIMEOUT}")
 
     def _record_notification(self, notification: object) -> None:
         self._was_notified = True

@@ -7,6 +7,7 @@ Rules kept here:
 - An outage of the channel layer, or of the processes' connections to it, is no fault of an event. All events wait then,
   and none is given up, however long it takes.
 - A process that died without notice does not reply. The events wait until the others count it as gone, or for 10 s.
+  From then on none waits for processes that do not reply, until all of them do.
 - What waits behind a failed event does not hide the events after it, however much it is.
 """
 
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 _MOST_ROWS = 500
 _FIRST_ROWS = 100
 _LARGE_PAGE = 4 * 1024 * 1024
-_MOST_PAGES = 20
+_MOST_READS = 20
 # How long events wait for processes that do not reply, in seconds.
 _PATIENCE = 10.0
 
@@ -79,10 +80,10 @@ class Delivery:
             outcome = run_on(hub.loop, _send, hub, wave.events, is_patient, timeout=SEND_LIMIT)
         except LayerUnavailable as error:  # the loop has ended, or is busy
             outcome = Outcome(problem=str(error))
-        if not outcome.problem:
-            self._uncertain_since = None
-        elif self._uncertain_since is None:
+        if outcome.problem and self._uncertain_since is None:
             self._uncertain_since = time.monotonic()
+        elif not outcome.problem and outcome.is_certain:
+            self._uncertain_since = None
         remove(self._using, [event.pk for event in outcome.sent])
         for event in outcome.sent:
             for place in _places(event):
@@ -92,15 +93,17 @@ class Delivery:
 
     def _choose(self) -> Wave:
         wave = Wave(timezone.now(), self._windows)
-        after = 0
-        for _ in range(_MOST_PAGES):
-            rows = pending(self._using, limit := self._rows, after, wave.waiting)
+        for _ in range(_MOST_READS):
+            # All from one query: of two transactions of a sender, a second query could find the later one alone.
+            rows = pending(self._using, limit := self._rows, wave.waiting)
+            known = len(wave.waiting)
+            wave = wave.again()
             wave.add(rows)
             size = sum(len(row.payload) for row in rows)
             self._rows = max(1, limit // 4) if size > _LARGE_PAGE else min(limit * 2, _MOST_ROWS)
-            if len(rows) < limit or wave.is_full:
+            if len(rows) < limit or len(wave.waiting) == known:
                 break
-            after = rows[-1].pk
+        wave.is_cut_off = len(rows) == limit
         return wave
 
     def _record_refused(self, wave: Wave, refused: list[tuple[OutboxEvent, str]]) -> None:

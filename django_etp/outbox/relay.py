@@ -77,8 +77,10 @@ class Relay:
                 if pause := self._work(hub):
                     self._bell.wait(pause)
         finally:
-            with suppress(Error):
+            try:
                 self._turn.end()
+            except Exception as error:
+                logger.debug("The turn of a relay ends by itself: %r", error)
             self._bell.close()
             self._disconnect()
             self.ended.set_result(None)
@@ -139,5 +141,5 @@ class Relay:
         return _STAND_BY
 
     def _disconnect(self) -> None:
-        with suppress(Error):
+        with suppress(Exception):
             connections[self._using].close()

@@ -55,14 +55,9 @@ def databases() -> list[str]:
     return [alias for alias in connections if router.allow_migrate_model(alias, OutboxEvent)]
 
 
-def pending(using: str, limit: int, after: int = 0, without: Collection[tuple[str, str]] = ()) -> list[OutboxEvent]:
-    """Return the first events that wait, in order.
-
-    Args:
-        after: an id; events up to this are left out.
-        without: senders and rooms (in the form of the table) whose events are left out.
-    """
-    rows = OutboxEvent.objects.using(using).filter(failed_at=None, id__gt=after)
+def pending(using: str, limit: int, without: Collection[tuple[str, str]] = ()) -> list[OutboxEvent]:
+    """Return the first events that wait, in order, ``without`` those of these senders to these rooms."""
+    rows = OutboxEvent.objects.using(using).filter(failed_at=None)
     for sender, rooms in without:
         rows = rows.exclude(sender=sender, rooms=rooms)
     return list(rows.order_by("id")[:limit])

@@ -20,10 +20,10 @@ from django_etp.concurrency.confirmations import Confirmation, confirmed
 from django_etp.exceptions import EtpError, IncompleteAnswer, LayerUnavailable
 from django_etp.hub.hub import Hub
 from django_etp.hub.names import group_name
+from django_etp.rooms.queries import FindMissed
 from django_etp.serialization import to_frame
 
 from .models import OutboxEvent
-from .queries import FindMissed
 
 __all__ = ["SEND_LIMIT", "Outcome", "send"]
 
@@ -37,17 +37,19 @@ SEND_LIMIT = 20.0
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the events of a wave.
+    """The fate of the events of a wave.
 
     Attributes:
         sent: those that have arrived.
         refused: those that the layer refused, or that cannot be sent at all, with the reason.
         problem: why the others have not arrived, or may not have; empty if there are none.
+        is_certain: all processes have replied.
     """
 
     sent: list[OutboxEvent] = field(default_factory=list)
     refused: list[tuple[OutboxEvent, str]] = field(default_factory=list)
     problem: str = ""
+    is_certain: bool = True
 
 
 async def send(hub: Hub, events: Sequence[OutboxEvent], *, is_patient: bool) -> Outcome:
@@ -133,6 +135,7 @@ async def _find_missed(
             if is_patient:
                 outcome.problem = str(error)
                 break
+            outcome.is_certain = False
             emissions = cast(frozenset[str], error.answer)
         missed = {room: emission for room, emission in missed.items() if emission in emissions}
     else:

@@ -29,7 +29,7 @@ _STATE = "_django_etp_outbox"
 
 
 class _Transaction:
-    """What was stored in one transaction; Django calls it once that has committed.
+    """The events of one transaction; Django calls it once that has committed.
 
     Attributes:
         name: names the transaction.

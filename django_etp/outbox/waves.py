@@ -2,8 +2,8 @@
 
 Rules kept here:
 
-- Events of one room go in the order of their ids. What goes to a room in one wave fits into one message of the channel
-  layer, so that all of it arrives or nothing, and no event of it overtakes one that has to be sent again.
+- Events of one room go in the order of their ids. Those of one wave fit into one message of the channel layer, so that
+  all of them arrive or none, and no event overtakes one that has to be sent again.
 - An event to several rooms, and one that failed before, goes without others to its rooms.
 - While a failed event pauses, later events of the same sender to one of its rooms wait. Events of others do not.
 - If a room's events are refused together, fewer of them go together, so that the refused one is found.
@@ -60,6 +60,7 @@ class Wave:
         counts: how many of these go to each room.
         waiting: the senders and rooms, in the form of the table, whose events wait behind a failed one.
         retry_at: when the first of the failed events may be sent again.
+        is_cut_off: more events may be stored than were read.
     """
 
     def __init__(self, now: datetime, windows: Windows) -> None:
@@ -67,6 +68,7 @@ class Wave:
         self.counts: dict[Place, int] = {}
         self.waiting: set[tuple[str, str]] = set()
         self.retry_at: datetime | None = None
+        self.is_cut_off = False
         self._now = now
         self._windows = windows
         self._bytes = 0
@@ -79,10 +81,16 @@ class Wave:
         """Whether nothing more can be added."""
         return len(self.events) >= _WAVE_EVENTS or self._bytes >= _WAVE_BYTES
 
+    def again(self) -> "Wave":
+        """Return a new wave that waits for the same events. They may be missing among those that are added."""
+        wave = Wave(self._now, self._windows)
+        wave.waiting, wave.retry_at, wave._held = self.waiting, self.retry_at, self._held
+        return wave
+
     @property
     def has_more(self) -> bool:
         """Whether events are left that can be sent right after this wave."""
-        return self.is_full or bool(self._closed)
+        return self.is_full or self.is_cut_off or bool(self._closed)
 
     def add(self, rows: Iterable[OutboxEvent]) -> None:
         """Choose from the next events, in the order of their ids."""

@@ -13,7 +13,7 @@ from django_etp.hub.process import serving_hub
 from django_etp.outbox import delivery as module
 from django_etp.outbox.delivery import Delivery, Round
 from django_etp.outbox.models import OutboxEvent
-from django_etp.outbox.rows import MAX_ATTEMPTS
+from django_etp.outbox.rows import MAX_ATTEMPTS, pending
 from tests.outbox.test_sending import Link
 from tests.support.outbox import keep, row, stored
 from tests.support.rooms import RoomClient, clients, got
@@ -56,10 +56,12 @@ async def test_events_are_sent_in_order_and_removed(client: RoomClient) -> None:
     assert await left() == []
 
 
-async def test_all_events_are_read_however_many_pages_they_fill(client: RoomClient, monkeypatch: Any) -> None:
+async def test_all_events_are_read_however_many_there_are(client: RoomClient, monkeypatch: Any) -> None:
     monkeypatch.setattr(module, "_FIRST_ROWS", 2)
     await put(*[row(str(number)) for number in range(20)])
-    assert (await deliver(Delivery("default"))).sent == 20
+    delivery = Delivery("default")
+    while (await deliver(delivery)).has_more:
+        pass
     assert await got(client) == [[str(number) for number in range(20)]]
 
 
@@ -131,8 +133,23 @@ async def test_what_waits_behind_a_failed_event_hides_no_others(client: RoomClie
     monkeypatch.setattr(module, "_FIRST_ROWS", 2)
     later = timezone.now() + timedelta(hours=1)
     await put(row("bad", attempts=1, retry_at=later), *[row(str(number)) for number in range(50)], row("x", "game"))
-    await deliver(Delivery("default"))
+    assert (await deliver(Delivery("default"))).sent == 1
     assert await got(client) == [["x"]]
+
+
+async def test_events_of_one_round_come_from_one_query(client: RoomClient, monkeypatch: Any) -> None:
+    """A transaction may commit between two queries, and the next one of its sender, too."""
+    reads: list[int] = []
+
+    def read(using: str, limit: int, *args: Any) -> list[OutboxEvent]:
+        rows = pending(using, limit, *args)
+        reads.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(module, "pending", read)
+    await put(*[row(str(number)) for number in range(300)])
+    assert (await deliver(Delivery("default"))).sent == 100
+    assert reads == [100]
 
 
 async def test_processes_that_do_not_reply_are_waited_for_no_longer_than_10_s(
@@ -146,5 +163,12 @@ async def test_processes_that_do_not_reply_are_waited_for_no_longer_than_10_s(
     assert delivery._uncertain_since is not None
     delivery._uncertain_since -= module._PATIENCE
     assert (await deliver(delivery)).sent == 1
-    assert delivery._uncertain_since is None
-    assert await got(client) == [["1"]]
+    await put(row("2"), row("3", "game"))
+    assert (await deliver(delivery)).sent == 2  # at once
+    link().replies = []
+    await put(row("4"))
+    assert (await deliver(delivery)).sent == 1  # now all have replied
+    link().replies = [IncompleteAnswer("1 of 2 processes", answer={}) for _ in range(20)]
+    await put(row("5"))
+    assert (await deliver(delivery)).sent == 0
+    assert await got(client) == [["1", "2", "3", "4", "5"]]

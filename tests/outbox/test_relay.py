@@ -205,6 +205,7 @@ async def test_a_server_has_one_relay_for_each_database(monkeypatch: pytest.Monk
         assert len(relays._relays) == 2
         assert relays._relays != first
         await relays.stop()
+        await asyncio.gather(*(asyncio.wrap_future(relay.ended) for relay in relays._relays))
 
 
 async def test_a_relay_ends_if_it_has_no_hub_any_more() -> None:

@@ -153,12 +153,3 @@ async def test_nothing_is_sent_if_nobody_can_be_asked(hub: Any) -> None:
     hub._link.replies = [LayerUnavailable("down")]
     outcome = await send(hub, [event("1", "a")], is_patient=False)
     assert (names(outcome), outcome.problem) == (([], []), "down")
-
-
-async def test_a_hub_has_missed_an_event_to_a_room_with_members_that_did_not_come(hub: Any) -> None:
-    other, missed = event("1", "a"), event("2", "a")
-    group = group_name("default", "a")
-    async with clients("a"):
-        hub.deliver_frame(group, Frame("1||0", emission=other.emission))
-        query = sending.FindMissed("", (group, group, "no group"), (other.emission, missed.emission, "~1"))
-        assert await query.reply(hub) == [missed.emission]

@@ -1,5 +1,7 @@
 """One relay at a time sends the events of a database. With row locks, see test_relay.py."""
 
+from datetime import timedelta
+
 import pytest
 from django.utils import timezone
 
@@ -27,7 +29,7 @@ def test_a_turn_lasts_while_it_is_prolonged(monkeypatch: pytest.MonkeyPatch) -> 
 def test_another_relay_takes_over_once_the_turn_is_over() -> None:
     one, other = Turn("default"), Turn("default")
     assert take(one)
-    RelayTurn.objects.update(ends_at=timezone.now())
+    RelayTurn.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
     assert take(other)
     one._prolong_at = 0.0
     assert not take(one)
