@@ -1,4 +1,4 @@
-"""What runs in a server process beside its connections; the packages that have such work register it."""
+"""Work of a server process beside its connections; the packages that have such work register it."""
 
 import asyncio
 from typing import Protocol
