@@ -9,6 +9,7 @@ from benchmarks.harness.matches import Match, Side
 from benchmarks.harness.servers import SERVERS
 from benchmarks.workloads.broker_copies import Copies
 from benchmarks.workloads.deliveries import Room
+from benchmarks.workloads.durable_emits import DurableCalls, DurableLatency
 from benchmarks.workloads.echoes import Echo, Latency
 from benchmarks.workloads.handshakes import Handshakes, Memory
 from benchmarks.workloads.queries import JoinsAndLeaves, MembersQuery
@@ -49,6 +50,7 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
     yield from _two_processes(_PUBSUB, Room(1000, 100), Room(1000, 15))
     yield from _calls(_PUBSUB, (1, 8), rounds=5)
     yield from _commits(_PUBSUB, rounds=5)
+    yield from _durable(_PUBSUB, DurableCalls(4), DurableLatency(50), rounds=3)
     yield from _members_query(rounds=5)
 
 
@@ -78,6 +80,9 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _two_processes(layer, Room(1000, 1000), Room(1000, 30))
         yield from _calls(layer, (1, 8), rounds=9)
         yield from _commits(layer, rounds=9)
+        yield from _durable(
+            layer, DurableCalls(4), DurableCalls(4, each=10), DurableLatency(50), DurableLatency(99), rounds=5
+        )
         yield from _received(layer, rounds=5)
         yield from _growth_of_processes(layer)
     yield from _members_query(rounds=9)
@@ -145,6 +150,17 @@ def _received(layer: str, rounds: int) -> Iterator[Match]:
         for name, threads in (("from 8 threads, so in batches", 8), ("from 1 thread, one by one", 1))
     )
     yield Match("events that a process takes from the layer", f"uvicorn, {layer}", *sides, rounds)
+
+
+def _durable(layer: str, *works: DurableCalls | DurableLatency, rounds: int) -> Iterator[Match]:
+    """Compare durable events in two databases."""
+    for work in works:
+        caller = "durable" if isinstance(work, DurableCalls) else "durable_latency"
+        sides = (
+            Side(database, work, ETP_ALONE, layer=layer, caller=caller, database=database)
+            for database in ("PostgreSQL", "SQLite")
+        )
+        yield Match(work.title, layer, *sides, rounds)
 
 
 def _call(name: str, threads: int, contender: Contender, layer: str, caller: str) -> Side:

@@ -14,6 +14,7 @@ INSTALLED_APPS = [
     "channels",
     "django_etp",
     "tests.shop",
+    "django_etp.outbox",
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -1,6 +1,9 @@
 """Send to a room from a process without an event loop; read numbers of calls and threads, and print seconds.
 
 ``python -m benchmarks.contenders.caller emit|group_send|publish|…``, one of the functions below.
+
+``durable`` reads numbers of events, threads, and events in a transaction; ``durable_latency`` reads a number of events,
+and prints when each of them was committed, as JSON.
 """
 
 import os
@@ -94,9 +97,47 @@ def publish() -> Callable[[str], object]:
     return lambda text: broker.publish("room", text)
 
 
+def store(number: int) -> None:
+    """Store a durable event in the current transaction."""
+    from django_etp.outbox.storing import store
+
+    text = f"#{number:08}{0:023}"
+    store("default", ("room",), "news", text, exclude=(), key=None, using="default")
+
+
+def commit(events: int, threads: int, each: int) -> float:
+    """Commit events in transactions of so many; return the seconds."""
+    from django.db import transaction
+
+    def send(thread: int) -> None:
+        for first in range(0, events // threads, each):
+            with transaction.atomic():
+                for number in range(first, min(first + each, events // threads)):
+                    store(number)
+
+    return _timed(send, threads)
+
+
+def commit_times(events: int) -> list[float]:
+    """Commit events one by one, with pauses; return the times on the monotonic clock."""
+    from django.db import transaction
+
+    times = []
+    for number in range(events):
+        with transaction.atomic():
+            store(number)
+        times.append(time.monotonic())
+        time.sleep(0.01)
+    return times
+
+
 def main(kind: str) -> None:
     """Run the requests from standard input until it ends."""
     django.setup()
+    if kind.startswith("durable"):
+        for line in sys.stdin:
+            print(commit(*map(int, line.split())) if kind == "durable" else commit_times(int(line)), flush=True)
+        return
     calls_of = [emit, group_send, emit_on_commit, group_send_on_commit, keyed_updates, updates, publish]
     call = {each.__name__: each for each in calls_of}[kind]()
     for line in sys.stdin:
@@ -109,6 +150,11 @@ def _run(call: Callable[[str], object], calls: int, threads: int) -> float:
         for number in range(calls // threads):
             call(f"#{number:08}{thread:023}")
 
+    return _timed(send, threads)
+
+
+def _timed(send: Callable[[int], None], threads: int) -> float:
+    """Return how many seconds threads take to send."""
     others = [threading.Thread(target=send, args=[thread]) for thread in range(1, threads)]
     start = time.perf_counter()
     for thread in others:

@@ -53,9 +53,11 @@ class Frame:
         text: the frame, ready to be written.
         exclude: ids of connections that do not get it.
         rooms: all rooms it was sent to, if they are several; each hub delivers it once.
-        emission: names the send if ``rooms`` are named, so that a hub recognizes it from the other groups.
+        emission: names the send if ``rooms`` are named, so that a hub recognizes it from the other groups, and if
+            it may be sent again.
         connection_id: the only connection it is for, if there is one.
         namespace: that connection's.
+        begins_message: it is the first one of its message: none that waits already goes with it. This is not sent.
     """
 
     text: str
@@ -64,6 +66,7 @@ class Frame:
     emission: str = ""
     connection_id: str = ""
     namespace: str = ""
+    begins_message: bool = False
 
     @property
     def size(self) -> int:
@@ -75,7 +78,7 @@ class Frame:
 
     def to_plain(self) -> str | list[Any]:
         """Return the value that is sent: the text alone, for most frames."""
-        if not (self.exclude or self.rooms or self.connection_id):
+        if not (self.exclude or self.rooms or self.emission or self.connection_id):
             return self.text
         return [self.text, list(self.exclude), list(self.rooms), self.emission, self.connection_id, self.namespace]
 

@@ -95,7 +95,7 @@ class Publisher:
                 f"Too many rooms and connections were sent to of late ({len(self._lanes):,}): the channel layer is "
                 "down, or slower than this process sends."
             )
-        if len(groups) == 1 and not beside:
+        if len(groups) == 1 and not beside and not frame.begins_message:
             return [self._put(groups[0], plain, size).confirmation]
         joint = Joint(len(groups))
         for group in beside:

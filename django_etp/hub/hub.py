@@ -30,16 +30,14 @@ from .emissions import Emissions
 from .losses import describe_loss
 from .members import Member, Serving, hub_of
 from .membership import Membership
-from .names import check_can_join, group_name
+from .names import check_can_join
 from .pace import Pace
+from .publishing import publish
 
 __all__ = ["Hub"]
 
 logger = logging.getLogger(__name__)
 
-# Each message of a send to several rooms holds the names of all rooms, and the ids of connections that do not get it.
-# If that would be more names and ids in all, the send goes through the group of the rooms' namespace, once.
-_MANY_NAMES = 1024
 # How long connections may take to clean up when the server ends, in seconds: on_disconnect hooks have 9 s.
 _END_LIMIT = 10.0
 
@@ -74,12 +72,12 @@ class Hub:
         self.serving: Serving | None = None
         self._answer = answer
         self.membership = Membership()
-        self._emissions = Emissions()
+        self.emissions = Emissions()
         self._pace = Pace(loop)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: Link = open_link(self, is_serving=is_serving)
         self.asker = Asker(self.id, self._link, self._reply_here)
-        self.batches = Batches(self._link, self._emissions, self._pace, self._deliver)
+        self.batches = Batches(self._link, self.emissions, self._pace, self._deliver)
 
     async def start(self) -> None:
         """Take the place of a hub with connections among the other processes' hubs."""
@@ -211,14 +209,14 @@ class Hub:
         if rooms is None or len(rooms) < 2:
             frame = Frame(text, exclude)
         else:
-            frame = Frame(text, exclude, tuple(rooms), self._emissions.new())
-        groups = [group_name(namespace, target) for target in targets]
-        if len(targets) > 1 and len(targets) * (len(targets) + len(exclude)) > _MANY_NAMES:
-            sends = self._link.publish([group_name(namespace, None)], frame, beside=[*groups, *beside])
-        else:
-            others = [each for each in beside if each not in groups] if beside and groups else ()
-            sends = self._link.publish(groups, frame, beside=others)
-        return sends + self._pace.slow(members, len(text))
+            frame = Frame(text, exclude, tuple(rooms), self.emissions.new())
+        return publish(self._link, namespace, targets, frame, beside) + self._pace.slow(members, len(text))
+
+    def relay(self, namespace: str, rooms: list[str], frame: Frame) -> list[Confirmation]:
+        """Send a stored event, which has a name that begins with RELAYED, and may be sent again. See send()."""
+        is_first = self.emissions.is_first(frame.emission)
+        members = self._deliver(namespace, rooms, frame.text, frame.exclude) if is_first else ()
+        return publish(self._link, namespace, rooms, frame) + self._pace.slow(members, len(frame.text))
 
     def send_to(self, namespace: str, connection_id: str, text: str) -> list[Confirmation]:
         """Send a frame to one connection, in any process. See send()."""
@@ -269,9 +267,10 @@ class Hub:
         if frame.connection_id:
             if member := self.membership.get(frame.namespace, frame.connection_id):
                 member.deliver(frame.text)
-        elif (key := self.membership.room_of(group)) and (not frame.rooms or self._emissions.is_first(frame.emission)):
+        elif key := self.membership.room_of(group):
             namespace, room = key
-            self._deliver(namespace, frame.rooms or [room], frame.text, frame.exclude)
+            if not frame.emission or self.emissions.is_first(frame.emission):
+                self._deliver(namespace, frame.rooms or [room], frame.text, frame.exclude)
 
     def deliver_foreign(self, message: Foreign) -> None:
         """Deliver an event of other Channels code to local members.

@@ -5,8 +5,8 @@ Rules kept here:
 - The emits of a transaction are callbacks in the list that Django keeps for its commit, so that everything that ends a
   transaction, or captures its callbacks in a test, holds for them. The last callback that is left sends them all.
 - Emits that a rollback can drop together share a callback. So one that took the place of an earlier emit gives it back.
-- A rollback to a savepoint drops what came after the savepoint, as in the database. That holds for savepoints outside of
-  ``atomic()``, too, of which Django's own callbacks know nothing.
+- A rollback to a savepoint drops what came after the savepoint, as in the database. That holds for savepoints outside
+  of ``atomic()``, too, of which Django's own callbacks know nothing.
 - In Django's ``TestCase`` each emit has a callback of its own: one test may capture some of them.
 """
 

@@ -5,6 +5,7 @@ Rules kept here:
 - With the first connection the hub takes its place among the other processes' hubs, and the maintenance begins.
 - After the last one the maintenance ends, and the hub stops serving. If the server is ending, the hub leaves the other
   processes' hubs instead: a server waits for the tasks of its connections and for nothing else.
+- What runs beside the connections, such as a relay, begins with the first one too, and ends with the server.
 - Each task that a server runs for a connection calls begin() and end() once, also if a hook refuses the handshake.
   Handshakes of pages that may not connect are refused before that.
 """
@@ -19,6 +20,7 @@ from django_etp.hub.hub import Hub
 from django_etp.hub.process import serving_hub
 from django_etp.rooms.background import finish_batches
 
+from .companions import start_companions, stop_companions
 from .maintenance import maintain
 
 __all__ = ["Serving", "current_serving", "report_to_hooks"]
@@ -47,6 +49,7 @@ class Serving:
         self._is_empty.clear()
         if self._maintenance is None:
             self._maintenance = self.hub.loop.create_task(maintain(self.hub), context=self.hub.context.copy())
+            start_companions(self.hub)
         await self.hub.start()
 
     async def end(self) -> None:
@@ -61,6 +64,7 @@ class Serving:
         if not self._is_ending:
             self.hub.stop_serving()
             return
+        await stop_companions()
         await self.hub.settle(_END_LIMIT)
         if self._tasks:
             return  # another connection has come meanwhile
@@ -83,6 +87,7 @@ class Serving:
             async with asyncio.timeout(_END_LIMIT):
                 await self._is_empty.wait()
         await finish_batches(self.hub)
+        await stop_companions()
 
 
 def current_serving() -> Serving:

@@ -114,6 +114,20 @@ async def test_message_holds_at_most_256_kib_but_for_one_larger_frame():
 
 
 @hurried
+async def test_frame_that_begins_a_message_takes_none_that_waits_along():
+    layer = Layer()
+    layer.is_open.clear()
+    emits = [asyncio.ensure_future(layer.emit("room", "0"))]
+    await asyncio.sleep(0.1)
+    frames = [Frame("1"), Frame("2", begins_message=True), Frame("3")]
+    emits += [asyncio.ensure_future(confirmed(layer.publisher.publish(["room"], frame))) for frame in frames]
+    await asyncio.sleep(0.1)
+    layer.is_open.set()
+    await asyncio.gather(*emits)
+    assert [message["frames"] for message in layer.sent] == [["0"], ["1"], ["2", "3"]]
+
+
+@hurried
 async def test_what_a_frame_names_counts_for_the_256_kib_of_its_message():
     layer = Layer()
     layer.is_open.clear()
