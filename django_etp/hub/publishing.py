@@ -21,7 +21,9 @@ def publish(link: Link, namespace: str, rooms: Sequence[str | None], frame: Fram
     Raises:
         LayerUnavailable: it was not sent.
     """
+    if len(rooms) == 1:  # most sends
+        return link.publish([group_name(namespace, rooms[0])], frame)
     groups = [group_name(namespace, room) for room in rooms]
-    if len(rooms) > 1 and len(rooms) * (len(rooms) + len(frame.exclude)) > _MANY_NAMES:
+    if len(rooms) * (len(rooms) + len(frame.exclude)) > _MANY_NAMES:
         return link.publish([group_name(namespace, None)], frame, beside=groups)
     return link.publish(groups, frame)
