@@ -53,10 +53,8 @@ class Frame:
         text: the frame, ready to be written.
         exclude: ids of connections that do not get it.
         rooms: all rooms it was sent to, if they are several; each hub delivers it once.
-        emission: names the send if ``rooms`` are named, so that a hub recognizes it from the other groups, and if
-            it may be sent again.
-        connection_id: the only connection it is for, if there is one.
-        namespace: that connection's.
+        emission: names a send that may reach a hub more than once.
+        connection_id, namespace: the only connection it is for, if there is one.
         begins_message: it is the first one of its message: none that waits already goes with it. This is not sent.
     """
 

@@ -25,8 +25,9 @@ def publish(
     Raises:
         LayerUnavailable: it was not sent.
     """
+    if len(rooms) == 1 and not beside:  # most sends
+        return link.publish([group_name(namespace, rooms[0])], frame)
     groups = [group_name(namespace, room) for room in rooms]
     if len(rooms) > 1 and len(rooms) * (len(rooms) + len(frame.exclude)) > _MANY_NAMES:
         return link.publish([group_name(namespace, None)], frame, beside=[*groups, *beside])
-    others = [each for each in beside if each not in groups] if beside and groups else ()
-    return link.publish(groups, frame, beside=others)
+    return link.publish(groups, frame, beside=[each for each in beside if each not in groups] if groups else ())

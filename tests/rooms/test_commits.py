@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.db.transaction import TransactionManagementError, atomic
 
 from django_etp import InvalidEventName, InvalidPayload, InvalidRoomName, SyncCallInEventLoop, rooms
+from django_etp.outbox.models import OutboxEvent
 from tests.support.rooms import RoomClient, clients
 from tests.support.transactions import in_thread
 
@@ -323,14 +323,19 @@ async def test_the_plain_call_on_an_event_loop_is_refused():
         rooms.emit_on_commit("lobby", "news")
 
 
-async def test_durable_needs_the_app_of_the_outbox():
+async def test_durable_events_are_stored_with_the_transaction():
     def work() -> None:
-        with atomic(), pytest.raises(ImproperlyConfigured, match=r"add 'django_etp\.outbox' to INSTALLED_APPS"):
+        with atomic():
             emit("news", durable=True)
+            emit("again", durable=True, key=1)
+            emit("again", durable=True, key=1, data="last")
+        with undone():
+            emit("undone", durable=True)
 
     await in_thread(work)
-    with pytest.raises(ImproperlyConfigured, match=r"manage\.py migrate"):
-        await rooms.aemit_on_commit("lobby", "news", durable=True)
+    await rooms.aemit_on_commit("lobby", "alone", durable=True)
+    stored = [(row.event, bytes(row.payload)) async for row in OutboxEvent.objects.order_by("pk")]
+    assert stored == [("news", b""), ("again", b"last"), ("alone", b"")]
 
 
 async def test_a_long_batch_arrives_whole_and_before_what_comes_after_it():

@@ -1,14 +1,14 @@
 """Emits that take the place of one another, and their checked arguments."""
 
-import sys
-from types import ModuleType
+import json
 from typing import Any
 
 import pytest
-from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
+from django.test import modify_settings
 
 from django_etp import rooms
+from django_etp.outbox.models import OutboxEvent
 from django_etp.rooms.emits import EmitOnCommit, Emits
 
 
@@ -42,19 +42,20 @@ def test_each_room_is_named_once_in_plain_text():
     assert send.exclude == {"id"}
 
 
-def test_a_durable_emit_is_stored_by_the_outbox(monkeypatch: pytest.MonkeyPatch):
-    stored: list[Any] = []
-    module: Any = ModuleType("django_etp.outbox.storing")
-    module.store = lambda *arguments, **options: stored.append((arguments, options))
-    with pytest.raises(ImproperlyConfigured, match="INSTALLED_APPS"):
-        emit("a").store(None)
-    monkeypatch.setattr(apps, "is_installed", lambda name: name == "django_etp.outbox")
-    monkeypatch.setitem(sys.modules, "django_etp.outbox", ModuleType("django_etp.outbox"))
-    monkeypatch.setitem(sys.modules, "django_etp.outbox.storing", module)
+@pytest.mark.django_db
+def test_a_durable_emit_is_stored_by_the_outbox():
     emit("a", data={"id": 7}, key=5, exclude=["one"]).store(None)
-    emit("b", to=[]).store("other")
-    emit("c").store("other")
-    assert stored == [
-        (("default", ("lobby",), "a", '{"id":7}'), {"exclude": ("one",), "key": "5", "using": "default"}),
-        (("default", ("lobby",), "c", ""), {"exclude": (), "key": None, "using": "other"}),
+    emit("b", to=[]).store(None)  # to no room
+    emit("c", to=["x", "y"]).store("default")
+    rows = OutboxEvent.objects.order_by("pk")
+    assert [(row.namespace, row.room_names, row.event, bytes(row.payload)) for row in rows] == [
+        ("default", ["lobby"], "a", b'{"id":7}'),
+        ("default", ["x", "y"], "c", b""),
     ]
+    assert [(json.loads(row.exclude), row.key is None) for row in rows] == [(["one"], False), ([], True)]
+
+
+@modify_settings(INSTALLED_APPS={"remove": "django_etp.outbox"})
+def test_a_durable_emit_needs_the_app_of_the_outbox():
+    with pytest.raises(ImproperlyConfigured, match=r"add 'django_etp\.outbox' to INSTALLED_APPS and run 'manage\.py"):
+        emit("a").store(None)
