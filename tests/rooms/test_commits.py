@@ -10,7 +10,6 @@ from django.db import connections, transaction
 from django.db.transaction import TransactionManagementError, atomic
 
 from django_etp import InvalidEventName, InvalidPayload, InvalidRoomName, SyncCallInEventLoop, rooms
-from django_etp.outbox.models import OutboxEvent
 from tests.support.rooms import RoomClient, clients
 from tests.support.transactions import in_thread
 
@@ -323,7 +322,7 @@ async def test_the_plain_call_on_an_event_loop_is_refused():
         rooms.emit_on_commit("lobby", "news")
 
 
-async def test_durable_events_are_stored_with_the_transaction():
+async def test_durable_events_are_sent_after_the_commit_too():
     def work() -> None:
         with atomic():
             emit("news", durable=True)
@@ -332,10 +331,10 @@ async def test_durable_events_are_stored_with_the_transaction():
         with undone():
             emit("undone", durable=True)
 
-    await in_thread(work)
-    await rooms.aemit_on_commit("lobby", "alone", durable=True)
-    stored = [(row.event, bytes(row.payload)) async for row in OutboxEvent.objects.order_by("pk")]
-    assert stored == [("news", b""), ("again", b"last"), ("alone", b"")]
+    assert await sent_by(work) == ["news", "againlast"]
+    async with clients("lobby") as (member,):
+        await rooms.aemit_on_commit("lobby", "alone", durable=True)
+        assert await heard(member) == ["alone"]
 
 
 async def test_a_long_batch_arrives_whole_and_before_what_comes_after_it():
