@@ -19,6 +19,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "django_etp",
+    "django_etp.outbox",
     "example_project.chat",
     "example_project.orders",
 ]

@@ -1,8 +1,11 @@
-"""The events of the orders' page: it joins a room, and hears of each change when the transaction commits."""
+"""The events of the orders' page: it joins a room, and hears of each change when the transaction commits.
+
+The events are durable: they are stored in the same transaction as the order, and survive a crash of the server or the
+broker.
+"""
 
 from typing import Any
 
-from django.apps import apps
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 
@@ -11,9 +14,6 @@ from django_etp import Connection, Event, etp_event, rooms
 from .models import Order
 
 ROOM = "orders"
-# Durable events are stored in the same transaction as the order, and survive a crash of the server or the broker. That
-# needs the app of the outbox in INSTALLED_APPS.
-DURABLE = apps.is_installed("django_etp.outbox")
 
 
 @etp_event("watch orders")
@@ -26,10 +26,10 @@ def watch(connection: Connection, event: Event) -> list[dict[str, Any]]:
 @receiver(post_save, sender=Order)
 def saved(instance: Order, **kwargs: Any) -> None:
     """Send the order as it is now. With the key, many saves in one transaction are one event."""
-    rooms.emit_on_commit(ROOM, "order", instance.as_payload(), key=instance.pk, durable=DURABLE)
+    rooms.emit_on_commit(ROOM, "order", instance.as_payload(), key=instance.pk, durable=True)
 
 
 @receiver(post_delete, sender=Order)
 def deleted(instance: Order, **kwargs: Any) -> None:
     """Send that the order is gone. It takes the place of an earlier event of the transaction, too."""
-    rooms.emit_on_commit(ROOM, "order", {"pk": instance.pk, "deleted": True}, key=instance.pk, durable=DURABLE)
+    rooms.emit_on_commit(ROOM, "order", {"pk": instance.pk, "deleted": True}, key=instance.pk, durable=True)
