@@ -76,7 +76,7 @@ class Lifecycle:
         self._dispatcher = Dispatcher(self._peer, self._handlers)
         self._max_size = get_settings().max_message_size
         # Both until the connection is open; the task runs the hooks, if there are any.
-        self._handshake: Handshake | None = Handshake(self._peer, self._outbox, self._dispatcher, subprotocols)
+        self._handshake: Handshake | None = Handshake(self._peer, self._outbox, self._dispatcher, send, subprotocols)
         self._connecting: asyncio.Task[None] | None = None
         # The task of the connection, while it waits for the client.
         self._reading: asyncio.Task[Any] | None = None
