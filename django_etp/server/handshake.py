@@ -3,7 +3,8 @@
 Rules kept here:
 
 - A page of another origin, and a session that is just logging out, are refused before any hook runs.
-- ``on_connect`` hooks run before the accept, one after the other, and may refuse. They have 4 s.
+- ``on_connect`` hooks run before the accept, one after the other, and may refuse. They have 4 s, less what the check of
+  a token took.
 - A refusal, by ``RejectConnection`` or Django's ``PermissionDenied``, is HTTP 403 and final. Any other exception may
   pass: it is HTTP 503, or a close with 1013 if the server can send no such status, and clients try again.
 - The handshake is accepted once: by the first send or ``accept()`` of a hook, or after the last hook.
@@ -19,6 +20,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 
+from django_etp.auth.token_login import token_login_of
 from django_etp.cancellation import must_pass
 from django_etp.conf import get_settings
 from django_etp.connections.asgi import Send, refuse_for_now
@@ -98,7 +100,9 @@ class Handshake:
         If a hook fails, the handshake is refused for now, or the connection closed if the hook has accepted it.
         """
         peer = self._peer
-        deadline = asyncio.timeout(_CONNECT_LIMIT)
+        login = token_login_of(peer.scope)
+        limit = _CONNECT_LIMIT if login is None else _CONNECT_LIMIT - login.took
+        deadline = asyncio.timeout(limit)
         try:
             async with deadline:
                 await self._dispatcher.connect()
@@ -119,7 +123,7 @@ class Handshake:
             # Before any on_error hook, which may take longer than the client waits.
             await self._fail()
             if not (was_closed and isinstance(error, ConnectionClosed)):
-                doing = f"its on_connect hooks, which have {_CONNECT_LIMIT:g} s" if deadline.expired() else "on_connect"
+                doing = f"its on_connect hooks, which have {limit:.3g} s" if deadline.expired() else "on_connect"
                 await self._dispatcher.report(error, doing)
         return False
 
@@ -157,13 +161,18 @@ class Handshake:
         if self._outbox.state is not CONNECTING:
             return  # the client has gone meanwhile, or the session
         try:
-            greeting = encode(Event(HELLO, 0, json.dumps({"id": peer.id}))) if peer.speaks_extensions else ""
+            greeting = self._greeting() if peer.speaks_extensions else ""
             await self._outbox.accept(self._selected_subprotocol(), headers, greeting)
         except Exception as error:  # once the client is gone, a server may raise anything
             logger.debug("Connection %s was gone before its accept: %r", peer.id, error)
             peer.lose(Disconnect(1006, "gone before the accept"))
         else:
             self.was_accepted = True
+
+    def _greeting(self) -> str:
+        login = token_login_of(self._peer.scope)
+        facts = {} if login is None else login.facts
+        return encode(Event(HELLO, 0, json.dumps({"id": self._peer.id, **facts})))
 
     def _selected_subprotocol(self) -> str | None:
         if self._peer.speaks_extensions:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from django_etp.auth.token_login import begin_renewal, token_login_of
 from django_etp.conf import get_settings
 from django_etp.connections.asgi import Receive, Send
 from django_etp.connections.outbox import Outbox
@@ -23,7 +24,7 @@ from django_etp.events.registry import registry
 from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
-from django_etp.protocol.frames import RESERVED_PREFIX, decode, encode_answer, size_of
+from django_etp.protocol.frames import AUTH, RESERVED_PREFIX, decode, encode_answer, size_of
 
 from .handshake import Handshake
 from .serving import Serving
@@ -86,6 +87,8 @@ class Lifecycle:
         """Serve the connection from its handshake to its end. If the task is cancelled, the end still runs."""
         hub = self._serving.hub
         hub.add(self._peer, identity_of(self._peer.scope, self._peer.user_id))
+        if (login := token_login_of(self._peer.scope)) is not None:
+            login.watch(self._peer)
         self._reading = task = asyncio.current_task()
         disconnect = _TASK_ENDED
         try:
@@ -199,6 +202,8 @@ class Lifecycle:
                         return False
                     case "ping":
                         self._peer.deliver(encode_answer(event))
+                        return False
+                    case "event" if event.name == AUTH and begin_renewal(self._peer, event, self._dispatcher.context):
                         return False
             return self._dispatcher.submit(event)
         except InvalidFrame as error:
