@@ -45,7 +45,7 @@ class NoVerdict(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token gives: the login of a user, until a time; ``None`` for no end."""
+    """The login of a user, by a token, until a time; ``None`` for no end."""
 
     user: Any
     expires_at: datetime | None
@@ -94,7 +94,7 @@ class Authenticator:
             if deadline.expired():
                 logger.error("The authenticate function took longer than %g s.", LIMIT)
             else:
-                # Not as exc_info: what the function raises may quote the token.
+                # Not as exc_info: the exception may quote the token.
                 text = censored("".join(traceback.format_exception(error)), token)
                 logger.error("The authenticate function failed:\n%s", text)
             raise NoVerdict from None

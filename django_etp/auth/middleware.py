@@ -65,7 +65,7 @@ class TokenAuthMiddleware:
         if login is None:
             await refuse(receive, send, 4401)
             return
-        del tokens  # what reports the local variables of an error must not find them
+        del tokens  # else they are in reports with the local variables of an error
         try:
             await self._app(login.added_to(scope), receive, send)
         finally:

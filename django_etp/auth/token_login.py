@@ -63,7 +63,7 @@ class TokenLogin:
 
     @property
     def facts(self) -> dict[str, float]:
-        """What a client is told: ``expires_in``, in seconds, if the token expires."""
+        """The facts for the client: ``expires_in``, in seconds, if the token expires."""
         left = self._grant.expires_in
         return {} if left is None else {"expires_in": round(max(0.0, left), 3)}
 
