@@ -26,7 +26,7 @@ from django_etp.sessions.lazy import unwrapped
 from .authenticator import Authenticator, Grant, NoVerdict
 from .tokens import is_token
 
-__all__ = ["TokenLogin", "begin_renewal", "token_login_of"]
+__all__ = ["TokenLogin", "begin_renewal", "token_login_of", "watch_login"]
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +125,12 @@ class TokenLogin:
 def token_login_of(scope: dict[str, Any]) -> TokenLogin | None:
     """Return the login by a token in an ASGI scope; ``None`` without one."""
     return scope.get(_KEY)
+
+
+def watch_login(peer: Peer) -> None:
+    """Close a peer's connection when its token expires, if it logged in by one."""
+    if (login := token_login_of(peer.scope)) is not None:
+        login.watch(peer)
 
 
 def begin_renewal(peer: Peer, event: Event, context: contextvars.Context) -> bool:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from django_etp.auth.token_login import begin_renewal, token_login_of
+from django_etp.auth.token_login import begin_renewal, watch_login
 from django_etp.conf import get_settings
 from django_etp.connections.asgi import Receive, Send
 from django_etp.connections.outbox import Outbox
@@ -87,8 +87,7 @@ class Lifecycle:
         """Serve the connection from its handshake to its end. If the task is cancelled, the end still runs."""
         hub = self._serving.hub
         hub.add(self._peer, identity_of(self._peer.scope, self._peer.user_id))
-        if (login := token_login_of(self._peer.scope)) is not None:
-            login.watch(self._peer)
+        watch_login(self._peer)
         self._reading = task = asyncio.current_task()
         disconnect = _TASK_ENDED
         try:
