@@ -10,14 +10,14 @@
 Rules kept here:
 
 - After any end but a normal one (1000), a logout (4401) or a refusal (4403), the client connects again, with growing
-  delays. Questions that were pending fail at once and are never sent twice.
+  delays; see ``Attempts``. Questions that were pending fail at once and are never sent twice.
 - No end is silent: ``on_disconnect`` receives the close code, ``on_error`` any other reason.
 - Limits and errors are the same as the server's: the size of a message, how many handlers run, how many events wait.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 
 from websockets.client import backoff
@@ -27,10 +27,12 @@ from django_etp.protocol.closing import Disconnect, check_close
 from django_etp.protocol.frames import Event, check_event_name
 from django_etp.quoting import one_line
 
-from .attempts import FINAL_CODES, Attempts
+from .attempts import Attempts
 from .connection import ClientConnection
+from .credentials import Cookies, Credentials, Headers, Token
 from .handlers import ClientHandlers
-from .websocket import BaseWebSocket, Connector
+from .renewal import keep_logged_in
+from .websocket import Connector
 
 __all__ = ["EtpClient"]
 
@@ -42,8 +44,10 @@ class EtpClient:
 
     Args:
         url: the server's URL, ``ws://`` or ``wss://``.
-        headers: further headers of the handshake, as a mapping or pairs.
+        headers: further headers of the handshake, as a mapping or pairs; or a function, synchronous or not, that is
+            called at each attempt to connect. So may be the next two.
         cookies: cookies of the handshake.
+        token: logs in with ``Authorization: Bearer …``. A function is called again before the token expires.
         origin: the Origin header, for servers that require one.
         ack_timeout: how long an answer may take, in seconds.
         is_reconnecting: whether the client connects again when the connection breaks.
@@ -61,8 +65,9 @@ class EtpClient:
         self,
         url: str,
         *,
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-        cookies: Mapping[str, str] | None = None,
+        headers: Headers = (),
+        cookies: Cookies = None,
+        token: Token = None,
         origin: str | None = None,
         ack_timeout: float = 10.0,
         is_reconnecting: bool = True,
@@ -77,14 +82,9 @@ class EtpClient:
         self._is_reconnecting = is_reconnecting
         self._reconnect_delays = reconnect_delays
         self._limits = {"max_running": max_concurrent_events, "max_queued": max_queued_events}
+        self._credentials = Credentials(headers, cookies, token)
         self._connector = Connector(
-            url,
-            headers=headers,
-            cookies=cookies,
-            origin=origin,
-            offers_extensions=offers_extensions,
-            max_size=max_message_size,
-            **options,
+            url, self._credentials, origin, offers_extensions=offers_extensions, max_size=max_message_size, **options
         )
         self._handlers = ClientHandlers()
         self._connection: ClientConnection | None = None
@@ -236,11 +236,11 @@ class EtpClient:
         return self._connection
 
     async def _run(self) -> None:
-        attempts = Attempts(self._reconnect_delays)
+        attempts = Attempts(self._reconnect_delays, may_change=self._credentials.may_change)
         while True:
             result = await self._connect()
             if isinstance(result, Exception):
-                error, attempt = result, attempts.failed(result)
+                error, attempt = result, attempts.failed(result, may_pass=self._credentials.caused(result))
                 await self._handlers.run_hooks("attempt_failed", attempt)
                 if not self._is_reconnecting:  # a hook has closed the client
                     return
@@ -248,9 +248,9 @@ class EtpClient:
             else:
                 attempts.connected()
                 disconnect = await self._serve(result)
-                if not self._is_reconnecting or disconnect.code in FINAL_CODES:
+                if not attempts.ended(disconnect) or not self._is_reconnecting:
                     return
-                delay = attempts.ended()
+                delay = attempts.next_delay()
                 error = ConnectionClosed(
                     f"The connection ended with {disconnect.code} ({one_line(disconnect.reason) or 'no reason'}), and "
                     "reconnect_delays has no delay left before another attempt."
@@ -261,28 +261,35 @@ class EtpClient:
             self._is_waiting = True
             await asyncio.sleep(delay)
 
-    async def _connect(self) -> BaseWebSocket | Exception:
-        """Return a new WebSocket, or the error that prevented it; if it is the first, raise the error."""
+    async def _connect(self) -> ClientConnection | Exception:
+        """Return a new connection, or the error that prevented it; if it is the first, raise the error."""
         self._is_waiting = True
         try:
-            return await self._connector.open()
-        except Exception as error:
+            websocket = await self._connector.open()
+            self._is_waiting = False
+            connection = self._connection = ClientConnection(websocket, self._handlers, **self._limits)
+            await connection.greet()
+            return connection
+        except BaseException as error:
+            if self._connection is not None:
+                self._connection.give_up()
+                self._connection.abort()
+                self._connection = None
             assert self._connected is not None
-            if not self._connected.done():
+            if not (self._connected.done() and isinstance(error, Exception)):
                 raise
             return error
         finally:
             self._is_waiting = False
 
-    async def _serve(self, websocket: BaseWebSocket) -> Disconnect:
-        connection = self._connection = ClientConnection(websocket, self._handlers, **self._limits)
+    async def _serve(self, connection: ClientConnection) -> Disconnect:
         try:
-            await connection.greet()
             assert self._connected is not None
             if not self._connected.done():
                 self._connected.set_result(None)
             connection.start(self._handlers.run_hooks("connect"))
-            await connection.read()
+            async with keep_logged_in(connection, self._credentials, self._handlers):
+                await connection.read()
         except asyncio.CancelledError:
             connection.abort()
             raise

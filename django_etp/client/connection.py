@@ -31,7 +31,7 @@ from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
 from django_etp.protocol.failures import encode_failure, handler_failed, named_failure
-from django_etp.protocol.frames import PING, SUBPROTOCOL, Event, check_event_name, decode, encode, encode_answer
+from django_etp.protocol.frames import AUTH, PING, SUBPROTOCOL, Event, check_event_name, decode, encode, encode_answer
 from django_etp.quoting import line_of, one_line
 
 from .event_queue import EventQueue
@@ -42,6 +42,8 @@ __all__ = ["ClientConnection"]
 
 logger = logging.getLogger(__name__)
 
+# A server that cannot answer a handshake with HTTP 503 accepts it and closes with this; daphne adds 3000.
+TRY_AGAIN_CODES = frozenset({1013, 4013})
 # A server that selects the extensions greets at once. One that has not after so many seconds is not waited for.
 _GREETING_LIMIT = 10.0
 
@@ -51,6 +53,7 @@ class ClientConnection:
 
     Attributes:
         id: its id on the server; ``None`` if the server did not send it.
+        expires_in: how long the login by a token lasts from the greeting on, in seconds; ``None`` if it does not end.
         speaks_extensions: whether the server selected ``etp.ext.v1``.
     """
 
@@ -58,6 +61,7 @@ class ClientConnection:
         self, websocket: BaseWebSocket, handlers: ClientHandlers, *, max_running: int, max_queued: int
     ) -> None:
         self.id: str | None = None
+        self.expires_in: float | None = None
         self.speaks_extensions = websocket.subprotocol == SUBPROTOCOL
         self._websocket = websocket
         self._handlers = handlers
@@ -82,13 +86,19 @@ class ClientConnection:
         return Disconnect(self._websocket.close_code or 1006, self._websocket.close_reason or "")
 
     async def greet(self) -> None:
-        """Wait for the greeting of a server that speaks the extensions."""
+        """Wait for the greeting of a server that speaks the extensions.
+
+        Raises:
+            WebSocketClosed: the server closed the connection in its place, and asks to try again later.
+        """
         if not self.speaks_extensions:
             return
         try:
             async with asyncio.timeout(_GREETING_LIMIT):
                 await self._receive(await self._websocket.recv())
         except (TimeoutError, WebSocketClosed) as error:
+            if isinstance(error, WebSocketClosed) and self._websocket.close_code in TRY_AGAIN_CODES:
+                raise
             logger.debug("The server sent no greeting: %.300r", error)
 
     async def read(self) -> None:
@@ -121,6 +131,11 @@ class ClientConnection:
     async def ping(self, timeout: float) -> None:
         """Return once the server has answered a ping."""
         await self._ask(lambda ack_id: encode(Event(PING, ack_id)), timeout)
+
+    async def renew(self, token: str | None, timeout: float) -> float | None:
+        """Renew the login with a token; return how long it lasts now, in seconds, or ``None`` if it does not end."""
+        data = json.dumps({"token": token})
+        return _expires_in(await self._ask(lambda ack_id: encode(Event(AUTH, ack_id, data)), timeout))
 
     async def send(self, frame: str) -> None:
         """Send a frame.
@@ -181,7 +196,7 @@ class ClientConnection:
                 with suppress(ConnectionClosed):
                     await self.send(encode_answer(event))
             case "greeting":
-                self.id = _greeted_id(event)
+                self.id, self.expires_in = _greeted_id(event), _expires_in(event)
             case "event":
                 try:
                     await self._events.put(event)
@@ -258,9 +273,18 @@ def _text(value: object) -> str:
 
 
 def _greeted_id(event: Event) -> str | None:
+    id = _fact(event, "id")
+    return id if isinstance(id, str) else None
+
+
+def _expires_in(event: Event) -> float | None:
+    seconds = _fact(event, "expires_in")
+    return seconds if isinstance(seconds, int | float) else None
+
+
+def _fact(event: Event, name: str) -> object:
     try:
-        greeting = event.json()
+        facts = event.json()
     except InvalidPayload:
         return None
-    id = greeting.get("id") if isinstance(greeting, dict) else None
-    return id if isinstance(id, str) else None
+    return facts.get(name) if isinstance(facts, dict) else None

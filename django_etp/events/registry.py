@@ -89,7 +89,9 @@ class Registry:
     def on_connect(self, function: Any = None, *, namespace: str = "default") -> Any:
         """Register a function of the connection that runs before it is accepted.
 
-        It may raise ``RejectConnection``: the client then sees HTTP 403. All on_connect hooks together have 4 s.
+        It may raise ``RejectConnection`` or Django's ``PermissionDenied``: the client then sees HTTP 403. After any
+        other exception the client may try again (HTTP 503, or a close with 1013). All on_connect hooks together have
+        4 s.
         """
         return self._add_hook("on_connect", function, namespace)
 

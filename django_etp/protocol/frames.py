@@ -22,6 +22,7 @@ from django_etp.exceptions import InvalidEventName, InvalidFrame, InvalidPayload
 
 __all__ = [
     "ACK_PREFIX",
+    "AUTH",
     "FAILURE_PREFIX",
     "HELLO",
     "PING",
@@ -39,6 +40,7 @@ __all__ = [
 SUBPROTOCOL = "etp.ext.v1"
 ACK_PREFIX = "__ack_"
 FAILURE_PREFIX = "__err_"
+AUTH = "__auth"
 HELLO = "__hello"
 RESERVED_PREFIX = "__"
 PING = "__ping"

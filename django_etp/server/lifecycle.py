@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from django_etp.auth.token_login import begin_renewal, watch_login
 from django_etp.conf import get_settings
 from django_etp.connections.asgi import Receive, Send
 from django_etp.connections.outbox import Outbox
@@ -27,7 +28,7 @@ from django_etp.events.registry import registry
 from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
-from django_etp.protocol.frames import RESERVED_PREFIX, decode, encode_answer
+from django_etp.protocol.frames import AUTH, RESERVED_PREFIX, decode, encode_answer
 from django_etp.quoting import line_of
 
 from .handshake import Handshake
@@ -89,7 +90,7 @@ class Lifecycle:
         self._max_size = get_settings().max_message_size
         limit_on_server(send, self._max_size)
         # Both until the connection is open; the task runs the hooks, if there are any.
-        self._handshake: Handshake | None = Handshake(self._peer, self._outbox, self._dispatcher, subprotocols)
+        self._handshake: Handshake | None = Handshake(self._peer, self._outbox, self._dispatcher, send, subprotocols)
         self._connecting: asyncio.Task[None] | None = None
         # The task of the connection, while it waits for the client.
         self._reading: asyncio.Task[Any] | None = None
@@ -99,6 +100,7 @@ class Lifecycle:
         """Serve the connection from its handshake to its end. If the task is cancelled, the end still runs."""
         hub = self._serving.hub
         hub.add(self._peer, identity_of(self._peer.scope, self._peer.user_id))
+        watch_login(self._peer)
         self._reading = task = asyncio.current_task()
         disconnect = _TASK_ENDED
         try:
@@ -224,6 +226,8 @@ class Lifecycle:
                         return False
                     case "ping":
                         self._peer.deliver(encode_answer(event))
+                        return False
+                    case "event" if event.name == AUTH and begin_renewal(self._peer, event, self._dispatcher.context):
                         return False
             return self._dispatcher.submit(event, len(data))
         except InvalidFrame as error:

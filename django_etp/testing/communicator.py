@@ -39,7 +39,10 @@ _TIMEOUT = 3.0
 
 
 class HandshakeRejected(EtpError):
-    """The application refused the handshake; ``status`` is the HTTP status that the client receives."""
+    """The application refused the handshake; ``status`` is the HTTP status that the client receives.
+
+    403 is a refusal, 503 a failure of ``on_connect``, after which clients try again.
+    """
 
     def __init__(self, status: int = 403) -> None:
         super().__init__(f"The application refused the handshake with HTTP {status}.")
@@ -91,7 +94,7 @@ class EtpCommunicator:
         self.subprotocol: str | None = None
         self._to_application: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._frames: asyncio.Queue[str | Disconnect] = asyncio.Queue()
-        self._handshake: asyncio.Future[bool] | None = None
+        self._handshake: asyncio.Future[int] | None = None  # the HTTP status: 101 if it was accepted
         self._acks = PendingAcks()
         self._disconnect: Disconnect | None = None
         # Errors that decide the outcome of a test, such as that of pytest.fail(), by the ack id of the event.
@@ -127,9 +130,9 @@ class EtpCommunicator:
             raise
         if not self._handshake.done():
             await self._give_up(timeout)
-        if not self._handshake.result():
+        if (status := self._handshake.result()) != 101:
             await self.disconnect(1006)
-            raise HandshakeRejected
+            raise HandshakeRejected(status)
 
     async def _give_up(self, timeout: float) -> NoReturn:
         assert self._task is not None
@@ -267,7 +270,7 @@ class EtpCommunicator:
         match message["type"]:
             case "websocket.accept":
                 self.subprotocol = message.get("subprotocol")
-                self._handshake.set_result(True)
+                self._handshake.set_result(101)
             case "websocket.send":
                 if not self._handshake.done():
                     raise EtpError("The application sent a message before it accepted the handshake.")
@@ -278,7 +281,9 @@ class EtpCommunicator:
                 self._frames.put_nowait(self._disconnect)
                 await self._to_application.put({"type": "websocket.disconnect", "code": self._disconnect.code})
             case "websocket.close":
-                self._handshake.set_result(False)
+                self._handshake.set_result(403)
+            case "websocket.http.response.start":
+                self._handshake.set_result(message["status"])
 
     def _settle_or_queue(self, frame: str) -> None:
         try:

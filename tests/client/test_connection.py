@@ -818,7 +818,7 @@ async def test_a_server_that_refuses_for_a_while_is_tried_again(peer: Peer) -> N
             if attempt.attempt == 5:
                 peer.refusal = None
 
-        peer.refusal = 403
+        peer.refusal = 404
         await connection.close(1012)
         connection = await peer.accept()
         attempts = [failed.get_nowait() for _ in range(5)]

@@ -103,7 +103,7 @@ def test_the_types_describe_each_option_with_its_default() -> None:
     options = {name: comment for comment, name in described.items()}
     (defaults,) = re.findall(r"^const DEFAULTS = \{$(.*?)^\};$", MODULE.read_text(), re.MULTILINE | re.DOTALL)
     values = dict(re.findall(r"^  (\w+): (.*?),(?: //.*)?$", defaults, re.MULTILINE))
-    assert options.keys() == values.keys() | {"params"}
+    assert options.keys() == values.keys() | {"params", "token"}
     for name, value in values.items():
         said = "off by default" if value == "false" else value.replace("_", ",")
         assert said in options[name].lower() or value in options[name], f"{name} does not say that it is {value}"

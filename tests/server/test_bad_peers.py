@@ -266,6 +266,18 @@ async def test_peer_that_goes_while_asked_ends_the_wait_for_its_answer_at_once(s
     assert sorted(kind for kind, _ in seen) == ["asked", "connect", "disconnect"]
 
 
+async def test_client_may_try_again_after_a_failed_on_connect(server, name):
+    name = f"{name}-raise"
+    if server.kind == "daphne":  # it can send no status but 403
+        async with connect(server, f"/misbehaving/?{name}", subprotocols=["etp.ext.v1"]) as peer:
+            assert (await expect_close(peer))[0] == 4013
+    else:
+        with pytest.raises(InvalidStatus, match="503"):
+            await connect(server, f"/misbehaving/?{name}")
+    seen = await eventually(recorded(server, name), lambda record: len(record) >= 2)
+    assert seen == [["connect", True], ["error", "RuntimeError"]]
+
+
 @pytest.mark.parametrize("go", [vanish, leave], ids=lambda go: go.__name__)
 async def test_peer_that_goes_while_on_connect_runs_is_forgotten_without_on_disconnect(server, name, go):
     name = f"wait-long-{name}"  # on a busy machine the peer is not gone at once

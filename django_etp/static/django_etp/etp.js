@@ -1,14 +1,12 @@
-/** ETP in browsers and in Node, over one WebSocket; etp.d.ts describes each name. */
+/** ETP over one WebSocket; etp.d.ts describes it. */
 
 const ACK = "__ack_";
 const ERR = "__err_";
-const HELLO = "__hello";
 const PING = "__ping";
-const EXTENSIONS = "etp.ext.v1"; // a subprotocol
+const EXTENSIONS = "etp.ext.v1";
 
-const STABLE_AFTER = 5_000; // then the delays start anew
-const LONGEST_ATTEMPT = 20_000;
-const OPEN = 1; // WebSocket.OPEN
+const STABLE_AFTER = 5_000;
+const OPEN = 1;
 const FINAL = /^(1000|4403|4401 (logged out|the user ))/;
 const WAKING = ["online", "visibilitychange"];
 
@@ -38,7 +36,6 @@ export class EtpError extends Error {
   }
 }
 
-/** Not the application's: no answer to an event. */
 class OwnError extends EtpError {
   static name = "EtpError";
 }
@@ -77,21 +74,22 @@ export class EtpClient {
   #codec;
   #state = "closed";
   #id = null;
-  #attempt = null; // the connection under way or there
+  #attempt = null;
   #socket = null;
-  #handlers = new Map(); // name -> Map of handler -> whether only once
-  #hooks = new Map(); // by kind
-  #questions = new Map(); // ack id -> message
+  #handlers = new Map(); // name -> handler -> only once?
+  #hooks = new Map();
+  #questions = new Map();
   #queue = new Set();
-  #asked = 0n; // questions of this connection
-  #opening = null; // what connect() returns
+  #asked = 0n;
+  #opening = null;
   #attempts = 0;
-  #failures = 0; // attempts since there was a connection
-  #isAway = false; // hooks expect it back
-  #refusal = null; // a close with 4401, after which it has one attempt
+  #failures = 0; // since there was a connection
+  #isAway = false;
+  #refusal = null; // a 4401, after which it has one attempt
   #openedAt = 0;
   #heardAt = 0;
   #timer;
+  #renewal;
 
   constructor(url, options) {
     this.#url = new URL(url, globalThis.location?.href);
@@ -156,7 +154,7 @@ export class EtpClient {
       this.#refusal = null;
     }
     const { promise } = (this.#opening ??= Promise.withResolvers());
-    promise.catch(() => {}); // nobody need wait
+    promise.catch(() => {});
     if (!this.#attempt) this.#open();
     return promise;
   }
@@ -203,7 +201,6 @@ export class EtpClient {
     }
   }
 
-  /** Send an event or a question, or let it wait. */
   #submit(message) {
     if (this.#state === "open" && this.#socket.readyState === OPEN) return this.#send(message);
     const hasRoom = this.#state !== "closed" && this.#queue.size < this.#options.queueSize;
@@ -218,31 +215,39 @@ export class EtpClient {
 
   async #open() {
     const attempt = (this.#attempt = {});
-    const { extensions, params } = this.#options;
+    const { extensions, params, token } = this.#options;
     this.#change("connecting");
     clearTimeout(this.#timer);
-    this.#timer = later(LONGEST_ATTEMPT, () => this.#end(1006, "no handshake in time"));
+    this.#timer = later(20_000, () => this.#end(1006, "no handshake in time"));
     try {
       const url = new URL(this.#url);
-      const query = new URLSearchParams(typeof params === "function" ? await params() : params);
+      const query = new URLSearchParams(await current(params));
       for (const [name, value] of query) url.searchParams.append(name, value);
+      const secret = await current(token);
       if (attempt !== this.#attempt) return;
-      const socket = (this.#socket = new WebSocket(url, extensions ? [EXTENSIONS] : []));
+      const offers = extensions || secret ? [EXTENSIONS] : [];
+      if (secret) {
+        const base64 = btoa(unescape(encodeURIComponent(secret)));
+        offers.push(`etp.token.${base64.replace(/=/g, "").replace(/[+]/g, "-").replace(/[/]/g, "_")}`);
+      }
+      const socket = (this.#socket = new WebSocket(url, offers));
       socket.binaryType = "arraybuffer";
       socket.onopen = () => socket.protocol !== EXTENSIONS && this.#opened(); // else the greeting opens it
       socket.onmessage = (message) => this.#receive(socket, message.data);
       socket.onclose = ({ code, reason }) => this.#end(code, reason, !FINAL.test(`${code} ${reason}`));
-      socket.onerror = () => socket.readyState || this.#end(1006, "no handshake"); // Node 22 fires no close then
+      socket.onerror = () => socket.readyState || this.#end(1006, "no handshake"); // Node 22: no close
     } catch (error) {
       if (attempt !== this.#attempt) return;
+      this.#refusal = null;
       this.#end(1006, "no attempt possible");
       this.#fail(error);
     }
   }
 
-  async #opened(id = null) {
+  async #opened({ id = null, expires_in = 0 } = {}) {
     const socket = this.#socket;
     this.#id = id;
+    this.#renewLater(expires_in);
     this.#change("open");
     this.#openedAt = performance.now();
     this.#asked = 0n;
@@ -297,10 +302,10 @@ export class EtpClient {
     if (socket) socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
     socket?.close();
     clearTimeout(this.#timer);
+    clearTimeout(this.#renewal);
     this.#attempt = this.#socket = this.#id = null;
   }
 
-  /** Keep what may wait, and reject the rest. */
   #settle(willReconnect, lost) {
     const waiting = this.#queue;
     this.#queue = new Set();
@@ -331,7 +336,25 @@ export class EtpClient {
     this.#timer = later(this.#options.heartbeat, () => this.#beat());
   }
 
-  /** Plain peers answer a ping too, and whatever they send shows that they live. */
+  /** In time for further tries. */
+  #renewLater(seconds) {
+    const { token } = this.#options;
+    const delay = Math.max(seconds * 0.8, seconds - 60);
+    if (!token?.call || !(delay > 0.2)) return;
+    const attempt = this.#attempt;
+    this.#renewal = later(delay * 1_000, async () => {
+      try {
+        const answer = await this.#ask("__auth", JSON.stringify({ token: await token() }));
+        if (attempt === this.#attempt) this.#renewLater(parse(answer).expires_in);
+      } catch (error) {
+        if (attempt !== this.#attempt) return;
+        this.#fail(error);
+        this.#renewLater(seconds - delay);
+      }
+    });
+  }
+
+  /** Whatever comes shows that the server lives. */
   async #beat() {
     const { heartbeat } = this.#options;
     if (!heartbeat) return;
@@ -349,7 +372,7 @@ export class EtpClient {
       const isExtended = socket.protocol === EXTENSIONS;
       if (event.name.startsWith(ACK)) this.#questions.get(event.ackId)?.resolve(event.data);
       else if (isExtended && event.name.startsWith(ERR)) this.#questions.get(event.ackId)?.reject(toError(event.data));
-      else if (isExtended && event.name === HELLO && this.#state !== "open") this.#opened(parse(event.data)?.id);
+      else if (isExtended && event.name === "__hello" && this.#state !== "open") this.#opened(Object(parse(event.data)));
       else if (event.name === PING && event.ackId) this.#answer(socket, event, ACK);
       else this.#handle(socket, event);
     } catch (error) {
@@ -428,8 +451,12 @@ async function run(functions, ...args) {
   return { values: await Promise.all(functions.map(attempt)), errors };
 }
 
+function current(option) {
+  return option?.call ? option() : option;
+}
+
 function later(delay, call) {
-  return setTimeout(call, Math.min(delay, 2 ** 31 - 1)); // a longer one fires at once
+  return setTimeout(call, Math.min(delay, 2 ** 31 - 1));
 }
 
 function checkName(name, reserved = "__") {
@@ -443,7 +470,7 @@ function toFrame(name, ackId = 0n, data = "") {
   return data === "" ? `${name}||${ackId}` : `${name}||${ackId}||${data}`;
 }
 
-/** Not what would change as JSON: quoted words, long numbers. (Python writes 1.0 and 1e-05.) */
+/** Not what JSON would change: quoted words, long numbers, 1.0 and 1e-05. */
 function parse(text) {
   try {
     const value = JSON.parse(text);
