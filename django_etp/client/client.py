@@ -44,19 +44,18 @@ class EtpClient:
 
     Args:
         url: the server's URL, ``ws://`` or ``wss://``.
-        headers: further headers of the handshake, as a mapping or pairs; or a function, synchronous or not, that is
-            called at each attempt to connect. So may be the next two.
+        headers: further headers of the handshake. This and the next two may be functions, called at each attempt.
         cookies: cookies of the handshake.
         token: logs in with ``Authorization: Bearer …``. A function is called again before the token expires.
         origin: the Origin header, for servers that require one.
         ack_timeout: how long an answer may take, in seconds.
-        is_reconnecting: whether the client connects again when the connection breaks.
+        is_reconnecting: whether to connect again when the connection breaks.
         reconnect_delays: returns the delays before the attempts to connect again, in seconds; by default those of
             ``websockets``, which grow to a minute and more. When the delays are exhausted, the client gives up.
         max_message_size: the largest message that is accepted, in bytes; a larger one closes the connection with 1009.
         max_concurrent_events: how many handlers run at a time, for each connection.
-        max_queued_events: how many events wait beyond that, in order. While the queue is full, the client reads
-            nothing, which slows the server. If no handler ends for 6 s meanwhile, the connection is closed with 1008.
+        max_queued_events: how many events wait beyond that. While they do, the client reads nothing, which slows the
+            server; if no handler ends for 6 s meanwhile, the connection is closed with 1008.
         offers_extensions: whether to ask the server for failures and the greeting (``etp.ext.v1``).
         options: further keyword arguments of ``websockets.asyncio.client.connect``, such as ``ssl`` or ``proxy``.
     """

@@ -20,10 +20,12 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BinaryField
 
+from django_etp.rooms.commits import counts_as_committed
+
 from .commits import CHANNEL, announce_commit
 from .models import OutboxEvent
 
-__all__ = ["store"]
+__all__ = ["deliver_stored", "store"]
 
 _PROCESS = secrets.token_hex(4)
 _FIELDS = [field for field in OutboxEvent._meta.concrete_fields if not field.primary_key]
@@ -95,9 +97,18 @@ def store(
     _insert(connection, row)
     if state is not None:
         state.notify(connection)
+        if counts_as_committed(connection):
+            state()
     else:
         _notify(connection)
         announce_commit(using)
+
+
+def deliver_stored(connection: BaseDatabaseWrapper) -> None:
+    """Send what waits for the commit of a connection, as if that had happened; for the testing kit."""
+    state: _Transaction | None = getattr(connection, _STATE, None)
+    if state is not None and not state.is_over and any(state in each for each in connection.run_on_commit):
+        state()
 
 
 def _insert(connection: BaseDatabaseWrapper, row: OutboxEvent) -> None:

@@ -19,7 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from .background import send_in_background
 from .emits import Emit, Emits
 
-__all__ = ["emit_with_commit", "has_transaction", "is_in_test", "send_now"]
+__all__ = ["counts_as_committed", "emit_with_commit", "has_transaction", "is_in_test", "send_now"]
 
 # Returns whether a transaction of a TestCase counts as none on this thread. The testing kit sets it.
 commits_in_test: Callable[[], bool] | None = None
@@ -102,7 +102,7 @@ def emit_with_commit(emit: Emit, using: str | None) -> None:
         callback = _new_callback(connection, emit)
     else:
         emit.add_to(callback.emits)
-    if commits_in_test is not None and commits_in_test() and not has_transaction(connection):
+    if counts_as_committed(connection):
         callback.run()
 
 
@@ -110,6 +110,11 @@ def send_now(connection: BaseDatabaseWrapper) -> None:
     """Send what waits for the commit of a connection, as if that had happened."""
     for callback in tuple(next((each.transaction.callbacks for each in _callbacks(connection)), ())):
         callback.run()
+
+
+def counts_as_committed(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether what a test writes now counts as committed, under the testing kit."""
+    return commits_in_test is not None and commits_in_test() and not has_transaction(connection)
 
 
 def has_transaction(connection: BaseDatabaseWrapper) -> bool:

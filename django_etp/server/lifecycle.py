@@ -193,23 +193,27 @@ class Lifecycle:
             message = await receive()
             if message["type"] != "websocket.receive":
                 return _disconnect(message)
-            # After our own close, messages are dropped.
-            is_waiting = self._ending is None and take(message)
-            # A large message is not kept in memory until the next one arrives.
-            del message
-            if is_waiting:
-                # Messages that have arrived are received without a turn of the loop, in which the events before them
-                # would end.
-                await asyncio.sleep(0)
-                try:
+            try:
+                # After our own close, messages are dropped.
+                is_waiting = self._ending is None and take(message)
+                # A large message is not kept in memory until the next one arrives.
+                del message
+                if is_waiting:
+                    # Messages that have arrived are received without a turn of the loop, in which the events before
+                    # them would end.
+                    await asyncio.sleep(0)
                     await make_room(self._dispatcher, self._peer, self._send)
-                except TooManyEvents as error:
-                    self._fail(1008, error, "too many events")
+            except TooManyEvents as error:
+                self._fail(1008, error, "too many events")
             if queue is not None:
                 resume = keep_short(queue, self._send, resume)
 
     def _take(self, message: dict[str, Any]) -> bool:
-        """Act on a message of the client; return whether the next one waits for the events before it."""
+        """Act on a message of the client; return whether the next one waits for the events before it.
+
+        Raises:
+            TooManyEvents: the queue is full.
+        """
         text = message.get("text")
         data: str | bytes = message.get("bytes") or b"" if text is None else text
         try:
@@ -231,26 +235,18 @@ class Lifecycle:
                         return False
             return self._dispatcher.submit(event, len(data))
         except InvalidFrame as error:
-            return self._submit_malformed(error, len(data))
+            self._malformed += 1
+            if self._malformed <= _MAX_MALFORMED:
+                # The frames of a traceback would keep the message a second time.
+                return self._dispatcher.submit(error.with_traceback(None), len(data))
+            text = f"The client sent {_MAX_MALFORMED} malformed frames more than valid ones; it is closed with 1008."
+            self._fail(1008, InvalidFrame(text, frame=error.frame), "too many malformed frames")
         except MessageTooLarge as error:
             # In the words of the reference implementation, which reads one byte past the limit to notice it.
             self._fail(1009, error, f"read limited at {self._max_size + 1} bytes")
         except TooManyEvents as error:
             self._dispatcher.refuse(event, error)
-            self._fail(1008, error, "too many events")
-        return False
-
-    def _submit_malformed(self, error: InvalidFrame, size: int) -> bool:
-        """Have a malformed frame reported in its turn; return whether it waits for the events before it."""
-        self._malformed += 1
-        try:
-            if self._malformed <= _MAX_MALFORMED:
-                # The frames of a traceback would keep the message a second time.
-                return self._dispatcher.submit(error.with_traceback(None), size)
-            text = f"The client sent {_MAX_MALFORMED} malformed frames more than valid ones; it is closed with 1008."
-            self._fail(1008, InvalidFrame(text, frame=error.frame), "too many malformed frames")
-        except TooManyEvents as too_many:
-            self._fail(1008, too_many, "too many events")
+            raise
         return False
 
     def _fail(self, code: int, error: ProtocolError, reason: str) -> None:

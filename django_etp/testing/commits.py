@@ -6,8 +6,10 @@ test's synchronous functions the end of the outermost ``atomic()`` block of the 
 
 from typing import Any
 
+from django.apps import apps
 from django.db import transaction
 from django.db.transaction import Atomic
+from django.utils.module_loading import import_string
 
 from django_etp.rooms import commits, warnings
 
@@ -25,6 +27,8 @@ def _exit_and_send(block: Any, exc_type: Any, exc_value: Any, traceback: Any) ->
     connection = transaction.get_connection(block.using)
     if commits.is_in_test(connection) and not commits.has_transaction(connection) and not connection.needs_rollback:
         commits.send_now(connection)
+        if apps.is_installed("django_etp.outbox"):
+            import_string("django_etp.outbox.storing.deliver_stored")(connection)
 
 
 Atomic.__exit__ = _exit_and_send  # type: ignore[method-assign]

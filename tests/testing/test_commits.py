@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -102,6 +103,23 @@ class KitInTransactionTestCase(TransactionTestCase):
 @pytest.mark.django_db
 async def test_the_kit_works_by_itself_with_the_db_of_pytest():
     await under_the_kit()
+
+
+@pytest.mark.django_db
+async def test_durable_events_are_sent_by_themselves():
+    def work() -> None:
+        rooms.emit_on_commit("lobby", "alone", durable=True)
+        with atomic():
+            rooms.emit_on_commit("lobby", "replaced", key=5, durable=True)
+            rooms.emit_on_commit("lobby", "first", durable=True)
+            rooms.emit_on_commit("lobby", "replaced", "by this", key=5, durable=True)
+        with suppress(ZeroDivisionError), atomic():
+            rooms.emit_on_commit("lobby", "dropped", durable=True)
+            raise ZeroDivisionError
+
+    async with member() as client:
+        await sync_to_async(work)()
+        assert await heard(client) == ["alone", *PAID]
 
 
 @pytest.mark.django_db
