@@ -24,8 +24,10 @@ class DjangoEtpConfig(AppConfig):
         checks.register(check_settings)
         checks.register(check_channel_layer)
         checks.register(check_session_engine)
+        from .auth.permissions import connect_permission_signals
         from .auth.receivers import connect_signals
 
         connect_signals()
+        connect_permission_signals()
         if not find_problems(getattr(settings, "ETP", {})):
             registry.discover()

@@ -25,7 +25,8 @@ from django_etp.exceptions import (
 from django_etp.protocol.failures import handler_failed, named_failure
 from django_etp.protocol.frames import Event
 
-from .handlers import Namespace, call
+from .handlers import call
+from .namespaces import Namespace
 
 __all__ = ["failure_observer", "failure_of", "report"]
 

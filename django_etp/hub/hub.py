@@ -25,7 +25,9 @@ from django_etp.exceptions import ConnectionClosed, EtpError
 from django_etp.serialization import to_frame
 
 from .asking import Asker
+from .delivery import deliver
 from .emissions import Emissions
+from .guests import Guest
 from .losses import describe_loss
 from .members import Member, hub_of
 from .membership import Membership
@@ -78,6 +80,7 @@ class Hub:
         self.flusher = Flusher(loop, self.context.copy())
         self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
         self.serving: Serving | None = None
+        self.recheck: Callable[[list[Guest]], Coroutine[Any, Any, None]] | None = None
         self._answer = answer
         self.membership = Membership()
         self._emissions = Emissions()
@@ -166,7 +169,10 @@ class Hub:
 
     async def leave(self, member: Member, rooms: Iterable[str]) -> None:
         """Take a connection out of rooms; it need not be in them."""
-        await self._leave_groups(self.membership.leave(member, rooms))
+        rooms = tuple(rooms)
+        groups = self.membership.leave(member, rooms)
+        self.membership.guests.end(member.id, rooms)
+        await self._leave_groups(groups)
 
     async def clear(self, namespace: str, rooms: Iterable[str]) -> None:
         """Take all local members out of rooms."""
@@ -209,7 +215,7 @@ class Hub:
             LayerUnavailable: it was not sent to other processes.
         """
         targets: list[str | None] = [None] if rooms is None else [*rooms]
-        members = self._deliver(namespace, targets, text, exclude)
+        members = deliver(self.membership, namespace, targets, text, exclude)
         if rooms is None or len(rooms) < 2:
             frame = Frame(text, exclude)
         else:
@@ -244,15 +250,6 @@ class Hub:
         """Return whether an id is that of a connection of this hub, which may be gone."""
         return hub_of(connection_id) == self.id
 
-    def _deliver(
-        self, namespace: str, rooms: Iterable[str | None], text: str, exclude: frozenset[str]
-    ) -> tuple[Member, ...]:
-        members = self.membership.present(namespace, rooms)
-        for member in members:
-            if member.id not in exclude:
-                member.deliver(text)
-        return members
-
     # Asking
 
     async def ask(self, hub: str | None, action: str, *arguments: Any, timeout: float) -> list[Any]:
@@ -272,7 +269,7 @@ class Hub:
                 member.deliver(frame.text)
         elif (key := self.membership.room_of(group)) and (not frame.rooms or self._emissions.is_first(frame.emission)):
             namespace, room = key
-            self._deliver(namespace, frame.rooms or [room], frame.text, frame.exclude)
+            deliver(self.membership, namespace, frame.rooms or [room], frame.text, frame.exclude)
 
     def deliver_foreign(self, message: Foreign) -> None:
         """Deliver an event of other Channels code to local members.
@@ -284,7 +281,7 @@ class Hub:
             text = to_frame(message.event, message.data)
         except EtpError as error:
             raise Malformed(f"an event that other code sent to a room's group is not valid: {error}") from error
-        self._deliver(message.namespace, [message.room], text, frozenset())
+        deliver(self.membership, message.namespace, [message.room], text, frozenset())
 
     def report_loss(self, loss: Loss) -> None:
         """Report messages that the layer lost to ``on_error``, which logs them; or to the log alone."""

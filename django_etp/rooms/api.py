@@ -1,26 +1,19 @@
 """The rooms API: the rooms of one namespace, from any thread, event loop or process."""
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
-from django_etp import tenancy
-from django_etp.concurrency.bridge import arun_on, call_on, refuse_in_event_loop, run_on
-from django_etp.concurrency.confirmations import Confirmation
-from django_etp.conf import question_timeout
-from django_etp.exceptions import InvalidRoomName
 from django_etp.hub.hub import Hub
 from django_etp.hub.members import ConnectionInfo, Member, RoomReply, check_id, id_of, ids
-from django_etp.hub.names import UserRoom, check_namespace, room_name, room_names, user_key, user_room
+from django_etp.hub.names import UserRoom, check_namespace, room_name, room_names, user_room
 from django_etp.hub.names import group_name as _group_name
-from django_etp.hub.process import process_hub
 from django_etp.hub.queries import HubQuery
 from django_etp.protocol.frames import Event
 from django_etp.serialization import to_frame
 
 from .asking import AskConnection, AskRooms
+from .calls import Send, aask, asend, ask_from_thread, send_from_thread
 from .data import ChangeData, ReadData
 from .queries import (
     ClearRooms,
@@ -29,19 +22,17 @@ from .queries import (
     CountMembers,
     GetConnection,
     JoinRooms,
-    LeaveRooms,
     ListIds,
     ListMembers,
     ListRooms,
 )
+from .removal import Recheck, leaving
+from .users import identity
 
 __all__ = ["ConnectionInfo", "RoomReply", "Rooms", "of"]
 
-logger = logging.getLogger(__name__)
-
 _T = TypeVar("_T")
 _Rooms = str | Iterable[str]
-_Send = Callable[..., list[Confirmation]]
 _Exclude = Iterable[str | Member] | str | Member
 
 
@@ -78,13 +69,7 @@ class Rooms:
         Raises:
             InvalidRoomName: the user is anonymous, or not saved yet.
         """
-        key = user_key(user) if hasattr(user, "pk") else user
-        if key is None:
-            raise InvalidRoomName(
-                f"A user's room needs a user with a primary key, or that key; got {type(user).__name__} without one. "
-                "Check user.is_authenticated first."
-            )
-        return UserRoom(user_room(tenancy.identity(user, key)))
+        return UserRoom(user_room(identity(user)))
 
     # Sending
 
@@ -188,13 +173,47 @@ class Rooms:
         """See ajoin()."""
         self._ask("join", JoinRooms(self.namespace, id_of(connection_or_id), rooms), timeout)
 
-    async def aleave(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
-        """Take a connection out of rooms; it need not be in them. See ajoin()."""
-        await self._aask(LeaveRooms(self.namespace, id_of(connection_or_id), rooms), timeout)
+    async def aleave(
+        self,
+        connection_or_id: str | Member | None = None,
+        *rooms: str,
+        user: Any = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Take a connection out of rooms; it need not be in them. See ajoin().
 
-    def leave(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
+        With ``user``, one of Django's users or the user's primary key, all arguments are rooms: all connections of the
+        user leave them, in all processes. Without rooms they leave all rooms. A connection that is inside its
+        ``on_connect`` hooks cannot join these rooms until the hooks have ended. See amembers() for the exceptions.
+        """
+        await self._aask(leaving(self.namespace, connection_or_id, rooms, user), timeout)
+
+    def leave(
+        self,
+        connection_or_id: str | Member | None = None,
+        *rooms: str,
+        user: Any = None,
+        timeout: float | None = None,
+    ) -> None:
         """See aleave()."""
-        self._ask("leave", LeaveRooms(self.namespace, id_of(connection_or_id), rooms), timeout)
+        self._ask("leave", leaving(self.namespace, connection_or_id, rooms, user), timeout)
+
+    async def arecheck(self, *, user: Any = None, room: str | None = None) -> None:
+        """Check again who may be in declared rooms: the rooms of a user, or one room, or all of the namespace.
+
+        ``user`` is one of Django's users, or the user's primary key. The rules of a room are ``login_required``,
+        ``permission`` and the function of ``allow``. A connection that no longer passes is taken out, in all processes,
+        and its client gets the reason. Only connections whose clients joined are checked. Checks that take long go on
+        after the call has returned.
+
+        Raises:
+            IncompleteAnswer, InvalidRoomName, LayerUnavailable: see amembers().
+        """
+        await self._aask(Recheck.create(self.namespace, user, room), None)
+
+    def recheck(self, *, user: Any = None, room: str | None = None) -> None:
+        """See arecheck()."""
+        self._ask("recheck", Recheck.create(self.namespace, user, room), None)
 
     async def aclear(self, *rooms: str, timeout: float | None = None) -> None:
         """Take all members out of rooms. See amembers() for ``timeout`` and the exceptions."""
@@ -327,52 +346,17 @@ class Rooms:
 
     # To the hub, from any thread or event loop
 
-    async def _asend(self, send: _Send, *args: Any) -> None:
-        hub = process_hub()
-        if hub is None:
-            _log_no_recipients()
-        elif hub.loop is asyncio.get_running_loop():
-            await hub.sent(send(hub, self.namespace, *args))
-        else:
-            await arun_on(hub.loop, _send_and_wait, send, hub, self.namespace, *args)
+    async def _asend(self, send: Send, *args: Any) -> None:
+        await asend(send, self.namespace, *args)
 
-    def _send(self, name: str, send: _Send, *args: Any) -> None:
-        refuse_in_event_loop(name)
-        hub = process_hub()
-        if hub is None:
-            _log_no_recipients()
-        else:
-            call_on(hub.loop, send, hub, self.namespace, *args)
+    def _send(self, name: str, send: Send, *args: Any) -> None:
+        send_from_thread(name, send, self.namespace, *args)
 
     async def _aask(self, query: HubQuery[_T], timeout: float | None) -> _T:
-        seconds = question_timeout(timeout)
-        hub = process_hub()
-        if hub is None:
-            _log_no_recipients()
-            return query.merge([])
-        return await arun_on(hub.loop, query.ask, hub, seconds, timeout=seconds)
+        return await aask(query, timeout)
 
     def _ask(self, name: str, query: HubQuery[_T], timeout: float | None) -> _T:
-        refuse_in_event_loop(name)
-        seconds = question_timeout(timeout)
-        hub = process_hub()
-        if hub is None:
-            _log_no_recipients()
-            return query.merge([])
-        return run_on(hub.loop, query.ask, hub, seconds, timeout=seconds)
-
-
-async def _send_and_wait(send: _Send, hub: Hub, *args: Any) -> None:
-    await hub.sent(send(hub, *args))
-
-
-@cache
-def _log_no_recipients() -> None:
-    """Warn that a call reached no connection, once per process."""
-    logger.warning(
-        "No recipients: this process serves no connections, and its channel layer is in memory or missing, so other "
-        "processes receive nothing. Use a layer that spans processes, such as channels-redis."
-    )
+        return ask_from_thread(name, query, timeout)
 
 
 @cache

@@ -5,7 +5,8 @@ Rules kept here:
 - A page of another origin, and a session that is just logging out, are refused before any hook runs.
 - ``on_connect`` hooks run before the accept, one after the other, and may refuse. They have 4 s.
 - The handshake is accepted once: by the first send or ``accept()`` of a hook, or after the last hook.
-- A client that offers the extensions gets ``etp.ext.v1`` selected, and a greeting as its first frame.
+- A client that offers the extensions gets ``etp.ext.v2`` or ``etp.ext.v1`` selected, the first of these that it offers,
+  and a greeting as its first frame.
 - The accept brings the cookie of a session that a hook has made, or given a new key.
 """
 
@@ -20,11 +21,12 @@ from django_etp.conf import get_settings
 from django_etp.connections.asgi import Receive, Send
 from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
+from django_etp.connections.scope import extensions_of
 from django_etp.connections.state import CONNECTING
 from django_etp.events.dispatcher import Dispatcher
 from django_etp.exceptions import ConnectionClosed, RejectConnection
 from django_etp.protocol.closing import Disconnect, cut_reason
-from django_etp.protocol.frames import HELLO, SUBPROTOCOL, Event, encode
+from django_etp.protocol.frames import HELLO, Event, encode
 from django_etp.sessions.cookies import can_set_cookie, session_cookie
 
 from .maintenance import tidy_session
@@ -133,9 +135,9 @@ class Handshake:
         if self._outbox.state is not CONNECTING:
             return  # the client has gone meanwhile, or the session
         try:
-            if peer.speaks_extensions:
+            if (extensions := extensions_of(peer.scope)) is not None:
                 greeting = encode(Event(HELLO, 0, json.dumps({"id": peer.id})))
-                await self._outbox.accept(SUBPROTOCOL, headers, greeting)
+                await self._outbox.accept(extensions, headers, greeting)
             else:
                 offered = peer.scope.get("subprotocols", ()) if self._subprotocols else ()
                 selected = next((name for name in offered if name in self._subprotocols), None)

@@ -19,6 +19,7 @@ from django_etp.connections.peer import Peer
 from django_etp.connections.scope import identity_of
 from django_etp.connections.state import CLOSED, OPEN
 from django_etp.events.dispatcher import Dispatcher
+from django_etp.events.guests import end_guests
 from django_etp.events.registry import registry
 from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
 from django_etp.protocol.closing import Disconnect
@@ -166,8 +167,13 @@ class Lifecycle:
         return None
 
     async def _connect(self) -> None:
-        if self._handshake is not None and await self._handshake.run():
-            self._handshake = self._connecting = None
+        membership = self._serving.hub.membership
+        membership.begin_hooks(self._peer)
+        try:
+            if self._handshake is not None and await self._handshake.run():
+                self._handshake = self._connecting = None
+        finally:
+            membership.end_hooks(self._peer)
 
     async def _read(self) -> Disconnect:
         receive, take = self._receive, self._take
@@ -257,6 +263,8 @@ class Lifecycle:
             yield self._dispatcher.finish
         if self._connecting is not None or self._handlers.on_disconnect:
             yield self._run_last_hooks
+        if self._serving.hub.membership.guests.of(self._peer.id):
+            yield self._leave_declared_rooms
 
     async def _stop_reading(self) -> None:
         await self._outbox.closed()
@@ -274,6 +282,9 @@ class Lifecycle:
             await self._peer.own_share().end()
         except Exception as error:
             await self._dispatcher.report(error, "removing its data from the session")
+
+    async def _leave_declared_rooms(self) -> None:
+        await end_guests(self._serving.hub, self._peer.id)
 
     async def _run_last_hooks(self) -> None:
         if self._connecting is not None:
