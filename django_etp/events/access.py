@@ -9,8 +9,7 @@ Rules kept here:
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -26,7 +25,7 @@ from django_etp.exceptions import EventFailed
 from .declared import DeclaredRoom
 from .handlers import Handler, call
 
-__all__ = ["LIMIT", "check_access", "is_djangos_user", "limited", "refusal_of", "user_of"]
+__all__ = ["LIMIT", "call_limited", "check_access", "is_djangos_user", "refusal_of", "user_of"]
 
 # How long each function of a declared room may take, in seconds.
 LIMIT = 10.0
@@ -60,11 +59,8 @@ async def check_access(room: DeclaredRoom, parameters: dict[str, Any], user: Any
         raise PermissionDenied("This room is for users who are logged in.")
     if room.permissions and not await run_own(_has_permissions, user, room.permissions):
         raise PermissionDenied("The user lacks a permission for this room.")
-    if room.rule is not None:
-        async with limited(room.rule):
-            is_allowed = await call(room.rule.with_parameters(parameters), run_hook, user)
-        if not is_allowed:
-            raise PermissionDenied("The user may not enter this room.")
+    if room.rule is not None and not await call_limited(room.rule.with_parameters(parameters), run_hook, user):
+        raise PermissionDenied("The user may not enter this room.")
 
 
 def refusal_of(error: BaseException, name: str) -> BaseException:
@@ -77,9 +73,8 @@ def refusal_of(error: BaseException, name: str) -> BaseException:
     return error
 
 
-@asynccontextmanager
-async def limited(handler: Handler) -> AsyncIterator[None]:
-    """Limit the time of a function.
+async def call_limited(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
+    """Call a function of a declared room in a limited time, and return its result. See call().
 
     Raises:
         TimeoutError: the time is over; the text names the function.
@@ -87,7 +82,7 @@ async def limited(handler: Handler) -> AsyncIterator[None]:
     deadline = asyncio.timeout(LIMIT)
     try:
         async with deadline:
-            yield
+            return await call(handler, run_in_thread, *args)
     except TimeoutError as error:
         if not deadline.expired():
             raise

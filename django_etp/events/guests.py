@@ -10,8 +10,7 @@ Rules kept here:
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -25,10 +24,9 @@ from django_etp.exceptions import EventFailed
 from django_etp.hub.hub import Hub
 from django_etp.protocol.rooms import encode_left
 
-from .access import is_djangos_user, limited
+from .access import call_limited, is_djangos_user
 from .declared import DeclaredRoom
 from .errors import report
-from .handlers import call
 from .namespaces import Namespace
 
 __all__ = ["RoomGuest", "end_guests"]
@@ -96,7 +94,7 @@ class RoomGuest:
         self._held: list[str] | None = None
         self._held_size = 0
         self._is_handled = False
-        self._was_member = name in peer.rooms
+        self._was_member = peer.hub.membership.has_joined(peer.id, name)
         self._lock = _locks.setdefault((peer.id, name), asyncio.Lock())
         peer.hub.membership.guests.add(self)
 
@@ -126,16 +124,17 @@ class RoomGuest:
 
     # Joining
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    async def begin_turn(self) -> None:
         """Wait for the joins before this one, and for the functions of ``on_leave`` of earlier memberships."""
-        while True:
-            async with self._lock:
-                leaving = _leaving.get((self.peer.id, self.name))
-                if leaving is None or leaving.done():
-                    yield
-                    return
+        await self._lock.acquire()
+        while (leaving := _leaving.get((self.peer.id, self.name))) is not None and not leaving.done():
+            self._lock.release()
             await asyncio.wait([leaving])
+            await self._lock.acquire()
+
+    def end_turn(self) -> None:
+        """Let the next join begin."""
+        self._lock.release()
 
     def refuse_ended(self) -> None:
         """Raise the reason of the end, if it has ended."""
@@ -173,7 +172,7 @@ class RoomGuest:
 
     def release(self) -> None:
         """Deliver the events that were held; call it behind the answer to a join."""
-        if self.ended is not None:
+        if self.ended is not None or self.peer.disconnect is not None:
             return
         held, self._held = self._held or (), None
         self.peer.hub.membership.guests.enter(self)
@@ -225,8 +224,7 @@ class RoomGuest:
         handler = self.room.leave_handler.with_parameters(self.parameters)
         async with self._lock:
             try:
-                async with limited(handler):
-                    await call(handler, run_hook, self._connection)
+                await call_limited(handler, run_hook, self._connection)
                 if self.peer.has_unsaved and self.peer.disconnect is None:
                     await self.peer.save()
             except BaseException as error:

@@ -21,7 +21,7 @@ from django_etp.protocol.frames import ROOMS_SUBPROTOCOL, Event
 from django_etp.protocol.rooms import IN, JOIN, LEAVE, read_in_room
 from django_etp.serialization import to_text
 
-from .access import check_access, limited, refusal_of, user_of
+from .access import call_limited, check_access, refusal_of, user_of
 from .errors import failure_of
 from .guests import RoomGuest
 from .handlers import call, run_answering
@@ -73,19 +73,21 @@ async def _join(handlers: Namespace, peer: Peer, connection: Connection, name: s
             raise EventFailed("not_found", f"There is no room {name[:80]!r}.")
         room, parameters = found
         guest = RoomGuest(room, name, parameters, peer, connection, handlers)
-    async with guest.turn():
+    await guest.begin_turn()
+    try:
         guest.refuse_ended()
-        try:
-            answer = await _enter(guest, connection)
-        except BaseException as error:
-            refusal = refusal_of(error, name)
-            await guest.put_out(failure_of(refusal))
-            if refusal is error:
-                raise
-            raise refusal from error
-        guest.is_inside = True
-        # The answer goes out before the event loop turns: nothing is left to be saved.
-        peer.hub.loop.call_soon(guest.release)
+        answer = await _enter(guest, connection)
+    except BaseException as error:
+        refusal = refusal_of(error, name)
+        await guest.put_out(failure_of(refusal))
+        if refusal is error:
+            raise
+        raise refusal from error
+    finally:
+        guest.end_turn()
+    guest.is_inside = True
+    # The answer goes out before the event loop turns: nothing is left to be saved.
+    peer.hub.loop.call_soon(guest.release)
     return answer
 
 
@@ -98,8 +100,7 @@ async def _enter(guest: RoomGuest, connection: Connection) -> str:
     await guest.enter()
     guest.refuse_ended()
     handler = room.join_handler.with_parameters(guest.parameters)
-    async with limited(handler):
-        result = await call(handler, _run_answering, connection)
+    result = await call_limited(handler, _run_answering, connection)
     guest.record_handled()
     answer = result.text if isinstance(result, _Answer) else _answer_of(result).text
     if peer.has_unsaved:

@@ -67,7 +67,7 @@ async def _recheck_person(guests: list[RoomGuest]) -> None:
         if guest.name not in verdicts:
             verdicts[guest.name] = await _verdict(guest, user)
         if (refusal := verdicts[guest.name]) is not None:
-            # What the connections hold of the user is not what let the check fail.
+            # The user that the connections hold passed the check once, and must not do so again.
             guest.peer.hub.membership.changed_users.add(guest.person, guest.peer.hub.loop.time())
             await guest.put_out(refusal)
 

@@ -1,6 +1,6 @@
 """Users who have changed since their connections were opened.
 
-A connection keeps its user as of the handshake. Who has changed is loaded anew before a rule is asked about the user.
+A connection keeps its user as of the handshake. A user who has changed is loaded anew before a rule is asked.
 
 Rules kept here:
 

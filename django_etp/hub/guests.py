@@ -92,6 +92,14 @@ class Guests:
         del rooms[guest.key[1]]
         if not rooms:
             del self._of[guest.id]
+        self._take_out(guest)
+
+    def close(self, connection_id: str) -> None:
+        """Take the guests of a connection that has ended out of their rooms; each is still to be removed."""
+        for guest in self._of.get(connection_id, _NONE).values():
+            self._take_out(guest)
+
+    def _take_out(self, guest: Guest) -> None:
         if (guests := self.by_room.get(guest.key)) is not None:
             guests.waiting.pop(guest.id, None)
             guests.inside.pop(guest.id, None)

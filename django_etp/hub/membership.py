@@ -78,6 +78,7 @@ class Membership:
         """Remove a connection; return the groups to leave, which have no member here any more."""
         self._members.pop(member.id, None)
         self._barred.pop(member.id, None)
+        self.guests.close(member.id)
         rooms = [*self._rooms_of.pop(member.id, ()), *self._fixed_rooms(member)]
         self._users_room_of.pop(member.id, None)
         return self._take_out(member, rooms)
@@ -209,6 +210,10 @@ class Membership:
         """Return the names of the rooms that a connection has joined."""
         waiting = [guest.key[1] for guest in self.guests.of(connection_id) if guest.is_waiting]
         return frozenset(self._rooms_of.get(connection_id, ())).difference(waiting)
+
+    def has_joined(self, connection_id: str, room: str) -> bool:
+        """Return whether a connection has joined a room, or waits in it."""
+        return room in self._rooms_of.get(connection_id, ())
 
     def all_rooms_of(self, connection_id: str) -> list[str]:
         """Return the names of the rooms that a connection has joined, or is about to join as a guest."""

@@ -89,7 +89,7 @@ class Event:
             InvalidPayload: the data is not JSON. ``NaN`` and ``Infinity`` are not JSON.
         """
         try:
-            return json.loads(self.data, parse_constant=_refuse_constant)
+            return _DECODER.decode(self.data)
         except (ValueError, RecursionError) as error:
             text = f"The data of event {_cut(self.name)} is not JSON: {error}."
             raise InvalidPayload(text, is_answer=self.is_ack) from error
@@ -228,6 +228,10 @@ def _is_utf8(text: str) -> bool:
 
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+# json.loads() would make one for each call.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _cut(value: object) -> str:

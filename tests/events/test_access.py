@@ -8,7 +8,8 @@ from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
 from django.http import Http404
 
 from django_etp import EventFailed, etp_room
-from django_etp.events.access import check_access, limited, refusal_of
+from django_etp.concurrency.workers import run_hook
+from django_etp.events.access import call_limited, check_access, refusal_of
 from django_etp.events.handlers import handler_of
 from tests.support.declared import guest, refused
 
@@ -65,9 +66,12 @@ def test_other_errors_stay_what_they_are() -> None:
 
 async def test_a_timeout_of_the_function_itself_is_passed_on() -> None:
     own = TimeoutError("my own")
+
+    async def fail() -> None:
+        raise own
+
     with pytest.raises(TimeoutError) as caught:
-        async with limited(handler_of(join)):
-            raise own
+        await call_limited(handler_of(fail), run_hook)
     assert caught.value is own
 
 

@@ -86,6 +86,15 @@ def test_of_several_rooms_one_frame_reaches_each(
     assert [frame for each in kept for frame in each] == held
 
 
+def test_a_guest_whose_connection_has_ended_counts_no_more(membership: Membership) -> None:
+    ana, ben = Member(membership, "a"), Member(membership, "b", "x")
+    guest(membership, ana, "x", is_inside=True)
+    membership.remove(ana)  # type: ignore[arg-type]
+    send(membership, "x")
+    assert (ana.frames, ben.frames) == ([], ["said||0"])
+    assert [each.id for each in membership.guests.of("a")] == ["a"]
+
+
 def test_a_broadcast_is_in_no_room(membership: Membership) -> None:
     member = Member(membership, "a")
     guest(membership, member, "x", is_inside=True)
