@@ -26,11 +26,14 @@ def deliver(
     """Deliver a frame to the members of rooms but those in ``exclude``; return the members, with those."""
     members = membership.present(namespace, rooms)
     by_room = membership.guests.by_room
-    if by_room and (present := [guests for room in rooms if (guests := by_room.get((namespace, room)))]):
-        if len(rooms) > 1 or present[0].waiting or len(present[0].inside) < len(members):
+    if by_room and rooms:
+        room = rooms[0]
+        guests = by_room.get((namespace, room))
+        if len(rooms) > 1 or (guests is not None and (guests.waiting or len(guests.inside) < len(members))):
             _deliver_each(membership, [(namespace, room) for room in rooms], members, text, exclude)
             return members
-        text = in_room(rooms[0], text)
+        if guests is not None:
+            text = in_room(room, text)
     for member in members:
         if member.id not in exclude:
             member.deliver(text)

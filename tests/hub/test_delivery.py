@@ -95,6 +95,13 @@ def test_a_guest_whose_connection_has_ended_counts_no_more(membership: Membershi
     assert [each.id for each in membership.guests.of("a")] == ["a"]
 
 
+def test_to_no_room_is_to_no_member(membership: Membership) -> None:
+    member = Member(membership, "a")
+    guest(membership, member, "x", is_inside=True)
+    assert send(membership) == 0
+    assert member.frames == []
+
+
 def test_a_broadcast_is_in_no_room(membership: Membership) -> None:
     member = Member(membership, "a")
     guest(membership, member, "x", is_inside=True)
