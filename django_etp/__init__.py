@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import rooms as rooms
     from .connections.connection import Connection
-    from .events.registry import etp_event, on_connect, on_disconnect, on_error, on_unknown_event
+    from .events.registry import etp_event, etp_room, on_connect, on_disconnect, on_error, on_unknown_event
     from .exceptions import (
         AckTimeout,
         ConnectionClosed,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         LayerUnavailable,
         MessagesLost,
         MessageTooLarge,
+        NoRoomMatch,
         ProtocolError,
         RejectConnection,
         SyncCallInEventLoop,
@@ -59,6 +60,7 @@ __all__ = [
     "LayerUnavailable",
     "MessageTooLarge",
     "MessagesLost",
+    "NoRoomMatch",
     "ProtocolError",
     "RejectConnection",
     "RoomReply",
@@ -66,6 +68,7 @@ __all__ = [
     "TooManyEvents",
     "TooManyRooms",
     "etp_event",
+    "etp_room",
     "model_events",
     "on_connect",
     "on_disconnect",
@@ -84,6 +87,7 @@ _MODULES = {
     "Event": "protocol.frames",
     "RoomReply": "hub.members",
     "etp_event": "events.registry",
+    "etp_room": "events.registry",
     "model_events": "rooms.model_events",
     "on_connect": "events.registry",
     "on_disconnect": "events.registry",
