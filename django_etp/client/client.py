@@ -29,6 +29,8 @@ from django_etp.protocol.frames import Event, check_event_name
 from .attempts import FINAL_CODES, Attempts
 from .connection import ClientConnection
 from .handlers import ClientHandlers
+from .room import ClientRoom
+from .rooms import ClientRooms
 from .websocket import BaseWebSocket, Connector
 
 __all__ = ["EtpClient"]
@@ -52,7 +54,7 @@ class EtpClient:
         max_concurrent_events: how many handlers run at a time, for each connection.
         max_queued_events: how many events wait beyond that, in order. While the queue is full, the client reads
             nothing, which slows the server. If no handler ends for 6 s meanwhile, the connection is closed with 1008.
-        offers_extensions: whether to ask the server for failures and the greeting (``etp.ext.v1``).
+        extensions: whether to offer the server ``etp.ext.v2`` and ``etp.ext.v1``: rooms, failures and the greeting.
         options: further keyword arguments of ``websockets.asyncio.client.connect``, such as ``ssl`` or ``proxy``.
     """
 
@@ -69,7 +71,7 @@ class EtpClient:
         max_message_size: int = 1024 * 1024,
         max_concurrent_events: int = 100,
         max_queued_events: int = 1000,
-        offers_extensions: bool = True,
+        extensions: bool = True,
         **options: Any,
     ) -> None:
         self._ack_timeout = ack_timeout
@@ -81,11 +83,12 @@ class EtpClient:
             headers=headers,
             cookies=cookies,
             origin=origin,
-            offers_extensions=offers_extensions,
+            extensions=extensions,
             max_size=max_message_size,
             **options,
         )
         self._handlers = ClientHandlers()
+        self._rooms = ClientRooms(self._handlers, self._current, ack_timeout)
         self._connection: ClientConnection | None = None
         # Earlier connections whose handlers may still run.
         self._left_busy: set[ClientConnection] = set()
@@ -155,6 +158,14 @@ class EtpClient:
     def on_unknown_event(self, function: _Function) -> _Function:
         """Register a function of an event that has no handler; its result is the answer."""
         return self._handlers.add_hook("unknown_event", function)
+
+    def room(self, name: str) -> ClientRoom:
+        """Return a declared room of the server, the same object for the same name each time; does not join it.
+
+        Raises:
+            InvalidEventName: a declared room cannot have this name: it holds a space or ``|``, or is empty.
+        """
+        return self._rooms.get(name)
 
     # Sending
 
@@ -274,7 +285,9 @@ class EtpClient:
             self._is_waiting = False
 
     async def _serve(self, websocket: BaseWebSocket) -> Disconnect:
-        connection = self._connection = ClientConnection(websocket, self._handlers, **self._limits)
+        connection = self._connection = ClientConnection(websocket, self._handlers, self._rooms, **self._limits)
+        for returning in self._rooms.returns_to(connection):
+            connection.start(returning)
         try:
             await connection.greet()
             assert self._connected is not None

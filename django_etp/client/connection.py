@@ -31,10 +31,20 @@ from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
 from django_etp.protocol.failures import encode_failure, handler_failed, named_failure
-from django_etp.protocol.frames import PING, SUBPROTOCOL, Event, check_event_name, decode, encode, encode_answer
+from django_etp.protocol.frames import (
+    PING,
+    SUBPROTOCOL,
+    SUBPROTOCOL_V2,
+    Event,
+    check_event_name,
+    decode,
+    encode,
+    encode_answer,
+)
 
 from .event_queue import EventQueue
 from .handlers import ClientHandlers, is_end
+from .rooms import ClientRooms
 from .websocket import CLOSE_WAIT, REFUSALS, BaseWebSocket
 
 __all__ = ["ClientConnection"]
@@ -50,17 +60,27 @@ class ClientConnection:
 
     Attributes:
         id: its id on the server; ``None`` if the server did not send it.
-        speaks_extensions: whether the server selected ``etp.ext.v1``.
+        speaks_extensions: whether the server selected ``etp.ext.v1``, or ``etp.ext.v2``.
+        speaks_rooms: whether it selected ``etp.ext.v2``, and has declared rooms.
     """
 
     def __init__(
-        self, websocket: BaseWebSocket, handlers: ClientHandlers, *, max_running: int, max_queued: int
+        self,
+        websocket: BaseWebSocket,
+        handlers: ClientHandlers,
+        rooms: ClientRooms,
+        *,
+        max_running: int,
+        max_queued: int,
     ) -> None:
         self.id: str | None = None
-        self.speaks_extensions = websocket.subprotocol == SUBPROTOCOL
+        self.speaks_rooms = websocket.subprotocol == SUBPROTOCOL_V2
+        self.speaks_extensions = self.speaks_rooms or websocket.subprotocol == SUBPROTOCOL
         self._websocket = websocket
         self._handlers = handlers
+        self._rooms = rooms
         self._acks = PendingAcks()
+        self._answered: dict[int, Callable[[Event], None]] = {}
         self._events = EventQueue(
             lambda event: self.start(self._handle(event)), self._acks, max_running=max_running, max_queued=max_queued
         )
@@ -107,11 +127,33 @@ class ClientConnection:
 
     async def emit(self, name: str, data: object) -> None:
         """Send an event; see EtpClient.emit()."""
-        await self.send(_frame(name, data))
+        check_event_name(name)
+        await self.emit_named(name, data)
+
+    async def emit_named(self, name: str, data: object) -> None:
+        """Send an event with a name on the wire, which may be a reserved one."""
+        await self.send(encode(Event(name, 0, _text(data))))
 
     async def ask(self, name: str, data: object, timeout: float) -> Event:
         """Send an event and return its answer; see EtpClient.emit_with_ack()."""
-        return await self._ask(lambda ack_id: _frame(name, data, ack_id), timeout)
+        check_event_name(name)
+        return await self.ask_named(name, data, timeout)
+
+    async def ask_named(
+        self, name: str, data: object, timeout: float, answered: Callable[[Event], None] | None = None
+    ) -> Event:
+        """Send an event with a name on the wire, which may be a reserved one, and return its answer.
+
+        ``answered`` is called with the answer before anything else is read; not if the event failed.
+        """
+        text = _text(data)
+
+        def frame(ack_id: int) -> str:
+            if answered is not None:
+                self._answered[ack_id] = answered
+            return encode(Event(name, ack_id, text))
+
+        return await self._ask(frame, timeout)
 
     async def ping(self, timeout: float) -> None:
         """Return once the server has answered a ping."""
@@ -171,6 +213,8 @@ class ClientConnection:
             return
         match meaning_of(event, speaks_extensions=self.speaks_extensions):
             case "answer":
+                if (answered := self._answered.pop(event.ack_id, None)) and event.is_ack:
+                    answered(event)
                 self._acks.settle(event)
             case "ping":
                 with suppress(ConnectionClosed):
@@ -195,7 +239,10 @@ class ClientConnection:
 
     async def _handle(self, event: Event) -> None:
         try:
-            result = await self._handlers.answer(event, speaks_extensions=self.speaks_extensions)
+            if self.speaks_rooms and self._rooms.concerns(event):
+                result = await self._rooms.answer(event)
+            else:
+                result = await self._handlers.answer(event, speaks_extensions=self.speaks_extensions)
             if event.ack_id:
                 await self._answer(event, encode_answer(event, _text(result)))
         except BaseException as error:
@@ -228,11 +275,6 @@ class ClientConnection:
             self._acks.discard(ack_id)
             raise
         return await self._acks.wait(ack_id, future, timeout, sending)
-
-
-def _frame(name: str, data: object, ack_id: int = 0) -> str:
-    check_event_name(name)
-    return encode(Event(name, ack_id, _text(data)))
 
 
 def _text(value: object) -> str:

@@ -9,7 +9,7 @@ from websockets.exceptions import InvalidURI
 from websockets.typing import Origin, Subprotocol
 from websockets.uri import parse_uri
 
-from django_etp.protocol.frames import SUBPROTOCOL
+from django_etp.protocol.frames import SUBPROTOCOL, SUBPROTOCOL_V2
 
 __all__ = ["CLOSE_WAIT", "REFUSALS", "BaseWebSocket", "Connector", "WebSocket"]
 
@@ -45,7 +45,7 @@ class Connector:
         headers: Mapping[str, str] | Iterable[tuple[str, str]],
         cookies: Mapping[str, str] | None,
         origin: str | None,
-        offers_extensions: bool,
+        extensions: bool,
         **options: Any,
     ) -> None:
         try:
@@ -59,7 +59,7 @@ class Connector:
             url,
             additional_headers=pairs,
             origin=None if origin is None else Origin(origin),
-            subprotocols=[Subprotocol(SUBPROTOCOL)] if offers_extensions else None,
+            subprotocols=[Subprotocol(SUBPROTOCOL_V2), Subprotocol(SUBPROTOCOL)] if extensions else None,
             **{"create_connection": WebSocket, **options},
         )
 

@@ -27,6 +27,7 @@ __all__ = [
     "PING",
     "RESERVED_PREFIX",
     "SUBPROTOCOL",
+    "SUBPROTOCOL_V2",
     "Event",
     "check_event_name",
     "decode",
@@ -35,8 +36,9 @@ __all__ = [
     "size_of",
 ]
 
-# The WebSocket subprotocol of the extensions: failures and the greeting.
+# The WebSocket subprotocols of the extensions: failures and the greeting; with v2, declared rooms as well.
 SUBPROTOCOL = "etp.ext.v1"
+SUBPROTOCOL_V2 = "etp.ext.v2"
 ACK_PREFIX = "__ack_"
 FAILURE_PREFIX = "__err_"
 HELLO = "__hello"

@@ -73,7 +73,7 @@ async def test_knows_its_id_at_a_server_that_greets(server: Server) -> None:
 
 
 async def test_without_the_extensions_the_wire_is_the_references(server: Server) -> None:
-    async with client_of(server, offers_extensions=False) as client:
+    async with client_of(server, extensions=False) as client:
         assert (await client.emit_with_ack("nosuch", "x")).data == ""
         assert client.id is None
 

@@ -15,7 +15,7 @@ WAIT = 10.0
 
 
 def connector(url: str, **options: Any) -> Connector:
-    arguments = {"headers": (), "cookies": None, "origin": None, "offers_extensions": True, "proxy": None, **options}
+    arguments = {"headers": (), "cookies": None, "origin": None, "extensions": True, "proxy": None, **options}
     return Connector(url, **arguments)
 
 
@@ -46,7 +46,7 @@ async def test_the_handshake_has_the_headers_cookies_and_origin(headers: Any) ->
 
 async def test_the_extensions_are_offered_as_a_subprotocol() -> None:
     assert (await request_of()).headers["Sec-WebSocket-Protocol"] == "etp.ext.v1"
-    assert "Sec-WebSocket-Protocol" not in (await request_of(offers_extensions=False)).headers
+    assert "Sec-WebSocket-Protocol" not in (await request_of(extensions=False)).headers
 
 
 @pytest.mark.parametrize("url", ["http://localhost/", "ws://localhost:port/", "ws://[::1/", "nothing"])
