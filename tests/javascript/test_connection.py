@@ -170,7 +170,7 @@ async def eventually_refused(peer: Peer, count: int) -> None:
 async def test_the_hooks_are_told_of_each_change_of_state(page: Page, peer: Peer) -> None:
     await page.evaluate(
         """() => {
-            window.client = new etp.EtpClient("/ws/", { minDelay: 1 });
+            window.client = new etp.EtpClient("/ws/", { minDelay: 1, extensions: false });
             client.onStateChange((state) => seen.push(state));
             client.connect();
         }"""
@@ -255,6 +255,7 @@ async def test_an_option_that_is_undefined_has_its_default(page: Page, peer: Pee
         names,
     )
     connection = await peer.accept()
+    await connection.send('__hello||0||{"id": "abc"}')
     assert await receive(connection) == "waits||0"
     await page.evaluate("() => { window.answer = fate(client.emitWithAck('x')); }")
     assert await receive(connection) == "x||1"
