@@ -97,7 +97,8 @@ async def _enter(guest: RoomGuest, connection: Connection) -> str:
     """Check a join, make the connection a member, and return the state of the room, ready to be sent."""
     room, peer = guest.room, guest.peer
     if room.has_rules:
-        await check_access(room, guest.parameters, await user_of(peer, anew=bool(room.permissions)))
+        user = await user_of(peer, anew=bool(room.permissions))
+        await check_access(room, guest.parameters, user, owner=peer.id)
         guest.refuse_ended()
     await guest.enter()
     guest.refuse_ended()

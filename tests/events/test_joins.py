@@ -262,6 +262,29 @@ async def test_a_function_that_hangs_is_an_error_of_the_handler(
     assert "took longer than 0.05 s" in str(told[0])
 
 
+@pytest.mark.parametrize("waits", ["allow", "handler"])
+async def test_functions_of_one_client_that_wait_in_threads_leave_some_to_others(waits: str) -> None:
+    over, begun = threading.Event(), []
+
+    def wait(who: Any, pk: int) -> bool:
+        begun.append(pk)
+        return not pk or over.wait(10)
+
+    room = etp_room("orders/<int:pk>")(wait if waits == "handler" else lambda connection, pk: None)
+    room.allow(wait if waits == "allow" else lambda user, pk: True)
+    async with Wire(subprotocols=["etp.ext.v2"]) as busy, Wire(subprotocols=["etp.ext.v2"]) as other:
+        assert (await busy.text()).startswith("__hello")
+        assert (await other.text()).startswith("__hello")
+        for number in range(1, 91):
+            busy.put(join_frame(f"orders/{number}", number))
+        await until(lambda: begun)
+        other.put(join_frame("orders/0", 1))
+        assert (await other.text()).startswith("__ack___join||1||")
+        over.set()
+        for _ in range(90):
+            assert (await busy.text()).startswith("__ack___join||")
+
+
 def test_functions_have_ten_seconds() -> None:
     assert access.LIMIT == 10.0
 
