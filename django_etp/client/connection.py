@@ -238,6 +238,8 @@ class ClientConnection:
             case "greeting":
                 self.id, self.expires_in = greeted_id(event), expires_in(event)
             case "event":
+                if self.speaks_rooms:
+                    self._rooms.note(event)
                 try:
                     await self._events.put(event)
                 except TooManyEvents as error:

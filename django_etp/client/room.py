@@ -12,6 +12,7 @@ Rules kept here:
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -45,6 +46,8 @@ class ClientRoom:
         self._returning: asyncio.Future[None] | None = None
         self._joining: ClientConnection | None = None
         self._leaves = 0
+        self._joins = 0  # those that were answered
+        self._ends: deque[int] = deque()  # the joins before each ``__left`` that was read, and is handled in its turn
 
     def __repr__(self) -> str:
         return f"<ClientRoom {self.name!r}>"
@@ -188,8 +191,20 @@ class ClientRoom:
             return await call(handler, event)
         raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r} in this room.")
 
+    def note_end(self) -> None:
+        """Record that the server has taken the client out. end_noted() follows, behind the events before that."""
+        self._ends.append(self._joins)
+
+    async def end_noted(self, reason: EventFailed) -> None:
+        """End the membership that note_end() was about. A later one, which the client has joined since, lasts."""
+        joins = self._ends.popleft() if self._ends else self._joins
+        if joins == self._joins:
+            await self.end(reason)
+        else:
+            await self._rooms.run_hooks(self._hooks["left"], "on_left", reason)
+
     async def end(self, reason: EventFailed) -> None:
-        """Record that the server took the client out."""
+        """Record that the client is in the room no more, and does not return."""
         if self._connection is not None:
             self._connection = None
             self._rooms.forget(self)
@@ -221,6 +236,7 @@ class ClientRoom:
 
         def answered(event: Event) -> None:
             content.update(object_in(event))
+            self._joins += 1
             if self._leaves == leaves:
                 self._connection = connection
                 self._rooms.want(self)

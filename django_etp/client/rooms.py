@@ -50,6 +50,11 @@ class ClientRooms:
             for room in self._wanted.values():
                 connection.start(room.begin_return(connection))
 
+    def note(self, event: Event) -> None:
+        """Look at an event when it is read, before anything that is read later."""
+        if event.name == LEFT and (room := self._rooms.get(str(object_in(event).get("room")))):
+            room.note_end()
+
     def concerns(self, event: Event) -> bool:
         """Whether an event is one of a room."""
         return event.name == LEFT or event.name.startswith(IN)
@@ -58,9 +63,9 @@ class ClientRooms:
         """Process an event of a room, and return the result of its handler."""
         if event.name == LEFT:
             content = object_in(event)
-            if room := self._wanted.get(str(content.get("room"))):
+            if room := self._rooms.get(str(content.get("room"))):
                 code, message = str(content.get("code", "")), str(content.get("message", ""))
-                await room.end(EventFailed(code, message, is_from_peer=True))
+                await room.end_noted(EventFailed(code, message, is_from_peer=True))
         elif (found := read_in_room(event)) and (room := self._wanted.get(found[0])):
             return await room.handle(found[1])
         return None  # the client has just left

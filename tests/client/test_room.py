@@ -243,3 +243,46 @@ def test_an_event_has_one_handler_in_a_room() -> None:
         room.on("say")(print)
     with pytest.raises(InvalidEventName):
         room.on("__say")
+
+
+async def test_a_join_that_is_answered_right_after_the_end_of_the_membership_counts(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        left: asyncio.Queue[EventFailed] = asyncio.Queue()
+        room.on_left(left.put)
+        await join(room, connection)
+        joining = asyncio.ensure_future(room.join())
+        await receive(connection)
+        await connection.send('__left||0||{"room": "orders/5", "code": "removed", "message": ""}')
+        await connection.send('__ack___join||2||{"state": 2}')
+        async with asyncio.timeout(WAIT):
+            assert await joining == 2
+            assert (await left.get()).code == "removed"
+        assert room.is_joined
+
+
+async def test_events_that_came_before_the_end_of_the_membership_are_handled(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        got: asyncio.Queue[str] = asyncio.Queue()
+        room.on("changed")(lambda event: got.put(event.data))
+        room.on_left(lambda reason: got.put(str(reason.code)))
+        await join(room, connection)
+        for frame in ("__in orders/5 changed||0||1", '__left||0||{"room": "orders/5"}', "__in orders/5 changed||0||2"):
+            await connection.send(frame)
+        await pong(client, connection)
+        assert [await got.get(), await got.get(), got.qsize()] == ["1", "", 0]
+
+
+async def test_the_end_of_a_membership_that_there_is_not_changes_nothing(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        got: asyncio.Queue[object] = asyncio.Queue()
+        room.on_left(got.put)
+        client.on_error(got.put)
+        for data in ('{"room": "orders/5"}', '{"room": "orders/6"}', '{"room": ["orders/5"]}', "{", "[]", ""):
+            await connection.send(f"__left||0||{data}")
+        await pong(client, connection)
+        await join(room, connection)
+        assert room.is_joined
+        assert got.empty()
