@@ -12,6 +12,7 @@ from benchmarks.workloads.deliveries import Room
 from benchmarks.workloads.durable_emits import DurableCalls, DurableLatency
 from benchmarks.workloads.echoes import Echo, Latency
 from benchmarks.workloads.handshakes import Handshakes, Memory
+from benchmarks.workloads.joins import Joins
 from benchmarks.workloads.queries import JoinsAndLeaves, MembersQuery
 from benchmarks.workloads.session_data import COOKIE
 from benchmarks.workloads.sync_emits import Calls
@@ -47,6 +48,7 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
         yield from versus(Room(1000, 30), (BARE,))
         yield from versus(Handshakes(), (BARE,))
         yield from versus(Memory(200), (BARE, CHANNELS), is_fresh=True)
+        yield from _declared(server, Room(1000, 30), rounds=5)
     yield from _two_processes(_PUBSUB, Room(1000, 100), Room(1000, 15))
     yield from _calls(_PUBSUB, (1, 8), rounds=5)
     yield from _commits(_PUBSUB, rounds=5)
@@ -71,6 +73,7 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _versus(server, Memory(1000), (BARE, *_OTHERS), rounds=5, is_fresh=True)
         for percentile in (50, 99):
             yield from _versus(server, Latency(percentile, storm=200), (BARE,), rounds=5)
+        yield from _declared(server, Room(1000, 100), rounds=9)
         yield from _prices(server)
         yield from _growth(server)
     for server in sorted(SERVERS.keys() - set(servers)):
@@ -197,6 +200,16 @@ def _prices(server: str) -> Iterator[Match]:
             for twin, (name, work) in enumerate((("with", dear), ("without", cheap)), start=200)
         )
         yield Match(f"price of {title}", server, *sides)
+
+
+def _declared(server: str, work: Room, rounds: int) -> Iterator[Match]:
+    """Compare declared rooms with others."""
+    for title, declared, plain in (
+        (f"burst of {work.messages:,} to a room of {work.members:,}", replace(work, is_declared=True), work),
+        ("a join and a leave by events, with rules as async functions", Joins(), Joins(is_declared=False)),
+    ):
+        sides = (Side(name, each, ETP_IN_STACK, server) for name, each in (("declared", declared), ("plain", plain)))
+        yield Match(title, server, *sides, rounds)
 
 
 def _growth(server: str) -> Iterator[Match]:

@@ -21,6 +21,7 @@ from benchmarks.workloads.deliveries import Room
 from benchmarks.workloads.durable_emits import DurableCalls, DurableLatency
 from benchmarks.workloads.echoes import Echo, Latency
 from benchmarks.workloads.handshakes import Handshakes, Memory
+from benchmarks.workloads.joins import Joins
 from benchmarks.workloads.queries import JoinsAndLeaves, MembersQuery
 from benchmarks.workloads.session_data import COOKIE, make_database
 from benchmarks.workloads.sync_emits import Calls
@@ -62,6 +63,9 @@ async def test_django_etp_does_all_works_of_one_process(stage):
         Echo(1, 1, size=70_000, seconds=0.05, unit="MiB per s"),
         Latency(99, questions=20, storm=3),
         Room(3, 2),
+        Room(3, 2, is_declared=True),
+        Joins(4, 2),
+        Joins(4, 2, is_declared=False),
         Handshakes(3),
         Handshakes(3, origin=False),
         Memory(20),

@@ -8,7 +8,7 @@ from django.conf import settings
 from redis.asyncio import Redis
 
 from benchmarks.harness.bursts import Burst
-from django_etp import Connection, Event, etp_event, rooms
+from django_etp import Connection, Event, etp_event, etp_room, rooms
 
 
 @etp_event("echo")
@@ -30,6 +30,21 @@ async def echo_and_count(connection: Connection, event: Event) -> str:
 @etp_event("join")
 async def join(connection: Connection, event: Event) -> None:
     await connection.ajoin(event.data)
+
+
+@etp_event("leave")
+async def leave(connection: Connection, event: Event) -> None:
+    await connection.aleave(event.data)
+
+
+@etp_room("declared/<int:number>")
+async def declared(connection: Connection, number: int) -> None:
+    pass
+
+
+@declared.allow
+async def may_enter(user: object, number: int) -> bool:
+    return number >= 0
 
 
 @etp_event("burst")
