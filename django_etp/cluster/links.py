@@ -36,6 +36,9 @@ class Link(Protocol):
     def knows_others(self) -> bool:
         """Whether ``others`` holds all other hubs that live, as far as this process can know."""
 
+    def unheard_of(self, hubs: frozenset[str]) -> frozenset[str]:
+        """Return those of these hubs that may live, although this process has not heard of them yet."""
+
     async def start(self) -> None:
         """Announce to the other hubs that this one has connections."""
 
@@ -66,6 +69,10 @@ class LocalLink:
 
     others: frozenset[str] = frozenset()
     knows_others = True
+
+    def unheard_of(self, hubs: frozenset[str]) -> frozenset[str]:
+        """Return none: there are no other hubs."""
+        return frozenset()
 
     async def start(self) -> None:
         """Do nothing: there are no other hubs."""

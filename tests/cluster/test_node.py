@@ -121,6 +121,18 @@ async def test_living_hubs_are_those_known_when_the_function_was_made():
         assert may_live_then(UNKNOWN)
 
 
+@hurried
+async def test_a_hub_that_another_knew_may_live_until_it_is_heard_of_or_would_have_been():
+    unknown = "f" * 16
+    async with serving() as other, serving() as hub:
+        hubs = frozenset([hub.id, other.id, unknown])
+        await asyncio.sleep(1)
+        assert hub.asker.others == {other.id}
+        assert hub.asker.unheard_of(hubs) == {unknown}
+        await becomes_sure(hub, after=4.5, within=5.5)
+        assert hub.asker.unheard_of(hubs) == frozenset()
+
+
 # Queries to all
 
 

@@ -45,7 +45,11 @@ class Link(LocalLink):
         self.refuses: Callable[[Frame], bool] = lambda frame: False
         self.replies: list[Any] = []
         self.asked: list[list[Any]] = []
+        self.unheard: list[frozenset[str]] = []
         self._messages: dict[str, Message] = {}
+
+    def unheard_of(self, hubs: frozenset[str]) -> frozenset[str]:
+        return hubs & self.unheard.pop(0) if self.unheard else frozenset()
 
     def publish(self, groups: Sequence[str], frame: Frame, *, beside: Sequence[str] = ()) -> list[Confirmation]:
         self.published.append((list(groups), frame))
@@ -153,3 +157,21 @@ async def test_nothing_is_sent_if_nobody_can_be_asked(hub: Any) -> None:
     hub._link.replies = [LayerUnavailable("down")]
     outcome = await send(hub, [event("1", "a")], is_patient=False)
     assert (names(outcome), outcome.problem) == (([], []), "down")
+
+
+async def test_processes_that_an_earlier_relay_knew_are_waited_for_until_they_are_heard_of(hub: Any) -> None:
+    events, known = [event("1", "a"), event("2", "b")], frozenset(["one", "two"])
+    hub._link.unheard = [known] * 3
+    outcome = await send(hub, events, expected=known, is_patient=True)
+    assert (names(outcome), outcome.hubs) == (([], []), None)
+    assert outcome.problem.startswith("2 processes that had connections before")
+    hub._link.asked, hub._link.unheard = [], [frozenset(["two"])]
+    outcome = await send(hub, events, expected=known, is_patient=True)
+    assert (names(outcome), outcome.problem, outcome.hubs) == ((["1", "2"], []), "", frozenset())
+    assert len(hub._link.asked) == 2  # a process that was heard of late is asked for all rooms
+    assert hub._link.asked[0] == hub._link.asked[1]
+
+
+async def test_processes_that_an_earlier_relay_knew_are_waited_for_with_patience_only(hub: Any) -> None:
+    hub._link.unheard = [frozenset(["one"])]
+    assert names(await send(hub, [event("1", "a")], expected=frozenset(["one"]), is_patient=False)) == (["1"], [])

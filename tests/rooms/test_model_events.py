@@ -16,7 +16,7 @@ from rest_framework.serializers import ModelSerializer
 
 from django_etp import InvalidEventName, InvalidPayload, InvalidRoomName, model_events
 from django_etp.rooms import model_events as module
-from tests.shop.models import Gift, Order, PaidOrder, Parcel, Stamped, Tag
+from tests.depot.models import Gift, Order, PaidOrder, Parcel, Stamped, Tag
 from tests.support.rooms import clients
 
 pytestmark = [pytest.mark.usefixtures("etp_registry"), pytest.mark.django_db]
