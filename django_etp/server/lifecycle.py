@@ -16,7 +16,7 @@ from typing import Any
 
 from django_etp.auth.token_login import begin_renewal, watch_login
 from django_etp.conf import get_settings
-from django_etp.connections.asgi import Receive, Send
+from django_etp.connections.asgi import Receive, Send, disconnect_of
 from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
 from django_etp.connections.scope import identity_of
@@ -30,6 +30,7 @@ from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
 from django_etp.protocol.frames import AUTH, RESERVED_PREFIX, decode, encode_answer
 from django_etp.quoting import line_of
+from django_etp.signals import disconnected, slow_client_closed
 
 from .handshake import Handshake
 from .message_size import check_size, limit_on_server
@@ -145,6 +146,7 @@ class Lifecycle:
             self._peer.id,
             facts,
         )
+        self._dispatcher.notify(slow_client_closed)
         self._peer.end(Disconnect(1013, "reads too slowly"), drop=True)
 
     def write_failed(self, error: Exception) -> None:
@@ -161,6 +163,8 @@ class Lifecycle:
     def begin_end(self) -> None:
         """Clean up, or begin to: the connection has ended."""
         hub = self._serving.hub
+        if self._handshake is None:
+            self._dispatcher.notify(disconnected, disconnect=self._peer.disconnect)
         has_more = any(self._what_remains()) or self._peer.has_unsaved
         if not has_more and hub.remove_at_once(self._peer):
             self._dispatcher.stop()
@@ -174,7 +178,7 @@ class Lifecycle:
         """Receive the handshake, and accept it or begin to; return how the connection ended, if it has."""
         message = await self._receive()
         if message["type"] != "websocket.connect":
-            return _disconnect(message)
+            return disconnect_of(message)
         if self._handlers.on_connect:
             self._connecting = self._serving.hub.run(self._connect())
         elif self._handshake is not None and await self._handshake.run_without_hooks():
@@ -192,7 +196,7 @@ class Lifecycle:
         while True:
             message = await receive()
             if message["type"] != "websocket.receive":
-                return _disconnect(message)
+                return disconnect_of(message)
             try:
                 # After our own close, messages are dropped.
                 is_waiting = self._ending is None and take(message)
@@ -294,7 +298,3 @@ class Lifecycle:
         handshake = self._handshake
         if handshake is None or (handshake.was_accepted and not handshake.was_rejected):
             await self._dispatcher.disconnect(_DISCONNECT_LIMIT)
-
-
-def _disconnect(message: dict[str, Any]) -> Disconnect:
-    return Disconnect(message.get("code") or 1005, message.get("reason") or "")
