@@ -23,6 +23,7 @@ from .origins import is_origin_pattern
 __all__ = [
     "EtpSettings",
     "ack_timeout",
+    "checked_timeout",
     "find_problems",
     "get_settings",
     "is_origin_rule",
@@ -76,17 +77,22 @@ def ack_timeout(timeout: float | None) -> float:
     Raises:
         TypeError: ``timeout`` is not a number of seconds.
     """
-    return get_settings().ack_timeout if timeout is None else _checked_timeout(timeout)
+    return get_settings().ack_timeout if timeout is None else checked_timeout(timeout)
 
 
 def question_timeout(timeout: float | None) -> float:
     """Return how long a caller waits for other processes, in seconds. See ack_timeout()."""
-    return get_settings().question_timeout if timeout is None else _checked_timeout(timeout)
+    return get_settings().question_timeout if timeout is None else checked_timeout(timeout)
 
 
-def _checked_timeout(timeout: float) -> float:
+def checked_timeout(timeout: float) -> float:
+    """Return a caller's ``timeout``, in seconds.
+
+    Raises:
+        TypeError: it is not a number of seconds.
+    """
     if not isinstance(timeout, int | float) or math.isnan(timeout):
-        raise TypeError(f"timeout= must be a number of seconds, or None for the setting's; got {timeout!r:.80}.")
+        raise TypeError(f"timeout= must be a number of seconds, or None for the default; got {timeout!r:.80}.")
     return timeout
 
 

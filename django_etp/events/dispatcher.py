@@ -14,8 +14,11 @@ import asyncio
 import contextvars
 import logging
 import sys
+import time
 from collections import deque
 from functools import cache
+
+from django.dispatch import Signal
 
 from django_etp.cancellation import must_pass
 from django_etp.concurrency.workers import exited
@@ -26,12 +29,14 @@ from django_etp.exceptions import EventFailed, ProtocolError, TooManyEvents
 from django_etp.protocol.failures import encode_failure
 from django_etp.protocol.frames import RESERVED_PREFIX, Event, encode_answer
 from django_etp.serialization import to_text
+from django_etp.signals import event_handled, notify
 
 from .budget import MAX_HELD, SMALL, held_by
 from .errors import failure_observer, failure_of, report
 from .handlers import call, run_answering, run_reporting
 from .joins import handle_room_event, is_room_event
 from .namespaces import Namespace
+from .outcomes import report_handled
 from .registry import registry
 from .repeats import Repeats
 
@@ -191,6 +196,10 @@ class Dispatcher:
                 return
         await report(self._handlers, self._connection, error, doing)
 
+    def notify(self, signal: Signal, **arguments: object) -> None:
+        """Send a signal about the connection to its receivers, if there are any."""
+        notify(signal, connection=self._connection, **arguments)
+
     def report_rest(self) -> None:
         """Log how many failures were counted and not reported: the connection has ended."""
         if self._repeats is not None:
@@ -205,6 +214,7 @@ class Dispatcher:
     async def _handle(self, item: Event | ProtocolError) -> None:
         # One flat coroutine, which also counts itself: a done callback would cost each event more.
         peer, connection = self._peer, self._connection
+        began_at, failure = (time.perf_counter() if event_handled.receivers else 0.0), None
         is_saving = False
         try:
             if not isinstance(item, Event):
@@ -227,6 +237,7 @@ class Dispatcher:
                 if answering is not None:
                     await answering
         except BaseException as error:
+            failure = error if began_at else None
             if must_pass(error):
                 raise
             await self._handle_failure(item, error, failed_to_save=is_saving)
@@ -241,6 +252,8 @@ class Dispatcher:
                 peer.share.mark_saved()
             if self._queue and self._running < self._max_running:
                 self._start(self._queue.popleft())
+            if began_at:
+                report_handled(self._handlers, connection, item, began_at, failure)
 
     def refuse(self, event: Event, error: TooManyEvents) -> None:
         """Answer an event that is one too many with a failure, if the client speaks the extensions."""

@@ -24,6 +24,7 @@ from django_etp.concurrency.confirmations import Confirmation, confirmed
 from django_etp.concurrency.flusher import Flusher
 from django_etp.exceptions import ConnectionClosed, EtpError
 from django_etp.serialization import to_frame
+from django_etp.signals import messages_lost, notify
 
 from .asking import Asker
 from .batches import Batches
@@ -285,6 +286,7 @@ class Hub:
     def report_loss(self, loss: Loss) -> None:
         """Report messages that the layer lost to ``on_error``, which logs them; or to the log alone."""
         for error in describe_loss(loss, self.membership):
+            notify(messages_lost, error=error)
             if self.report is None:
                 logger.error("%s", error)
             else:

@@ -12,6 +12,7 @@ Rules kept here:
 Nothing here waits: there is no event loop and no channel layer.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 from django_etp.conf import get_settings
@@ -209,6 +210,12 @@ class Membership:
             and not name.startswith(RESERVED_PREFIX)
             and any(member.is_accepted for member in members.values())
             and (name not in waited_in or self.members(namespace, name))
+        )
+
+    def count_rooms(self) -> Counter[str]:
+        """Return how many rooms have a member, by namespace; without those that a connection cannot leave."""
+        return Counter(
+            namespace for namespace, name in self._rooms if name is not None and not name.startswith(RESERVED_PREFIX)
         )
 
     def rooms_of(self, connection_id: str) -> frozenset[str]:

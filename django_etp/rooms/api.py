@@ -28,6 +28,7 @@ __all__ = ["ConnectionInfo", "RoomReply", "Rooms", "of"]
 
 _Rooms = str | Iterable[str]
 _Exclude = Iterable[str | Member] | str | Member
+_Limit = float | None
 
 
 class Rooms:
@@ -69,12 +70,15 @@ class Rooms:
 
     # Sending
 
-    async def aemit(self, room_or_rooms: _Rooms, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
+    async def aemit(
+        self, room_or_rooms: _Rooms, event: str, data: object = None, *, exclude: _Exclude = (), timeout: _Limit = None
+    ) -> None:
         """Send an event to all members of one or several rooms, one copy to each.
 
         ``data`` is sent unchanged if it is str, else as JSON; ``None`` sends no data. ``exclude`` names connections, or
-        their ids, that do not get the event. This never waits for a member. In ``DEBUG``, and under the testing kit,
-        emit() warns with ``EmitInTransaction`` inside ``atomic()``.
+        their ids, that do not get the event. This never waits for a member. ``timeout`` is how long the channel layer
+        may take to confirm, in seconds; by default up to 7. In ``DEBUG``, and under the testing kit, emit() warns with
+        ``EmitInTransaction`` inside ``atomic()``.
 
         Raises:
             InvalidEventName: the name cannot be an event's.
@@ -82,12 +86,14 @@ class Rooms:
             InvalidRoomName: a name is not a room name, or it is reserved and not from user(); nothing was sent.
             LayerUnavailable: the channel layer did not confirm; members in this process have the event already.
         """
-        await self._asend(Hub.send, room_names(room_or_rooms), to_frame(event, data), ids(exclude))
+        await self._asend(Hub.send, room_names(room_or_rooms), to_frame(event, data), ids(exclude), timeout=timeout)
 
-    def emit(self, room_or_rooms: _Rooms, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
+    def emit(
+        self, room_or_rooms: _Rooms, event: str, data: object = None, *, exclude: _Exclude = (), timeout: _Limit = None
+    ) -> None:
         """See aemit()."""
         warn_in_transaction()
-        self._send("emit", Hub.send, room_names(room_or_rooms), to_frame(event, data), ids(exclude))
+        self._send("emit", Hub.send, room_names(room_or_rooms), to_frame(event, data), ids(exclude), timeout=timeout)
 
     async def aemit_on_commit(
         self,
@@ -145,21 +151,23 @@ class Rooms:
         elif emit.rooms:
             emit_with_commit(emit, using)
 
-    async def abroadcast(self, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
+    async def abroadcast(
+        self, event: str, data: object = None, *, exclude: _Exclude = (), timeout: _Limit = None
+    ) -> None:
         """Send an event to all connections of the namespace. See aemit()."""
-        await self._asend(Hub.send, None, to_frame(event, data), ids(exclude))
+        await self._asend(Hub.send, None, to_frame(event, data), ids(exclude), timeout=timeout)
 
-    def broadcast(self, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
+    def broadcast(self, event: str, data: object = None, *, exclude: _Exclude = (), timeout: _Limit = None) -> None:
         """See abroadcast()."""
-        self._send("broadcast", Hub.send, None, to_frame(event, data), ids(exclude))
+        self._send("broadcast", Hub.send, None, to_frame(event, data), ids(exclude), timeout=timeout)
 
-    async def aemit_to(self, connection_id: str, event: str, data: object = None) -> None:
+    async def aemit_to(self, connection_id: str, event: str, data: object = None, *, timeout: _Limit = None) -> None:
         """Send an event to one connection; does nothing if it is gone. See aemit()."""
-        await self._asend(Hub.send_to, check_id(connection_id), to_frame(event, data))
+        await self._asend(Hub.send_to, check_id(connection_id), to_frame(event, data), timeout=timeout)
 
-    def emit_to(self, connection_id: str, event: str, data: object = None) -> None:
+    def emit_to(self, connection_id: str, event: str, data: object = None, *, timeout: _Limit = None) -> None:
         """See aemit_to()."""
-        self._send("emit_to", Hub.send_to, check_id(connection_id), to_frame(event, data))
+        self._send("emit_to", Hub.send_to, check_id(connection_id), to_frame(event, data), timeout=timeout)
 
     async def aemit_with_ack(
         self, room_or_rooms: _Rooms, event: str, data: object = None, *, timeout: float | None = None
@@ -374,9 +382,7 @@ class Rooms:
         """
         await self._aask(queries.CloseConnection(self.namespace, check_id(connection_id), code, reason), timeout)
 
-    def disconnect(
-        self, connection_id: str, code: int = 1000, reason: str = "", *, timeout: float | None = None
-    ) -> None:
+    def disconnect(self, connection_id: str, code: int = 1000, reason: str = "", *, timeout: _Limit = None) -> None:
         """See adisconnect()."""
         self._ask("disconnect", queries.CloseConnection(self.namespace, check_id(connection_id), code, reason), timeout)
 

@@ -32,6 +32,7 @@ from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
 from django_etp.protocol.frames import AUTH, RESERVED_PREFIX, decode, encode_answer
 from django_etp.quoting import line_of
+from django_etp.signals import disconnected, slow_client_closed
 
 from .handshake import Handshake
 from .message_size import check_size, limit_on_server
@@ -147,6 +148,7 @@ class Lifecycle:
             self._peer.id,
             facts,
         )
+        self._dispatcher.notify(slow_client_closed)
         self._peer.end(Disconnect(1013, "reads too slowly"), drop=True)
 
     def write_failed(self, error: Exception) -> None:
@@ -163,6 +165,8 @@ class Lifecycle:
     def begin_end(self) -> None:
         """Clean up, or begin to: the connection has ended."""
         hub = self._serving.hub
+        if self._handshake is None:
+            self._dispatcher.notify(disconnected, disconnect=self._peer.disconnect)
         has_more = any(self._what_remains()) or self._peer.has_unsaved
         if not has_more and hub.remove_at_once(self._peer):
             self._dispatcher.stop()
