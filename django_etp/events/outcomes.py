@@ -8,7 +8,7 @@ from django_etp.protocol.frames import Event
 from django_etp.signals import event_handled, notify
 
 from .errors import failure_of
-from .handlers import Namespace
+from .namespaces import Namespace
 
 __all__ = ["report_handled"]
 
