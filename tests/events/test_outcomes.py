@@ -10,7 +10,7 @@ from django.dispatch import Signal
 
 from django_etp import Event, EventFailed, InvalidFrame, InvalidPayload
 from django_etp.events import outcomes
-from django_etp.events.handlers import Namespace
+from django_etp.events.namespaces import Namespace
 
 CONNECTION: Any = object()
 
