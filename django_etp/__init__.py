@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import rooms as rooms
     from .connections.connection import Connection
+    from .events.current import current_event
     from .events.registry import etp_event, on_connect, on_disconnect, on_error, on_unknown_event
     from .exceptions import (
         AckTimeout,
@@ -65,6 +66,7 @@ __all__ = [
     "SyncCallInEventLoop",
     "TooManyEvents",
     "TooManyRooms",
+    "current_event",
     "etp_event",
     "model_events",
     "on_connect",
@@ -83,6 +85,7 @@ _MODULES = {
     "EmitInTransaction": "rooms.warnings",
     "Event": "protocol.frames",
     "RoomReply": "hub.members",
+    "current_event": "events.current",
     "etp_event": "events.registry",
     "model_events": "rooms.model_events",
     "on_connect": "events.registry",

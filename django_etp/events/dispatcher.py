@@ -28,6 +28,7 @@ from django_etp.protocol.frames import Event, encode_answer
 from django_etp.serialization import to_text
 
 from .budget import MAX_HELD, SMALL, held_by
+from .current import running_event
 from .errors import failure_observer, failure_of, report
 from .handlers import Namespace, call, run_answering, run_reporting
 from .registry import registry
@@ -209,6 +210,7 @@ class Dispatcher:
                 await self.report(item, "a frame it sent")
                 await self.save()
                 return
+            running_event.set(item)
             handler = self._handlers.events.get(item.name)
             if handler is None:
                 result = await self._handle_unknown(item)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from django.apps import apps
@@ -25,6 +24,8 @@ from django_etp.connections.connection import Connection
 from django_etp.exceptions import InvalidPayload
 from django_etp.protocol.frames import Event
 from django_etp.serialization import to_text
+
+from .signatures import place_of, unwrapped
 
 __all__ = ["Handler", "Hooks", "Namespace", "call", "run_answering", "run_reporting"]
 
@@ -39,11 +40,7 @@ class Handler:
     @property
     def place(self) -> str:
         """The function's module, name, file and line, for messages."""
-        function = _as_written(self.function)
-        name = getattr(function, "__qualname__", repr(function))
-        code = getattr(function, "__code__", None)
-        where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-        return f"{getattr(function, '__module__', '?')}.{name}{where}"
+        return place_of(self.function)
 
 
 class Hooks:
@@ -129,14 +126,7 @@ def _answer_of(function: Callable[..., Any], connection: Connection, event: Even
 def _app_position(handler: Handler) -> int:
     if not apps.apps_ready:
         return 0
-    module = getattr(_as_written(handler.function), "__module__", None)
+    module = getattr(unwrapped(handler.function), "__module__", None)
     app = apps.get_containing_app_config(module) if module else None
     configs = list(apps.get_app_configs())
     return configs.index(app) if app else len(configs)
-
-
-def _as_written(function: Any) -> Any:
-    """Return the function as the application wrote it, without the decorators and partials around it."""
-    while isinstance(function := inspect.unwrap(function), partial):
-        function = function.func
-    return function

@@ -25,6 +25,8 @@ from django_etp.hub.names import check_namespace
 from django_etp.protocol.frames import check_event_name
 
 from .handlers import Handler, Hooks, Namespace
+from .signatures import check_takes
+from .typed import with_types
 
 __all__ = [
     "Registry",
@@ -38,12 +40,21 @@ __all__ = [
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
+# The arguments of each kind of hook.
+_ARGUMENTS = {
+    "on_connect": ("connection",),
+    "on_disconnect": ("connection", "disconnect"),
+    "on_error": ("connection", "error"),
+    "on_unknown_event": ("connection", "event"),
+}
+
 
 class Registry:
     """All handlers and hooks, by namespace. The decorators are methods of the one instance, ``registry``."""
 
     def __init__(self) -> None:
         self._namespaces: defaultdict[str, Namespace] = defaultdict(Namespace)
+        self._is_ready = False  # once all event modules are imported: annotations may name what comes later in them
 
     def namespace(self, name: str) -> Namespace:
         """Return the handlers and hooks of a namespace.
@@ -66,15 +77,21 @@ class Registry:
         is, anything else as JSON. An ``async def`` runs on the event loop; a plain ``def`` runs in a thread and may use
         the ORM.
 
+        If its second argument is annotated with another type than ``Event``, it gets the data of the event as a value
+        of that type; if its result is annotated, that is written as a value of the type.
+
         Raises:
             InvalidEventName: ETP cannot carry the name, or reserves it.
             EventAlreadyRegistered: the event has a handler already.
-            TypeError: the decorated object is no function, or the namespace is not str.
+            TypeError: the decorated object is no function, or cannot be called with two arguments; the types that it
+                declares cannot be read or written; or the namespace is not str.
         """
         _check_event_name(name)
 
         def register(function: _Function) -> _Function:
-            handler = _handler(function)
+            handler = _handler(function, "connection", "event")
+            if self._is_ready:
+                handler = with_types(handler)
             events = self.namespace(namespace).events
             if name in events:
                 raise EventAlreadyRegistered(
@@ -114,8 +131,15 @@ class Registry:
         """Import the modules named by the setting ``EVENT_MODULES`` from every installed app.
 
         An error inside such a module is raised as it is.
+
+        Raises:
+            TypeError: a handler declares a type that cannot be read or written.
         """
         autodiscover_modules(*get_settings().event_modules)
+        if not self._is_ready:
+            self._is_ready = True
+            for namespace in self._namespaces.values():
+                namespace.events.update({name: with_types(each) for name, each in namespace.events.items()})
 
     @contextmanager
     def isolated(self) -> Iterator[Registry]:
@@ -133,7 +157,7 @@ class Registry:
 
         def register(function: _Function) -> _Function:
             hooks: Hooks = getattr(self.namespace(namespace), kind)
-            hooks.add(_handler(function))
+            hooks.add(_handler(function, *_ARGUMENTS[kind]))
             return function
 
         return register if function is None else register(function)
@@ -145,12 +169,13 @@ def _check_event_name(name: object) -> None:
     check_event_name(name)
 
 
-def _handler(function: Callable[..., Any]) -> Handler:
+def _handler(function: Callable[..., Any], *arguments: str) -> Handler:
     if not callable(function) or isinstance(function, type):
         raise TypeError(f"A handler must be a function, got {function!r:.80}.")
     call = getattr(function, "__call__", None)  # noqa: B004 (an instance's method, which may be async)
     if any(inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each) for each in (function, call)):
         raise TypeError(f"A handler must not be a generator: {function!r:.80}. Return the answer instead of yielding.")
+    check_takes(function, *arguments)
     return Handler(function, iscoroutinefunction(function) or iscoroutinefunction(call))
 
 

@@ -1,6 +1,7 @@
 """Queries that send an event to members and return their answers to it."""
 
 import asyncio
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from django_etp.hub.hub import Hub
 from django_etp.hub.members import Member, RoomReply, check_id
 from django_etp.hub.names import room_names
 from django_etp.hub.queries import ConnectionQuery, HubQuery, register_query
+from django_etp.protocol.failures import facts_of, failure_from_peer
 from django_etp.protocol.frames import Event
 from django_etp.serialization import to_frame, to_text
 
@@ -96,8 +98,8 @@ class AskConnection(ConnectionQuery[Event]):
                 return _read_event(reply)
             case [_, "timed_out"]:
                 raise self._timed_out()
-            case [_, "failed", code, message]:
-                raise EventFailed(str(code), str(message), is_from_peer=True)
+            case [_, "failed", code, message, *facts]:
+                raise failure_from_peer(code, message, json.loads(facts[0]) if facts else {})
         return self.gone()
 
     def no_reply(self, reason: str) -> EtpError:
@@ -122,7 +124,9 @@ async def _ask(member: Member, event: str, data: str, timeout: float) -> list[An
     except ConnectionClosed:
         return [member.id, "gone"]
     except EventFailed as failure:
-        return [member.id, "failed", failure.code, failure.message]
+        facts = facts_of(failure)
+        # As JSON: not every serializer of a layer takes all that JSON can hold.
+        return [member.id, "failed", failure.code, failure.message, *([json.dumps(facts)] if facts else [])]
     except EtpError as error:
         return [member.id, "failed", "handler_error", str(error)]
     # Numbers go as text: not every serializer of a layer takes 64 bits.
