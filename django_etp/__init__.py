@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from . import rooms as rooms
     from .connections.connection import Connection
     from .events.current import current_event
-    from .events.registry import etp_event, on_connect, on_disconnect, on_error, on_unknown_event
+    from .events.registry import etp_event, etp_room, on_connect, on_disconnect, on_error, on_unknown_event
     from .exceptions import (
         AckTimeout,
         ConnectionClosed,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         LayerUnavailable,
         MessagesLost,
         MessageTooLarge,
+        NoRoomMatch,
         ProtocolError,
         RejectConnection,
         SyncCallInEventLoop,
@@ -60,6 +61,7 @@ __all__ = [
     "LayerUnavailable",
     "MessageTooLarge",
     "MessagesLost",
+    "NoRoomMatch",
     "ProtocolError",
     "RejectConnection",
     "RoomReply",
@@ -68,6 +70,7 @@ __all__ = [
     "TooManyRooms",
     "current_event",
     "etp_event",
+    "etp_room",
     "model_events",
     "on_connect",
     "on_disconnect",
@@ -87,6 +90,7 @@ _MODULES = {
     "RoomReply": "hub.members",
     "current_event": "events.current",
     "etp_event": "events.registry",
+    "etp_room": "events.registry",
     "model_events": "rooms.model_events",
     "on_connect": "events.registry",
     "on_disconnect": "events.registry",

@@ -4,7 +4,7 @@ A handler without such types is left as it is, so that it costs nothing more.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
 from typing import Any
 
@@ -17,7 +17,24 @@ from django_etp.schemas.schema import Reader, Writer
 from .handlers import Handler
 from .signatures import declared_types
 
-__all__ = ["with_types"]
+__all__ = ["prepare", "typed_if_ready", "with_types"]
+
+# Whether all event modules are imported. Before that, annotations may name what comes later in them.
+_is_ready = False
+
+
+def typed_if_ready(handler: Handler) -> Handler:
+    """Return a handler with_types(), or the same one before prepare()."""
+    return with_types(handler) if _is_ready else handler
+
+
+def prepare(tables: Iterable[dict[str, Handler]]) -> None:
+    """Replace the handlers in these tables, by the names of their events, by those with_types(); done once."""
+    global _is_ready
+    if not _is_ready:
+        _is_ready = True
+        for handlers in tables:
+            handlers.update({name: with_types(handler) for name, handler in handlers.items()})
 
 
 def with_types(handler: Handler) -> Handler:
@@ -40,13 +57,15 @@ def with_types(handler: Handler) -> Handler:
 def _coroutine_function(
     function: Callable[..., Any], reader: Reader | None, writer: Writer | None
 ) -> Callable[..., Awaitable[Any]]:
-    async def handle(connection: Connection, event: Event) -> Any:
+    # The parameters are those of a declared room.
+    async def handle(connection: Connection, event: Event, **parameters: Any) -> Any:
         if reader is None:
-            result = await function(connection, event)
+            result = await function(connection, event, **parameters)
         elif reader.uses_database:
-            result = await function(connection, await run_handler(reader.read, event, owner=connection.id))
+            message = await run_handler(reader.read, event, owner=connection.id)
+            result = await function(connection, message, **parameters)
         else:
-            result = await function(connection, reader.read(event))
+            result = await function(connection, reader.read(event), **parameters)
         if writer is None or not event.ack_id:
             return result
         if writer.uses_database:
@@ -57,8 +76,8 @@ def _coroutine_function(
 
 
 def _plain_function(function: Callable[..., Any], reader: Reader | None, writer: Writer | None) -> Callable[..., Any]:
-    def handle(connection: Connection, event: Event) -> Any:
-        result = function(connection, event if reader is None else reader.read(event))
+    def handle(connection: Connection, event: Event, **parameters: Any) -> Any:
+        result = function(connection, event if reader is None else reader.read(event), **parameters)
         if writer is None or not event.ack_id:
             return result
         return _written(result, writer, connection) if inspect.isawaitable(result) else writer.write(result)

@@ -27,6 +27,7 @@ __all__ = [
     "HELLO",
     "PING",
     "RESERVED_PREFIX",
+    "ROOMS_SUBPROTOCOL",
     "SUBPROTOCOL",
     "Event",
     "check_event_name",
@@ -38,6 +39,8 @@ __all__ = [
 
 # The WebSocket subprotocol of the extensions: failures and the greeting.
 SUBPROTOCOL = "etp.ext.v1"
+# That of declared rooms, beside all of the extensions above.
+ROOMS_SUBPROTOCOL = "etp.ext.v2"
 ACK_PREFIX = "__ack_"
 FAILURE_PREFIX = "__err_"
 AUTH = "__auth"

@@ -14,10 +14,19 @@ from typing import Any
 import msgspec
 import pytest
 from django import forms
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from rest_framework import serializers
 
-from django_etp import AckTimeout, Connection, Event, EventFailed, InvalidPayload, etp_event
+from django_etp import (
+    AckTimeout,
+    Connection,
+    Event,
+    EventFailed,
+    InvalidPayload,
+    current_event,
+    etp_event,
+    etp_room,
+)
 from django_etp.events.registry import Registry
 from django_etp.protocol import SUBPROTOCOL
 from django_etp.schemas import schema
@@ -261,6 +270,27 @@ async def test_the_testing_kit_says_what_does_not_fit() -> None:
     assert [each["code"] for each in cause.errors] == ["string_type"]
 
 
+@both
+async def test_events_inside_a_room_are_typed_as_well(is_async: bool) -> None:
+    @etp_room("desks/<int:pk>")
+    async def desk(connection: Connection, pk: int) -> None: ...
+
+    async def coroutine_function(connection: Connection, message: Say, pk: int) -> list[Any]:
+        return [pk, message, current_event().name]
+
+    def plain_function(connection: Connection, message: Say, pk: int) -> list[Any]:
+        return [pk, message, current_event().name]
+
+    desk.event("say")(coroutine_function if is_async else plain_function)
+    async with EtpCommunicator(user=AnonymousUser(), subprotocols=["etp.ext.v2"]) as client:
+        await client.expect_event("__hello")
+        room = await client.join("desks/7")
+        assert (await room.emit_with_ack("say", {"text": "hi"})).json() == [7, {"text": "hi", "to": None}, "say"]
+        with pytest.raises(EventFailed) as caught:
+            await room.emit_with_ack("say", {})
+    assert caught.value.errors[0]["path"] == ["text"]
+
+
 # Registering
 
 
@@ -321,6 +351,7 @@ from django_etp import Event
 from django_etp.events.registry import registry
 registry.discover()
 print(registry.namespace("default").events["say"].function(None, Event("say", 1, '{{"text":"hi"}}')))
+print([hasattr(room.events["say"].function, "__wrapped__") for room in registry.namespace("default").rooms])
 """
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
@@ -330,7 +361,7 @@ def test_types_may_be_written_after_the_handler_that_names_them(tmp_path: Path) 
         from __future__ import annotations
         from dataclasses import dataclass
         from typing import TYPE_CHECKING
-        from django_etp import etp_event
+        from django_etp import etp_event, etp_room
 
         if TYPE_CHECKING:
             from django_etp import Connection
@@ -339,12 +370,18 @@ def test_types_may_be_written_after_the_handler_that_names_them(tmp_path: Path) 
         def say(connection: Connection, message: Say) -> list[Say]:
             return [message]
 
+        @etp_room("desks/<int:pk>")
+        def desk(connection: Connection, pk: int): ...
+
+        @desk.event("say")
+        def say_inside(connection: Connection, message: Say, pk: int): ...
+
         @dataclass
         class Say:
             text: str
     """
     done = start(tmp_path, module)
-    assert done.stdout == '[{"text":"hi"}]\n', done.stderr
+    assert done.stdout == '[{"text":"hi"}]\n[True]\n', done.stderr
 
 
 def test_a_type_that_cannot_be_read_stops_the_start_with_the_place(tmp_path: Path) -> None:
