@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .protocol.frames import Event
     from .rooms.model_events import model_events
     from .rooms.warnings import EmitInTransaction
+    from .schemas.outgoing import outgoing
 
 __all__ = [
     "AckTimeout",
@@ -76,6 +77,7 @@ __all__ = [
     "on_disconnect",
     "on_error",
     "on_unknown_event",
+    "outgoing",
     "rooms",
 ]
 
@@ -96,6 +98,7 @@ _MODULES = {
     "on_disconnect": "events.registry",
     "on_error": "events.registry",
     "on_unknown_event": "events.registry",
+    "outgoing": "schemas.outgoing",
 }
 
 

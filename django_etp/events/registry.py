@@ -21,6 +21,7 @@ from django_etp.conf import get_settings
 from django_etp.exceptions import EventAlreadyRegistered, InvalidEventName
 from django_etp.hub.names import check_namespace
 from django_etp.protocol.frames import check_event_name
+from django_etp.schemas.outgoing import build_outgoing
 
 from .declared import DeclaredRoom
 from .handlers import Hooks, handler_of
@@ -169,12 +170,13 @@ class Registry:
         An error inside such a module is raised as it is.
 
         Raises:
-            TypeError: a handler declares a type that cannot be read or written.
+            TypeError: a handler or outgoing() declares a type that cannot be read or written.
         """
         autodiscover_modules(*get_settings().event_modules)
         namespaces = self._namespaces.values()
         tables = [namespace.events for namespace in namespaces]
         prepare([*tables, *(room.events for namespace in namespaces for room in namespace.rooms)])
+        build_outgoing()
 
     @contextmanager
     def isolated(self) -> Iterator[Registry]:

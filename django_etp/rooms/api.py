@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 
@@ -12,6 +12,7 @@ from django_etp.hub.members import ConnectionInfo, Member, RoomReply, check_id, 
 from django_etp.hub.names import UserRoom, check_namespace, room_name, room_names, user_room
 from django_etp.hub.names import group_name as _group_name
 from django_etp.protocol.frames import Event
+from django_etp.schemas.outgoing import EventName
 from django_etp.serialization import to_frame
 
 from . import queries
@@ -26,6 +27,8 @@ from .warnings import warn_in_transaction
 
 __all__ = ["ConnectionInfo", "RoomReply", "Rooms", "of"]
 
+_T = TypeVar("_T")
+_Limit = float | None
 _Rooms = str | Iterable[str]
 _Exclude = Iterable[str | Member] | str | Member
 
@@ -69,22 +72,27 @@ class Rooms:
 
     # Sending
 
-    async def aemit(self, room_or_rooms: _Rooms, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
+    async def aemit(
+        self, room_or_rooms: _Rooms, event: EventName[_T], data: _T | None = None, *, exclude: _Exclude = ()
+    ) -> None:
         """Send an event to all members of one or several rooms, one copy to each.
 
-        ``data`` is sent unchanged if it is str, else as JSON; ``None`` sends no data. ``exclude`` names connections, or
-        their ids, that do not get the event. This never waits for a member. In ``DEBUG``, and under the testing kit,
-        emit() warns with ``EmitInTransaction`` inside ``atomic()``.
+        ``event`` is a name or an ``outgoing()`` event, whose type writes the data. Otherwise ``data`` is sent unchanged
+        if it is str, else as JSON; ``None`` sends no data. ``exclude`` names connections, or their ids, that do not get
+        the event. This never waits for a member. In ``DEBUG``, and under the testing kit, emit() warns with
+        ``EmitInTransaction`` inside ``atomic()``.
 
         Raises:
             InvalidEventName: the name cannot be an event's.
-            InvalidPayload: the data cannot become JSON.
+            InvalidPayload: the data cannot become JSON, or does not fit the type of the event.
             InvalidRoomName: a name is not a room name, or it is reserved and not from user(); nothing was sent.
             LayerUnavailable: the channel layer did not confirm; members in this process have the event already.
         """
         await self._asend(Hub.send, room_names(room_or_rooms), to_frame(event, data), ids(exclude))
 
-    def emit(self, room_or_rooms: _Rooms, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
+    def emit(
+        self, room_or_rooms: _Rooms, event: EventName[_T], data: _T | None = None, *, exclude: _Exclude = ()
+    ) -> None:
         """See aemit()."""
         warn_in_transaction()
         self._send("emit", Hub.send, room_names(room_or_rooms), to_frame(event, data), ids(exclude))
@@ -92,8 +100,8 @@ class Rooms:
     async def aemit_on_commit(
         self,
         room_or_rooms: _Rooms,
-        event: str,
-        data: object = None,
+        event: EventName[_T],
+        data: _T | None = None,
         *,
         exclude: _Exclude = (),
         key: object = None,
@@ -129,8 +137,8 @@ class Rooms:
     def emit_on_commit(
         self,
         room_or_rooms: _Rooms,
-        event: str,
-        data: object = None,
+        event: EventName[_T],
+        data: _T | None = None,
         *,
         exclude: _Exclude = (),
         key: object = None,
@@ -145,24 +153,24 @@ class Rooms:
         elif emit.rooms:
             emit_with_commit(emit, using)
 
-    async def abroadcast(self, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
+    async def abroadcast(self, event: EventName[_T], data: _T | None = None, *, exclude: _Exclude = ()) -> None:
         """Send an event to all connections of the namespace. See aemit()."""
         await self._asend(Hub.send, None, to_frame(event, data), ids(exclude))
 
-    def broadcast(self, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
+    def broadcast(self, event: EventName[_T], data: _T | None = None, *, exclude: _Exclude = ()) -> None:
         """See abroadcast()."""
         self._send("broadcast", Hub.send, None, to_frame(event, data), ids(exclude))
 
-    async def aemit_to(self, connection_id: str, event: str, data: object = None) -> None:
+    async def aemit_to(self, connection_id: str, event: EventName[_T], data: _T | None = None) -> None:
         """Send an event to one connection; does nothing if it is gone. See aemit()."""
         await self._asend(Hub.send_to, check_id(connection_id), to_frame(event, data))
 
-    def emit_to(self, connection_id: str, event: str, data: object = None) -> None:
+    def emit_to(self, connection_id: str, event: EventName[_T], data: _T | None = None) -> None:
         """See aemit_to()."""
         self._send("emit_to", Hub.send_to, check_id(connection_id), to_frame(event, data))
 
     async def aemit_with_ack(
-        self, room_or_rooms: _Rooms, event: str, data: object = None, *, timeout: float | None = None
+        self, room_or_rooms: _Rooms, event: EventName[_T], data: _T | None = None, *, timeout: float | None = None
     ) -> list[RoomReply]:
         """Send an event to all members of one or several rooms and return a reply for each.
 
@@ -176,14 +184,14 @@ class Rooms:
         return await self._aask(query, query.limit)
 
     def emit_with_ack(
-        self, room_or_rooms: _Rooms, event: str, data: object = None, *, timeout: float | None = None
+        self, room_or_rooms: _Rooms, event: EventName[_T], data: _T | None = None, *, timeout: float | None = None
     ) -> list[RoomReply]:
         """See aemit_with_ack()."""
         query = AskRooms.create(self.namespace, room_or_rooms, event, data, timeout)
         return self._ask("emit_with_ack", query, query.limit)
 
     async def aemit_to_with_ack(
-        self, connection_id: str, event: str, data: object = None, *, timeout: float | None = None
+        self, connection_id: str, event: EventName[_T], data: _T | None = None, *, timeout: float | None = None
     ) -> Event:
         """Send an event to one connection and return its answer.
 
@@ -200,7 +208,7 @@ class Rooms:
         return await self._aask(query, query.limit)
 
     def emit_to_with_ack(
-        self, connection_id: str, event: str, data: object = None, *, timeout: float | None = None
+        self, connection_id: str, event: EventName[_T], data: _T | None = None, *, timeout: float | None = None
     ) -> Event:
         """See aemit_to_with_ack()."""
         query = AskConnection.create(self.namespace, connection_id, event, data, timeout)
@@ -325,8 +333,6 @@ class Rooms:
         """See aget()."""
         return self._ask("get", queries.GetConnection(self.namespace, check_id(connection_id)), timeout)
 
-    # Data
-
     async def adata(self, connection_id: str, *, timeout: float | None = None) -> dict[str, Any]:
         """Return a copy of a connection's data, as it is in the connection's process.
 
@@ -360,8 +366,6 @@ class Rooms:
         """See aupdate_data()."""
         return self._ask("update_data", ChangeData.create(self.namespace, connection_id, values, remove), timeout)
 
-    # Closing
-
     async def adisconnect(
         self, connection_id: str, code: int = 1000, reason: str = "", *, timeout: float | None = None
     ) -> None:
@@ -374,9 +378,7 @@ class Rooms:
         """
         await self._aask(queries.CloseConnection(self.namespace, check_id(connection_id), code, reason), timeout)
 
-    def disconnect(
-        self, connection_id: str, code: int = 1000, reason: str = "", *, timeout: float | None = None
-    ) -> None:
+    def disconnect(self, connection_id: str, code: int = 1000, reason: str = "", *, timeout: _Limit = None) -> None:
         """See adisconnect()."""
         self._ask("disconnect", queries.CloseConnection(self.namespace, check_id(connection_id), code, reason), timeout)
 
@@ -391,9 +393,5 @@ class Rooms:
 
 @lru_cache(maxsize=1024)  # a namespace's name may be that of a tenant, or come from data
 def of(namespace: str) -> Rooms:
-    """Return the rooms of a namespace.
-
-    Raises:
-        TypeError: the name is not str.
-    """
+    """Return the rooms of a namespace; raise ``TypeError`` if its name is not str."""
     return Rooms(namespace)
