@@ -129,7 +129,7 @@ class InvalidRoomName(EtpError):
 class TooManyRooms(EtpError):
     """A connection would be in more rooms than the setting MAX_ROOMS allows; it has joined none of them.
 
-    If a handler does not catch it, a client that speaks ``etp.ext.v1`` gets the code ``too_many_rooms``.
+    If a handler does not catch it, a client that speaks the extensions gets the code ``too_many_rooms``.
     """
 
 
@@ -138,7 +138,7 @@ class NoRoomMatch(EtpError):
 
 
 class EventFailed(EtpError):
-    """An event failed at the peer. A handler raises it to send a failure to a peer that speaks ``etp.ext.v1``.
+    """An event failed at the peer. A handler raises it to send a failure to a peer that speaks the extensions.
 
     Attributes:
         code: ``handler_error``, ``unknown_event``, ``invalid_payload``, ``permission_denied``, ``rate_limited``,

@@ -29,8 +29,7 @@ from .scope import extensions_of, identity_of, tenant_of, user_id_of
 from .state import CONNECTING, OPEN
 
 if TYPE_CHECKING:
-    from django.contrib.auth.base_user import AbstractBaseUser
-    from django.contrib.auth.models import AnonymousUser
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 __all__ = ["Peer"]
 

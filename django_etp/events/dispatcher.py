@@ -267,7 +267,7 @@ class Dispatcher:
 
     async def _handle_unknown(self, event: Event) -> object:
         if event.name.startswith(RESERVED_PREFIX) and is_room_event(event, self._peer):
-            return await handle_room_event(self._handlers, self._peer, self._connection, event)
+            return await handle_room_event(self._handlers, self._peer, self._connection, event, self.report)
         if not (self._handlers.events or self._handlers.rooms or self._handlers.on_unknown_event):
             _log_nothing_is_handled(self._peer.namespace)
         if not self._handlers.on_unknown_event and self._peer.speaks_extensions:

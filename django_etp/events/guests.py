@@ -10,7 +10,7 @@ Rules kept here:
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -25,13 +25,13 @@ from django_etp.protocol.rooms import encode_left
 
 from .access import call_limited, is_djangos_user
 from .declared import DeclaredRoom
-from .errors import report
 from .handlers import run_reporting
-from .namespaces import Namespace
 
-__all__ = ["RoomGuest", "end_guests"]
+__all__ = ["Report", "RoomGuest", "end_guests"]
 
 _T = TypeVar("_T")
+# Reports an error of the connection, and what failed. See Dispatcher.report().
+Report = Callable[[BaseException, str], Coroutine[Any, Any, None]]
 
 _MOST_HELD = 10_000  # frames that wait for the answer to a join
 
@@ -59,11 +59,11 @@ class RoomGuest:
     __slots__ = (
         "_connection",
         "_context",
-        "_handlers",
         "_held",
         "_held_size",
         "_is_handled",
         "_lock",
+        "_report",
         "_was_member",
         "ended",
         "is_inside",
@@ -80,7 +80,7 @@ class RoomGuest:
         parameters: dict[str, Any],
         peer: Peer,
         connection: Connection,
-        handlers: Namespace,
+        report: Report,
     ) -> None:
         self.room = room
         self.name = name
@@ -89,7 +89,7 @@ class RoomGuest:
         self.is_inside = False
         self.ended: EventFailed | None = None
         self._connection = connection
-        self._handlers = handlers
+        self._report = report
         self._context = contextvars.copy_context()
         self._held: list[str] | None = None
         self._held_size = 0
@@ -230,7 +230,7 @@ class RoomGuest:
             except BaseException as error:
                 if must_pass(error):
                     raise
-                await report(self._handlers, self._connection, error, f"the on_leave function {handler.place}")
+                await self._report(error, f"the on_leave function {handler.place}")
 
 
 async def end_guests(hub: Hub, connection_id: str) -> None:
