@@ -12,6 +12,7 @@ from django_etp.protocol.frames import check_event_name
 from django_etp.rooms.patterns import RoomPattern
 
 from .handlers import Handler, handler_of
+from .typed import typed_if_ready
 
 __all__ = ["DeclaredRoom"]
 
@@ -97,9 +98,8 @@ class DeclaredRoom:
         check_event_name(name)
 
         def register(function: _Function) -> _Function:
-            self.events[name] = self._new_handler(
-                f"event {name!r}", function, self.events.get(name), "connection", "event"
-            )
+            handler = self._new_handler(f"event {name!r}", function, self.events.get(name), "connection", "event")
+            self.events[name] = typed_if_ready(handler)
             return function
 
         return register

@@ -32,6 +32,7 @@ from django_etp.serialization import to_text
 from django_etp.signals import event_handled, notify
 
 from .budget import MAX_HELD, SMALL, held_by
+from .current import running_event
 from .errors import failure_observer, failure_of, report
 from .handlers import call, run_answering, run_reporting
 from .joins import handle_room_event, is_room_event
@@ -221,6 +222,7 @@ class Dispatcher:
                 await self.report(item, "a frame it sent")
                 await self.save()
                 return
+            running_event.set(item)
             handler = self._handlers.events.get(item.name)
             if handler is None:
                 result = await self._handle_unknown(item)

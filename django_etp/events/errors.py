@@ -17,6 +17,7 @@ from django_etp.exceptions import (
     ConnectionClosed,
     EventFailed,
     InvalidFrame,
+    InvalidPayload,
     MessageTooLarge,
     TooManyEvents,
     TooManyRooms,
@@ -49,11 +50,12 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
 
     ``doing`` names the failed step.
     """
-    expected = isinstance(error, _EXPECTED)
+    is_misfit = isinstance(error, InvalidPayload) and bool(error.errors) and not (error.is_outgoing or error.is_answer)
+    expected = is_misfit or isinstance(error, _EXPECTED)
     if isinstance(error, DatabaseError):
         expect_broken_database()
     logger.log(
-        logging.WARNING if expected else logging.ERROR,
+        logging.INFO if is_misfit else logging.WARNING if expected else logging.ERROR,
         "Connection %s failed at %s: %s: %s",
         connection.id if connection is not None else "(none yet)",
         doing,

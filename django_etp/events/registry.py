@@ -21,10 +21,12 @@ from django_etp.conf import get_settings
 from django_etp.exceptions import EventAlreadyRegistered, InvalidEventName
 from django_etp.hub.names import check_namespace
 from django_etp.protocol.frames import check_event_name
+from django_etp.schemas.outgoing import build_outgoing
 
 from .declared import DeclaredRoom
 from .handlers import Hooks, handler_of
 from .namespaces import Namespace
+from .typed import prepare, typed_if_ready
 
 __all__ = [
     "Registry",
@@ -38,6 +40,14 @@ __all__ = [
 ]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# The arguments of each kind of hook.
+_ARGUMENTS = {
+    "on_connect": ("connection",),
+    "on_disconnect": ("connection", "disconnect"),
+    "on_error": ("connection", "error"),
+    "on_unknown_event": ("connection", "event"),
+}
 
 
 class Registry:
@@ -72,15 +82,19 @@ class Registry:
         is, anything else as JSON. An ``async def`` runs on the event loop; a plain ``def`` runs in a thread and may use
         the ORM.
 
+        If its second argument is annotated with another type than ``Event``, it gets the data of the event as a value
+        of that type; if its result is annotated, that is written as a value of the type.
+
         Raises:
             InvalidEventName: ETP cannot carry the name, or reserves it.
             EventAlreadyRegistered: the event has a handler already.
-            TypeError: the decorated object is no function, or the namespace is not str.
+            TypeError: the decorated object is no function, or cannot be called with two arguments; the types that it
+                declares cannot be read or written; or the namespace is not str.
         """
         _check_event_name(name)
 
         def register(function: _Function) -> _Function:
-            handler = handler_of(function)
+            handler = typed_if_ready(handler_of(function, "connection", "event"))
             events = self.namespace(namespace).events
             if name in events:
                 raise EventAlreadyRegistered(
@@ -154,8 +168,15 @@ class Registry:
         """Import the modules named by the setting ``EVENT_MODULES`` from every installed app.
 
         An error inside such a module is raised as it is.
+
+        Raises:
+            TypeError: a handler or outgoing() declares a type that cannot be read or written.
         """
         autodiscover_modules(*get_settings().event_modules)
+        namespaces = self._namespaces.values()
+        tables = [namespace.events for namespace in namespaces]
+        prepare([*tables, *(room.events for namespace in namespaces for room in namespace.rooms)])
+        build_outgoing()
 
     @contextmanager
     def isolated(self) -> Iterator[Registry]:
@@ -173,7 +194,7 @@ class Registry:
 
         def register(function: _Function) -> _Function:
             hooks: Hooks = getattr(self.namespace(namespace), kind)
-            hooks.add(handler_of(function))
+            hooks.add(handler_of(function, *_ARGUMENTS[kind]))
             return function
 
         return register if function is None else register(function)
