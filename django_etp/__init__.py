@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .hub.members import ConnectionInfo, RoomReply
     from .protocol.closing import Disconnect
     from .protocol.frames import Event
+    from .rooms.presence import Present
 
 __all__ = [
     "AckTimeout",
@@ -58,6 +59,7 @@ __all__ = [
     "MessageTooLarge",
     "MessagesLost",
     "NoRoomMatch",
+    "Present",
     "ProtocolError",
     "RejectConnection",
     "RoomReply",
@@ -80,6 +82,7 @@ _MODULES = {
     "ConnectionInfo": "hub.members",
     "Disconnect": "protocol.closing",
     "Event": "protocol.frames",
+    "Present": "rooms.presence",
     "RoomReply": "hub.members",
     "etp_event": "events.registry",
     "etp_room": "events.registry",

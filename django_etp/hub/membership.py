@@ -107,6 +107,11 @@ class Membership:
         self._rooms_of.setdefault(member.id, {}).update(new)
         return self._put_in(member, rooms)
 
+    def listen(self, listener: Member, room: str) -> list[str]:
+        """Put a listener, which is no connection, into a reserved room; return the groups to join."""
+        self._rooms_of[listener.id] = {room: None}
+        return self._put_in(listener, [room])
+
     def leave(self, member: Member, rooms: Iterable[str]) -> list[str]:
         """Take a connection out of rooms; it need not be in them. Return the groups to leave."""
         joined = self._rooms_of.get(member.id, {})

@@ -15,6 +15,7 @@ from django_etp.serialization import to_frame
 from .asking import AskConnection, AskRooms
 from .calls import Send, aask, asend, ask_from_thread, send_from_thread
 from .data import ChangeData, ReadData
+from .presence import PresenceCalls
 from .queries import (
     ClearRooms,
     CloseAll,
@@ -36,7 +37,7 @@ _Rooms = str | Iterable[str]
 _Exclude = Iterable[str | Member] | str | Member
 
 
-class Rooms:
+class Rooms(PresenceCalls):
     """The rooms of one namespace."""
 
     def __init__(self, namespace: str) -> None:

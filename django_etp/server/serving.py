@@ -38,6 +38,7 @@ class Serving:
         self._tasks: dict[asyncio.Task[Any] | None, None] = {}
         self._maintenance: asyncio.Task[None] | None = None
         self._is_ending = False
+        self._has_presence = registry.has_presence
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
@@ -49,6 +50,10 @@ class Serving:
         if self._maintenance is None:
             self._maintenance = self.hub.loop.create_task(maintain(self.hub), context=self.hub.context.copy())
         await self.hub.start()
+        if self._has_presence:
+            from django_etp.presence.tracker import tracker_of  # only a project that uses it imports it
+
+            tracker_of(self.hub).begin()
 
     async def end(self) -> None:
         """Record that a connection has ended."""

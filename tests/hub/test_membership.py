@@ -120,3 +120,14 @@ def test_namespaces_are_apart() -> None:
     assert membership.room_of(group_name("game", "x")) == ("game", "x")
     membership.leave(gamer, ["x"])
     assert membership.room_of(group_name("game", "x")) is None
+
+
+def test_a_listener_is_in_a_reserved_room_and_counted_nowhere() -> None:
+    membership = Membership()
+    listener = member("listener", is_accepted=False)
+    assert membership.listen(listener, "__test") == [group_name("default", "__test")]
+    assert membership.present("default", ["__test"]) == (listener,)
+    assert membership.all() == []
+    assert membership.names("default") == []
+    assert membership.remove(listener) == [group_name("default", "__test")]
+    assert membership.present("default", ["__test"]) == ()
