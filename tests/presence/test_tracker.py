@@ -244,3 +244,23 @@ async def test_a_room_that_nobody_is_in_costs_nothing():
         for hub in (here, there):
             assert hub.presence.rooms == {}
             assert [name for _, name in hub.membership._rooms if name and name.startswith("__presence.")] == []
+
+
+@hurried
+async def test_ten_thousand_joins_within_seconds_are_counted_with_bounded_messages():
+    async with hubs(2) as (here, there):
+        ana = await sit(here, "ana")
+        for number in range(5000):
+            await sit(here, f"a{number}")
+            await sit(there, f"b{number}")
+            if number % 50 == 0:
+                await asyncio.sleep(0.03)  # 100 joins, so that all take 3 s
+        await asyncio.sleep(3)
+        assert ana.told[-1] == {"count": 10_001}
+        counts = [change for change in ana.told if "count" in change]
+        assert len(counts) <= 6
+        # Until there are 500 entries they are told; each entry takes less than 100 characters.
+        assert sum(len(str(change)) for change in ana.told) < 500 * 100
+        sizes = [len(str(message)) for _, message in SharedLayer.sent]
+        assert max(sizes) < 100_000
+        assert len(await present(here)) == 10_001
