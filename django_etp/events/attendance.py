@@ -33,14 +33,15 @@ async def attend(guest: RoomGuest, connection: Connection) -> str:
         info = _info_of(describe, await call_limited(describe.with_parameters(guest.parameters), run_hook, connection))
         guest.refuse_ended()
     peer = guest.peer
-    room = await tracker_of(peer.hub).open(*guest.key)
+    tracker = tracker_of(peer.hub)
+    room = await tracker.open(*guest.key)
     try:
         guest.refuse_ended()
     except BaseException:
         room.announce_soon()  # it is closed if it is empty
         raise
     key = peer.id if peer.user_id is None else str(identity_of(peer.scope, peer.user_id))
-    return room.enter(peer.id, key, info)
+    return tracker.enter(room, peer.id, key, info)
 
 
 def _info_of(describe: Handler, value: Any) -> str:

@@ -42,6 +42,11 @@ class Entry:
     connections: int
     floor: int = 0
 
+    @property
+    def is_trace(self) -> bool:
+        """Whether it shows only that the user was here until ``informed_at``."""
+        return not (self.connections or self.floor)
+
     def to_plain(self) -> list[Any]:
         """Return the values that are sent."""
         return [self.key, self.info, self.informed_at, self.since, self.connections, self.floor]

@@ -19,7 +19,6 @@ from typing import Protocol
 from django_etp.exceptions import EtpError, IncompleteAnswer
 from django_etp.hub.hub import Hub
 
-from .announcer import Announcer
 from .entries import Entry, Shown
 from .listener import Listener
 from .messages import MOST_AT_ONCE, Delta, Digest, Message, reserved_room
@@ -32,6 +31,8 @@ __all__ = ["PresenceRoom"]
 _EVERY = 0.2
 _SOON = 0.01
 _ASK_LIMIT = 1.0
+# How long an entry that is gone leaves a trace in a room that is kept, in seconds.
+_TRACE_FOR = 4.0
 
 
 class Site(Protocol):
@@ -47,6 +48,19 @@ class Site(Protocol):
         """Record that a room is closed."""
 
 
+class Audience(Protocol):
+    """The ones in this process that get the changes of a room."""
+
+    def record(self, key: str, before: Shown | None) -> None:
+        """Record a change of a key, which showed ``before`` until now."""
+
+    def discard(self, member: str) -> None:
+        """Record that a connection has left."""
+
+    def announce(self, now: float) -> float | None:
+        """Announce the changes; return when to call this again, or ``None`` if there is no need to."""
+
+
 class PresenceRoom:
     """One room with presence.
 
@@ -54,23 +68,27 @@ class PresenceRoom:
         hub: the hub of this process.
         site: the rooms of this process.
         id: the room's id.
-        key: the namespace and the name of the room.
+        namespace: the namespace of the room.
+        is_kept: whether the room stays open if it is empty, and an entry that is gone leaves a trace for some seconds.
 
     Attributes:
         table: the entries of the room.
         version: the version of this process's share.
         is_closed: whether it was closed; another object takes its place then.
+        audience: gets the changes. The caller sets it.
     """
 
-    def __init__(self, hub: Hub, site: Site, id: str, key: tuple[str, str]) -> None:
+    audience: Audience
+
+    def __init__(self, hub: Hub, site: Site, id: str, namespace: str, *, is_kept: bool = False) -> None:
         self.id = id
         self.version = 0
         self.is_closed = False
         self._hub = hub
         self._site = site
         self.table = Table(hub.id, self._changed)
-        self._announcer = Announcer(hub, key, self.table.shown)
-        self._listener = Listener(hub, key[0], self._receive)
+        self._is_kept = is_kept
+        self._listener = Listener(hub, namespace, self._receive)
         self._key_of: dict[str, str] = {}  # by the ids of the connections here
         self._ids: dict[str, set[str]] = {}
         self._floors: dict[str, list[int]] = {}
@@ -84,8 +102,8 @@ class PresenceRoom:
 
     # The connections of this process
 
-    def enter(self, connection_id: str, key: str, info: str) -> str:
-        """Let a connection in, or in again; return its part of the answer to the join, the inside of a JSON object."""
+    def enter(self, connection_id: str, key: str, info: str) -> None:
+        """Let a connection in, or in again."""
         if self._key_of.get(connection_id, key) != key:
             self.leave(connection_id, 0.0)
         self._key_of[connection_id] = key
@@ -94,14 +112,13 @@ class PresenceRoom:
         shown, own = self.table.shown.get(key), self.table.own.entries.get(key)
         informed_at = own.informed_at if own is not None and own.info == info else now
         self._set(Entry(key, info, informed_at, now if shown is None else shown.since, 0))
-        return self._announcer.add(connection_id, key)
 
     def leave(self, connection_id: str, grace: float) -> None:
         """Let a connection go; it may return within ``grace`` seconds."""
         key = self._key_of.pop(connection_id, None)
         if key is None:
             return
-        self._announcer.discard(connection_id)
+        self.audience.discard(connection_id)
         connections = self.table.connections(key)
         self._ids[key].discard(connection_id)
         if grace > 0:
@@ -125,14 +142,24 @@ class PresenceRoom:
         else:
             self._ids.pop(key, None)
             self._floors.pop(key, None)
-            self.table.remove(self.table.own, key)
+            if self._is_kept:
+                self.table.put(self.table.own, Entry(key, entry.info, time.time(), entry.since, 0))
+                self._hub.loop.call_later(_TRACE_FOR, self._remove_trace, key)
+            else:
+                self.table.remove(self.table.own, key)
         self._unannounced[key] = None
         self.announce_soon()
+
+    def _remove_trace(self, key: str) -> None:
+        if self.table.own.entries[key].is_trace:
+            self.table.remove(self.table.own, key)
+            self._unannounced[key] = None
+            self.announce_soon()
 
     # Announcing
 
     def _changed(self, key: str, before: Shown | None) -> None:
-        self._announcer.record(key, before)
+        self.audience.record(key, before)
         self.announce_soon()
 
     def announce_soon(self) -> None:
@@ -145,9 +172,9 @@ class PresenceRoom:
         self._timer = None
         self._flushed_at = now = self._hub.loop.time()
         self._publish()
-        if (again_at := self._announcer.announce(now)) is not None:
+        if (again_at := self.audience.announce(now)) is not None:
             self._timer = self._hub.loop.call_at(max(again_at, now + _EVERY), self._flush)
-        if not self.table.own.entries and self._held is None:
+        if not self.table.own.entries and self._held is None and not self._is_kept:
             self.close()
 
     def _publish(self) -> None:

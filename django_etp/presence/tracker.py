@@ -30,8 +30,10 @@ from django_etp.conf import get_settings
 from django_etp.exceptions import EtpError
 from django_etp.hub.hub import Hub
 
+from .announcer import Announcer
 from .listener import Listener
 from .messages import EVERYBODY, MOST_AT_ONCE, Digest, Farewell, Message, farewells, room_id
+from .online import Online
 from .orphans import Orphans
 from .room import PresenceRoom
 
@@ -67,6 +69,7 @@ class Tracker:
         self._version = 0
         self._orphans = Orphans(hub, self.rooms)
         self._heard_at: dict[str, float] = {}
+        self._online: Online | None = None
         self._listener: Listener | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._digest_at = 0.0
@@ -89,11 +92,30 @@ class Tracker:
         while True:
             room = self.rooms.get(id)
             if room is None:
-                room = self.rooms[id] = PresenceRoom(self._hub, self, id, (namespace, name))
+                room = self.rooms[id] = PresenceRoom(self._hub, self, id, namespace)
+                room.audience = Announcer(self._hub, (namespace, name), room.table.shown)
                 self._orphans.move_to(room)
             await asyncio.wait([room.opening])
             if not room.is_closed:
                 return room
+
+    def enter(self, room: PresenceRoom, connection_id: str, key: str, info: str) -> str:
+        """Let a connection enter a room that open() returned; return its part of the answer to the join.
+
+        ``key`` names the user, ``info`` is the information for others, as the text of a JSON object. The part is the
+        inside of a JSON object.
+        """
+        room.enter(connection_id, key, info)
+        assert isinstance(room.audience, Announcer)
+        return room.audience.add(connection_id, key)
+
+    def watch_users(self) -> None:
+        """Send the signals ``user_online`` and ``user_offline`` from now on."""
+        if self._online is None:
+            id = room_id("", EVERYBODY)
+            room = self.rooms[id] = PresenceRoom(self._hub, self, id, "", is_kept=True)
+            self._online = Online(self._hub, room)
+            self._orphans.move_to(room)
 
     def leave(self, connection_id: str, key: tuple[str, str], *, is_gone: bool) -> None:
         """Let a connection leave a room. If it is gone, it may return within the grace."""
@@ -116,6 +138,9 @@ class Tracker:
         with suppress(EtpError, TimeoutError):
             async with asyncio.timeout(_SEND_LIMIT):
                 await self._hub.sent([confirmation for each in sends for confirmation in each])
+        if self._online is not None:
+            self._online.stop()
+            self._online = None
         for room in list(self.rooms.values()):
             room.close()
         listener.close()

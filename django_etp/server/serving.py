@@ -18,6 +18,7 @@ from django_etp.events.rechecks import recheck
 from django_etp.events.registry import registry
 from django_etp.hub.hub import Hub
 from django_etp.hub.process import serving_hub
+from django_etp.signals import user_offline, user_online
 
 from .maintenance import maintain
 
@@ -38,7 +39,8 @@ class Serving:
         self._tasks: dict[asyncio.Task[Any] | None, None] = {}
         self._maintenance: asyncio.Task[None] | None = None
         self._is_ending = False
-        self._has_presence = registry.has_presence
+        self._watches_users = user_online.has_listeners() or user_offline.has_listeners()
+        self._has_presence = self._watches_users or registry.has_presence
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
@@ -54,6 +56,8 @@ class Serving:
             from django_etp.presence.tracker import tracker_of  # only a project that uses it imports it
 
             tracker_of(self.hub).begin()
+            if self._watches_users:
+                tracker_of(self.hub).watch_users()
 
     async def end(self) -> None:
         """Record that a connection has ended."""

@@ -104,4 +104,5 @@ async def test_a_cut_of_15_s_shows_no_flicker_and_a_killed_process_is_gone_withi
         there.kill()
         await ana.sees("ana", "cleo", timeout=20)
         await cleo.sees("ana", "cleo", timeout=1)
-        assert ana.changes[3:] == cleo.changes[1:] == [("left", "bob"), ("left", "dora")]
+        for changes in (ana.changes[3:], cleo.changes[1:]):
+            assert sorted(changes) == [("left", "bob"), ("left", "dora")]

@@ -53,7 +53,7 @@ class Seat:
         self.hub = hub
         self.told: list[dict[str, Any]] = []
         hub.add(self)
-        self.answer = json.loads(f"{{{room.enter(self.id, key, '{}')}}}")
+        self.answer = json.loads(f"{{{tracker_of(hub).enter(room, self.id, key, '{}')}}}")
         self.members = {entry["key"]: entry for entry in self.answer["members"]}
 
     def deliver(self, frame: str) -> None:
