@@ -9,6 +9,7 @@ from benchmarks.harness.matches import Match, Side
 from benchmarks.harness.servers import SERVERS
 from benchmarks.workloads.broker_copies import Copies
 from benchmarks.workloads.deliveries import Room
+from benchmarks.workloads.durable_emits import DurableCalls, DurableLatency
 from benchmarks.workloads.echoes import Echo, Latency
 from benchmarks.workloads.handshakes import Handshakes, Memory
 from benchmarks.workloads.queries import JoinsAndLeaves, MembersQuery
@@ -48,6 +49,8 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
         yield from versus(Memory(200), (BARE, CHANNELS), is_fresh=True)
     yield from _two_processes(_PUBSUB, Room(1000, 100), Room(1000, 15))
     yield from _calls(_PUBSUB, (1, 8), rounds=5)
+    yield from _commits(_PUBSUB, rounds=5)
+    yield from _durable(_PUBSUB, DurableCalls(4), DurableLatency(50), rounds=3)
     yield from _members_query(rounds=5)
 
 
@@ -76,6 +79,10 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
     for layer in (_PUBSUB, _REDIS):
         yield from _two_processes(layer, Room(1000, 1000), Room(1000, 30))
         yield from _calls(layer, (1, 8), rounds=9)
+        yield from _commits(layer, rounds=9)
+        yield from _durable(
+            layer, DurableCalls(4), DurableCalls(4, each=10), DurableLatency(50), DurableLatency(99), rounds=5
+        )
         yield from _received(layer, rounds=5)
         yield from _growth_of_processes(layer)
     yield from _members_query(rounds=9)
@@ -121,6 +128,17 @@ def _calls(layer: str, threads: Sequence[int], rounds: int) -> Iterator[Match]:
         yield Match(f"{many.work.title}, against 1", layer, many, replace(few, twin=2), rounds)
 
 
+def _commits(layer: str, rounds: int) -> Iterator[Match]:
+    emit = _call("rooms.emit_on_commit()", 1, ETP_ALONE, layer, "emit_on_commit")
+    group_send = _call("on_commit(group_send)", 1, CHANNELS, layer, "group_send_on_commit")
+    yield Match("transactions with an event each", layer, emit, group_send, rounds)
+    keyed, plain = (
+        replace(_call(name, 1, ETP_ALONE, layer, caller), work=Calls(calls=5, unit="transactions per s"))
+        for name, caller in (("500 events with a key", "keyed_updates"), ("one emit after the commit", "updates"))
+    )
+    yield Match("transactions of 500 updates", layer, keyed, plain, rounds)
+
+
 def _received(layer: str, rounds: int) -> Iterator[Match]:
     """Compare the events that a process can receive from the layer one by one and in batches."""
     sides = (
@@ -132,6 +150,17 @@ def _received(layer: str, rounds: int) -> Iterator[Match]:
         for name, threads in (("from 8 threads, so in batches", 8), ("from 1 thread, one by one", 1))
     )
     yield Match("events that a process takes from the layer", f"uvicorn, {layer}", *sides, rounds)
+
+
+def _durable(layer: str, *works: DurableCalls | DurableLatency, rounds: int) -> Iterator[Match]:
+    """Compare durable events in two databases."""
+    for work in works:
+        caller = "durable" if isinstance(work, DurableCalls) else "durable_latency"
+        sides = (
+            Side(database, work, ETP_ALONE, layer=layer, caller=caller, database=database)
+            for database in ("PostgreSQL", "SQLite")
+        )
+        yield Match(work.title, layer, *sides, rounds)
 
 
 def _call(name: str, threads: int, contender: Contender, layer: str, caller: str) -> Side:

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from .hub.members import ConnectionInfo, RoomReply
     from .protocol.closing import Disconnect
     from .protocol.frames import Event
+    from .rooms.model_events import model_events
     from .rooms.presence import Present
+    from .rooms.warnings import EmitInTransaction
 
 __all__ = [
     "AckTimeout",
@@ -45,6 +47,7 @@ __all__ = [
     "ConnectionInfo",
     "DataTooLarge",
     "Disconnect",
+    "EmitInTransaction",
     "EtpError",
     "Event",
     "EventAlreadyRegistered",
@@ -68,6 +71,7 @@ __all__ = [
     "TooManyRooms",
     "etp_event",
     "etp_room",
+    "model_events",
     "on_connect",
     "on_disconnect",
     "on_error",
@@ -81,11 +85,13 @@ _MODULES = {
     "Connection": "connections.connection",
     "ConnectionInfo": "hub.members",
     "Disconnect": "protocol.closing",
+    "EmitInTransaction": "rooms.warnings",
     "Event": "protocol.frames",
     "Present": "rooms.presence",
     "RoomReply": "hub.members",
     "etp_event": "events.registry",
     "etp_room": "events.registry",
+    "model_events": "rooms.model_events",
     "on_connect": "events.registry",
     "on_disconnect": "events.registry",
     "on_error": "events.registry",

@@ -13,10 +13,10 @@ from . import tenancy
 from .auth.revocation import is_revoked
 from .concurrency.database import use_handler_thread, use_handshake_thread
 from .conf import is_origin_rule
-from .connections.asgi import Receive, Send, past_session_middleware, with_trailing_delimiter
+from .connections.asgi import Receive, Send, past_session_middleware, refuse, with_trailing_delimiter
 from .connections.scope import tenant_of
 from .events.registry import registry
-from .server.handshake import check_origin, refuse
+from .server.handshake import check_origin
 from .server.lifecycle import Lifecycle
 from .server.serving import current_serving
 from .sessions.loaded import load_session

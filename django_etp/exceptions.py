@@ -22,8 +22,10 @@
     ├── IncompleteAnswer            not every process replied in time
     └── SyncCallInEventLoop         a synchronous twin was called inside an event loop; also a RuntimeError
 
-This module imports nothing, so that clients and codecs can use it without Django.
+This module imports neither Django nor Channels, so that clients and codecs can use it without Django.
 """
+
+from .quoting import one_line
 
 __all__ = [
     "AckTimeout",
@@ -113,7 +115,7 @@ class InvalidRoomName(EtpError):
 class TooManyRooms(EtpError):
     """A connection would be in more rooms than the setting MAX_ROOMS allows; it has joined none of them.
 
-    If a handler does not catch it, a client that speaks ``etp.ext.v1`` gets the code ``too_many_rooms``.
+    If a handler does not catch it, a client that speaks the extensions gets the code ``too_many_rooms``.
     """
 
 
@@ -122,12 +124,12 @@ class NoRoomMatch(EtpError):
 
 
 class EventFailed(EtpError):
-    """An event failed at the peer. A handler raises it to send a failure to a peer that speaks ``etp.ext.v1``.
+    """An event failed at the peer. A handler raises it to send a failure to a peer that speaks the extensions.
 
     Attributes:
         code: ``handler_error``, ``unknown_event``, ``invalid_payload``, ``permission_denied``, ``rate_limited``,
             ``too_many_events``, ``too_many_rooms``, or one of the application's own.
-        message: a sentence for people.
+        message: a sentence for people. The error's own text is escaped and cut to 200 characters.
         is_from_peer: whether a peer sent the failure. If a handler does not catch such a failure, the handler failed:
             a failure from one peer is never sent on to another.
     """
@@ -139,9 +141,11 @@ class EventFailed(EtpError):
         self.is_from_peer = is_from_peer
 
     def __str__(self) -> str:
-        text = f"{self.code}: {self.message}" if self.message else str(self.code)
-        # Always one line, since a peer may have written it and it goes into logs.
-        return text if text.isprintable() else repr(text)[1:-1]
+        # Always one short line, since a peer may have written it and it goes into logs.
+        return one_line(f"{self.code}: {self.message}" if self.message else str(self.code))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class AckTimeout(EtpError, TimeoutError):

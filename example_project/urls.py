@@ -1,6 +1,12 @@
-"""The chat's pages, and its static files while DEBUG is on."""
+"""The pages of the chat and of the orders, the admin, and the static files while DEBUG is on."""
 
+from django.contrib import admin
 from django.contrib.staticfiles.urls import staticfiles_urlpatterns
 from django.urls import include, path
 
-urlpatterns = [path("", include("example_project.chat.urls")), *staticfiles_urlpatterns()]
+urlpatterns = [
+    path("", include("example_project.chat.urls")),
+    path("", include("example_project.orders.urls")),
+    path("admin/", admin.site.urls),
+    *staticfiles_urlpatterns(),
+]

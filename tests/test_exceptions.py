@@ -82,10 +82,12 @@ def test_an_incomplete_answer_holds_what_came() -> None:
         ("busy", "später, l'été", "busy: später, l'été"),
         ("busy\nCRITICAL", "", "busy\\nCRITICAL"),
         ("busy", "a\r\nb\x1b[2J\u2028c", "busy: a\\r\\nb\\x1b[2J\\u2028c"),
+        ("busy", "x" * 300, "busy: " + "x" * 194 + "…"),
     ],
 )
 def test_a_failure_is_one_line_of_text(code: str, message: str, text: str) -> None:
     assert str(exceptions.EventFailed(code, message)) == text
+    assert repr(exceptions.EventFailed(code, message)) == f"EventFailed({text!r})"
 
 
 def test_a_failure_is_the_applications_own_unless_a_peer_said_so() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.contenders import Contender
 
 from .comparisons import Comparison, Work, compare
+from .databases import is_installed
 from .sites import CallSite, Stage
 
 __all__ = ["Match", "Side"]
@@ -19,6 +20,7 @@ class Side:
 
     Attributes:
         twin: sides that differ only in this number have separate processes.
+        database: the database with durable events, if the site has one; one of DATABASES.
         caller: the call of a process without an event loop, if that is measured; see contenders/caller.py.
     """
 
@@ -30,11 +32,12 @@ class Side:
     processes: int = 1
     twin: int = 0
     caller: str = ""
+    database: str = ""
 
     @property
     def can_run(self) -> bool:
         """Whether all it needs is installed."""
-        return self.contender.is_installed and find_spec(self.server) is not None
+        return self.contender.is_installed and find_spec(self.server) is not None and is_installed(self.database)
 
     def site(self, stage: Stage) -> Any:
         """Return the site that this side works on."""
@@ -44,11 +47,13 @@ class Side:
             self.contender,
             self.server,
             layer=self.layer,
+            database=self.database,
             processes=self.processes,
             twin=self.twin,
             is_beside_client=bool(self.caller),
         )
-        return CallSite(self.caller, stage.environment(self.layer), site) if self.caller else site
+        environment = stage.environment(self.layer, self.database)
+        return CallSite(self.caller, environment, site) if self.caller else site
 
 
 @dataclass(frozen=True, slots=True)

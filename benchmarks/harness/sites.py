@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.contenders import Contender
 
 from .broker import start_broker
+from .databases import DATABASES, migrate
 from .servers import CLIENT_CORE, Process, Server, server_core, start_server
 
 __all__ = ["LAYERS", "CallSite", "Site", "Stage"]
@@ -57,6 +58,7 @@ class Stage:
         self._sites: dict[Any, Site] = {}
         self._database = database
         self._broker = ""
+        self._databases: dict[str, str] = {}
 
     def __enter__(self) -> "Stage":
         return self
@@ -70,17 +72,20 @@ class Stage:
         kind: str,
         *,
         layer: str = "in memory",
+        database: str = "",
         processes: int = 1,
         twin: int = 0,
         is_beside_client: bool = False,
     ) -> Site:
         """Return a contender's servers; each ``twin`` is a separate site.
 
+        ``database``: it has durable events in this database, one of DATABASES.
+
         ``is_beside_client``: run them on the load client's core, and leave the servers' cores free.
         """
-        key = contender, kind, layer, processes, twin, is_beside_client
+        key = contender, kind, layer, database, processes, twin, is_beside_client
         if key not in self._sites:
-            env = self.environment(layer)
+            env = self.environment(layer, database)
             self._sites[key] = Site(
                 contender,
                 [
@@ -90,9 +95,11 @@ class Stage:
             )
         return self._sites[key]
 
-    def environment(self, layer: str) -> dict[str, str]:
-        """Return environment variables with the settings of a layer."""
+    def environment(self, layer: str, database: str = "") -> dict[str, str]:
+        """Return environment variables with the settings of a layer, and of a database with durable events."""
         env = {"BENCHMARK_DATABASE": self._database}
+        if database:
+            env["BENCHMARK_OUTBOX"] = self._start_database(database)
         if layer == "in memory":
             return env
         broker = self._start_broker()
@@ -106,8 +113,16 @@ class Stage:
             self._broker = self._stack.enter_context(start_broker()).url
         return self._broker
 
+    def _start_database(self, database: str) -> str:
+        if database not in self._databases:
+            settings = json.dumps(self._stack.enter_context(DATABASES[database]()))
+            migrate({"BENCHMARK_OUTBOX": settings})
+            self._databases[database] = settings
+        return self._databases[database]
+
     def clear(self) -> None:
         """End all sites."""
         self._sites.clear()
+        self._databases.clear()
         self._broker = ""
         self._stack.close()

@@ -14,7 +14,7 @@ from benchmarks.harness.comparisons import Figure, Round, Stopwatch
 from benchmarks.harness.servers import server_core, start
 from benchmarks.harness.sites import CallSite, Site
 
-__all__ = ["Calls"]
+__all__ = ["Calls", "calling", "listening"]
 
 _QUIET = 2.0
 _REST = 0.1
@@ -43,8 +43,8 @@ class Calls:
     @asynccontextmanager
     async def load(self, site: CallSite) -> AsyncIterator[Round]:
         """See Work.load()."""
-        async with _listening(site.receiver) as listener:
-            with _caller(site) as call:
+        async with listening(site.receiver) as listener:
+            with calling(site) as call:
                 calls = self.calls
 
                 async def burst() -> Figure:
@@ -54,7 +54,7 @@ class Calls:
                     await listener.rest()
                     listener.received = 0
                     with watch.running():
-                        seconds = await asyncio.to_thread(call, calls, self.threads)
+                        seconds = float(await asyncio.to_thread(call, f"{calls} {self.threads}"))
                         lost = await listener.missing(calls)
                     figure = calls / (watch.seconds * watch.servers if self.is_received else seconds)
                     calls = int(calls / seconds * self.seconds)
@@ -97,14 +97,15 @@ class _NoListener(_Listener):
 
 
 @asynccontextmanager
-async def _listening(site: Site | None) -> AsyncIterator[_Listener]:
+async def listening(site: Site | None) -> AsyncIterator[_Listener]:
+    """Connect the room's only member, if there is a site for it."""
     if site is None:
         yield _NoListener()
         return
     peers = await connect(site.servers[0].port, site.contender.dialect, 1)
     await peers[0].ask("join", "room")
     listener = _Listener()
-    peers[0].on_message = listener.take
+    peers[0].on_message = lambda payload: listener.take(payload)
     try:
         yield listener
     finally:
@@ -112,7 +113,8 @@ async def _listening(site: Site | None) -> AsyncIterator[_Listener]:
 
 
 @contextmanager
-def _caller(site: CallSite) -> Iterator[Callable[[int, int], float]]:
+def calling(site: CallSite) -> Iterator[Callable[[str], str]]:
+    """Start the process that sends, and yield a function that gives it an order and returns its reply."""
     command = [sys.executable, "-m", "benchmarks.contenders.caller", site.kind]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with start(command, server_core(), site.environment, **pipes) as process:
@@ -120,13 +122,13 @@ def _caller(site: CallSite) -> Iterator[Callable[[int, int], float]]:
         assert stdin is not None
         assert stdout is not None
 
-        def call(calls: int, threads: int) -> float:
-            stdin.write(f"{calls} {threads}\n".encode())
+        def call(order: str) -> str:
+            stdin.write(f"{order}\n".encode())
             stdin.flush()
             line = stdout.readline()
             if not line:
                 raise process.fail("The calling process ended.")
-            return float(line)
+            return str(line.decode())
 
         with stdin, stdout:
             yield call

@@ -27,6 +27,7 @@ from django_etp.hub.hub import Hub
 from django_etp.hub.names import user_key
 from django_etp.hub.process import process_hub
 from django_etp.hub.queries import HubCommand
+from django_etp.quoting import line_of
 from django_etp.sessions.content import DATA_KEY
 from django_etp.sessions.engine import database_of_sessions
 from django_etp.sessions.loaded import loaded_content, session_hash
@@ -163,6 +164,6 @@ def _complain(error: Exception) -> None:
     logger.warning(
         "Not all processes could be notified of a logout or a changed user: %s: %s",
         type(error).__name__,
-        error,
+        line_of(error),
         exc_info=None if isinstance(error, EtpError) else error,
     )

@@ -10,14 +10,14 @@
 Rules kept here:
 
 - After any end but a normal one (1000), a logout (4401) or a refusal (4403), the client connects again, with growing
-  delays. Questions that were pending fail at once and are never sent twice.
+  delays; see ``Attempts``. Questions that were pending fail at once and are never sent twice.
 - No end is silent: ``on_disconnect`` receives the close code, ``on_error`` any other reason.
 - Limits and errors are the same as the server's: the size of a message, how many handlers run, how many events wait.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 
 from websockets.client import backoff
@@ -26,10 +26,14 @@ from django_etp.exceptions import ConnectionClosed, EtpError
 from django_etp.protocol.closing import Disconnect, check_close
 from django_etp.protocol.frames import Event, check_event_name
 
-from .attempts import FINAL_CODES, Attempts
+from .attempts import Attempts, no_delay_left
 from .connection import ClientConnection
+from .credentials import Cookies, Credentials, Headers, Token
 from .handlers import ClientHandlers
-from .websocket import BaseWebSocket, Connector
+from .renewal import keep_logged_in
+from .room import ClientRoom
+from .rooms import ClientRooms
+from .websocket import Connector
 
 __all__ = ["EtpClient"]
 
@@ -41,18 +45,19 @@ class EtpClient:
 
     Args:
         url: the server's URL, ``ws://`` or ``wss://``.
-        headers: further headers of the handshake, as a mapping or pairs.
+        headers: further headers of the handshake. This and the next two may be functions, called at each attempt.
         cookies: cookies of the handshake.
+        token: logs in with ``Authorization: Bearer …``. A function is called again before the token expires.
         origin: the Origin header, for servers that require one.
         ack_timeout: how long an answer may take, in seconds.
-        is_reconnecting: whether the client connects again when the connection breaks.
+        is_reconnecting: whether to connect again when the connection breaks.
         reconnect_delays: returns the delays before the attempts to connect again, in seconds; by default those of
             ``websockets``, which grow to a minute and more. When the delays are exhausted, the client gives up.
         max_message_size: the largest message that is accepted, in bytes; a larger one closes the connection with 1009.
         max_concurrent_events: how many handlers run at a time, for each connection.
-        max_queued_events: how many events wait beyond that, in order. While the queue is full, the client reads
-            nothing, which slows the server. If no handler ends for 6 s meanwhile, the connection is closed with 1008.
-        offers_extensions: whether to ask the server for failures and the greeting (``etp.ext.v1``).
+        max_queued_events: how many events wait beyond that. While they do, the client reads nothing, which slows the
+            server; if no handler ends for 6 s meanwhile, the connection is closed with 1008.
+        extensions: whether to offer the server ``etp.ext.v2`` and ``etp.ext.v1``: rooms, failures and the greeting.
         options: further keyword arguments of ``websockets.asyncio.client.connect``, such as ``ssl`` or ``proxy``.
     """
 
@@ -60,8 +65,9 @@ class EtpClient:
         self,
         url: str,
         *,
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-        cookies: Mapping[str, str] | None = None,
+        headers: Headers = (),
+        cookies: Cookies = None,
+        token: Token = None,
         origin: str | None = None,
         ack_timeout: float = 10.0,
         is_reconnecting: bool = True,
@@ -69,26 +75,21 @@ class EtpClient:
         max_message_size: int = 1024 * 1024,
         max_concurrent_events: int = 100,
         max_queued_events: int = 1000,
-        offers_extensions: bool = True,
+        extensions: bool = True,
         **options: Any,
     ) -> None:
         self._ack_timeout = ack_timeout
         self._is_reconnecting = is_reconnecting
         self._reconnect_delays = reconnect_delays
         self._limits = {"max_running": max_concurrent_events, "max_queued": max_queued_events}
+        self._credentials = Credentials(headers, cookies, token)
         self._connector = Connector(
-            url,
-            headers=headers,
-            cookies=cookies,
-            origin=origin,
-            offers_extensions=offers_extensions,
-            max_size=max_message_size,
-            **options,
+            url, self._credentials, origin, extensions=extensions, max_size=max_message_size, **options
         )
         self._handlers = ClientHandlers()
+        self._rooms = ClientRooms(self._handlers, self._current, ack_timeout)
         self._connection: ClientConnection | None = None
-        # Earlier connections whose handlers may still run.
-        self._left_busy: set[ClientConnection] = set()
+        self._left_busy: set[ClientConnection] = set()  # earlier ones, whose handlers may still run
         self._connected: asyncio.Future[None] | None = None
         self._runner: asyncio.Task[None] | None = None
         self._is_waiting = False  # for a connection, or for the time to make one
@@ -145,16 +146,20 @@ class EtpClient:
         return self._handlers.add_hook("attempt_failed", function)
 
     def on_error(self, function: _Function) -> _Function:
-        """Register a function of an exception.
-
-        It runs when a handler or hook raises one, when the server breaks the protocol, and when the client gives up
-        connecting again.
-        """
+        """Register a function of an exception: of a handler or hook, of the server, or why the client gave up."""
         return self._handlers.add_hook("error", function)
 
     def on_unknown_event(self, function: _Function) -> _Function:
         """Register a function of an event that has no handler; its result is the answer."""
         return self._handlers.add_hook("unknown_event", function)
+
+    def room(self, name: str) -> ClientRoom:
+        """Return a declared room of the server, the same object for one name each time; does not join it.
+
+        Raises:
+            InvalidRoomName: a declared room cannot have this name: it holds a space or ``|``, or is empty.
+        """
+        return self._rooms.get(name)
 
     # Sending
 
@@ -235,11 +240,11 @@ class EtpClient:
         return self._connection
 
     async def _run(self) -> None:
-        attempts = Attempts(self._reconnect_delays)
+        attempts = Attempts(self._reconnect_delays, may_change=self._credentials.may_change)
         while True:
             result = await self._connect()
             if isinstance(result, Exception):
-                error, attempt = result, attempts.failed(result)
+                error, attempt = result, attempts.failed(result, may_pass=self._credentials.caused(result))
                 await self._handlers.run_hooks("attempt_failed", attempt)
                 if not self._is_reconnecting:  # a hook has closed the client
                     return
@@ -247,41 +252,43 @@ class EtpClient:
             else:
                 attempts.connected()
                 disconnect = await self._serve(result)
-                if not self._is_reconnecting or disconnect.code in FINAL_CODES:
+                if not attempts.ended(disconnect) or not self._is_reconnecting:
                     return
-                delay = attempts.ended()
-                error = ConnectionClosed(
-                    f"The connection ended with {disconnect.code} ({disconnect.reason or 'no reason'}), and "
-                    "reconnect_delays has no delay left before another attempt."
-                )
+                delay, error = attempts.next_delay(), no_delay_left(disconnect)
             if delay is None:
                 await self._handlers.report(error, "connecting again, for the last time")
                 raise error
             self._is_waiting = True
             await asyncio.sleep(delay)
 
-    async def _connect(self) -> BaseWebSocket | Exception:
-        """Return a new WebSocket, or the error that prevented it; if it is the first, raise the error."""
+    async def _connect(self) -> ClientConnection | Exception:
+        """Return a new connection, or the error that prevented it; if it is the first, raise the error."""
         self._is_waiting = True
         try:
-            return await self._connector.open()
-        except Exception as error:
+            websocket = await self._connector.open()
+            self._is_waiting = False
+            connection = self._connection = ClientConnection(websocket, self._handlers, self._rooms, **self._limits)
+            self._rooms.return_to(connection)
+            await connection.greet()
+            return connection
+        except BaseException as error:
+            if self._connection is not None:
+                self._connection.abort()
+                self._connection = None
             assert self._connected is not None
-            if not self._connected.done():
+            if not (self._connected.done() and isinstance(error, Exception)):
                 raise
             return error
         finally:
             self._is_waiting = False
 
-    async def _serve(self, websocket: BaseWebSocket) -> Disconnect:
-        connection = self._connection = ClientConnection(websocket, self._handlers, **self._limits)
+    async def _serve(self, connection: ClientConnection) -> Disconnect:
         try:
-            await connection.greet()
-            assert self._connected is not None
-            if not self._connected.done():
+            if self._connected is not None and not self._connected.done():
                 self._connected.set_result(None)
             connection.start(self._handlers.run_hooks("connect"))
-            await connection.read()
+            async with keep_logged_in(connection, self._credentials, self._handlers):
+                await connection.read()
         except asyncio.CancelledError:
             connection.abort()
             raise

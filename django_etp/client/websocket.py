@@ -1,6 +1,6 @@
 """The WebSocket of a client: how it is opened, and when it is aborted."""
 
-from collections.abc import Iterable, Mapping
+import logging
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection as BaseWebSocket
@@ -9,7 +9,9 @@ from websockets.exceptions import InvalidURI
 from websockets.typing import Origin, Subprotocol
 from websockets.uri import parse_uri
 
-from django_etp.protocol.frames import SUBPROTOCOL
+from django_etp.protocol.frames import ROOMS_SUBPROTOCOL, SUBPROTOCOL
+
+from .credentials import Credentials, TokenLogger
 
 __all__ = ["CLOSE_WAIT", "REFUSALS", "BaseWebSocket", "Connector", "WebSocket"]
 
@@ -41,25 +43,23 @@ class Connector:
     def __init__(
         self,
         url: str,
-        *,
-        headers: Mapping[str, str] | Iterable[tuple[str, str]],
-        cookies: Mapping[str, str] | None,
+        credentials: Credentials,
         origin: str | None,
-        offers_extensions: bool,
+        *,
+        extensions: bool,
         **options: Any,
     ) -> None:
         try:
             parse_uri(url)
         except ValueError as error:  # as for a port that is not a number
             raise InvalidURI(url, str(error)) from error
-        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
-        if cookies:
-            pairs.append(("Cookie", "; ".join(f"{name}={value}" for name, value in cookies.items())))
+        self._credentials = credentials
+        if credentials.have_token:
+            options.setdefault("logger", TokenLogger(logging.getLogger("websockets.client")))
         self._connect = connect(
             url,
-            additional_headers=pairs,
             origin=None if origin is None else Origin(origin),
-            subprotocols=[Subprotocol(SUBPROTOCOL)] if offers_extensions else None,
+            subprotocols=[Subprotocol(ROOMS_SUBPROTOCOL), Subprotocol(SUBPROTOCOL)] if extensions else None,
             **{"create_connection": WebSocket, **options},
         )
 
@@ -69,7 +69,9 @@ class Connector:
         Raises:
             InvalidURI: the host cannot be looked up.
             OSError, WebSocketException: connecting failed.
+            Exception: a function of the credentials raised it.
         """
+        self._connect.additional_headers = await self._credentials.pairs()
         try:
             return await self._connect
         except UnicodeError as error:  # a host name that cannot be encoded for a name server

@@ -7,11 +7,11 @@ from typing import Any
 from .directory import Directory
 from .eviction import Eviction
 from .heartbeat import Heartbeat
+from .inquiries import Inquiries
 from .liveness import Liveness
-from .messages import Beat, Evicted, Malformed, Message, Numbers, Query, Receipt, Reply
+from .messages import Beat, Evicted, Malformed, Message, Numbers, Query, Receipt, Reply, Wanted
 from .responder import Responder
 from .rpc import Queries
-from .traffic import Traffic
 
 __all__ = ["Control"]
 
@@ -34,7 +34,7 @@ class Control:
         directory: Directory,
         heartbeat: Heartbeat,
         eviction: Eviction,
-        traffic: Traffic,
+        inquiries: Inquiries,
         queries: Queries,
         responder: Responder,
         rejoin: Callable[[], None],
@@ -46,7 +46,7 @@ class Control:
         self._directory = directory
         self._heartbeat = heartbeat
         self._eviction = eviction
-        self._traffic = traffic
+        self._inquiries = inquiries
         self._queries = queries
         self._responder = responder
         self._rejoin = rejoin
@@ -60,7 +60,8 @@ class Control:
             Malformed: it does not belong there, or is wrong.
         """
         now = asyncio.get_running_loop().time()
-        if isinstance(message, Beat | Numbers):  # others may arrive though the control group has forgotten this node
+        if isinstance(message, Beat) or (isinstance(message, Numbers) and not message.asked):
+            # Others may arrive though the control group has forgotten this node.
             self._liveness.record_control(now)
         match message:
             case Beat() if message.hub == self._hub:
@@ -70,8 +71,11 @@ class Control:
             case Evicted():
                 if message.hub == self._hub:
                     self._rejoin()
+                    self._inquiries.ask_all()
             case Numbers():
-                self._traffic.receive_numbers(message)
+                self._inquiries.receive_numbers(message)
+            case Wanted():
+                self._inquiries.receive_request(message)
             case Query() if self._queries.owns(message):
                 self._queries.receive_own(message.id, self._directory.serving)
             case Query():
@@ -85,9 +89,11 @@ class Control:
                 raise Malformed(f"a message of type {message.type!r} does not belong on a control group")
 
     def _receive_beat(self, beat: Beat, now: float) -> None:
+        if not self._heartbeat.resembles(beat):
+            raise Malformed(f"a heartbeat must name a hub and a node's channels, got {beat!r:.200}")
         had_expired = self._directory.record(beat, now)
         if had_expired:
-            self._run(self._eviction.notify(beat.hub))
+            self._eviction.end(beat.hub)
         if beat.is_last:
             self._queries.forget(beat.hub)
         if beat.is_new and self._is_serving:

@@ -2,6 +2,8 @@
 
 Rules kept here:
 
+- A node stays in the groups for as long as the layer keeps messages for it: it may only stand still, or be cut off, and
+  reads them when it goes on.
 - Only the groups that this node shares with an expired one can be cleaned; in groups that only the expired node had
   joined its channel stays until the layer's own expiry.
 - A node that sends a heartbeat meanwhile is expired no more: the cleaning stops, and once it has, the node is notified,
@@ -45,28 +47,39 @@ class Eviction:
         self._directory = directory
         self._shared = shared
         self._run = run
+        self._waiting: dict[str, tuple[Beat, float]] = {}  # with the time to remove them, those first that are first
         self._cleaning: dict[str, asyncio.Task[None]] = {}
 
     def evict_expired(self, now: float) -> list[str]:
-        """Begin to remove the nodes that have expired by now from the groups; return their hubs' ids."""
+        """Begin to evict the nodes that have expired by now; return their hubs' ids."""
         expired = self._directory.expire(now)
         for beat in expired:
             logger.log(
                 logging.WARNING if beat.is_serving else logging.INFO,
-                "No heartbeat of hub %s for too long: its process seems dead, and is evicted from the rooms' groups.",
+                "No heartbeat of hub %s for too long: its process seems dead, and is evicted. Its members do not count "
+                "any more; it leaves the rooms' groups once the channel layer keeps no messages for it.",
                 beat.hub,
             )
-            self._cleaning[beat.hub] = self._run(self._remove(beat))
+            self._waiting[beat.hub] = beat, now + self._transport.expiry
+        for hub, (beat, due_at) in tuple(self._waiting.items()):
+            if now >= due_at:
+                del self._waiting[hub]
+                self._cleaning[hub] = self._run(self._remove(beat))
         return [beat.hub for beat in expired]
 
-    async def notify(self, hub: str) -> None:
-        """Notify a node that sent a heartbeat after it had expired, once its removal has ended."""
+    def end(self, hub: str) -> None:
+        """Keep a node that sent a heartbeat after it had expired; notify it if it may have left groups."""
+        if self._waiting.pop(hub, None) is None:
+            self._run(self._notify(hub))
+
+    async def _notify(self, hub: str) -> None:
         if cleaning := self._cleaning.get(hub):
             await asyncio.wait([cleaning])
         await self._transport.send_control(control_group(), pack(Evicted(hub)))
 
     def stop(self) -> None:
-        """Forget the removals under way, whose tasks the caller has cancelled."""
+        """Forget the removals that wait, and those under way, whose tasks the caller has cancelled."""
+        self._waiting.clear()
         self._cleaning.clear()
 
     async def _remove(self, beat: Beat) -> None:
@@ -74,7 +87,7 @@ class Eviction:
             for group in (control_group(), ask_group(beat.hub)):
                 await self._transport.remove_control(group, beat.control_channel)
             for group in (hub_group(beat.hub), *self._shared()):
-                if not self._directory.is_gone(beat.hub):
+                if self._directory.knows(beat.hub):
                     return
                 await self._transport.remove_traffic(group, beat.channel)
         finally:

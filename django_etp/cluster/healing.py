@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from .heartbeat import Heartbeat
 from .liveness import Liveness
 from .receiver import Receiver
 
@@ -22,8 +23,10 @@ __all__ = ["Healing"]
 logger = logging.getLogger(__name__)
 
 _HEAL_EVERY = 1.0
-# After this long without a message the channels are renewed, in seconds. Messages in the broker are lost then.
+# After this long without a message the channels are renewed, in seconds, if the layer has taken heartbeats for so long.
+# Messages in the broker are lost then.
 _RENEW_AFTER = 15.0
+_REACHED_FOR = 5.0
 # How long the broker may have a message until it is back, and the first pause between such renewals, in seconds.
 _BACK_WITHIN = 0.5
 _FIRST_RENEWAL_PAUSE = 1.0
@@ -35,8 +38,8 @@ class Healing:
     Args:
         receiver: the channels and groups.
         liveness: detects that the node receives nothing.
-        announce: sends a heartbeat and an echo, which should come back.
-        healed: is called once the node receives again.
+        heartbeat: sends a heartbeat and an echo, which should come back.
+        healed: is called once the node receives again, with the number of seconds for which it did not.
         run: starts a task.
     """
 
@@ -44,17 +47,18 @@ class Healing:
         self,
         receiver: Receiver,
         liveness: Liveness,
-        announce: Callable[[], None],
-        healed: Callable[[], None],
+        heartbeat: Heartbeat,
+        healed: Callable[[float], None],
         run: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
         self._receiver = receiver
         self._liveness = liveness
-        self._announce = announce
+        self._heartbeat = heartbeat
         self._healed = healed
         self._run = run
         self._attempt: asyncio.Task[None] | None = None
-        self._next_at = self._renewed_at = 0.0
+        self._next_at = self._renewed_at = self._deaf_since = 0.0
+        self._reached_since: float | None = None
         self._renewal_pause = _FIRST_RENEWAL_PAUSE
         self.is_needed = False
 
@@ -66,19 +70,21 @@ class Healing:
         """Heal nothing more: the node has stopped."""
         self.is_needed = False
 
-    def look(self, now: float, interval: float) -> None:
-        """Check that the node receives what it sends itself every ``interval`` seconds; heal it if it does not."""
-        if not self._liveness.is_deaf(now, interval):
+    def look(self, now: float) -> None:
+        """Check that the node receives what it sends to itself; heal it if it does not."""
+        if not self._liveness.is_deaf(now, self._heartbeat.interval):
             if self.is_needed:
                 self.is_needed = False
                 self._renewed_at = now
                 self._renewal_pause = _FIRST_RENEWAL_PAUSE
                 logger.warning("Messages arrive from the channel layer again.")
-                self._healed()
+                self._healed(now - self._deaf_since)
             return
         self._liveness.record_deafness()
         if not self.is_needed:
             self.is_needed = True
+            self._deaf_since = now - self._liveness.silent_for(now)
+            self._reached_since = None
             logger.warning(
                 "Nothing arrives from the channel layer, not even this process's own heartbeats; rejoining all groups "
                 "until messages arrive."
@@ -86,7 +92,8 @@ class Healing:
         is_unheard = self._is_unheard(now)
         if (now >= self._next_at or is_unheard) and (self._attempt is None or self._attempt.done()):
             self._next_at = now + _HEAL_EVERY
-            is_late = min(self._liveness.silent_for(now), now - self._renewed_at) > _RENEW_AFTER
+            is_reached = self._reached_since is not None and now - self._reached_since > _REACHED_FOR
+            is_late = is_reached and min(self._liveness.silent_for(now), now - self._renewed_at) > _RENEW_AFTER
             self._attempt = self._run(self._heal(now, renew=is_unheard or is_late))
 
     def _is_unheard(self, now: float) -> bool:
@@ -102,4 +109,11 @@ class Healing:
             self._liveness.expect_nothing()
         await self._receiver.open()
         self._receiver.join_again()
-        self._announce()
+        self._run(self._heartbeat.send_echo())
+        try:
+            await self._heartbeat.announce()
+        except Exception:
+            self._reached_since = None
+            raise
+        if self._reached_since is None:
+            self._reached_since = asyncio.get_running_loop().time()

@@ -7,8 +7,9 @@ Rules kept here:
 """
 
 import asyncio
+import re
 
-from django_etp.conf.layer_names import control_group
+from django_etp.conf.layer_names import channel_prefix, control_group
 
 from .directory import Directory, beat_interval
 from .liveness import Liveness
@@ -16,6 +17,9 @@ from .messages import Beat, Echo, pack
 from .transport import Transport
 
 __all__ = ["Heartbeat"]
+
+_HUB_ID = re.compile(r"[0-9a-f]{16}")
+_MAX_NAME = 200
 
 
 class Heartbeat:
@@ -65,13 +69,26 @@ class Heartbeat:
         self._liveness.record_beat(beat.number)
         self._came_back.set()
 
+    def resembles(self, beat: Beat) -> bool:
+        """Whether a heartbeat looks like one of another node: its hub's id, and the names that the layer gave it."""
+        before, prefix, _ = self._transport.control_channel.partition(channel_prefix())
+        if not prefix:
+            return True  # the channel is not open, or the layer makes names of its own
+        prefix = before + prefix  # some layers put their own prefix before it
+        return bool(_HUB_ID.fullmatch(beat.hub)) and all(
+            not name or (name.startswith(prefix) and len(name) <= _MAX_NAME)
+            for name in (beat.channel, beat.control_channel)
+        )
+
     async def announce_end(self) -> None:
         """Send the last heartbeat, after which the other nodes no longer expect this one."""
         async with self._sending:
             await self._transport.send_control(control_group(), pack(self._beat(is_last=True)))
 
     async def send_echo(self) -> None:
-        """Send a message to the node itself, the way that room traffic takes."""
+        """Send a message to the node itself, the way that room traffic takes, if it receives any."""
+        if not self._liveness.receives_rooms:
+            return
         clock = asyncio.get_running_loop().time
         number = self._liveness.next_echo(clock())
         async with asyncio.timeout(self.interval):
@@ -81,7 +98,7 @@ class Heartbeat:
     def _beat(self, *, is_new: bool = False, is_last: bool = False) -> Beat:
         return Beat(
             hub=self._hub,
-            number=self._liveness.next_beat(),
+            number=self._liveness.next_beat(asyncio.get_running_loop().time()),
             interval=self.interval,
             channel=self._transport.traffic_channel,
             control_channel=self._transport.control_channel,

@@ -17,6 +17,8 @@ from typing import Any
 
 from django_etp.concurrency.confirmations import Confirmation
 
+from .ledger import Told
+
 __all__ = ["ANNOUNCE_AFTER", "PUBLISH_LIMIT", "Batch", "Fence", "Joint", "Lane"]
 
 _MAX_BATCH_FRAMES = 500
@@ -34,11 +36,15 @@ class Joint:
 
     Args:
         sends: how many groups it is sent to.
+
+    Attributes:
+        beside: the groups with an idle lane whose next batch leaves after this event.
     """
 
-    __slots__ = ("_is_over", "_is_ready", "_missing", "_unsent")
+    __slots__ = ("_is_over", "_is_ready", "_missing", "_unsent", "beside")
 
     def __init__(self, sends: int) -> None:
+        self.beside: list[str] = []
         self._missing = self._unsent = sends
         self._is_ready = asyncio.Event()
         self._is_over = asyncio.Event()
@@ -102,11 +108,10 @@ class Batch:
         joint: the event to several groups that is the first in it, if any.
     """
 
-    __slots__ = ("bytes", "confirmation", "due_at", "frames", "joint", "size")
+    __slots__ = ("confirmation", "due_at", "frames", "joint", "size")
 
     def __init__(self, joint: Joint | None = None) -> None:
         self.frames: list[str | list[Any]] = []
-        self.bytes = 0  # of the frames' texts; the names in them are shared with the frames for other groups
         self.size = 0
         self.due_at = asyncio.get_running_loop().time() + PUBLISH_LIMIT
         self.confirmation = Confirmation()
@@ -124,15 +129,23 @@ class Batch:
 
 
 class Lane:
-    """The batches that wait for one group, and the stream's numbers."""
+    """The batches that wait for one group, and the stream's numbers.
+
+    A process may send to a new group with each event, so an idle lane is small.
+
+    Args:
+        stream: names the stream.
+        began_at: the time now, which is monotonic.
+    """
 
     __slots__ = (
         "announced",
         "announcements",
         "batches",
+        "began_at",
         "born",
         "frames",
-        "is_sending",
+        "is_watched",
         "last",
         "number",
         "sent_at",
@@ -140,8 +153,9 @@ class Lane:
         "unannounced_since",
     )
 
-    def __init__(self, stream: str) -> None:
+    def __init__(self, stream: str, began_at: float) -> None:
         self.stream = stream
+        self.began_at = began_at
         self.born = time.time()
         self.number = 0
         self.frames = 0
@@ -150,10 +164,15 @@ class Lane:
         self.last = (0, 0)
         self.announced = 0
         self.unannounced_since = 0.0
-        self.batches: deque[Batch | Fence] = deque()
-        self.is_sending = False
+        self.is_watched = False  # if the announcer looks at it once it has been quiet for as long as ANNOUNCE_AFTER[0]
+        self.batches: deque[Batch | Fence] | None = None  # while it is sending
         self.sent_at = 0.0
         self.announcements = 0
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a batch is under way, or about to be."""
+        return self.batches is not None
 
     def record_sent(self, now: float) -> None:
         """Record that no message is under way now."""
@@ -162,11 +181,26 @@ class Lane:
         self.last = self.number, self.frames
         self.sent_at, self.announcements = now, 0
 
-    def is_due(self, now: float) -> bool:
-        """Return whether its last number is due to be announced now."""
-        if not self.is_sending and now - self.sent_at >= ANNOUNCE_AFTER[self.announcements]:
-            return True
-        return self.last[0] > self.announced and now - self.unannounced_since >= _ANNOUNCE_BUSY_EVERY
+    def due_at(self, now: float) -> float:
+        """Return when its last number is due to be announced, as far as that is known now."""
+        quiet_at = now + ANNOUNCE_AFTER[0] if self.is_sending else self.sent_at + ANNOUNCE_AFTER[self.announcements]
+        if self.last[0] > self.announced:
+            # The first one early: a node that joins the group after it knows that the stream is older.
+            due_after = _ANNOUNCE_BUSY_EVERY if self.announced else ANNOUNCE_AFTER[0]
+            return min(quiet_at, self.unannounced_since + due_after)
+        return quiet_at
+
+    def told(self, group: str, now: float) -> Told:
+        """Return its last number, as it is announced."""
+        return Told([group, self.stream, self.born, *self.last], self.age(now))
+
+    def age(self, now: float) -> float:
+        """Return for how many seconds the stream has existed.
+
+        The clock that is monotonic may have stood still while the machine was suspended, and the other one may have
+        been set back: the age is what the faster of them shows. Receivers miss nothing of a stream that seems older.
+        """
+        return max(now - self.began_at, time.time() - self.born)
 
 
 async def _until(due_at: float, waiting: Coroutine[Any, Any, None]) -> None:

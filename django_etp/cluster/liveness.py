@@ -12,8 +12,10 @@ __all__ = ["Liveness"]
 
 # How late an own heartbeat may come back, in seconds, before something is wrong.
 _LATE = 1.0
-# A node remembers of this many echoes when they were sent.
-_REMEMBERED_ECHOES = 100
+# A node remembers of this many heartbeats, and echoes, when they were sent.
+_REMEMBERED = 100
+# Heartbeats come more often than this; after a longer silence, in seconds, a node may have missed something.
+_SILENCE = 3.0
 
 
 class Liveness:
@@ -24,8 +26,9 @@ class Liveness:
     """
 
     def __init__(self, *, receives_rooms: bool) -> None:
-        self._receives_rooms = receives_rooms
+        self.receives_rooms = receives_rooms
         self._beat = 0
+        self._beat_sent_at: dict[int, float] = {}
         self._beat_back = 0
         self._echo = 0
         self._echo_sent_at: dict[int, float] = {}
@@ -35,7 +38,10 @@ class Liveness:
         self._echo_taken_at = 0.0
         self._beat_taken_at = 0.0
         self._receives_since: float | None = None
+        self._heard_at: float | None = None
+        self._silence = 0.0
         self.echoed_at = 0.0  # when the last echo that came back was sent
+        self.returned_at = 0.0  # when the last heartbeat that came back was sent
 
     def restart(self, now: float) -> None:
         """Count from now: nothing could arrive until now."""
@@ -46,16 +52,18 @@ class Liveness:
         """Expect back none of the messages that the broker has taken until now: the channels are new ones."""
         self._echo_taken_at = self._beat_taken_at = 0.0
 
-    def next_beat(self) -> int:
-        """Return the number of the next heartbeat."""
+    def next_beat(self, now: float) -> int:
+        """Return the number of the next heartbeat, which is about to be sent."""
         self._beat += 1
+        self._beat_sent_at[self._beat] = now
+        self._beat_sent_at.pop(self._beat - _REMEMBERED, None)
         return self._beat
 
     def next_echo(self, now: float) -> int:
         """Return the number of the next echo, which is about to be sent."""
         self._echo += 1
         self._echo_sent_at[self._echo] = now
-        self._echo_sent_at.pop(self._echo - _REMEMBERED_ECHOES, None)
+        self._echo_sent_at.pop(self._echo - _REMEMBERED, None)
         return self._echo
 
     def record_traffic(self, now: float) -> None:
@@ -67,12 +75,16 @@ class Liveness:
         """Record that a message arrived through the group of all nodes."""
         self._control_at = now
         self._beat_taken_at = 0.0
+        if self._heard_at is not None and now - self._heard_at > _SILENCE:
+            self._silence = max(self._silence, now - self._heard_at)
+        self._heard_at = now
         if self._receives_since is None:
             self._receives_since = now
 
     def record_beat(self, number: int) -> None:
         """Record an own heartbeat that came back."""
         self._beat_back = max(self._beat_back, number)
+        self.returned_at = max(self.returned_at, self._beat_sent_at.pop(number, 0.0))
 
     def record_echo(self, number: int) -> None:
         """Record an echo that came back."""
@@ -98,7 +110,12 @@ class Liveness:
 
     def silent_for(self, now: float) -> float:
         """Return for how many seconds one of the node's channels has brought nothing."""
-        return now - (min(self._traffic_at, self._control_at) if self._receives_rooms else self._control_at)
+        return now - (min(self._traffic_at, self._control_at) if self.receives_rooms else self._control_at)
+
+    def take_silence(self) -> float:
+        """Return for how many seconds no control message arrived, once, after they arrive again; mostly 0."""
+        silence, self._silence = self._silence, 0.0
+        return silence
 
     def unheard_for(self, now: float) -> float:
         """Return for how many seconds the broker has an own message, since which one of the channels brought nothing.

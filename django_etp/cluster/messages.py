@@ -15,6 +15,7 @@ from typing import Any, ClassVar, get_args, get_origin
 from django_etp.conf.layer_names import ask_group
 
 from .malformed import Malformed, shorten
+from .numbers import Numbers, Wanted
 
 __all__ = [
     "MAX_INTERVAL",
@@ -30,6 +31,7 @@ __all__ = [
     "Receipt",
     "Reply",
     "RoomMessage",
+    "Wanted",
     "pack",
     "unpack",
 ]
@@ -37,6 +39,8 @@ __all__ = [
 VERSION = 1
 
 _LARGEST_INT = 2**63 - 1
+# The size of a short text in memory, in bytes.
+_NAME_SIZE = 100
 # The longest time between two heartbeats of a node, in seconds.
 MAX_INTERVAL = 60.0
 
@@ -49,9 +53,9 @@ class Frame:
         text: the frame, ready to be written.
         exclude: ids of connections that do not get it.
         rooms: all rooms it was sent to, if they are several; each hub delivers it once.
-        emission: names the send if ``rooms`` are named, so that a hub recognizes it from the other groups.
-        connection_id: the only connection it is for, if there is one.
-        namespace: that connection's.
+        emission: names a send that may reach a hub more than once.
+        connection_id, namespace: the only connection it is for, if there is one.
+        begins_message: it is the first one of its message: none that waits already goes with it. This is not sent.
     """
 
     text: str
@@ -60,15 +64,19 @@ class Frame:
     emission: str = ""
     connection_id: str = ""
     namespace: str = ""
+    begins_message: bool = False
 
     @property
     def size(self) -> int:
-        """The number of characters that are sent, with the connections and rooms that it names."""
-        return len(self.text) + sum(map(len, self.exclude)) + sum(map(len, self.rooms))
+        """The number of characters that are sent, with what it names; each name counts for 100 more."""
+        if not (self.exclude or self.rooms or self.connection_id):
+            return len(self.text)
+        names = *self.exclude, *self.rooms, self.connection_id, self.namespace
+        return len(self.text) + sum(map(len, names)) + _NAME_SIZE * len(names)
 
     def to_plain(self) -> str | list[Any]:
         """Return the value that is sent: the text alone, for most frames."""
-        if not (self.exclude or self.rooms or self.connection_id):
+        if not (self.exclude or self.rooms or self.emission or self.connection_id):
             return self.text
         return [self.text, list(self.exclude), list(self.rooms), self.emission, self.connection_id, self.namespace]
 
@@ -100,10 +108,11 @@ class RoomMessage:
     Attributes:
         group: the group it was sent to, which a layer does not pass on.
         stream: names the sequence of messages of one publisher to one group.
-        born: when the stream began, in seconds of its publisher's clock.
+        born: when the stream began, in seconds of its publisher's clock. Only older versions decide by it.
         number: this message's place in the stream, from 1.
         frames_before: how many frames the messages before it held.
         frames: their values. See Frame.to_plain().
+        age: for how many seconds the stream has existed; processes of older versions send none.
     """
 
     type: ClassVar[str] = "etp.room"
@@ -113,6 +122,7 @@ class RoomMessage:
     number: int
     frames_before: int
     frames: list[Any]
+    age: float = math.inf
 
     def __post_init__(self) -> None:
         # No message is empty.
@@ -123,14 +133,8 @@ class RoomMessage:
             )
         if not math.isfinite(self.born):
             raise Malformed(f"'born' must be a time, got {shorten(self.born)}")
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """The last numbers of streams gone quiet: lists of group, stream, born, last number, frames in all."""
-
-    type: ClassVar[str] = "etp.numbers"
-    streams: list[Any]
+        if not self.age >= 0:
+            raise Malformed(f"'age' must be a number of seconds, got {shorten(self.age)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,16 +241,18 @@ class Foreign:
     namespace: str = field(default="default")
 
 
-Message = RoomMessage | Numbers | Beat | Evicted | Echo | Query | Receipt | Reply | Foreign
+Message = RoomMessage | Numbers | Wanted | Beat | Evicted | Echo | Query | Receipt | Reply | Foreign
 
 _TYPES: dict[str, type[Message]] = {kind.type: kind for kind in get_args(Message)}
-_NAMES = {name: tuple(field.name for field in fields(kind)) for name, kind in _TYPES.items()}
+_FIELDS = {name: tuple((field.name, field.type) for field in fields(kind)) for name, kind in _TYPES.items()}
 
 
 def pack(message: Message) -> dict[str, Any]:
     """Return a message as the dict that goes to the channel layer, without a copy of its values."""
-    values = {name: getattr(message, name) for name in _NAMES[message.type]}
-    return {"type": message.type, "v": VERSION, **values}
+    values: dict[str, Any] = {"type": message.type, "v": VERSION}
+    for name, _ in _FIELDS[message.type]:
+        values[name] = getattr(message, name)
+    return values
 
 
 def unpack(values: Mapping[str, Any]) -> Message:
@@ -263,9 +269,9 @@ def unpack(values: Mapping[str, Any]) -> Message:
     if not isinstance(version, int) or version > VERSION:
         raise Malformed(f"its format version is {shorten(version)}, and this process reads {VERSION}")
     known: dict[str, Any] = {}
-    for each in fields(kind):
-        if each.name in values:
-            known[each.name] = _checked(each.name, values[each.name], each.type)
+    for name, expected in _FIELDS[kind.type]:
+        if name in values:
+            known[name] = _checked(name, values[name], expected)
     try:
         return kind(**known)
     except TypeError as error:

@@ -1,14 +1,14 @@
 """One hub's place among the processes of a site: it sends, receives and queries over a channel layer.
 
 A node is named by its hub's id. Each of its parts has its own module: sends (publisher), joins and leaves (receiver,
-subscriptions), received messages (traffic, gaps, control), heartbeats and the lack of them (heartbeat, directory,
-liveness, healing, eviction), queries and replies (rpc, responder). This module wires them to one another, to the layer
-(transport) and to the clock (ticker).
+subscriptions), received messages (traffic, gaps, control), requests for numbers that it missed (inquiries), heartbeats
+and the lack of them (heartbeat, directory, liveness, healing, eviction), queries and replies (rpc, responder). This
+module wires them to one another, to the layer (transport) and to the clock (ticker).
 
 Rules kept here:
 
 - A node that does not receive its own messages, or was paused, does not judge others.
-- An expired node is removed from the groups, and notified once it sends a heartbeat again.
+- An expired node is not queried, and is removed from the groups once the layer keeps no messages for it.
 - A node without connections is known to the others, but not queried: a server that ends when its connections end leaves
   no query waiting.
 - The others are notified of the end, which leaves nothing behind, in this process or in the broker.
@@ -30,12 +30,14 @@ from .eviction import Eviction
 from .healing import Healing
 from .heartbeat import Heartbeat
 from .host import Host
+from .inquiries import Inquiries
 from .liveness import Liveness
 from .messages import Frame, Query, pack
 from .publisher import Publisher
 from .receiver import Receiver
 from .responder import Responder
 from .rpc import Queries
+from .tasks import Tasks
 from .ticker import Ticker
 from .traffic import Traffic
 from .transport import Transport
@@ -66,10 +68,10 @@ class Node:
 
     def __init__(self, host: Host, alias: str, *, is_serving: bool) -> None:
         self._alias = alias
-        self._receives_rooms = is_serving
         self._report_loss = host.report_loss
         self._hub_group, own_ask_group = hub_group(host.id), ask_group(host.id)
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
+        self._run = self._tasks.run
         self._transport = Transport(alias)
         self._directory = Directory()
         self._liveness = Liveness(receives_rooms=is_serving)
@@ -78,13 +80,23 @@ class Node:
         self._queries = Queries(host.id, self._send_query, own_ask_group, self._directory.is_gone)
         self._traffic = Traffic(host, self._liveness, self._publisher.owns)
         self._eviction = Eviction(self._transport, self._directory, lambda: self._receiver.traffic_groups, self._run)
+        self._inquiries = Inquiries(
+            own_ask_group,
+            transport=self._transport,
+            directory=self._directory,
+            liveness=self._liveness,
+            publisher=self._publisher,
+            traffic=self._traffic,
+            groups=lambda: self._receiver.traffic_groups,
+            run=self._run,
+        )
         control = Control(
             host.id,
             liveness=self._liveness,
             directory=self._directory,
             heartbeat=self._heartbeat,
             eviction=self._eviction,
-            traffic=self._traffic,
+            inquiries=self._inquiries,
             queries=self._queries,
             responder=Responder(host, self._transport, self._directory, self._run),
             rejoin=lambda: self._receiver.join_again(),
@@ -99,9 +111,7 @@ class Node:
             self._traffic.receive,
             self._traffic.joined,
         )
-        self._healing = Healing(
-            self._receiver, self._liveness, self._announce, self._publisher.send_numbers_again, self._run
-        )
+        self._healing = Healing(self._receiver, self._liveness, self._heartbeat, self._healed, self._run)
         self._ticker = Ticker(self._tick, self._paused, host.stop)
         self._next_beat = self._next_round = 0.0
         self._entering: asyncio.Task[None] | None = None
@@ -140,8 +150,7 @@ class Node:
         if self._stopping is None:
             is_known = self._entering is not None and not self._healing.is_needed
             self._ticker.stop()
-            for task in tuple(self._tasks):
-                task.cancel()
+            self._tasks.cancel()
             self._eviction.stop()
             self._healing.stop()
             self._entering = None
@@ -249,6 +258,7 @@ class Node:
         self._liveness.record_deafness()
         self._liveness.restart(now)
         self._directory.restart(now)
+        self._traffic.restart(now)
 
     def _tick(self, now: float) -> None:
         for loss in self._traffic.losses(now):
@@ -256,9 +266,12 @@ class Node:
             self._report_loss(loss)
         if self._traffic.needs_echo(now):
             self._run(self._heartbeat.send_echo())
-        self._healing.look(now, self._heartbeat.interval)
+        self._healing.look(now)
         if self._healing.is_needed:
             self._directory.restart(now)
+            self._traffic.restart(now)
+        else:
+            self._inquiries.look(now)
         if not self._ticker.is_late:  # else heartbeats and receipts may have arrived, and wait to be read
             self._queries.give_up(self._directory.late(now))
         if now >= self._next_beat:
@@ -266,30 +279,17 @@ class Node:
             self._receiver.join_control_again()
             for hub in self._eviction.evict_expired(now):
                 self._queries.forget(hub)
-            self._announce()
+            if not self._heartbeat.is_sending:  # else the layer is slow, and has enough to do
+                self._run(self._heartbeat.announce())
+            self._run(self._heartbeat.send_echo())
         if now >= self._next_round:
             self._next_round = now + self._transport.rejoin_interval
             self._traffic.forget_old(now)
             self._receiver.join_again()
 
-    def _announce(self) -> None:
-        if not self._heartbeat.is_sending:  # else the layer is slow, and has enough to do
-            self._run(self._heartbeat.announce())
-        if self._receives_rooms:
-            self._run(self._heartbeat.send_echo())
-
-    # Tasks
-
-    def _run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            logger.debug("A call to the channel layer failed; healing will notice if messages were lost: %r", error)
+    def _healed(self, silence: float) -> None:
+        self._publisher.send_numbers_again()
+        self._inquiries.ask_all(silence)
 
 
 async def _bounded(coroutine: Coroutine[Any, Any, None], seconds: float) -> None:

@@ -19,12 +19,14 @@ from typing import Any
 
 from django_etp.cancellation import must_pass
 from django_etp.exceptions import describe
+from django_etp.quoting import line_of, quote_traceback
 
 from .messages import Malformed, Message, RoomMessage, unpack
 
 __all__ = ["Backlog", "complain", "keep_running", "read_channel"]
 
 logger = logging.getLogger(__name__)
+logger.addFilter(quote_traceback)
 
 _FIRST_PAUSE = 0.05
 _LAST_PAUSE = 1.0
@@ -215,7 +217,7 @@ def complain(problem: Exception, because: Exception | None = None) -> None:
         _complained_of.add(kind)
         logger.log(
             logging.WARNING if because is None else logging.ERROR,
-            "A message on the channel layer was ignored; more of its kind will not be logged: %.500s",
-            problem,
+            "A message on the channel layer was ignored; more of its kind will not be logged: %s",
+            line_of(problem, 500),
             exc_info=because,
         )

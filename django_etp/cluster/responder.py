@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from django_etp.exceptions import EtpError
+from django_etp.quoting import quote_traceback
 
 from .directory import Directory
 from .host import Host
@@ -15,6 +16,7 @@ from .transport import Transport
 __all__ = ["Responder"]
 
 logger = logging.getLogger(__name__)
+logger.addFilter(quote_traceback)
 
 
 class Responder:

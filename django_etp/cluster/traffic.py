@@ -1,11 +1,12 @@
 """Room traffic as one node receives it: deliver each frame once, and find out which messages were lost."""
 
 import asyncio
-import time
+import math
 from collections.abc import Callable, Iterator
 
 from .gaps import GapTracker, Loss
 from .host import Host
+from .ledger import Ledger, Told
 from .liveness import Liveness
 from .messages import Echo, Foreign, Frame, Malformed, Message, Numbers, RoomMessage
 
@@ -29,6 +30,7 @@ class Traffic:
         self._liveness = liveness
         self._owns = owns
         self._gaps = GapTracker()
+        self.overheard = Ledger()  # the announcements of other nodes
 
     def receive(self, message: Message) -> None:
         """Process a message from the channel for room traffic.
@@ -54,24 +56,41 @@ class Traffic:
             case _:
                 raise Malformed(f"a message of type {message.type!r} does not belong on a room's group")
 
-    def receive_numbers(self, numbers: Numbers) -> None:
-        """Process the last numbers of other nodes' streams.
+    def receive_numbers(self, numbers: Numbers, measured_after: float) -> None:
+        """Process the last numbers of other nodes' streams, whose ages were measured after a time of this node's clock.
 
         Raises:
             Malformed: one of them is no number of a stream; those before it count.
         """
         now = asyncio.get_running_loop().time()
-        for stream in numbers.streams:
-            match stream:
-                case [str(group), str(name), (int() | float()) as born, int(last), int(frames)] if 1 <= last <= frames:
+        # Of a publisher that sends no ages, all streams seem older than any join.
+        ages = numbers.ages or [math.inf] * len(numbers.streams)
+        if len(ages) != len(numbers.streams):
+            raise Malformed(f"{len(numbers.streams)} streams must have as many ages, got {len(ages)}")
+        for stream, age in zip(numbers.streams, ages, strict=True):
+            match stream, age:
+                case [
+                    [str(), str(name), int() | float(), int(last), int(frames)],
+                    int() | float(),
+                ] if 1 <= last <= frames and age >= 0:
                     if not self._owns(name):
-                        self._gaps.receive_last(group, name, born, last, frames, now)
+                        told = Told(stream, age)
+                        self._gaps.receive_last(told, measured_after, now, is_answer=bool(numbers.asked))
+                        if not numbers.asked:
+                            self.overheard.record(told, now, now)
                 case _:
-                    raise Malformed(f"a stream's last number must be a list of five that fit, got {stream!r:.80}")
+                    raise Malformed(
+                        f"a stream's last number must be a list of five that fit, with an age; got {stream!r:.80} and "
+                        f"{age!r:.20}"
+                    )
+
+    def take_unclear(self, most: int) -> list[str]:
+        """Return groups whose publishers should be asked for the numbers of their streams. See GapTracker."""
+        return self._gaps.take_unclear(most)
 
     def joined(self, group: str) -> None:
         """Expect every message to a group from now on."""
-        self._gaps.join(group, time.time())
+        self._gaps.join(group, asyncio.get_running_loop().time(), self.overheard.names(group))
 
     def leave(self, group: str) -> None:
         """Expect nothing more from a group."""
@@ -83,8 +102,13 @@ class Traffic:
 
     def needs_echo(self, now: float) -> bool:
         """Whether to send an echo now, which will show that missing messages are lost."""
-        return self._gaps.has_gaps and now - self._liveness.last_echo_at() >= _ECHO_EVERY
+        return now - self._liveness.last_echo_at() >= _ECHO_EVERY and self._gaps.needs_echo
+
+    def restart(self, now: float) -> None:
+        """Count the silence of all streams from now: nothing could arrive until now."""
+        self._gaps.restart(now)
 
     def forget_old(self, now: float) -> None:
         """Forget streams that ended long ago."""
         self._gaps.forget_old(now)
+        self.overheard.forget_old(now)

@@ -84,6 +84,12 @@ class Transport:
         """Whether messages wait in the broker until a channel is read: to renew the channel loses them."""
         return not is_pubsub(self._objects.traffic)
 
+    @property
+    def expiry(self) -> float:
+        """For how many seconds the layer keeps messages for a process that does not read; 0 if it keeps none."""
+        expiry = getattr(self._objects.sending, "expiry", None)
+        return float(expiry) if isinstance(expiry, int | float) and expiry > 0 else 0.0
+
     # Beginning and end
 
     async def open(self, control: Reading, traffic: Reading | None) -> None:

@@ -20,6 +20,7 @@ Rules kept here:
 import asyncio
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -41,6 +42,7 @@ __all__ = [
     "expect_broken_database",
     "keep_database_fresh",
     "look_after_database",
+    "serves_others",
     "use_handler_thread",
     "use_handshake_thread",
 ]
@@ -49,6 +51,7 @@ __all__ = [
 _FRESH_FOR = 10.0
 # For handshakes, and again for handlers; SYNC_WORKERS may set a lower limit.
 _MOST_THREADS = 8
+_NAME = "etp-orm"
 
 
 class _Thread(DaemonExecutor):
@@ -61,7 +64,7 @@ class _Thread(DaemonExecutor):
     """
 
     def __init__(self) -> None:
-        super().__init__(1, "etp-orm")
+        super().__init__(1, _NAME)
         self.context: Any = ThreadSensitiveContext()  # asgiref's have no types
         self.users = 0
         self.checked_at = -math.inf
@@ -174,6 +177,12 @@ def expect_broken_database() -> None:
     """Have the connections of the caller's thread checked before its next query: one may have broken."""
     if (thread := _current()) is not None:
         leave_alone(asyncio.get_running_loop().create_task(thread.check()))
+
+
+def serves_others() -> bool:
+    """Return whether this is a thread for thread-sensitive calls of several tasks: no call should wait there long."""
+    thread = threading.current_thread()
+    return thread.name.startswith(_NAME) or thread in SyncToAsync.single_thread_executor._threads
 
 
 if hasattr(os, "register_at_fork"):

@@ -5,6 +5,8 @@ Rules kept here:
 - A plain function never runs in asgiref's shared thread: there, one that blocks stops a whole server.
 - Hooks have threads of their own, so that handlers waiting for acks cannot starve them.
 - The library's own calls, for stored sessions and users, have threads of their own: a hook may wait for such a call.
+- Threads are shared fairly: a connection whose handlers or hooks wait leaves threads to others; see
+  ``concurrency/executor.py``.
 - Django's database connections are closed if they are too old or broken: before and after each call, and every 10 s in
   an idle thread.
 - A call uses the schema of its caller's tenant, and leaves the thread with the schema that it had before.
@@ -20,6 +22,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -60,28 +63,34 @@ def has_runner() -> bool:
     return _runner.get() is not None
 
 
-async def run_handler(function: Callable[..., Any], *args: Any) -> Any:
-    """Run a plain event handler in a thread, at most ``SYNC_WORKERS`` at a time, and return its result."""
-    return await _run("etp-handler", function, *args)
+async def run_handler(function: Callable[..., Any], *args: Any, owner: object = None) -> Any:
+    """Run a plain event handler in a thread, at most ``SYNC_WORKERS`` at a time, and return its result.
+
+    ``owner`` is the id of its connection: connections share the threads fairly.
+    """
+    return await _run("etp-handler", owner, function, *args)
 
 
-async def run_hook(function: Callable[..., Any], *args: Any) -> Any:
-    """Run a plain hook in a thread that no event handler can take, and return its result."""
-    return await _run("etp-hook", function, *args)
+async def run_hook(function: Callable[..., Any], *args: Any, owner: object = None) -> Any:
+    """Run a plain hook in a thread that no event handler can take, and return its result. See run_handler()."""
+    return await _run("etp-hook", owner, function, *args)
 
 
-async def run_own(function: Callable[..., Any], *args: Any) -> Any:
-    """Run a function of the library, which waits for no connection, in a thread that no handler or hook can take."""
-    return await _run("etp-own", function, *args)
+async def run_own(function: Callable[..., Any], *args: Any, owner: object = None) -> Any:
+    """Run a function of the library, which waits for no connection, in a thread that no handler or hook can take.
+
+    ``owner`` is the key of the session that it reads or writes, if it may wait for a lock there.
+    """
+    return await _run("etp-own", owner, function, *args)
 
 
-async def _run(kind: str, function: Callable[..., Any], *args: Any) -> Any:
+async def _run(kind: str, owner: object, function: Callable[..., Any], *args: Any) -> Any:
     loop = asyncio.get_running_loop()
     submission: _Submission | None = None
     if (runner := _runner.get()) is not None:
         call = runner(_guarded, function, *args)
     else:
-        submission = _Submission(_pool(kind))
+        submission = _Submission(_pool(kind), owner)
         # asgiref types the executor as a ThreadPoolExecutor, but passes it to run_in_executor(), which takes any.
         call = sync_to_async(_call, thread_sensitive=False, executor=submission)(  # type: ignore[call-overload]
             function, *args
@@ -101,13 +110,14 @@ async def _run(kind: str, function: Callable[..., Any], *args: Any) -> Any:
 class _Submission(Executor):
     """One call to a pool. It keeps the call's future, which ``sync_to_async()`` does not return."""
 
-    def __init__(self, pool: DaemonExecutor) -> None:
+    def __init__(self, pool: DaemonExecutor, owner: object) -> None:
         self._pool = pool
+        self._owner = owner
         self._future: Future[Any] | None = None
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """See Executor.submit()."""
-        self._future = self._pool.submit(function, *args, **kwargs)
+        self._future = self._pool.submit_for(self._owner, partial(function, *args, **kwargs))
         return self._future
 
     def abandon(self) -> None:

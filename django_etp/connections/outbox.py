@@ -20,7 +20,7 @@ from django_etp.concurrency.flusher import Flusher
 from django_etp.conf import get_settings
 from django_etp.protocol.frames import size_of
 
-from .asgi import Send
+from .asgi import Send, send_close
 from .state import CLOSED, CLOSING, CONNECTING, OPEN, State
 from .transport import abort, unsent_bytes
 
@@ -271,7 +271,7 @@ class Outbox:
         taken = self.taken
         try:
             async with asyncio.timeout(_CLOSE_LIMIT):
-                await self._send_close(message)
+                await send_close(self._send, message)
             return True
         except Exception as error:
             logger.debug("A close could not be written, the client is gone or reads too slowly: %r", error)
@@ -279,16 +279,6 @@ class Outbox:
             return False
         finally:
             self.abandon()
-
-    async def _send_close(self, message: dict[str, Any]) -> None:
-        try:
-            await self._send(message)
-        except Exception as error:
-            if not 1000 < message["code"] < 3000:
-                raise
-            # daphne accepts only 1000 and 3000 to 4999.
-            logger.debug("The server refused close code %s: %r", message["code"], error)
-            await self._send({**message, "code": message["code"] + 3000})
 
     def _forget_frames(self) -> None:
         self._frames = None

@@ -29,8 +29,7 @@ from .scope import extensions_of, identity_of, tenant_of, user_id_of
 from .state import CONNECTING, OPEN
 
 if TYPE_CHECKING:
-    from django.contrib.auth.base_user import AbstractBaseUser
-    from django.contrib.auth.models import AnonymousUser
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 __all__ = ["Peer"]
 
@@ -172,18 +171,21 @@ class Peer:
         if self._acks is not None:
             self._acks.settle(answer)
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether a handler waits for an answer of the client."""
+        return bool(self._acks)
+
     async def _ask(self, frame: Callable[[int], str], timeout: float) -> Event:
         self._refuse_closed()
-        if self._acks is None:
-            self._acks = PendingAcks()
-        acks = self._acks
+        if (acks := self._acks) is None:
+            acks = self._acks = PendingAcks()
         ack_id, future = acks.open()
         try:
             self._outbox.write(frame(ack_id))
-        except BaseException:
+            return await acks.wait(ack_id, future, timeout)
+        finally:
             acks.discard(ack_id)
-            raise
-        return await acks.wait(ack_id, future, timeout)
 
     async def join(self, rooms: tuple[str, ...]) -> None:
         """Join rooms. See ``Connection.ajoin()``."""
@@ -219,8 +221,7 @@ class Peer:
 
     def _leave_owner(self) -> None:
         self._owner.begin_end()
-        # The owner holds this peer: a reference cycle would keep both until the garbage collector runs.
-        del self._owner
+        del self._owner  # it holds this peer
 
     def _refuse_closed(self) -> None:
         if self.disconnect is not None:

@@ -1,15 +1,22 @@
-"""The transport behind the ``send`` of an ASGI server, if the server lets it be found.
+"""The transport and the limits behind the ``send`` of an ASGI server, if the server lets them be found.
 
 uvicorn's ``send`` is a method of the protocol object, which holds the transport. daphne's is a partial whose first
 argument is that object. A middleware that wraps ``send`` hides it.
 """
 
+import asyncio
 import functools
+from collections.abc import Callable
 from typing import Any
 
-from .asgi import Send
+from .asgi import Receive, Send
 
-__all__ = ["abort", "unsent_bytes"]
+__all__ = ["Resume", "abort", "keep_short", "limit_message_size", "pause_reading", "unbounded_queue", "unsent_bytes"]
+
+# How many messages may wait in daphne's queue before the socket is paused.
+_MAX_UNREAD = 100
+
+Resume = Callable[[], object]
 
 
 def unsent_bytes(send: Send) -> int | None:
@@ -30,8 +37,59 @@ def abort(send: Send) -> None:
         close()
 
 
+def pause_reading(send: Send) -> Resume | None:
+    """Read nothing more from the client's socket; return what resumes that.
+
+    Return ``None`` if that is impossible, or needless: uvicorn reads nothing while the application receives nothing.
+    """
+    transport = _transport_of(send)
+    # The methods of Twisted's transports: IPushProducer.
+    pause: Resume | None = getattr(transport, "pauseProducing", None)
+    resume: Resume | None = getattr(transport, "resumeProducing", None)
+    if pause is None or resume is None:
+        return None
+    pause()
+    return resume
+
+
+def unbounded_queue(receive: Receive, send: Send) -> asyncio.Queue[Any] | None:
+    """Return the queue of messages that daphne fills for as long as it reads; ``None`` on other servers."""
+    queue = getattr(receive, "__self__", None)
+    return queue if isinstance(queue, asyncio.Queue) and hasattr(_transport_of(send), "pauseProducing") else None
+
+
+def keep_short(queue: asyncio.Queue[Any], send: Send, resume: Resume | None) -> Resume | None:
+    """Pause the socket while too many messages wait in daphne's queue, until it is empty.
+
+    ``resume`` is what the call before this one returned.
+    """
+    if resume is None:
+        return pause_reading(send) if queue.qsize() > _MAX_UNREAD else None
+    if queue.empty():
+        resume()
+        return None
+    return resume
+
+
+def limit_message_size(send: Send, limit: int) -> None:
+    """Let uvicorn refuse larger messages of this client before it has unpacked them, with 1009.
+
+    Otherwise a message that is 16 KB on the wire may take 16 MiB and more in memory before the application sees it.
+    """
+    server = _server_of(send)
+    # uvicorn's protocols on the two interfaces of the library websockets.
+    for owner, name in ((getattr(server, "conn", None), "max_message_size"), (server, "max_size")):
+        size = getattr(owner, name, 0)
+        if size is None or (isinstance(size, int) and size > limit):
+            setattr(owner, name, limit)
+
+
 def _transport_of(send: Send) -> object:
+    return getattr(_server_of(send), "transport", None)
+
+
+def _server_of(send: Send) -> object:
     server: Any = getattr(send, "__wrapped__", send)
     if isinstance(server, functools.partial) and server.args:
-        return getattr(server.args[0], "transport", None)
-    return getattr(getattr(server, "__self__", None), "transport", None)
+        return server.args[0]
+    return getattr(server, "__self__", None)

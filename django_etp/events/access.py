@@ -10,6 +10,7 @@ Rules kept here:
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -48,8 +49,10 @@ async def user_of(peer: Peer, *, anew: bool) -> Any:
     return peer.user
 
 
-async def check_access(room: DeclaredRoom, parameters: dict[str, Any], user: Any) -> None:
+async def check_access(room: DeclaredRoom, parameters: dict[str, Any], user: Any, *, owner: str) -> None:
     """Raise an error unless a user may enter a room. The errors of the function of ``allow`` are raised as they are.
+
+    ``owner`` shares the threads fairly with others: see run_hook().
 
     Raises:
         PermissionDenied: the user may not.
@@ -59,8 +62,10 @@ async def check_access(room: DeclaredRoom, parameters: dict[str, Any], user: Any
         raise PermissionDenied("This room is for users who are logged in.")
     if room.permissions and not await run_own(_has_permissions, user, room.permissions):
         raise PermissionDenied("The user lacks a permission for this room.")
-    if room.rule is not None and not await call_limited(room.rule.with_parameters(parameters), run_hook, user):
-        raise PermissionDenied("The user may not enter this room.")
+    if room.rule is not None:
+        run_in_thread = partial(run_hook, owner=owner)
+        if not await call_limited(room.rule.with_parameters(parameters), run_in_thread, user):
+            raise PermissionDenied("The user may not enter this room.")
 
 
 def refusal_of(error: BaseException, name: str) -> BaseException:

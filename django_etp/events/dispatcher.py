@@ -4,8 +4,10 @@ Rules kept here:
 
 - Each event runs in a task of its own; a slow one delays no other.
 - Up to ``MAX_CONCURRENT_EVENTS`` run per connection; up to ``MAX_QUEUED_EVENTS`` more wait in order.
+- The bytes of events that run or wait are counted, so that the receive loop can pause; see ``events/budget.py``.
 - An event that requests an answer gets exactly one, unless its handler fails or the connection ends.
-- An exception of a handler is logged and passed to ``on_error``; the connection stays open.
+- An exception of a handler is logged and passed to ``on_error``; the connection stays open. Each kind of
+  failure is reported once a minute, since a client can cause failures as often as it likes.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from collections import deque
 from functools import cache
 
 from django_etp.cancellation import must_pass
-from django_etp.concurrency.workers import exited, run_hook
+from django_etp.concurrency.workers import exited
 from django_etp.conf import get_settings
 from django_etp.connections.connection import Connection
 from django_etp.connections.peer import Peer
@@ -25,16 +27,17 @@ from django_etp.protocol.failures import encode_failure
 from django_etp.protocol.frames import RESERVED_PREFIX, Event, encode_answer
 from django_etp.serialization import to_text
 
+from .budget import MAX_HELD, SMALL, held_by
 from .errors import failure_observer, failure_of, report
-from .handlers import call, run_answering
+from .handlers import call, run_answering, run_reporting
 from .joins import handle_room_event, is_room_event
 from .namespaces import Namespace
 from .registry import registry
+from .repeats import Repeats
 
 __all__ = ["Dispatcher"]
 
 logger = logging.getLogger(__name__)
-
 
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
@@ -44,6 +47,7 @@ class Dispatcher:
 
     Attributes:
         context: the context variables of the handshake.
+        held: the bytes in memory of the events that run or wait, without small ones.
     """
 
     __slots__ = (
@@ -53,9 +57,11 @@ class Dispatcher:
         "_max_running",
         "_peer",
         "_queue",
+        "_repeats",
         "_running",
         "_tasks",
         "context",
+        "held",
     )
 
     def __init__(self, peer: Peer, handlers: Namespace) -> None:
@@ -68,6 +74,8 @@ class Dispatcher:
         self._max_running = 0  # until start()
         self._queue: deque[Event | ProtocolError] | None = None  # made on first use: an empty one takes 600 bytes
         self._running = 0
+        self._repeats: Repeats | None = None  # made with the first failure
+        self.held = 0
         # The tasks of events whose handlers wait for something, by the id() of the event or error.
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
@@ -77,12 +85,16 @@ class Dispatcher:
         while self._queue and self._running < self._max_running:
             self._start(self._queue.popleft())
 
-    def submit(self, item: Event | ProtocolError) -> bool:
-        """Handle an event, or report a malformed frame, now or after others; return whether it waits for others.
+    def submit(self, item: Event | ProtocolError, size: int = 0) -> bool:
+        """Handle an event, or report a malformed frame, now or after others.
+
+        Return whether it waits for others, or all of them hold too many bytes. ``size`` is the message's length.
 
         Raises:
             TooManyEvents: the queue is full.
         """
+        if size > SMALL:
+            self.held += held_by(item)
         if self._running < self._max_running:
             if _HAS_EAGER_TASKS:
                 self._running += 1
@@ -91,7 +103,7 @@ class Dispatcher:
                     self._tasks[id(item)] = task
             else:
                 self._start(item)
-            return False
+            return size > SMALL and self.held > MAX_HELD
         max_queued = get_settings().max_queued_events
         if len(self._queue or ()) < max_queued:
             if self._queue is None:
@@ -123,7 +135,7 @@ class Dispatcher:
     async def connect(self) -> None:
         """Run the ``on_connect`` hooks in order; an exception ends that and is raised."""
         for hook in self._handlers.on_connect:
-            await call(hook, run_hook, self._connection)
+            await call(hook, run_reporting, self._connection)
 
     async def save(self) -> None:
         """Write the changes of hooks to the data or the session; report a failure."""
@@ -135,6 +147,21 @@ class Dispatcher:
             if not self._running and self._peer.share is not None:
                 self._peer.share.mark_saved()
 
+    async def forget_data(self) -> None:
+        """Remove the data of a connection that has ended from its session; report a failure."""
+        try:
+            await self._peer.own_share().end()
+        except Exception as error:
+            await self.report(error, "removing its data from the session")
+
+    async def discard_session(self) -> None:
+        """Delete the session of a connection that has ended, if it was made for that alone; report a failure."""
+        if self._peer.share is not None:
+            try:
+                await self._peer.share.discard()
+            except Exception as error:
+                await self.report(error, "deleting its session")
+
     async def disconnect(self, limit: float) -> None:
         """Run all ``on_disconnect`` hooks, even if one fails or hangs: they share ``limit`` seconds."""
         loop = asyncio.get_running_loop()
@@ -145,16 +172,29 @@ class Dispatcher:
             deadline = asyncio.timeout(share)
             try:
                 async with deadline:
-                    await call(hook, run_hook, self._connection, self._peer.disconnect)
+                    await call(hook, run_reporting, self._connection, self._peer.disconnect)
             except BaseException as error:
                 if must_pass(error):
                     raise
                 within = f", which has {share:.1f} s" if deadline.expired() else ""
                 await self.report(error, f"its on_disconnect hook {hook.place}{within}")
 
-    async def report(self, error: BaseException, doing: str) -> None:
-        """Log an error and pass it to the ``on_error`` hooks; ``doing`` names the failed step."""
+    async def report(self, error: BaseException, doing: str, *, is_last: bool = False) -> None:
+        """Log an error and pass it to the ``on_error`` hooks; ``doing`` names the failed step.
+
+        Each kind of failure is reported once a minute and then counted, except the last one, which ends the connection.
+        """
+        if not is_last:
+            if self._repeats is None:
+                self._repeats = Repeats(self._connection.id)
+            if not self._repeats.admit(error):
+                return
         await report(self._handlers, self._connection, error, doing)
+
+    def report_rest(self) -> None:
+        """Log how many failures were counted and not reported: the connection has ended."""
+        if self._repeats is not None:
+            self._repeats.end()
 
     def _start(self, item: Event | ProtocolError) -> None:
         self._running += 1
@@ -194,6 +234,8 @@ class Dispatcher:
             if self._tasks:  # an eager task that never waited is not in there
                 self._tasks.pop(id(item), None)
             self._running -= 1
+            if self.held:
+                self.held -= held_by(item)
             # Only if no other handler runs: it could still change a nested value of the data.
             if peer.share is not None and not self._running and peer.has_unsaved and peer.disconnect is None:
                 peer.share.mark_saved()
@@ -223,7 +265,7 @@ class Dispatcher:
 
     async def _handle_unknown(self, event: Event) -> object:
         if event.name.startswith(RESERVED_PREFIX) and is_room_event(event, self._peer):
-            return await handle_room_event(self._handlers, self._peer, self._connection, event)
+            return await handle_room_event(self._handlers, self._peer, self._connection, event, self.report)
         if not (self._handlers.events or self._handlers.rooms or self._handlers.on_unknown_event):
             _log_nothing_is_handled(self._peer.namespace)
         if not self._handlers.on_unknown_event and self._peer.speaks_extensions:

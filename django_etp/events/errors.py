@@ -11,7 +11,6 @@ from django.db import Error as DatabaseError
 
 from django_etp.cancellation import must_pass
 from django_etp.concurrency.database import expect_broken_database
-from django_etp.concurrency.workers import run_hook
 from django_etp.connections.connection import Connection
 from django_etp.exceptions import (
     AckTimeout,
@@ -24,13 +23,15 @@ from django_etp.exceptions import (
 )
 from django_etp.protocol.failures import handler_failed, named_failure
 from django_etp.protocol.frames import Event
+from django_etp.quoting import line_of, quote_traceback
 
-from .handlers import call
+from .handlers import call, run_reporting
 from .namespaces import Namespace
 
 __all__ = ["failure_observer", "failure_of", "report"]
 
 logger = logging.getLogger(__name__)
+logger.addFilter(quote_traceback)
 
 # A function that is called with each failed event and its error; the testing kit sets it.
 failure_observer: ContextVar[Callable[[Event, BaseException], None] | None] = ContextVar(
@@ -53,17 +54,17 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
         expect_broken_database()
     logger.log(
         logging.WARNING if expected else logging.ERROR,
-        "Connection %s failed at %s: %s: %.1000s",
+        "Connection %s failed at %s: %s: %s",
         connection.id if connection is not None else "(none yet)",
         doing,
         type(error).__name__,
-        error,
+        line_of(error),
         exc_info=None if expected else error,
     )
     for hook in handlers.on_error:
         try:
             async with asyncio.timeout(_ERROR_LIMIT):
-                await call(hook, run_hook, connection, error)
+                await call(hook, run_reporting, connection, error)
         except BaseException as failure:
             if must_pass(failure):
                 raise

@@ -10,12 +10,11 @@ Rules kept here:
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from django_etp.cancellation import must_pass
-from django_etp.concurrency.workers import run_hook
 from django_etp.conf import get_settings
 from django_etp.connections.connection import Connection
 from django_etp.connections.peer import Peer
@@ -26,12 +25,13 @@ from django_etp.protocol.rooms import encode_left
 
 from .access import call_limited, is_djangos_user
 from .declared import DeclaredRoom
-from .errors import report
-from .namespaces import Namespace
+from .handlers import run_reporting
 
-__all__ = ["RoomGuest", "end_guests"]
+__all__ = ["Report", "RoomGuest", "end_guests"]
 
 _T = TypeVar("_T")
+# Reports an error of the connection, and what failed. See Dispatcher.report().
+Report = Callable[[BaseException, str], Coroutine[Any, Any, None]]
 
 _MOST_HELD = 10_000  # frames that wait for the answer to a join
 
@@ -59,11 +59,11 @@ class RoomGuest:
     __slots__ = (
         "_connection",
         "_context",
-        "_handlers",
         "_held",
         "_held_size",
         "_is_handled",
         "_lock",
+        "_report",
         "_was_member",
         "ended",
         "is_inside",
@@ -80,7 +80,7 @@ class RoomGuest:
         parameters: dict[str, Any],
         peer: Peer,
         connection: Connection,
-        handlers: Namespace,
+        report: Report,
     ) -> None:
         self.room = room
         self.name = name
@@ -89,7 +89,7 @@ class RoomGuest:
         self.is_inside = False
         self.ended: EventFailed | None = None
         self._connection = connection
-        self._handlers = handlers
+        self._report = report
         self._context = contextvars.copy_context()
         self._held: list[str] | None = None
         self._held_size = 0
@@ -226,13 +226,13 @@ class RoomGuest:
         handler = self.room.leave_handler.with_parameters(self.parameters)
         async with self._lock:
             try:
-                await call_limited(handler, run_hook, self._connection)
+                await call_limited(handler, run_reporting, self._connection)
                 if self.peer.has_unsaved and self.peer.disconnect is None:
                     await self.peer.save()
             except BaseException as error:
                 if must_pass(error):
                     raise
-                await report(self._handlers, self._connection, error, f"the on_leave function {handler.place}")
+                await self._report(error, f"the on_leave function {handler.place}")
 
 
 async def end_guests(hub: Hub, connection_id: str) -> None:

@@ -20,13 +20,13 @@ from asgiref.sync import iscoroutinefunction
 from django.apps import apps
 
 from django_etp.concurrency.database import keep_database_fresh
-from django_etp.concurrency.workers import exited, run_handler
+from django_etp.concurrency.workers import exited, run_handler, run_hook
 from django_etp.connections.connection import Connection
 from django_etp.exceptions import InvalidPayload
 from django_etp.protocol.frames import Event
 from django_etp.serialization import to_text
 
-__all__ = ["Handler", "Hooks", "call", "handler_of", "run_answering"]
+__all__ = ["Handler", "Hooks", "call", "handler_of", "run_answering", "run_reporting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,12 @@ async def call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any
 
 async def run_answering(function: Callable[..., Any], connection: Connection, event: Event) -> Any:
     """Run a plain handler in a thread and return its answer, as text if it will be sent."""
-    return await run_handler(_answer_of, function, connection, event)
+    return await run_handler(_answer_of, function, connection, event, owner=connection.id)
+
+
+async def run_reporting(function: Callable[..., Any], connection: Connection | None, *args: Any) -> Any:
+    """Run a plain hook in a thread. Hooks without a connection, as for lost messages, share the threads as one."""
+    return await run_hook(function, connection, *args, owner="" if connection is None else connection.id)
 
 
 def _answer_of(function: Callable[..., Any], connection: Connection, event: Event) -> Any:

@@ -23,7 +23,7 @@ from django_etp.serialization import to_text
 
 from .access import call_limited, check_access, refusal_of, user_of
 from .errors import failure_of
-from .guests import RoomGuest
+from .guests import Report, RoomGuest
 from .handlers import call, run_answering
 from .namespaces import Namespace
 
@@ -38,14 +38,16 @@ def is_room_event(event: Event, peer: Peer) -> bool:
     )
 
 
-async def handle_room_event(handlers: Namespace, peer: Peer, connection: Connection, event: Event) -> object:
-    """Handle an event about declared rooms, and return the answer.
+async def handle_room_event(
+    handlers: Namespace, peer: Peer, connection: Connection, event: Event, report: Report
+) -> object:
+    """Handle an event about declared rooms, and return the answer. ``report`` takes errors of ``on_leave``.
 
     Raises:
         EventFailed: the event is refused; other errors of the application's functions too.
     """
     if event.name == JOIN:
-        return await _join(handlers, peer, connection, _room_in(event))
+        return await _join(handlers, peer, connection, _room_in(event), report)
     if event.name == LEAVE:
         guest = peer.hub.membership.guests.get(peer.id, _room_in(event))
         if isinstance(guest, RoomGuest):
@@ -64,7 +66,7 @@ def _room_in(event: Event) -> str:
     raise EventFailed("invalid_payload", f'{event.name} needs the data {{"room": "<name>"}}.')
 
 
-async def _join(handlers: Namespace, peer: Peer, connection: Connection, name: str) -> str:
+async def _join(handlers: Namespace, peer: Peer, connection: Connection, name: str, report: Report) -> str:
     """Let a connection join, and return the answer. Events that were held for it are delivered behind the answer."""
     guest = peer.hub.membership.guests.get(peer.id, name)
     if not isinstance(guest, RoomGuest):
@@ -72,7 +74,7 @@ async def _join(handlers: Namespace, peer: Peer, connection: Connection, name: s
         if found is None:
             raise EventFailed("not_found", f"There is no room {name[:80]!r}.")
         room, parameters = found
-        guest = RoomGuest(room, name, parameters, peer, connection, handlers)
+        guest = RoomGuest(room, name, parameters, peer, connection, report)
     await guest.begin_turn()
     try:
         guest.refuse_ended()
@@ -95,7 +97,8 @@ async def _enter(guest: RoomGuest, connection: Connection) -> str:
     """Check a join, make the connection a member, and return the state of the room, ready to be sent."""
     room, peer = guest.room, guest.peer
     if room.has_rules:
-        await check_access(room, guest.parameters, await user_of(peer, anew=bool(room.permissions)))
+        user = await user_of(peer, anew=bool(room.permissions))
+        await check_access(room, guest.parameters, user, owner=peer.id)
         guest.refuse_ended()
     await guest.enter()
     guest.refuse_ended()
@@ -127,7 +130,7 @@ def _answer_of(state: object) -> _Answer:
 
 
 async def _run_answering(function: Callable[..., Any], connection: Connection) -> Any:
-    return await run_handler(_run_plain, function, connection)
+    return await run_handler(_run_plain, function, connection, owner=connection.id)
 
 
 def _run_plain(function: Callable[..., Any], connection: Connection) -> Any:

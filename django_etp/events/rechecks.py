@@ -75,7 +75,7 @@ async def _recheck_person(guests: list[RoomGuest]) -> None:
 async def _verdict(guest: RoomGuest, user: object) -> EventFailed | None:
     """Return why a user may not be in a room any more; ``None`` if nothing speaks against it."""
     try:
-        await check_access(guest.room, guest.parameters, user)
+        await check_access(guest.room, guest.parameters, user, owner=guest.person)
     except _NO_VERDICT:
         logger.exception(
             "Who may be in the room %.80r could not be checked; the next check will try again.", guest.name

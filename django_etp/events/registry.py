@@ -137,7 +137,9 @@ class Registry:
     def on_connect(self, function: Any = None, *, namespace: str = "default") -> Any:
         """Register a function of the connection that runs before it is accepted.
 
-        It may raise ``RejectConnection``: the client then sees HTTP 403. All on_connect hooks together have 4 s.
+        It may raise ``RejectConnection`` or Django's ``PermissionDenied``: the client then sees HTTP 403. After any
+        other exception the client may try again (HTTP 503, or a close with 1013). All on_connect hooks together have
+        4 s.
         """
         return self._add_hook("on_connect", function, namespace)
 
@@ -146,7 +148,10 @@ class Registry:
         return self._add_hook("on_disconnect", function, namespace)
 
     def on_error(self, function: Any = None, *, namespace: str = "default") -> Any:
-        """Register a function of the connection (``None`` if there is none yet) and the exception."""
+        """Register a function of the connection (``None`` if there is none yet) and the exception.
+
+        It runs once a minute for each kind of failure of a connection: a class of error and the code that raised it.
+        """
         return self._add_hook("on_error", function, namespace)
 
     def on_unknown_event(self, function: Any = None, *, namespace: str = "default") -> Any:

@@ -13,7 +13,8 @@ import contextvars
 import logging
 import re
 import secrets
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from django_etp.cluster.gaps import Loss
@@ -25,23 +26,22 @@ from django_etp.exceptions import ConnectionClosed, EtpError
 from django_etp.serialization import to_frame
 
 from .asking import Asker
+from .batches import Batches
 from .delivery import deliver
 from .emissions import Emissions
 from .guests import Guest
 from .losses import describe_loss
-from .members import Member, hub_of
+from .members import Member, Serving, hub_of
 from .membership import Membership
-from .names import check_can_join, group_name
+from .names import check_can_join
 from .pace import Pace
-from .parts import Presence, Serving
+from .parts import Presence
+from .publishing import publish
 
 __all__ = ["Hub"]
 
 logger = logging.getLogger(__name__)
 
-# Each message of a send to several rooms holds the names of all rooms, and the ids of connections that do not get it.
-# If that would be more names and ids in all, the send goes through the group of the rooms' namespace, once.
-_MANY_NAMES = 1024
 # How long connections may take to clean up when the server ends, in seconds: on_disconnect hooks have 9 s.
 _END_LIMIT = 10.0
 
@@ -78,11 +78,12 @@ class Hub:
         self.recheck: Callable[[list[Guest]], Coroutine[Any, Any, None]] | None = None
         self._answer = answer
         self.membership = Membership()
-        self._emissions = Emissions()
+        self.emissions = Emissions()
         self._pace = Pace(loop)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.link: Link = open_link(self, is_serving=is_serving)
         self.asker = Asker(self.id, self.link, self._reply_here)
+        self.batches = Batches(self.link, self.emissions, self._pace, partial(deliver, self.membership))
 
     async def start(self) -> None:
         """Take the place of a hub with connections among the other processes' hubs."""
@@ -204,10 +205,13 @@ class Hub:
 
     # Sending
 
-    def send(self, namespace: str, rooms: list[str] | None, text: str, exclude: frozenset[str]) -> list[Confirmation]:
+    def send(
+        self, namespace: str, rooms: list[str] | None, text: str, exclude: frozenset[str], beside: Sequence[str] = ()
+    ) -> list[Confirmation]:
         """Send a frame to the members of rooms, or of the whole namespace (``None``), in all processes, one copy each.
 
-        Local members have it at once. Pass the confirmations that are returned to sent().
+        Local members have it at once. Elsewhere it overtakes nothing that waits for the groups ``beside``. Pass the
+        confirmations that are returned to sent().
 
         Raises:
             LayerUnavailable: it was not sent to other processes.
@@ -217,13 +221,14 @@ class Hub:
         if rooms is None or len(rooms) < 2:
             frame = Frame(text, exclude)
         else:
-            frame = Frame(text, exclude, tuple(rooms), self._emissions.new())
-        groups = [group_name(namespace, target) for target in targets]
-        if len(targets) > 1 and len(targets) * (len(targets) + len(exclude)) > _MANY_NAMES:
-            sends = self.link.publish([group_name(namespace, None)], frame, beside=groups)
-        else:
-            sends = self.link.publish(groups, frame)
-        return sends + self._pace.slow(members, len(text))
+            frame = Frame(text, exclude, tuple(rooms), self.emissions.new())
+        return publish(self.link, namespace, targets, frame, beside) + self._pace.slow(members, len(text))
+
+    def relay(self, namespace: str, rooms: list[str], frame: Frame) -> list[Confirmation]:
+        """Send a stored event, which has a name that begins with RELAYED, and may be sent again. See send()."""
+        is_first = self.emissions.is_first(frame.emission)
+        members = deliver(self.membership, namespace, rooms, frame.text, frame.exclude) if is_first else ()
+        return publish(self.link, namespace, rooms, frame) + self._pace.slow(members, len(frame.text))
 
     def send_to(self, namespace: str, connection_id: str, text: str) -> list[Confirmation]:
         """Send a frame to one connection, in any process. See send()."""
@@ -265,9 +270,10 @@ class Hub:
         if frame.connection_id:
             if member := self.membership.get(frame.namespace, frame.connection_id):
                 member.deliver(frame.text)
-        elif (key := self.membership.room_of(group)) and (not frame.rooms or self._emissions.is_first(frame.emission)):
+        elif key := self.membership.room_of(group):
             namespace, room = key
-            deliver(self.membership, namespace, frame.rooms or [room], frame.text, frame.exclude)
+            if not frame.emission or self.emissions.is_first(frame.emission):
+                deliver(self.membership, namespace, frame.rooms or [room], frame.text, frame.exclude)
 
     def deliver_foreign(self, message: Foreign) -> None:
         """Deliver an event of other Channels code to local members.
@@ -283,9 +289,7 @@ class Hub:
 
     def report_loss(self, loss: Loss) -> None:
         """Report messages that the layer lost to ``on_error``, which logs them; or to the log alone."""
-        if self.presence is not None and self.presence.repair(loss.group):
-            return
-        for error in describe_loss(loss, self.membership):
+        for error in describe_loss(loss, self.membership, self.presence):
             if self.report is None:
                 logger.error("%s", error)
             else:

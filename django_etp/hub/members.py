@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from django_etp.protocol.frames import Event
 
-__all__ = ["ConnectionInfo", "Member", "RoomReply", "check_id", "hub_of", "id_of", "ids"]
+__all__ = ["ConnectionInfo", "Member", "RoomReply", "Serving", "check_id", "hub_of", "id_of", "ids"]
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -124,3 +124,10 @@ def ids(exclude: "Iterable[str | Member] | str | Member") -> frozenset[str]:
     if isinstance(exclude, Iterable) and not isinstance(exclude, str):
         return frozenset(map(id_of, exclude))
     return frozenset([id_of(exclude)])
+
+
+class Serving(Protocol):
+    """The server's side of a hub; ``django_etp.server.serving`` sets it."""
+
+    async def stop(self) -> None:
+        """End the connections, within a bounded time."""

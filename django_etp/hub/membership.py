@@ -25,13 +25,15 @@ from .names import RESERVED_PREFIX, group_name, user_room
 __all__ = ["Membership"]
 
 _Room = tuple[str, str | None]
+# A namespace may be that of a tenant.
+_MOST_NAMESPACES = 1000
 
 
 class Membership:
     """The connections of one hub, and the rooms they are in.
 
     Attributes:
-        namespaces: the namespaces that have had a connection.
+        namespaces: the namespaces that have, or have had, a connection; past 1,000 those that have one.
         guests: the connections that are in declared rooms because their clients joined.
         changed_users: the users who have changed since they connected.
     """
@@ -58,12 +60,12 @@ class Membership:
     def add(self, member: Member, user_id: object) -> None:
         """Add a connection; enter() puts it into the rooms that it cannot leave."""
         self._members[member.id] = member
-        self.namespaces.add(member.namespace)
         if user_id is not None:
             self._users_room_of[member.id] = user_room(user_id)
 
     def enter(self, member: Member) -> list[str]:
         """Put a connection into the rooms that it cannot leave; return the groups to join."""
+        self.namespaces.add(member.namespace)
         groups = self._put_in(member, self._fixed_rooms(member))
         self._notify_of_user(self._users_room_of.get(member.id))
         return groups
@@ -90,6 +92,8 @@ class Membership:
         users_room = self._users_room_of.pop(member.id, None)
         groups = self._take_out(member, rooms)
         self._notify_of_user(users_room)
+        if len(self.namespaces) > _MOST_NAMESPACES and (member.namespace, None) not in self._rooms:
+            self.namespaces.discard(member.namespace)
         return groups
 
     def is_alone(self, member: Member) -> bool:

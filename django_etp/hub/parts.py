@@ -1,15 +1,8 @@
-"""The parts of a hub that stand in higher packages, as the hub sees them."""
+"""The rooms with presence of a hub, as the hub sees them: they stand in a higher package."""
 
 from typing import Any, Protocol
 
-__all__ = ["Presence", "Serving"]
-
-
-class Serving(Protocol):
-    """The server's side of a hub; ``django_etp.server.serving`` sets it."""
-
-    async def stop(self) -> None:
-        """End the connections, within a bounded time."""
+__all__ = ["Presence"]
 
 
 class Presence(Protocol):

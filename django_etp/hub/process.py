@@ -17,7 +17,9 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer, channel_layers
@@ -28,7 +30,7 @@ from django_etp.conf import get_settings
 from .hub import Hub
 from .queries import answer
 
-__all__ = ["process_hub", "serving_hub"]
+__all__ = ["log_no_recipients", "process_hub", "serving_hub"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,9 @@ _STOP_LIMIT = 7.0
 _END_LIMIT = 1.0
 # How long a call may take from choosing a hub to reaching it, in seconds.
 _LATE_CALL = 1.0
+
+# Reports errors of the channel layer in a process without connections. The app sets it.
+report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
 
 _serving: dict[asyncio.AbstractEventLoop, Hub] = {}
 _background: "_BackgroundHub | None" = None
@@ -82,6 +87,15 @@ def process_hub() -> Hub | None:
         return _background.hub
 
 
+@cache
+def log_no_recipients() -> None:
+    """Warn that a call reached no connection, once per process."""
+    logger.warning(
+        "No recipients: this process serves no connections, and its channel layer is in memory or missing, so other "
+        "processes receive nothing. Use a layer that spans processes, such as channels-redis."
+    )
+
+
 def _stop_with_reactor(hub: Hub) -> None:
     """Stop a hub before Twisted's reactor stops; the reactor waits for it.
 
@@ -108,7 +122,9 @@ class _BackgroundHub:
         self.hub = asyncio.run_coroutine_threadsafe(self._make_hub(), self.loop).result(_STOP_LIMIT)
 
     async def _make_hub(self) -> Hub:
-        return Hub(asyncio.get_running_loop(), answer, is_serving=False)
+        hub = Hub(asyncio.get_running_loop(), answer, is_serving=False)
+        hub.report = report
+        return hub
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)

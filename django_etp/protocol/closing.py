@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 from django_etp.exceptions import InvalidCloseCode
 
-__all__ = ["LOGGED_OUT", "PASSWORD_CHANGED", "SESSION_ENDED", "USER_GONE", "Disconnect", "check_close", "cut_reason"]
+__all__ = [
+    "LOGGED_OUT",
+    "PASSWORD_CHANGED",
+    "SESSION_ENDED",
+    "TOKEN_EXPIRED",
+    "USER_GONE",
+    "Disconnect",
+    "check_close",
+    "cut_reason",
+]
 
 # Section 7.4: the codes that an endpoint may send. 1004 to 1006 and 1015 never go on the wire.
 _CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
@@ -25,10 +34,11 @@ class Disconnect:
         return self.code == 1000
 
 
-# A login has ended. etp.js does not reconnect after the first and the last, which it knows by these words.
+# A login has ended. Clients do not reconnect after the first and the last, which they know by these words.
 LOGGED_OUT = Disconnect(4401, "logged out")
 PASSWORD_CHANGED = Disconnect(4401, "the password changed")
 SESSION_ENDED = Disconnect(4401, "the session ended")
+TOKEN_EXPIRED = Disconnect(4401, "the token expired")
 USER_GONE = Disconnect(4401, "the user was deleted or deactivated")
 
 

@@ -9,6 +9,8 @@ Rules kept here:
   event without a handler.
 - ``__hello`` is the greeting of a server, if both sides speak the extensions. A client sends none: a server treats the
   name as an event without a handler.
+- ``__auth`` is an event here. A server takes it as a token, if the client logged in by one and both sides speak the
+  extensions.
 - Any other name is an event for the application. Names that start with ``__`` are reserved, so the rest of those have
   no handler either.
 

@@ -6,7 +6,7 @@ Rules kept here:
 - Empty and absent data are the same; encoding leaves out the second delimiter.
 - ``ackId`` is a signed 64-bit decimal number: an optional sign, then ASCII digits. 0 means that no answer is wanted.
 - A frame whose name starts with ``__ack_`` is an answer, matched by its number alone.
-- With a peer that speaks ``etp.ext.v1``, a name that starts with ``__err_`` is the failure of the event of that number.
+- With a peer that speaks the extensions, a name that starts with ``__err_`` is the failure of the event of that number.
 - ``decode`` raises only ``InvalidFrame``; ``decode(encode(event)) == event`` for each event that ``encode`` accepts.
 - The text of an error describes the shape of a message and never quotes it, as it goes to logs.
 
@@ -22,6 +22,7 @@ from django_etp.exceptions import InvalidEventName, InvalidFrame, InvalidPayload
 
 __all__ = [
     "ACK_PREFIX",
+    "AUTH",
     "FAILURE_PREFIX",
     "HELLO",
     "PING",
@@ -42,6 +43,7 @@ SUBPROTOCOL = "etp.ext.v1"
 ROOMS_SUBPROTOCOL = "etp.ext.v2"
 ACK_PREFIX = "__ack_"
 FAILURE_PREFIX = "__err_"
+AUTH = "__auth"
 HELLO = "__hello"
 RESERVED_PREFIX = "__"
 PING = "__ping"
@@ -53,6 +55,9 @@ _ACK_ID_MIN = -(2**63)
 _ACK_ID = re.compile(r"[+-]?[0-9]+", re.ASCII)
 # Every number of 18 digits fits 64 bits; a longer one may not.
 _SAFE_DIGITS = 18
+_LARGE_EXPONENT = re.compile(r"e\+?[0-9]{2}")
+# Pieces of 150 characters, none of which holds digits only; 300 digits in a row would fill one of them.
+_FEW_DIGITS = re.compile(r"(?:(?![0-9]{150}).{150})*+.{0,149}", re.DOTALL)
 
 
 # Not frozen=True, with which making an event takes three times as long; Final lets type checkers refuse assignments.
@@ -86,10 +91,10 @@ class Event:
         """Return the data parsed as JSON (RFC 8259).
 
         Raises:
-            InvalidPayload: the data is not JSON. ``NaN`` and ``Infinity`` are not JSON.
+            InvalidPayload: the data is not JSON, or holds a number out of range. ``NaN`` and ``Infinity`` are not JSON.
         """
         try:
-            return _DECODER.decode(self.data)
+            return _parse_json(self.data)
         except (ValueError, RecursionError) as error:
             text = f"The data of event {_cut(self.name)} is not JSON: {error}."
             raise InvalidPayload(text, is_answer=self.is_ack) from error
@@ -230,8 +235,28 @@ def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-# json.loads() would make one for each call.
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+def _finite(number: str) -> float:
+    value = float(number)
+    if value - value != 0:
+        raise ValueError(f"a number of {len(number):,} characters is too large for a float")
+    return value
+
+
+# Made once: json.loads() would make a new decoder for each call with arguments.
+_parse_finite = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
+_parse_fast = json.JSONDecoder(parse_constant=_refuse_constant).decode
+
+
+def _parse_json(text: str) -> Any:
+    # To check each number would make a text full of numbers a third slower. So check first if any can be too large.
+    if text.count(".", 0, 1000) < 25 or _may_be_infinite(text):
+        return _parse_finite(text)
+    return _parse_fast(text)
+
+
+def _may_be_infinite(text: str) -> bool:
+    """Return whether a text may hold a number of 300 digits, or with an exponent of two digits."""
+    return "E" in text or ("e" in text and bool(_LARGE_EXPONENT.search(text))) or not _FEW_DIGITS.fullmatch(text)
 
 
 def _cut(value: object) -> str:

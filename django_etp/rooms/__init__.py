@@ -13,6 +13,7 @@ __all__ = ["ConnectionInfo", "Present", "RoomReply", "Rooms", "of"]
 _default = of("default")
 group_name, user = _default.group_name, _default.user
 emit, aemit = _default.emit, _default.aemit
+emit_on_commit, aemit_on_commit = _default.emit_on_commit, _default.aemit_on_commit
 broadcast, abroadcast = _default.broadcast, _default.abroadcast
 emit_to, aemit_to = _default.emit_to, _default.aemit_to
 emit_with_ack, aemit_with_ack = _default.emit_with_ack, _default.aemit_with_ack

@@ -9,7 +9,7 @@ from django_etp.hub.hub import Hub
 from django_etp.hub.names import check_room_name, room_name
 from django_etp.hub.queries import HubQuery, register_query
 
-from .calls import aask, ask_from_thread
+from .calls import Calls
 from .users import identity
 
 __all__ = ["PresenceCalls", "Present"]
@@ -93,11 +93,11 @@ class PresenceCalls:
         A user whose connections have ended counts for ``PRESENCE_GRACE`` seconds more. See amembers() for ``timeout``
         and the exceptions.
         """
-        return await aask(ListPresent(self.namespace, room_name(room)), timeout)
+        return await Calls(self.namespace).aask(ListPresent(self.namespace, room_name(room)), timeout)
 
     def present(self, room: str, *, timeout: float | None = None) -> list[Present]:
         """See apresent()."""
-        return ask_from_thread("present", ListPresent(self.namespace, room_name(room)), timeout)
+        return Calls(self.namespace).ask("present", ListPresent(self.namespace, room_name(room)), timeout)
 
     async def ais_online(self, *users: Any, timeout: float | None = None) -> dict[Any, bool]:
         """Return for each user whether the user has a connection, in any namespace and process.
@@ -107,7 +107,7 @@ class PresenceCalls:
         """
         ids = {user: identity(user) for user in users}
         try:
-            online = await aask(ListOnline(self.namespace, tuple(ids.values())), timeout)
+            online = await Calls(self.namespace).aask(ListOnline(self.namespace, tuple(ids.values())), timeout)
         except IncompleteAnswer as error:
             raise _incomplete(error, ids) from error
         return _by_user(ids, online)
@@ -116,7 +116,7 @@ class PresenceCalls:
         """See ais_online()."""
         ids = {user: identity(user) for user in users}
         try:
-            online = ask_from_thread("is_online", ListOnline(self.namespace, tuple(ids.values())), timeout)
+            online = Calls(self.namespace).ask("is_online", ListOnline(self.namespace, tuple(ids.values())), timeout)
         except IncompleteAnswer as error:
             raise _incomplete(error, ids) from error
         return _by_user(ids, online)

@@ -17,6 +17,7 @@ __all__ = [
     "CloseAll",
     "CloseConnection",
     "CountMembers",
+    "FindMissed",
     "GetConnection",
     "JoinRooms",
     "LeaveRooms",
@@ -130,6 +131,30 @@ class CloseAll(HubCommand):
 
 def _all_texts(replies: list[Any]) -> list[str]:
     return sorted({str(text) for texts in replies for text in cast(list[str], texts)})
+
+
+@register_query("missed")
+@dataclass(frozen=True, slots=True)
+class FindMissed(HubQuery[frozenset[str]]):
+    """Find the relayed events, by their names, that a hub has not received although it has members of their rooms.
+
+    ``groups`` are the groups of the rooms, one for each of the ``emissions``.
+    """
+
+    groups: tuple[str, ...]
+    emissions: tuple[str, ...]
+
+    async def reply(self, hub: Hub) -> list[str]:
+        """Return those that this hub has not received."""
+        return [
+            emission
+            for group, emission in zip(self.groups, self.emissions, strict=True)
+            if hub.membership.room_of(group) is not None and not hub.emissions.has_relayed(emission)
+        ]
+
+    def merge(self, replies: list[Any]) -> frozenset[str]:
+        """Return those that a hub has not received."""
+        return frozenset(_all_texts(replies))
 
 
 # To the hub of one connection

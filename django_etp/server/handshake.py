@@ -3,7 +3,10 @@
 Rules kept here:
 
 - A page of another origin, and a session that is just logging out, are refused before any hook runs.
-- ``on_connect`` hooks run before the accept, one after the other, and may refuse. They have 4 s.
+- ``on_connect`` hooks run before the accept, one after the other, and may refuse. They have 4 s, less what the check of
+  a token took.
+- A refusal, by ``RejectConnection`` or Django's ``PermissionDenied``, is HTTP 403 and final. Any other exception may
+  pass: it is HTTP 503, or a close with 1013 if the server can send no such status, and clients try again.
 - The handshake is accepted once: by the first send or ``accept()`` of a hook, or after the last hook.
 - A client that offers the extensions gets ``etp.ext.v2`` or ``etp.ext.v1`` selected, the first of these that it offers,
   and a greeting as its first frame.
@@ -16,9 +19,12 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
+
+from django_etp.auth.token_login import token_login_of
 from django_etp.cancellation import must_pass
 from django_etp.conf import get_settings
-from django_etp.connections.asgi import Receive, Send
+from django_etp.connections.asgi import Send, refuse_for_now
 from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
 from django_etp.connections.scope import extensions_of
@@ -32,7 +38,7 @@ from django_etp.sessions.cookies import can_set_cookie, session_cookie
 from .maintenance import tidy_session
 from .origins import is_origin_allowed
 
-__all__ = ["Handshake", "check_origin", "refuse"]
+__all__ = ["Handshake", "check_origin"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,26 +65,32 @@ def check_origin(scope: dict[str, Any], allowed: str | Sequence[str] | None) -> 
     return False
 
 
-async def refuse(receive: Receive, send: Send, code: int) -> None:
-    """Refuse a handshake, with HTTP 403, before anything is known of the connection."""
-    if (await receive())["type"] == "websocket.connect":
-        await send({"type": "websocket.close", "code": code})
-
-
 class Handshake:
     """The handshake of one connection; it is dropped once the connection is open.
 
     Attributes:
         was_accepted: whether the client was let in. A hook may still have failed after that.
-        was_rejected: whether a hook has raised ``RejectConnection``.
+        was_rejected: whether a hook has refused it, by ``RejectConnection`` or ``PermissionDenied``.
     """
 
-    __slots__ = ("_accepting", "_dispatcher", "_outbox", "_peer", "_subprotocols", "was_accepted", "was_rejected")
+    __slots__ = (
+        "_accepting",
+        "_dispatcher",
+        "_outbox",
+        "_peer",
+        "_send",
+        "_subprotocols",
+        "was_accepted",
+        "was_rejected",
+    )
 
-    def __init__(self, peer: Peer, outbox: Outbox, dispatcher: Dispatcher, subprotocols: tuple[str, ...]) -> None:
+    def __init__(
+        self, peer: Peer, outbox: Outbox, dispatcher: Dispatcher, send: Send, subprotocols: tuple[str, ...]
+    ) -> None:
         self._peer = peer
         self._outbox = outbox
         self._dispatcher = dispatcher
+        self._send = send
         self._subprotocols = subprotocols
         self._accepting: asyncio.Lock | None = None
         self.was_accepted = False
@@ -87,31 +99,50 @@ class Handshake:
     async def run(self) -> bool:
         """Run the hooks, accept, and let events run; return whether the connection is open.
 
-        If a hook fails, the handshake is refused (HTTP 403), or the connection closed if the hook has accepted it.
+        If a hook fails, the handshake is refused for now, or the connection closed if the hook has accepted it.
         """
         peer = self._peer
-        deadline = asyncio.timeout(_CONNECT_LIMIT)
+        login = token_login_of(peer.scope)
+        limit = _CONNECT_LIMIT if login is None else _CONNECT_LIMIT - login.took
+        deadline = asyncio.timeout(limit)
+        peer.hub.membership.begin_hooks(peer)
         try:
             async with deadline:
                 await self._dispatcher.connect()
                 await peer.accept()
             await self._open()
             return True
-        except RejectConnection as rejection:
+        except (RejectConnection, PermissionDenied) as refusal:
             self.was_rejected = True
-            peer.end(Disconnect(4403, cut_reason(str(rejection.reason or ""))))
+            reason = refusal.reason if isinstance(refusal, RejectConnection) else refusal
+            peer.end(Disconnect(4403, cut_reason(str(reason or ""))))
         except (GeneratorExit, KeyboardInterrupt):
             raise
         except BaseException as error:
             was_closed = peer.disconnect is not None
-            # Before any on_error hook, which may take longer than the client waits.
-            peer.end(Disconnect(1011, "on_connect failed"))
             if must_pass(error):
+                peer.end(Disconnect(1011, "on_connect failed"))
                 raise
+            # Before any on_error hook, which may take longer than the client waits.
+            await self._fail()
             if not (was_closed and isinstance(error, ConnectionClosed)):
-                doing = f"its on_connect hooks, which have {_CONNECT_LIMIT:g} s" if deadline.expired() else "on_connect"
+                doing = f"its on_connect hooks, which have {limit:.3g} s" if deadline.expired() else "on_connect"
                 await self._dispatcher.report(error, doing)
+        finally:
+            peer.hub.membership.end_hooks(peer)
         return False
+
+    async def _fail(self) -> None:
+        """Refuse the handshake for now; close the connection if the handshake was accepted."""
+        peer = self._peer
+        if self._outbox.state is not CONNECTING or (self._accepting is not None and self._accepting.locked()):
+            peer.end(Disconnect(1011, "on_connect failed"))
+            return
+        peer.lose(Disconnect(1013, "on_connect failed"))  # the outbox writes nothing any more
+        try:
+            await refuse_for_now(peer.scope, self._send, self._selected_subprotocol())
+        except Exception as error:  # once the client is gone, a server may raise anything
+            logger.debug("Connection %s was gone before its refusal: %r", peer.id, error)
 
     async def run_without_hooks(self) -> bool:
         """Do as run() does if there are no hooks: nothing else can ask for the accept, and nothing takes time."""
@@ -135,18 +166,24 @@ class Handshake:
         if self._outbox.state is not CONNECTING:
             return  # the client has gone meanwhile, or the session
         try:
-            if (extensions := extensions_of(peer.scope)) is not None:
-                greeting = encode(Event(HELLO, 0, json.dumps({"id": peer.id})))
-                await self._outbox.accept(extensions, headers, greeting)
-            else:
-                offered = peer.scope.get("subprotocols", ()) if self._subprotocols else ()
-                selected = next((name for name in offered if name in self._subprotocols), None)
-                await self._outbox.accept(selected, headers)
+            greeting = self._greeting() if peer.speaks_extensions else ""
+            await self._outbox.accept(self._selected_subprotocol(), headers, greeting)
         except Exception as error:  # once the client is gone, a server may raise anything
-            logger.debug("Connection %s was gone before its accept: %r", peer.id, error)
+            logger.debug("Connection %s was gone before its accept: %.300r", peer.id, error)
             peer.lose(Disconnect(1006, "gone before the accept"))
         else:
             self.was_accepted = True
+
+    def _greeting(self) -> str:
+        login = token_login_of(self._peer.scope)
+        facts = {} if login is None else login.facts
+        return encode(Event(HELLO, 0, json.dumps({"id": self._peer.id, **facts})))
+
+    def _selected_subprotocol(self) -> str | None:
+        if (extensions := extensions_of(self._peer.scope)) is not None:
+            return extensions
+        offered = self._peer.scope.get("subprotocols", ()) if self._subprotocols else ()
+        return next((name for name in offered if name in self._subprotocols), None)
 
     async def _save_before_accept(self) -> list[tuple[bytes, bytes]]:
         """Write what changed; return the headers with the cookie of a session that is new, or has a new key."""

@@ -3,6 +3,8 @@
 Rules kept here:
 
 - One receive loop reads on while handlers run, so that answers always arrive.
+- Beyond ``MAX_HELD`` bytes of events it reads no further until some have ended: see ``events/budget.py``.
+- Under daphne it also pauses the socket: daphne queues what it reads without a limit.
 - It reads while ``on_connect`` hooks run, too. Answers to them arrive; events wait until the connection is open.
 - The end runs once, for every reason: a close by either side, an error, a cancelled task.
 """
@@ -10,23 +12,29 @@ Rules kept here:
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
+from django_etp.auth.token_login import begin_renewal, watch_login
 from django_etp.conf import get_settings
-from django_etp.connections.asgi import Receive, Send
+from django_etp.connections.asgi import Receive, Send, disconnect_of
 from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
 from django_etp.connections.scope import identity_of
 from django_etp.connections.state import CLOSED, OPEN
+from django_etp.connections.transport import Resume, keep_short, unbounded_queue
+from django_etp.events.budget import make_room
 from django_etp.events.dispatcher import Dispatcher
 from django_etp.events.guests import end_guests
 from django_etp.events.registry import registry
 from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
-from django_etp.protocol.frames import RESERVED_PREFIX, decode, encode_answer, size_of
+from django_etp.protocol.frames import AUTH, RESERVED_PREFIX, decode, encode_answer
+from django_etp.quoting import line_of
 
 from .handshake import Handshake
+from .message_size import check_size, limit_on_server
 from .serving import Serving
 
 __all__ = ["Lifecycle"]
@@ -39,6 +47,8 @@ _CLOSE_WAIT = 2.0
 _SERVER_ENDS = 1012
 # How long the on_disconnect hooks may take, in seconds: daphne kills an application 10 s after the disconnect.
 _DISCONNECT_LIMIT = 9.0
+# A client that has sent so many malformed frames more than valid ones is closed.
+_MAX_MALFORMED = 100
 
 _TASK_ENDED = Disconnect(1001, "the server ended the connection's task")
 
@@ -52,11 +62,13 @@ class Lifecycle:
         "_ending",
         "_handlers",
         "_handshake",
+        "_malformed",
         "_max_size",
         "_outbox",
         "_peer",
         "_reading",
         "_receive",
+        "_send",
         "_serving",
     )
 
@@ -71,13 +83,16 @@ class Lifecycle:
     ) -> None:
         self._serving = serving
         self._receive = receive
+        self._send = send
         self._handlers = registry.namespace(namespace)
         self._outbox = Outbox(send, self, serving.hub.flusher)
         self._peer = Peer(scope, serving.hub, self._outbox, namespace=namespace, owner=self)
         self._dispatcher = Dispatcher(self._peer, self._handlers)
+        self._malformed = 0  # frames more than valid ones
         self._max_size = get_settings().max_message_size
+        limit_on_server(send, self._max_size)
         # Both until the connection is open; the task runs the hooks, if there are any.
-        self._handshake: Handshake | None = Handshake(self._peer, self._outbox, self._dispatcher, subprotocols)
+        self._handshake: Handshake | None = Handshake(self._peer, self._outbox, self._dispatcher, send, subprotocols)
         self._connecting: asyncio.Task[None] | None = None
         # The task of the connection, while it waits for the client.
         self._reading: asyncio.Task[Any] | None = None
@@ -87,6 +102,7 @@ class Lifecycle:
         """Serve the connection from its handshake to its end. If the task is cancelled, the end still runs."""
         hub = self._serving.hub
         hub.add(self._peer, identity_of(self._peer.scope, self._peer.user_id))
+        watch_login(self._peer)
         self._reading = task = asyncio.current_task()
         disconnect = _TASK_ENDED
         try:
@@ -136,11 +152,11 @@ class Lifecycle:
     def write_failed(self, error: Exception) -> None:
         """Record that the server refused a frame, and that the connection was closed with 1011."""
         logger.warning(
-            "Connection %s is closed with 1011: the server refused to write a message: %s: %.500s. daphne writes "
+            "Connection %s is closed with 1011: the server refused to write a message: %s: %s. daphne writes "
             "messages of up to 1 MiB, unless its option --websocket-max-message-size says more.",
             self._peer.id,
             type(error).__name__,
-            error,
+            line_of(error, 500),
         )
         self._peer.lose(Disconnect(1011, "a message could not be written"))
 
@@ -150,6 +166,7 @@ class Lifecycle:
         has_more = any(self._what_remains()) or self._peer.has_unsaved
         if not has_more and hub.remove_at_once(self._peer):
             self._dispatcher.stop()
+            self._dispatcher.report_rest()
             return
         # In the context of the handshake: the code that closes the connection may belong to a request, or to another
         # connection.
@@ -159,7 +176,7 @@ class Lifecycle:
         """Receive the handshake, and accept it or begin to; return how the connection ended, if it has."""
         message = await self._receive()
         if message["type"] != "websocket.connect":
-            return _disconnect(message)
+            return disconnect_of(message)
         if self._handlers.on_connect:
             self._connecting = self._serving.hub.run(self._connect())
         elif self._handshake is not None and await self._handshake.run_without_hooks():
@@ -167,37 +184,47 @@ class Lifecycle:
         return None
 
     async def _connect(self) -> None:
-        membership = self._serving.hub.membership
-        membership.begin_hooks(self._peer)
-        try:
-            if self._handshake is not None and await self._handshake.run():
-                self._handshake = self._connecting = None
-        finally:
-            membership.end_hooks(self._peer)
+        if self._handshake is not None and await self._handshake.run():
+            self._handshake = self._connecting = None
 
     async def _read(self) -> Disconnect:
         receive, take = self._receive, self._take
+        queue = unbounded_queue(receive, self._send)
+        resume: Resume | None = None
         while True:
             message = await receive()
             if message["type"] != "websocket.receive":
-                return _disconnect(message)
-            # After our own close, messages are dropped.
-            if self._ending is None and take(message):
-                # Messages that have arrived are received without a turn of the loop, in which the events before them
-                # would end.
-                await asyncio.sleep(0)
-            # A large message is not kept in memory until the next one arrives.
-            del message
+                return disconnect_of(message)
+            try:
+                # After our own close, messages are dropped.
+                is_waiting = self._ending is None and take(message)
+                # A large message is not kept in memory until the next one arrives.
+                del message
+                if is_waiting:
+                    # Messages that have arrived are received without a turn of the loop, in which the events before
+                    # them would end.
+                    await asyncio.sleep(0)
+                    await make_room(self._dispatcher, self._peer, self._send)
+            except TooManyEvents as error:
+                self._fail(1008, error, "too many events")
+            if queue is not None:
+                resume = keep_short(queue, self._send, resume)
 
     def _take(self, message: dict[str, Any]) -> bool:
-        """Act on a message of the client; return whether it waits for the events before it."""
+        """Act on a message of the client; return whether the next one waits for the events before it.
+
+        Raises:
+            TooManyEvents: the queue is full.
+        """
         text = message.get("text")
         data: str | bytes = message.get("bytes") or b"" if text is None else text
         try:
             # A character takes up to 4 bytes: count only if the message may be too large.
             if len(data) * 4 > self._max_size:
-                self._check_size(data)
+                check_size(data, self._max_size)
             event = decode(data)
+            if self._malformed:
+                self._malformed -= 1
             if event.name.startswith(RESERVED_PREFIX):
                 match meaning_of(event, speaks_extensions=self._peer.speaks_extensions):
                     case "answer":
@@ -206,36 +233,27 @@ class Lifecycle:
                     case "ping":
                         self._peer.deliver(encode_answer(event))
                         return False
-            return self._dispatcher.submit(event)
+                    case "event" if event.name == AUTH and begin_renewal(self._peer, event, self._dispatcher.context):
+                        return False
+            return self._dispatcher.submit(event, len(data))
         except InvalidFrame as error:
-            return self._submit_malformed(error)
+            self._malformed += 1
+            if self._malformed <= _MAX_MALFORMED:
+                # The frames of a traceback would keep the message a second time.
+                return self._dispatcher.submit(error.with_traceback(None), len(data))
+            text = f"The client sent {_MAX_MALFORMED} malformed frames more than valid ones; it is closed with 1008."
+            self._fail(1008, InvalidFrame(text, frame=error.frame), "too many malformed frames")
         except MessageTooLarge as error:
             # In the words of the reference implementation, which reads one byte past the limit to notice it.
             self._fail(1009, error, f"read limited at {self._max_size + 1} bytes")
         except TooManyEvents as error:
             self._dispatcher.refuse(event, error)
-            self._fail(1008, error, "too many events")
+            raise
         return False
-
-    def _check_size(self, data: str | bytes) -> None:
-        size = size_of(data) if isinstance(data, str) else len(data)
-        if size > self._max_size:
-            raise MessageTooLarge(
-                f"A message must have at most {self._max_size:,} bytes, got {size:,}; the connection is closed "
-                "with 1009. Raise ETP['MAX_MESSAGE_SIZE'] if clients may send more."
-            )
-
-    def _submit_malformed(self, error: InvalidFrame) -> bool:
-        """Have a malformed frame reported in its turn; return whether it waits for the events before it."""
-        try:
-            return self._dispatcher.submit(error)
-        except TooManyEvents as too_many:
-            self._fail(1008, too_many, "too many events")
-            return False
 
     def _fail(self, code: int, error: ProtocolError, reason: str) -> None:
         self._peer.end(Disconnect(code, reason))
-        self._serving.hub.run(self._dispatcher.report(error, "a message it sent"))
+        self._serving.hub.run(self._dispatcher.report(error.with_traceback(None), "a message it sent", is_last=True))
 
     async def _end(self) -> None:
         """Clean up, once. Running handlers and on_disconnect hooks have a limited time."""
@@ -247,24 +265,21 @@ class Lifecycle:
                 await asyncio.gather(*(each() for each in remains))
             # The last handlers and hooks may have changed the session.
             await self._dispatcher.save()
-            if self._peer.share is not None:
-                try:
-                    await self._peer.share.discard()
-                except Exception as error:
-                    await self._dispatcher.report(error, "deleting its session")
+            await self._dispatcher.discard_session()
+            self._dispatcher.report_rest()
 
     def _what_remains(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
         """Yield the steps of the end that may have to wait. Most connections need none; each step costs a task."""
         if self._reading is not None or self._outbox.state is not CLOSED:
             yield self._stop_reading
         if self._peer.share is not None:
-            yield self._forget_data
+            yield self._dispatcher.forget_data
         if self._dispatcher.is_busy:
             yield self._dispatcher.finish
         if self._connecting is not None or self._handlers.on_disconnect:
             yield self._run_last_hooks
         if self._serving.hub.membership.guests.of(self._peer.id):
-            yield self._leave_declared_rooms
+            yield partial(end_guests, self._serving.hub, self._peer.id)
 
     async def _stop_reading(self) -> None:
         await self._outbox.closed()
@@ -277,22 +292,9 @@ class Lifecycle:
         if reading is not None:
             reading.cancel()
 
-    async def _forget_data(self) -> None:
-        try:
-            await self._peer.own_share().end()
-        except Exception as error:
-            await self._dispatcher.report(error, "removing its data from the session")
-
-    async def _leave_declared_rooms(self) -> None:
-        await end_guests(self._serving.hub, self._peer.id)
-
     async def _run_last_hooks(self) -> None:
         if self._connecting is not None:
             await asyncio.wait([self._connecting])
         handshake = self._handshake
         if handshake is None or (handshake.was_accepted and not handshake.was_rejected):
             await self._dispatcher.disconnect(_DISCONNECT_LIMIT)
-
-
-def _disconnect(message: dict[str, Any]) -> Disconnect:
-    return Disconnect(message.get("code") or 1005, message.get("reason") or "")

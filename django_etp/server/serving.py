@@ -5,6 +5,7 @@ Rules kept here:
 - With the first connection the hub takes its place among the other processes' hubs, and the maintenance begins.
 - After the last one the maintenance ends, and the hub stops serving. If the server is ending, the hub leaves the other
   processes' hubs instead: a server waits for the tasks of its connections and for nothing else.
+- What runs beside the connections, such as a relay, begins with the first one too, and ends with the server.
 - Each task that a server runs for a connection calls begin() and end() once, also if a hook refuses the handshake.
   Handshakes of pages that may not connect are refused before that.
 """
@@ -18,11 +19,13 @@ from django_etp.events.rechecks import recheck
 from django_etp.events.registry import registry
 from django_etp.hub.hub import Hub
 from django_etp.hub.process import serving_hub
+from django_etp.rooms.background import finish_batches
 from django_etp.signals import user_offline, user_online
 
+from .companions import start_companions, stop_companions
 from .maintenance import maintain
 
-__all__ = ["Serving", "current_serving"]
+__all__ = ["Serving", "current_serving", "report_to_hooks"]
 
 # How long connections may take to end when the server ends, in seconds: on_disconnect hooks have 9 s.
 _END_LIMIT = 10.0
@@ -34,7 +37,7 @@ class Serving:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         hub.serving = self
-        hub.report = _report_to_hooks
+        hub.report = report_to_hooks
         hub.recheck = recheck
         self._tasks: dict[asyncio.Task[Any] | None, None] = {}
         self._maintenance: asyncio.Task[None] | None = None
@@ -51,6 +54,7 @@ class Serving:
         self._is_empty.clear()
         if self._maintenance is None:
             self._maintenance = self.hub.loop.create_task(maintain(self.hub), context=self.hub.context.copy())
+            start_companions(self.hub)
         await self.hub.start()
         if self._has_presence:
             from django_etp.presence.tracker import tracker_of  # only a project that uses it imports it
@@ -71,10 +75,12 @@ class Serving:
         if not self._is_ending:
             self.hub.stop_serving()
             return
+        await stop_companions()
         await self.hub.settle(_END_LIMIT)
         if self._tasks:
             return  # another connection has come meanwhile
         if self._is_ending:
+            await finish_batches(self.hub)
             await self.hub.leave_others()
         else:  # another has come and gone: the server is not ending
             self.hub.stop_serving()
@@ -91,6 +97,8 @@ class Serving:
         with suppress(TimeoutError):
             async with asyncio.timeout(_END_LIMIT):
                 await self._is_empty.wait()
+        await finish_batches(self.hub)
+        await stop_companions()
 
 
 def current_serving() -> Serving:
@@ -99,5 +107,6 @@ def current_serving() -> Serving:
     return hub.serving if isinstance(hub.serving, Serving) else Serving(hub)
 
 
-async def _report_to_hooks(namespace: str, error: Exception) -> None:
+async def report_to_hooks(namespace: str, error: Exception) -> None:
+    """Pass an error of the channel layer to the ``on_error`` hooks of a namespace, and log it."""
     await report(registry.namespace(namespace), None, error, "the channel layer")

@@ -32,7 +32,7 @@ async def load_session(session: Any) -> None:
         return
     is_stored = isinstance(session, SessionBase) and not isinstance(session, CookieStore)
     if is_stored:
-        await run_own(session._get_session)
+        await run_own(session._get_session, owner=session.session_key)
 
 
 def loaded_content(session: SessionBase) -> dict[str, Any]:

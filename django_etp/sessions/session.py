@@ -177,7 +177,7 @@ class ConnectionSession:
     async def discard(self) -> None:
         """Delete the session if it was made for connection data, and this connection's was the last in it."""
         if self._is_empty and self._key is not None:
-            await asyncio.shield(self._run(run_own(discard_session, self._key)))
+            await asyncio.shield(self._run(run_own(discard_session, self._key, owner=self._key)))
 
     @property
     def watched_key(self) -> str | None:
@@ -251,8 +251,8 @@ class ConnectionSession:
             return await self._patch(key, text, changes)
         if can_create or is_login:  # a flushed session gets its key when it is saved
             self._may_be_stored = True
-            made = {} if is_login or changes else {MADE_KEY: True}
-            self._key = await run_own(create_session, self._change(text, {**changes, **made}))
+            made = changes if is_login or changes else {MADE_KEY: True}
+            self._key = await run_own(create_session, self._change(text, made), owner=self._connection_id)
             self._session._session_key = self._key
         return True
 

@@ -61,7 +61,7 @@ async def _write_waiting(name: tuple[asyncio.AbstractEventLoop, str, str]) -> No
             _waiting[name] = []
             results: list[bool | Exception]
             try:
-                results = await run_own(_write, name[2], [patch for patch, _ in batch])
+                results = await run_own(_write, name[2], [patch for patch, _ in batch], owner=name[2])
             except Exception as error:  # the threads take no more calls, as when the process ends
                 results = [error] * len(batch)
             for (_, future), result in zip(batch, results, strict=True):

@@ -24,6 +24,7 @@ from django_etp.protocol.endpoint import meaning_of
 from django_etp.protocol.rooms import JOIN
 from django_etp.serialization import to_frame, to_text
 
+from . import commits as commits  # events bound to a commit are sent in tests
 from .database import shared_connections
 from .rejection import HandshakeRejected
 from .rooms import JoinedRoom
@@ -70,15 +71,13 @@ class EtpCommunicator:
             if user is not None:
                 self.scope.setdefault("session", {})
         self._application = application
-        if user is not None:
-            self.scope["user"] = user
-        if session is not None:
-            self.scope["session"] = session
+        given = {"user": user, "session": session}
+        self.scope.update((key, value) for key, value in given.items() if value is not None)
         self.subprotocol: str | None = None
         self._speaks_extensions = False
         self._to_application: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._frames: asyncio.Queue[str | Disconnect] = asyncio.Queue()
-        self._handshake: asyncio.Future[bool] | None = None
+        self._handshake: asyncio.Future[int] | None = None  # the HTTP status: 101 if it was accepted
         self._acks = PendingAcks()
         self._disconnect: Disconnect | None = None
         # Errors that decide the outcome of a test, such as that of pytest.fail(), by the ack id of the event.
@@ -114,9 +113,9 @@ class EtpCommunicator:
             raise
         if not self._handshake.done():
             await self._give_up(timeout)
-        if not self._handshake.result():
+        if (status := self._handshake.result()) != 101:
             await self.disconnect(1006)
-            raise HandshakeRejected
+            raise HandshakeRejected(status)
 
     async def _give_up(self, timeout: float) -> NoReturn:
         assert self._task is not None
@@ -271,7 +270,7 @@ class EtpCommunicator:
             case "websocket.accept":
                 self.subprotocol = message.get("subprotocol")
                 self._speaks_extensions = self.subprotocol in (SUBPROTOCOL, ROOMS_SUBPROTOCOL)
-                self._handshake.set_result(True)
+                self._handshake.set_result(101)
             case "websocket.send":
                 if not self._handshake.done():
                     raise EtpError("The application sent a message before it accepted the handshake.")
@@ -282,7 +281,9 @@ class EtpCommunicator:
                 self._frames.put_nowait(self._disconnect)
                 await self._to_application.put({"type": "websocket.disconnect", "code": self._disconnect.code})
             case "websocket.close":
-                self._handshake.set_result(False)
+                self._handshake.set_result(403)
+            case "websocket.http.response.start":
+                self._handshake.set_result(message["status"])
 
     def _settle_or_queue(self, frame: str) -> None:
         try:

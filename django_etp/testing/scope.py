@@ -45,6 +45,7 @@ def handshake_scope(
         "subprotocols": list(subprotocols),
         "client": ("127.0.0.1", 0),
         "server": ("testserver", 80),
+        "extensions": {"websocket.http.response": {}},  # as uvicorn
     }
 
 

@@ -1,6 +1,8 @@
 """How a client's WebSocket is opened, and when it is aborted."""
 
 import asyncio
+import itertools
+import logging
 from typing import Any
 
 import pytest
@@ -9,14 +11,17 @@ from websockets.exceptions import ConnectionClosed, InvalidURI
 from websockets.http11 import Request
 
 from django_etp.client import websocket as module
+from django_etp.client.credentials import Credentials
 from django_etp.client.websocket import Connector
 
 WAIT = 10.0
+NOTHING: dict[str, Any] = {"headers": (), "cookies": None, "token": None}
 
 
 def connector(url: str, **options: Any) -> Connector:
-    arguments = {"headers": (), "cookies": None, "origin": None, "offers_extensions": True, "proxy": None, **options}
-    return Connector(url, **arguments)
+    credentials = Credentials(*(options.pop(name, default) for name, default in NOTHING.items()))
+    arguments = {"origin": None, "extensions": True, "proxy": None, **options}
+    return Connector(url, credentials, **arguments)
 
 
 async def request_of(**options: Any) -> Request:
@@ -44,9 +49,51 @@ async def test_the_handshake_has_the_headers_cookies_and_origin(headers: Any) ->
     assert sent == {"X-A": "1", "X-B": "2", "Cookie": "a=1; b=2", "Origin": "https://example.com"}
 
 
+async def test_the_handshake_has_the_token_in_a_header() -> None:
+    request = await request_of(token="abc")
+    assert request.headers.get("Authorization") == "Bearer abc"
+    assert request.path == "/ws/?a=1"
+    assert "Authorization" not in (await request_of(token=None)).headers
+
+
+async def test_functions_are_called_at_each_attempt() -> None:
+    numbers = itertools.count(1)
+
+    async def cookies() -> dict[str, str]:
+        return {"a": str(next(numbers))}
+
+    credentials = Credentials(lambda: {"X-A": str(next(numbers))}, cookies, lambda: f"token-{next(numbers)}")
+    requests: asyncio.Queue[Request | None] = asyncio.Queue()
+
+    async def handle(connection: ServerConnection) -> None:
+        requests.put_nowait(connection.request)
+
+    async with serve(handle, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        connecting = Connector(f"ws://127.0.0.1:{port}/", credentials, None, extensions=True, proxy=None)
+        for _ in range(2):
+            await (await connecting.open()).close()
+    seen = []
+    while not requests.empty():
+        request = requests.get_nowait()
+        assert request is not None
+        seen += [request.headers[name] for name in ("X-A", "Cookie", "Authorization")]
+    assert seen == ["1", "a=2", "Bearer token-3", "4", "a=5", "Bearer token-6"]
+
+
+async def test_the_library_logs_no_token(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    await request_of(token="s3cret-t0ken", headers={"X-A": "1"})
+    logged = [record.getMessage() for record in caplog.records if record.name == "websockets.client"]
+    assert not any("s3cret" in each or "Bearer" in each for each in logged)
+    caplog.clear()
+    await request_of(headers={"X-A": "1"})  # without a token its log is as ever
+    assert "> X-A: 1" in [record.getMessage() for record in caplog.records if record.name == "websockets.client"]
+
+
 async def test_the_extensions_are_offered_as_a_subprotocol() -> None:
-    assert (await request_of()).headers["Sec-WebSocket-Protocol"] == "etp.ext.v1"
-    assert "Sec-WebSocket-Protocol" not in (await request_of(offers_extensions=False)).headers
+    assert (await request_of()).headers["Sec-WebSocket-Protocol"] == "etp.ext.v2, etp.ext.v1"
+    assert "Sec-WebSocket-Protocol" not in (await request_of(extensions=False)).headers
 
 
 @pytest.mark.parametrize("url", ["http://localhost/", "ws://localhost:port/", "ws://[::1/", "nothing"])

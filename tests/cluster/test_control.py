@@ -11,6 +11,7 @@ from django_etp.cluster.control import Control
 from django_etp.cluster.directory import Directory
 from django_etp.cluster.eviction import Eviction
 from django_etp.cluster.heartbeat import Heartbeat
+from django_etp.cluster.inquiries import Inquiries
 from django_etp.cluster.liveness import Liveness
 from django_etp.cluster.messages import (
     Beat,
@@ -24,11 +25,14 @@ from django_etp.cluster.messages import (
     Receipt,
     Reply,
     RoomMessage,
+    Wanted,
 )
+from django_etp.cluster.publisher import Publisher
 from django_etp.cluster.responder import Responder
 from django_etp.cluster.rpc import Queries
 from django_etp.cluster.traffic import Traffic
 from django_etp.cluster.transport import Transport
+from tests.support.hurry import hurried
 from tests.support.inprocess import until
 
 
@@ -57,13 +61,23 @@ class Site:
         self.tasks: set[asyncio.Task[None]] = set()
         self.queried: asyncio.Queue[Query] = asyncio.Queue()
         self.rejoins = 0
+        self.inquiries = Inquiries(
+            "etp.ask.me",
+            transport=self.transport,
+            directory=self.directory,
+            liveness=self.liveness,
+            publisher=Publisher("me", self.transport.send, self._send_to_all),
+            traffic=self.traffic,
+            groups=lambda: ("etp.room.r",),
+            run=self._run,
+        )
         self.control = Control(
             "me",
             liveness=self.liveness,
             directory=self.directory,
             heartbeat=self.heartbeat,
             eviction=Eviction(self.transport, self.directory, tuple, self._run),
-            traffic=self.traffic,
+            inquiries=self.inquiries,
             queries=self.queries,
             responder=Responder(host, self.transport, self.directory, self._run),
             rejoin=self._rejoin,
@@ -89,6 +103,9 @@ class Site:
         self.tasks.add(task)
         return task
 
+    async def _send_to_all(self, message: dict[str, Any]) -> None:
+        await self.transport.send_control("etp.control", message)
+
     async def _send(self, hub: str | None, query: Query) -> None:
         self.queried.put_nowait(query)
 
@@ -112,7 +129,7 @@ async def sent_after(site: Site) -> list[tuple[str, str]]:
 
 async def test_an_own_heartbeat_counts_as_received_and_makes_no_other_node():
     site = Site()
-    site.control.receive(beat("me", site.liveness.next_beat()))
+    site.control.receive(beat("me", site.liveness.next_beat(1.0)))
     assert site.liveness.has_received(1)
     assert len(site.directory) == 0
 
@@ -149,17 +166,31 @@ async def test_the_last_heartbeat_of_a_node_ends_the_wait_for_its_replies():
 
 
 @pytest.mark.parametrize(("hub", "rejoins"), [("me", 1), ("other", 0)])
-async def test_a_node_that_was_evicted_joins_its_groups_again(hub: str, rejoins: int) -> None:
+async def test_a_node_that_was_evicted_joins_its_groups_again_and_asks_what_it_missed(hub: str, rejoins: int) -> None:
     site = Site()
     site.control.receive(Evicted(hub))
     assert site.rejoins == rejoins
+    site.inquiries.look(asyncio.get_running_loop().time())
+    assert await sent_after(site) == [("etp.control", "etp.wanted")] * rejoins
 
 
+@hurried
 async def test_last_numbers_reach_the_traffic():
     site = Site()
     site.traffic.joined("etp.room.r")
-    site.control.receive(Numbers([["etp.room.r", "other.1", 10.0**12, 2, 3]]))
-    assert site.traffic.needs_echo(asyncio.get_running_loop().time() + 1)
+    site.traffic.take_unclear(9)
+    await asyncio.sleep(1)
+    site.control.receive(Numbers([["etp.room.r", "other.1", 1.0, 2, 3]], [0.0]))
+    assert site.traffic.take_unclear(9) == ["etp.room.r"]
+
+
+@hurried
+async def test_a_request_for_numbers_is_answered():
+    site = Site()
+    site.control.receive(Numbers([["etp.room.r", "other.1", 1.0, 2, 3]], [0.0]))
+    await asyncio.sleep(5)
+    site.control.receive(Wanted("etp.ask.b", 1, [], 60.0))
+    assert await sent_after(site) == [("etp.ask.b", "etp.numbers")]
 
 
 async def test_heartbeats_and_numbers_prove_that_the_control_group_is_received():
@@ -170,6 +201,7 @@ async def test_heartbeats_and_numbers_prove_that_the_control_group_is_received()
         assert site.liveness.receives_for(asyncio.get_running_loop().time() + 1) > 0
     site = Site()
     site.control.receive(Evicted("me"))
+    site.control.receive(Numbers([], asked=1))
     assert site.liveness.receives_for(asyncio.get_running_loop().time() + 1) == 0
 
 

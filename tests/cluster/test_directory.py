@@ -2,6 +2,8 @@
 
 from itertools import count
 
+import pytest
+
 from django_etp.cluster.directory import Directory, beat_interval
 from django_etp.cluster.messages import Beat
 
@@ -28,6 +30,8 @@ def test_a_node_that_sent_a_heartbeat_is_known():
     directory.record(beat("b"), 0)
     assert directory.serving == {"a", "b"}
     assert len(directory) == 2
+    assert directory.knows("a")
+    assert not directory.knows("c")
 
 
 def test_a_node_without_connections_is_known_but_not_serving():
@@ -135,15 +139,15 @@ def test_only_a_node_that_had_expired_is_reported_when_it_comes_back():
     assert not directory.is_gone("a")
 
 
-def test_those_gone_are_remembered_for_a_minute():
+def test_those_gone_are_remembered_for_ten_minutes():
     directory = Directory()
     directory.record(beat("dead"), 0)
     directory.record(beat("ended", is_last=True), 0)
     directory.expire(7)
-    directory.expire(60)
+    directory.expire(600)
     assert directory.is_gone("dead")
     assert directory.is_gone("ended")
-    directory.expire(68)
+    directory.expire(608)
     assert not directory.is_gone("dead")
     assert not directory.is_gone("ended")
 
@@ -154,3 +158,51 @@ def test_the_more_nodes_the_rarer_their_beats():
 
 def test_beats_are_never_further_apart_than_a_minute():
     assert beat_interval(100_000) == 60.0
+
+
+# Heartbeats that others have forged
+
+
+def test_one_forged_number_does_not_make_a_living_node_expire():
+    directory = Directory()
+    directory.record(beat("a", number=5), 0)
+    directory.record(beat("a", number=2**63 - 1), 1)
+    directory.record(beat("a", number=6), 2)
+    directory.record(beat("a", number=7), 4)
+    directory.record(beat("a", number=8), 6)
+    assert directory.expire(11) == []
+    assert directory.serving == {"a"}
+
+
+def test_one_forged_end_does_not_hide_a_living_node():
+    directory = Directory()
+    directory.record(beat("a", number=5), 0)
+    directory.record(beat("a", number=1000, is_last=True), 1)
+    assert directory.serving == frozenset()
+    directory.record(beat("a", number=6), 2)
+    directory.record(beat("a", number=7), 4)
+    assert directory.serving == {"a"}
+
+
+def test_several_beats_that_were_overtaken_revive_no_node():
+    directory = Directory()
+    directory.record(beat("a", number=9, is_last=True), 0)
+    for number in (3, 4, 5, 2):
+        directory.record(beat("a", number=number), 0.1)
+    assert directory.serving == frozenset()
+
+
+def test_a_bounded_number_of_nodes_is_known_with_one_line_in_the_log(caplog: pytest.LogCaptureFixture):
+    directory = Directory()
+    directory.record(beat("first"), 0)
+    for number in range(3000):
+        directory.record(beat(f"{number:016x}"), 0)
+    assert len(directory) == 2000
+    assert [record.getMessage()[:45] for record in caplog.records] == ["More than 2,000 processes sent heartbeats on "]
+    directory.record(beat("first"), 5)
+    assert directory.expire(9)
+    assert directory.serving == {"first"}
+    for number in range(3000):
+        directory.record(beat(f"{number:016x}", is_last=True), 9)
+    assert not directory.is_gone(f"{0:016x}")
+    assert directory.is_gone(f"{2999:016x}")

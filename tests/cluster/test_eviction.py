@@ -63,7 +63,7 @@ class Site:
 
 @pytest.fixture
 async def site(settings: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"{__name__}.SharedLayer"}}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"{__name__}.SharedLayer", "CONFIG": {"expiry": 60}}}
     groups = {group: {channel: 0.0, "another": 0.0} for group, channel in OWN_GROUPS.items()}
     groups |= {room: {"traffic": 0.0, "another": 0.0} for room in (*ROOMS, "etp.room.not-shared")}
     monkeypatch.setattr(SharedLayer, "shared_groups", groups, raising=False)
@@ -83,7 +83,10 @@ async def test_an_expired_node_leaves_its_own_groups_and_the_shared_ones(site: S
     site.record(0)
     assert site.eviction.evict_expired(6) == []
     assert site.eviction.evict_expired(6.1) == ["b"]
-    assert site.eviction.evict_expired(6.2) == []
+    assert site.eviction.evict_expired(66) == []
+    await site.settle()
+    assert groups_of("traffic") == {"etp.hub.b", *ROOMS, "etp.room.not-shared"}  # the layer keeps messages for it
+    assert site.eviction.evict_expired(66.2) == []
     await site.settle()
     assert groups_of("traffic", "control") == {"etp.room.not-shared"}
     assert groups_of("another") == set(SharedLayer.shared_groups)
@@ -104,13 +107,14 @@ async def test_a_heartbeat_meanwhile_stops_the_removal_and_is_followed_by_a_noti
     site.record(0)
     SharedLayer.may_discard.clear()
     site.eviction.evict_expired(7)
+    site.eviction.evict_expired(67)
     await asyncio.sleep(0)
-    assert site.record(8)
-    notice = asyncio.create_task(site.eviction.notify("b"))
+    assert site.record(68)
+    site.eviction.end("b")
     await asyncio.sleep(0.02)
     assert SharedLayer.sent == []
     SharedLayer.may_discard.set()
-    await notice
+    await site.settle()
     assert SharedLayer.sent == [("etp.control", pack(Evicted("b")))]
     assert groups_of("traffic") >= {"etp.hub.b", *ROOMS}
 
@@ -118,7 +122,19 @@ async def test_a_heartbeat_meanwhile_stops_the_removal_and_is_followed_by_a_noti
 async def test_a_node_whose_removal_has_ended_is_notified_at_once(site: Site) -> None:
     site.record(0)
     site.eviction.evict_expired(7)
+    site.eviction.evict_expired(67)
     await site.settle()
-    await site.eviction.notify("b")
+    site.eviction.end("b")
     await until(lambda: SharedLayer.sent)
     assert SharedLayer.sent == [("etp.control", pack(Evicted("b")))]
+
+
+async def test_a_node_that_comes_back_while_the_layer_keeps_its_messages_leaves_no_group(site: Site) -> None:
+    site.record(0)
+    site.eviction.evict_expired(7)
+    assert site.record(50)
+    site.eviction.end("b")
+    site.eviction.evict_expired(68)
+    await site.settle()
+    assert groups_of("traffic") == {"etp.hub.b", *ROOMS, "etp.room.not-shared"}
+    assert SharedLayer.sent == []

@@ -252,7 +252,7 @@ async def test_rights_to_channels_revoked_and_restored():
 
 @EACH_LAYER
 async def test_server_killed(layer):
-    async with start_cluster(layer) as cluster:
+    async with start_cluster(layer, expiry=5) as cluster:
         daphne, uvicorn, victim = await cluster.start("daphne", "uvicorn", "uvicorn")
         one, other, dying = [await cluster.connect(server, "room") for server in (daphne, uvicorn, victim)]
         dead_hub = await hub_of(dying)
@@ -275,7 +275,7 @@ async def test_server_killed(layer):
             groups = cluster.left_in_broker("etp.room") + cluster.left_in_broker("etp.control")
             return cluster.left_in_broker(dead_hub) + [group for group in groups if group.count("b'etp.") > 2]
 
-        await eventually(strangers, lambda left: left == [])
+        await eventually(strangers, lambda left: left == [], timeout=EVICTED_WITHIN)
 
 
 @EACH_LAYER
@@ -370,7 +370,7 @@ async def test_server_stopped(layer, kind):
 @EACH_SERVER
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 async def test_server_stopped_that_has_no_connection_any_more(kind, number):
-    async with start_cluster("redis") as cluster:
+    async with start_cluster("redis", expiry=5) as cluster:
         living, ending = await cluster.start("uvicorn", kind)
         one, last = await cluster.connect(living, "room"), await cluster.connect(ending, "room")
         hub = await hub_of(last)

@@ -81,3 +81,31 @@ async def test_the_last_heartbeat_follows_one_that_is_under_way(announcer: Annou
     await alive
     await until(lambda: len(announcer.beats) == 2)
     assert [(beat.number, beat.is_last) for beat in announcer.beats] == [(1, False), (2, True)]
+
+
+async def test_a_heartbeat_of_another_form_is_none_of_a_node(announcer: Announcer) -> None:
+    def resembles(hub: str = "b" * 16, channel: str = "etp.b!1", control_channel: str = "etp.b!2") -> bool:
+        return announcer.heartbeat.resembles(Beat(hub, 1, 2.0, channel, control_channel))
+
+    assert resembles()
+    assert resembles(channel="")
+    assert not resembles(hub="b")
+    assert not resembles(hub="B" * 16)
+    assert not resembles(channel="c")
+    assert not resembles(control_channel="d")
+    assert not resembles(channel="etp" + "x" * 1000)
+
+
+async def test_a_layer_may_put_a_prefix_of_its_own_before_the_names_of_channels(
+    announcer: Announcer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Transport, "control_channel", "asgietp123")  # as RedisPubSubChannelLayer does
+    assert announcer.heartbeat.resembles(Beat("b" * 16, 1, 2.0, "asgietp456", "asgietp789"))
+    assert not announcer.heartbeat.resembles(Beat("b" * 16, 1, 2.0, "etp456", "etp789"))
+    monkeypatch.setattr(Transport, "control_channel", "name.of.its.own")
+    assert announcer.heartbeat.resembles(Beat("b" * 16, 1, 2.0, "another", "name"))
+
+
+async def test_a_node_that_does_not_read_yet_takes_any_heartbeat() -> None:
+    announcer = Announcer()
+    assert announcer.heartbeat.resembles(Beat("b", 1, 2.0, "c", "d"))

@@ -1,6 +1,7 @@
 """Batches, fences and the numbers of a stream, without a layer."""
 
 import asyncio
+from collections import deque
 
 import pytest
 
@@ -79,31 +80,51 @@ async def test_a_batch_and_a_fence_wait_no_longer_than_7_s():
 
 
 def test_the_last_number_of_a_quiet_stream_is_due_at_growing_intervals():
-    lane = Lane("stream")
+    lane = Lane("stream", 0.0)
     lane.number = lane.frames = 1
     lane.record_sent(100)
     for announcements, after in enumerate(ANNOUNCE_AFTER):
         lane.announcements = announcements
         lane.announced = 1
-        assert not lane.is_due(100 + after - 0.01)
-        assert lane.is_due(100 + after)
+        assert lane.due_at(100) == 100 + after
 
 
 def test_the_number_of_a_stream_that_always_sends_is_due_every_2_s():
-    lane = Lane("stream")
-    lane.is_sending = True
-    for number, now in enumerate([100, 100.5, 101, 101.5], start=1):
+    lane = Lane("stream", 0.0)
+    lane.batches = deque()
+    lane.announced, lane.last = 1, (1, 1)
+    for number, now in enumerate([100, 100.5, 101, 101.5, 101.9], start=2):
         lane.number = lane.frames = number
         lane.record_sent(now)
-        assert not lane.is_due(now)
-    assert lane.is_due(102)
-    lane.announced, lane.unannounced_since = 4, 102.0
-    assert not lane.is_due(110)
+        assert lane.due_at(now) > now
+    assert lane.due_at(101.9) == 102
+    lane.announced, lane.unannounced_since = 6, 102.0
+    assert lane.due_at(110) == 110.2
+
+
+def test_the_first_number_of_a_stream_that_always_sends_is_due_after_0_2_s():
+    lane = Lane("stream", 0.0)
+    lane.batches = deque()
+    lane.number = lane.frames = 1
+    lane.record_sent(100)
+    assert lane.due_at(100.1) == 100.2
 
 
 def test_a_message_under_way_has_no_number_to_announce_yet():
-    lane = Lane("stream")
+    lane = Lane("stream", 0.0)
     lane.number, lane.frames = 1, 3
     lane.record_sent(100)
     lane.number, lane.frames = 2, 5
     assert lane.last == (1, 3)
+
+
+def test_the_age_of_a_stream_is_what_the_faster_of_two_clocks_shows():
+    lane = Lane("stream", 100.0)
+    lane.number = lane.frames = 2
+    lane.record_sent(101)
+    told = lane.told("room", 160)
+    assert (told.stream, told.age) == (["room", "stream", lane.born, 2, 2], 60)
+    lane.born -= 7200  # the machine was suspended, and its other clock was set since
+    assert lane.told("room", 160).age == pytest.approx(7200, abs=60)
+    lane.born += 99_999
+    assert lane.told("room", 160).age == 60

@@ -38,12 +38,13 @@ def test_a_restart_counts_from_then(liveness):
 
 
 def test_beats_are_numbered_and_known_when_they_come_back(liveness):
-    first, second = liveness.next_beat(), liveness.next_beat()
+    first, second = liveness.next_beat(1), liveness.next_beat(2)
     assert not liveness.has_received(first)
     liveness.record_beat(second)
     assert liveness.has_received(first)
     assert liveness.has_received(second)
-    assert not liveness.has_received(liveness.next_beat())
+    assert liveness.returned_at == 2
+    assert not liveness.has_received(liveness.next_beat(3))
 
 
 def test_an_echo_that_comes_back_shows_when_it_was_sent(liveness):
@@ -79,7 +80,7 @@ def test_a_node_knows_for_how_long_it_has_received(liveness):
 
 
 def test_a_node_knows_for_how_long_the_broker_has_had_a_message_without_a_return(liveness):
-    echo, beat = liveness.next_echo(1), liveness.next_beat()
+    echo, beat = liveness.next_echo(1), liveness.next_beat(1)
     assert liveness.unheard_for(2) == 0
     liveness.record_echo_taken(echo, 2)
     liveness.record_echo_taken(liveness.next_echo(3), 3)
@@ -93,9 +94,27 @@ def test_a_node_knows_for_how_long_the_broker_has_had_a_message_without_a_return
 
 
 def test_messages_that_are_back_before_the_broker_confirms_them_are_not_expected(liveness):
-    echo, beat = liveness.next_echo(1), liveness.next_beat()
+    echo, beat = liveness.next_echo(1), liveness.next_beat(1)
     liveness.record_echo(echo)
     liveness.record_beat(beat)
     liveness.record_echo_taken(echo, 2)
     liveness.record_beat_taken(beat, 2)
     assert liveness.unheard_for(9) == 0
+
+
+def test_a_silence_of_more_than_3_s_is_told_once_it_is_over(liveness):
+    for now in (1, 4, 4.5):
+        liveness.record_control(now)
+    assert liveness.take_silence() == 0
+    liveness.restart(60)
+    assert liveness.take_silence() == 0
+    for now in (64.5, 65, 69):
+        liveness.record_control(now)
+    assert liveness.take_silence() == 60
+    assert liveness.take_silence() == 0
+
+
+def test_beats_that_never_come_back_are_forgotten(liveness):
+    for now in range(1000):
+        liveness.next_beat(now)
+    assert len(vars(liveness)["_beat_sent_at"]) == 100

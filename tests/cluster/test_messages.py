@@ -19,6 +19,7 @@ from django_etp.cluster.messages import (
     Receipt,
     Reply,
     RoomMessage,
+    Wanted,
     pack,
     unpack,
 )
@@ -37,12 +38,13 @@ def room_messages(draw: st.DrawFn) -> RoomMessage:
     number = draw(st.integers(1, 2**62))
     before = draw(st.integers(number - 1, 2**63 - 1))
     plain_frames = [frame.to_plain() for frame in draw(st.lists(frames, min_size=1, max_size=3))]
-    return RoomMessage(draw(texts), draw(texts), draw(seconds), number, before, plain_frames)
+    return RoomMessage(draw(texts), draw(texts), draw(seconds), number, before, plain_frames, draw(seconds))
 
 
 messages = st.one_of(
     room_messages(),
-    st.builds(Numbers, st.lists(plain, max_size=3)),
+    st.builds(Numbers, st.lists(plain, max_size=3), st.lists(plain, max_size=3), st.integers(0, 9), st.booleans()),
+    st.builds(Wanted, texts, st.integers(1, 9), st.lists(plain, max_size=3), seconds),
     st.builds(Beat, texts, st.integers(0, 2**40), st.floats(0.1, 60), texts, texts, *[st.booleans()] * 3),
     st.builds(Echo, texts, numbers),
     st.builds(Query, texts, texts.map("etp.ask.{}".format), texts, st.lists(plain, max_size=3), st.booleans()),
@@ -63,20 +65,27 @@ anything = st.recursive(
 KEYS = [
     *("group", "stream", "born", "number", "frames_before", "frames", "streams", "hub", "interval", "channel"),
     *("control_channel", "is_new", "is_last", "id", "answer_to", "action", "arguments", "known", "result", "error"),
-    *("room", "event", "data", "namespace", "v", "more"),
+    *("room", "event", "data", "namespace", "v", "more", "age", "ages", "asked", "is_relayed", "groups", "within"),
 ]
-TYPES = ["etp.room", "etp.numbers", "etp.beat", "etp.echo", "etp.question", "etp.answer", "etp.emit", "etp.other"]
+TYPES = [
+    *("etp.room", "etp.numbers", "etp.wanted", "etp.beat", "etp.echo"),
+    *("etp.question", "etp.answer", "etp.emit", "etp.other"),
+]
 
 VALID: dict[str, dict[str, Any]] = {
-    "etp.room": {"group": "g", "stream": "h.1", "born": 1.5, "number": 2, "frames_before": 1, "frames": ["x||0"]},
-    "etp.numbers": {"streams": [["g", "h.1", 1.5, 2, 3]]},
+    "etp.room": {
+        **{"group": "g", "stream": "h.1", "born": 1.5, "number": 2, "frames_before": 1, "frames": ["x||0"]},
+        "age": 3.5,
+    },
+    "etp.numbers": {"streams": [["g", "h.1", 1.5, 2, 3]], "ages": [7.5], "asked": 3, "is_relayed": True},
+    "etp.wanted": {"answer_to": "etp.ask.h", "number": 3, "groups": ["g"], "within": 60.5},
     "etp.beat": {"hub": "h", "number": 1, "interval": 2.0, "channel": "c", "control_channel": "d", "is_new": True},
     "etp.echo": {"hub": "h", "number": 1},
     "etp.question": {"id": "q", "answer_to": "etp.ask.h", "action": "count", "arguments": ["default", "r"]},
     "etp.answer": {"id": "q", "hub": "h", "known": ["h"], "result": 1, "error": ""},
     "etp.emit": {"room": "r", "event": "news", "data": {"a": 1}, "namespace": "default"},
 }
-OPTIONAL = {"is_new", "is_last", "result", "error", "data", "namespace"}
+OPTIONAL = {"is_new", "is_last", "result", "error", "data", "namespace", "age", "ages", "asked", "is_relayed"}
 
 
 @given(messages)
@@ -87,7 +96,7 @@ def test_a_message_comes_back_as_it_was(message):
 @given(frames)
 def test_a_frame_comes_back_as_it_was(frame):
     assert Frame.from_plain(frame.to_plain()) == (
-        frame if frame.exclude or frame.rooms or frame.connection_id else Frame(frame.text)
+        frame if frame.exclude or frame.rooms or frame.emission or frame.connection_id else Frame(frame.text)
     )
 
 

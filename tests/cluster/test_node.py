@@ -4,61 +4,29 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from channels.layers import BaseChannelLayer, InMemoryChannelLayer
+from channels.layers import InMemoryChannelLayer
 
 from django_etp.exceptions import IncompleteAnswer
 from django_etp.hub.hub import Hub
 from django_etp.hub.names import group_name
 from django_etp.hub.queries import answer
 from tests.support.hurry import hurried, seconds, stand_still
+from tests.support.layers import SharedLayer
 
 # A connection of a hub that sends no heartbeats.
 UNKNOWN = f"{'f' * 16}.1"
 
 
-class SharedLayer(BaseChannelLayer):
-    """A channel layer whose objects share one store, in memory. While that is away it takes all, and brings nothing.
-
-    Messages that are `lost`, by hub and type, are not brought either.
-    """
-
-    extensions = ("groups",)
-    memory = InMemoryChannelLayer()
-    is_away = False
-    lost: frozenset[tuple[str, str]] = frozenset()
-    opens_after = 0.0
-    beats_at: ClassVar[dict[str, float]] = {}  # when the last heartbeat of a hub was brought
-
-    async def new_channel(self, prefix: str = "specific") -> str:
-        await asyncio.sleep(SharedLayer.opens_after)
-        return await SharedLayer.memory.new_channel(prefix)
-
-    async def receive(self, channel: str) -> Any:
-        return await SharedLayer.memory.receive(channel)
-
-    async def group_add(self, group: str, channel: str) -> None:
-        await SharedLayer.memory.group_add(group, channel)
-
-    async def group_discard(self, group: str, channel: str) -> None:
-        await SharedLayer.memory.group_discard(group, channel)
-
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        is_lost = (message.get("hub"), message["type"]) in SharedLayer.lost
-        if not SharedLayer.is_away and not is_lost:
-            if message["type"] == "etp.beat":
-                SharedLayer.beats_at[message["hub"]] = asyncio.get_running_loop().time()
-            await SharedLayer.memory.group_send(group, message)
-
-
 @pytest.fixture(autouse=True)
 def layer(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The layer of the settings, which is empty and there."""
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"{__name__}.SharedLayer"}}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "tests.support.layers.SharedLayer"}}
     monkeypatch.setattr(SharedLayer, "memory", InMemoryChannelLayer(capacity=10_000))
     monkeypatch.setattr(SharedLayer, "is_away", False)
+    monkeypatch.setattr(SharedLayer, "refuses", False)
     monkeypatch.setattr(SharedLayer, "lost", frozenset())
     monkeypatch.setattr(SharedLayer, "opens_after", 0.0)
 
@@ -282,3 +250,26 @@ async def test_every_name_in_the_layer_begins_with_that_of_the_site(settings: An
         channels = [channel for group in SharedLayer.memory.groups.values() for channel in group]
         assert len(channels) == 7
         assert all(channel.startswith(prefix) for channel in channels)
+
+
+# Healing
+
+
+@hurried
+async def test_a_node_that_is_cut_off_keeps_its_channels_in_which_messages_wait():
+    async with serving() as hub:
+        channels = SharedLayer.channels_of(hub.id)
+        SharedLayer.refuses = True
+        await asyncio.sleep(120)
+        SharedLayer.refuses = False
+        await asyncio.sleep(60)
+        assert SharedLayer.channels_of(hub.id) == channels
+
+
+@hurried
+async def test_a_node_whose_messages_are_taken_but_do_not_come_back_renews_its_channels():
+    async with serving() as hub:
+        channels = SharedLayer.channels_of(hub.id)
+        SharedLayer.is_away = True
+        await asyncio.sleep(60)
+        assert not SharedLayer.channels_of(hub.id) & channels

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from django_etp.cluster import announcer, publisher
 from django_etp.cluster.messages import Frame
 from django_etp.cluster.publisher import Publisher
 from django_etp.concurrency.confirmations import confirmed
@@ -18,9 +19,11 @@ class Layer:
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self.announced: list[tuple[float, list[Any]]] = []
+        self.ages: list[float] = []
         self.tries = 0
         self.at_once = self.most_at_once = 0
         self.is_down = False
+        self.takes_numbers = True
         self.is_open = asyncio.Event()
         self.is_open.set()
         self.takes = 0.0
@@ -49,10 +52,11 @@ class Layer:
             self.at_once -= 1
 
     async def _send_to_all(self, message: dict[str, Any]) -> None:
-        if self.is_down:
+        if self.is_down or not self.takes_numbers:
             raise ConnectionError("down")
         now = asyncio.get_running_loop().time()
         self.announced += [(now, stream) for stream in message["streams"]]
+        self.ages += message["ages"]
 
 
 @hurried
@@ -107,6 +111,20 @@ async def test_message_holds_at_most_256_kib_but_for_one_larger_frame():
         [300],
         [1],
     ]
+
+
+@hurried
+async def test_frame_that_begins_a_message_takes_none_that_waits_along():
+    layer = Layer()
+    layer.is_open.clear()
+    emits = [asyncio.ensure_future(layer.emit("room", "0"))]
+    await asyncio.sleep(0.1)
+    frames = [Frame("1"), Frame("2", begins_message=True), Frame("3")]
+    emits += [asyncio.ensure_future(confirmed(layer.publisher.publish(["room"], frame))) for frame in frames]
+    await asyncio.sleep(0.1)
+    layer.is_open.set()
+    await asyncio.gather(*emits)
+    assert [message["frames"] for message in layer.sent] == [["0"], ["1"], ["2", "3"]]
 
 
 @hurried
@@ -238,6 +256,31 @@ async def test_more_than_16_mib_do_not_wait_but_for_one_larger_frame():
     await large
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame("hello||0", exclude=frozenset(str(number) * 10 for number in range(10**4, 10**4 + 20_000))),
+        Frame("hello||0", rooms=("x" * 1000,) * 2000, emission="e"),
+        Frame("hello||0", connection_id="0" * 16 + "." + "x" * 3 * 1024 * 1024, namespace="default"),
+    ],
+    ids=["excluded connections", "rooms", "one connection"],
+)
+def test_names_in_frames_count_for_the_16_mib(frame: Frame):
+    @hurried
+    async def send() -> None:
+        layer = Layer()
+        layer.is_open.clear()
+        sends = [confirmation for _ in range(4) for confirmation in layer.publisher.publish(["room"], frame)]
+        with pytest.raises(LayerUnavailable, match="full"):
+            layer.publisher.publish(["room"] * 8, frame)
+        layer.is_open.set()
+        await confirmed(sends)
+        await confirmed(layer.publisher.publish(["room"], frame))
+        assert layer.publisher._waiting_bytes == 0
+
+    send()
+
+
 @hurried
 async def test_cancelled_sender_takes_nothing_back():
     layer = Layer()
@@ -273,6 +316,16 @@ async def test_last_number_is_announced_again_and_again_for_half_a_minute():
     assert [round(at - sent_at, 1) for at, _ in layer.announced] == pytest.approx([0.2, 1, 5, 10, 20, 30], abs=0.2)
     stream, born = layer.sent[0]["stream"], layer.sent[0]["born"]
     assert [number for _, number in layer.announced] == [["room", stream, born, 2, 2]] * 6
+    assert layer.ages == pytest.approx([at for at, _ in layer.announced], abs=0.01)
+
+
+@hurried
+async def test_each_message_says_for_how_long_its_stream_has_existed():
+    layer = Layer()
+    for after in (0, 3, 60):
+        await asyncio.sleep(after)
+        await layer.emit("room", "x")
+    assert [message["age"] for message in layer.sent] == pytest.approx([0, 3, 63], abs=0.01)
 
 
 def order(layer: Layer) -> list[str]:
@@ -301,7 +354,7 @@ async def test_an_event_to_several_groups_overtakes_nothing_in_any_of_them():
     emits += [asyncio.ensure_future(layer.emit("b", "after")), asyncio.ensure_future(layer.emit("c", "elsewhere"))]
     await asyncio.gather(*emits, both)
     assert order(layer) == ["elsewhere", "a0", "a1", "a2", "both", "after"]
-    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_unannounced", "_streams"}
+    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_announcer", "_streams"}
 
 
 @hurried
@@ -347,18 +400,18 @@ async def test_an_event_that_goes_another_way_keeps_its_place_among_those_of_its
     assert order(layer) == ["after d", "before", "many", "after b", "after a"]
     await layer.emit("c", "later")
     await asyncio.sleep(0)
-    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_unannounced", "_streams"}
+    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_announcer", "_streams"}
 
 
 @hurried
-async def test_numbers_of_a_stream_that_never_goes_quiet_are_announced_every_2_s():
+async def test_numbers_of_a_stream_that_never_goes_quiet_are_announced_soon_and_then_every_2_s():
     layer = Layer()
     for _ in range(100):
         await layer.emit("room", "hello||0")
         await asyncio.sleep(0.1)
-    assert [at for at, _ in layer.announced] == pytest.approx([2, 4, 6, 8], abs=0.5)
+    assert [at for at, _ in layer.announced] == pytest.approx([0.2, 2.2, 4.3, 6.4, 8.5], abs=0.3)
     numbers = [stream[3] for _, stream in layer.announced]
-    assert numbers == pytest.approx([20, 40, 60, 80], abs=5)
+    assert numbers == pytest.approx([2, 22, 43, 64, 85], abs=5)
 
 
 @hurried
@@ -368,7 +421,7 @@ async def test_numbers_of_a_stream_that_always_sends_are_announced_without_the_o
     emits = [asyncio.ensure_future(layer.emit("room", "x" * 200_000)) for _ in range(12)]
     await asyncio.wait(emits)
     numbers = [(at, stream[3]) for at, stream in layer.announced]
-    assert [at for at, _ in numbers] == pytest.approx([2.5, 5.1], abs=0.2)
+    assert [at for at, _ in numbers] == pytest.approx([0.7, 2.9, 5.4], abs=0.3)
     assert [number for _, number in numbers] == pytest.approx([at / 0.5 for at, _ in numbers], abs=1.1)
     assert len(layer.sent) == 12
 
@@ -396,7 +449,7 @@ async def test_an_event_that_was_never_sent_has_no_number_to_announce():
     layer.is_open.set()
     await asyncio.sleep(60)
     assert all(stream[3] > 0 for _, stream in layer.announced)
-    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_streams"}
+    assert kept(layer.publisher).keys() <= {"_name", "_lanes", "_idle", "_streams"}
 
 
 @hurried
@@ -470,6 +523,96 @@ async def test_thousand_groups_are_forgotten_after_10_minutes_of_silence():
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+@pytest.fixture
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a hundredth of the lanes be kept."""
+    monkeypatch.setattr(publisher, "_MOST_IDLE", 100)
+    monkeypatch.setattr(announcer, "_MOST_REPEATED", 100)
+    monkeypatch.setattr(announcer, "_MOST", 500)
+
+
+@pytest.mark.usefixtures("small_limits")
+@hurried
+async def test_of_any_number_of_groups_some_are_kept_and_each_number_is_announced():
+    layer = Layer()
+    await asyncio.gather(*(layer.emit("busy", str(number)) for number in range(3)))
+    most = 0
+    for start in range(0, 2000, 20):
+        await asyncio.gather(*(layer.emit(str(number), "hello||0") for number in range(start, start + 20)))
+        await asyncio.sleep(0.1)
+        most = max(most, kept(layer.publisher)["_lanes"])
+        if start % 100 == 0:
+            await layer.emit("busy", "hello||0")
+    assert most < 300
+    await asyncio.sleep(60)
+    assert kept(layer.publisher) == {"_name": 10, "_lanes": 100, "_idle": 100}
+    assert {stream[0] for _, stream in layer.announced} == {"busy", *map(str, range(2000))}
+    await layer.emit("0", "later")
+    first, later = (message for message in layer.sent if message["group"] == "0")
+    assert first["stream"] != later["stream"]
+    assert (later["number"], later["frames_before"]) == (1, 0)
+    assert {message["stream"] for message in layer.sent if message["group"] == "busy"} == {"publisher.1"}
+
+
+@pytest.mark.usefixtures("small_limits")
+@hurried
+async def test_a_lane_that_is_sending_is_not_forgotten():
+    layer = Layer()
+    layer.slow = {"slow": 0.5}
+    emits = [asyncio.ensure_future(layer.emit("slow", "x" * 200_000)) for _ in range(12)]
+    for start in range(0, 1000, 20):
+        await asyncio.gather(*(layer.emit(str(number), "hello||0") for number in range(start, start + 20)))
+        await asyncio.sleep(0.1)
+    await asyncio.gather(*emits)
+    assert [message["number"] for message in layer.sent if message["group"] == "slow"] == list(range(1, 13))
+    assert {message["stream"] for message in layer.sent if message["group"] == "slow"} == {"publisher.1"}
+
+
+@pytest.mark.usefixtures("small_limits")
+@hurried
+async def test_while_the_layer_takes_no_announcements_lanes_are_bounded_and_no_number_is_given():
+    layer = Layer()
+    layer.takes_numbers = False
+    await asyncio.gather(*(layer.emit(str(number), "hello||0") for number in range(500)))
+    with pytest.raises(LayerUnavailable, match=r"Too many rooms and connections were sent to of late \(500\)"):
+        await layer.emit("one more", "hello||0")
+    await asyncio.sleep(60)
+    with pytest.raises(LayerUnavailable, match="Too many rooms"):
+        await layer.emit("one more", "hello||0")
+    assert kept(layer.publisher)["_lanes"] == 500
+    layer.takes_numbers = True
+    await asyncio.sleep(1)
+    await layer.emit("one more", "hello||0")
+    assert {stream[0] for _, stream in layer.announced} == set(map(str, range(500)))
+
+
+@pytest.mark.usefixtures("small_limits")
+@hurried
+async def test_numbers_of_streams_that_were_kept_are_sent_again():
+    layer = Layer()
+    await asyncio.gather(*(layer.emit(str(number), "hello||0") for number in range(300)))
+    await asyncio.sleep(60)
+    layer.announced.clear()
+    layer.publisher.send_numbers_again()
+    await asyncio.gather(*(layer.emit(f"other {number}", "hello||0") for number in range(300)))
+    await asyncio.sleep(60)
+    assert len({stream[0] for _, stream in layer.announced}) == 400
+    assert kept(layer.publisher)["_idle"] == 100
+
+
+@hurried
+async def test_events_that_go_another_way_open_only_their_own_fences():
+    layer = Layer()
+    layer.slow = {"everywhere": 0.1, "elsewhere": 0.3}
+    rooms = [f"room {number}" for number in range(100)]
+    first = layer.publisher.publish(["everywhere"], Frame("first", rooms=tuple(rooms)), beside=rooms)
+    later = layer.publisher.publish(["elsewhere"], Frame("later", rooms=tuple(rooms[:50])), beside=rooms[:50])
+    await confirmed(first)
+    assert set(layer.publisher._fences) == set(rooms[:50])
+    await confirmed(later)
+    assert layer.publisher._fences == {}
+
+
 @hurried
 async def test_group_that_was_forgotten_begins_a_new_stream():
     layer = Layer()
@@ -480,6 +623,44 @@ async def test_group_that_was_forgotten_begins_a_new_stream():
     assert first["stream"] != second["stream"]
     assert (second["number"], second["frames_before"]) == (1, 0)
     assert all(layer.publisher.owns(message["stream"]) for message in layer.sent)
+
+
+@hurried
+async def test_last_numbers_are_known_by_group_and_time_for_a_day():
+    layer = Layer()
+    await layer.emit("a", "1")
+    await asyncio.sleep(1000)
+    await layer.emit("b", "1")
+    await layer.emit("b", "2")
+    now = asyncio.get_running_loop().time()
+
+    def told(*groups: str, since: float = 0.0) -> list[tuple[str, int, float]]:
+        numbers = layer.publisher.last_numbers(groups, since, now)
+        return [(stream[0], stream[3], round(age)) for stream, age in numbers]
+
+    assert told() == [("a", 1, 1000), ("b", 2, 0)]
+    assert told("a") == [("a", 1, 1000)]
+    assert told("c") == []
+    assert told(since=500) == [("b", 2, 0)]
+    await asyncio.sleep(90_000)
+    now = asyncio.get_running_loop().time()
+    await layer.emit("c", "1")
+    await asyncio.sleep(700)
+    assert told() == [("c", 1, 0)]
+
+
+@hurried
+async def test_a_number_does_not_count_while_a_message_is_under_way():
+    layer = Layer()
+    await layer.emit("a", "1")
+    layer.is_open.clear()
+    second = asyncio.ensure_future(layer.emit("a", "2"))
+    await asyncio.sleep(0.1)
+    now = asyncio.get_running_loop().time()
+    assert list(layer.publisher.last_numbers((), 0.0, now)) == []
+    layer.is_open.set()
+    await second
+    assert [each.stream[3] for each in layer.publisher.last_numbers((), 0.0, now)] == [2]
 
 
 def test_end_of_the_loop_leaves_nobody_waiting_and_nothing_behind():
@@ -495,5 +676,5 @@ def test_end_of_the_loop_leaves_nobody_waiting_and_nothing_behind():
         await asyncio.sleep(0.1)
 
     end_while_sending()  # asyncio.Runner cancels what is left, and closes the loop
-    assert kept(publishers[0]).keys() <= {"_name", "_lanes", "_unannounced"}
+    assert kept(publishers[0]).keys() <= {"_name", "_lanes", "_announcer"}
     assert publishers[0]._waiting_frames == publishers[0]._waiting_bytes == 0

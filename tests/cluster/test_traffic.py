@@ -1,6 +1,6 @@
 """Room traffic as one node receives it; the layer is not needed."""
 
-import time
+import math
 from typing import Any
 
 import pytest
@@ -33,7 +33,7 @@ class Site:
 
 
 def message(number: int, *texts: str, stream: str = "other.1", before: int | None = None) -> RoomMessage:
-    return RoomMessage(GROUP, stream, time.time() + 10, number, number - 1 if before is None else before, list(texts))
+    return RoomMessage(GROUP, stream, 0.0, number, number - 1 if before is None else before, list(texts))
 
 
 async def test_frames_are_delivered_in_order_with_their_group():
@@ -88,7 +88,7 @@ async def test_messages_missing_at_the_end_of_a_stream_are_lost_once_an_echo_has
     site = Site()
     site.traffic.joined(GROUP)
     stand_still(1)
-    site.traffic.receive_numbers(Numbers([[GROUP, "other.1", time.time() + 10, 2, 3]]))
+    site.traffic.receive_numbers(Numbers([[GROUP, "other.1", 0.0, 2, 3]], [0.5]), measured_after=1)
     assert site.traffic.needs_echo(1)
     echo = site.liveness.next_echo(1.1)
     assert not site.traffic.needs_echo(1.5)
@@ -112,7 +112,7 @@ async def test_nothing_is_missing_from_a_group_that_was_left():
 async def test_own_numbers_count_for_nothing():
     site = Site()
     site.traffic.joined(GROUP)
-    site.traffic.receive_numbers(Numbers([[GROUP, "me.1", time.time() + 10, 2, 3]]))
+    site.traffic.receive_numbers(Numbers([[GROUP, "me.1", 0.0, 2, 3]], [0.5]), measured_after=0)
     assert not site.traffic.needs_echo(10**9)
 
 
@@ -123,7 +123,33 @@ async def test_own_numbers_count_for_nothing():
 )
 async def test_a_number_that_no_publisher_sends_is_malformed(stream: object) -> None:
     with pytest.raises(Malformed, match="last number"):
-        Site().traffic.receive_numbers(Numbers([stream]))
+        Site().traffic.receive_numbers(Numbers([stream], [1.5]), measured_after=0)
+
+
+@pytest.mark.parametrize("ages", [[-1.0], [math.nan], ["1"], [None], [1.0, 2.0]], ids=repr)
+async def test_an_age_that_no_publisher_sends_is_malformed(ages: list[object]) -> None:
+    with pytest.raises(Malformed, match="age"):
+        Site().traffic.receive_numbers(Numbers([[GROUP, "s", 1.0, 1, 1]], ages), measured_after=0)
+
+
+@hurried
+async def test_a_publisher_of_an_older_version_sends_no_ages_so_its_first_number_is_not_judged():
+    site = Site()
+    site.traffic.joined(GROUP)
+    stand_still(100)
+    site.traffic.receive(message(3, "c"))
+    site.traffic.receive_numbers(Numbers([[GROUP, "other.1", 0.0, 3, 3]]), measured_after=100)
+    assert list(site.traffic.losses(200)) == []
+    assert site.traffic.take_unclear(9) == [GROUP]  # as after each join
+
+
+@hurried
+async def test_what_others_announce_is_remembered_but_no_answers_and_no_own_numbers():
+    site = Site()
+    told = [[GROUP, "other.1", 0.0, 2, 3], [GROUP, "me.1", 0.0, 2, 3]]
+    site.traffic.receive_numbers(Numbers(told, [5.0, 5.0]), measured_after=0)
+    site.traffic.receive_numbers(Numbers([[GROUP, "more.1", 0.0, 2, 3]], [5.0], asked=1), measured_after=0)
+    assert list(site.traffic.overheard.recall((), 0, 10)) == [(told[0], 15.0)]
 
 
 @hurried

@@ -40,6 +40,19 @@ def test_groups_of_a_layer_with_several_hosts_are_joined_again_more_often(
     assert Transport("default").rejoin_interval == expected
 
 
+@pytest.mark.parametrize(
+    ("backend", "config", "expected"),
+    [
+        ("channels_redis.core.RedisChannelLayer", {}, 60),
+        ("channels_redis.core.RedisChannelLayer", {"expiry": 300}, 300),
+        ("channels_redis.pubsub.RedisPubSubChannelLayer", {}, 0),
+    ],
+)
+async def test_some_layers_keep_messages_for_a_while(settings: Any, backend: str, config: Any, expected: float) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": {"hosts": [("127.0.0.1", 1)], **config}}}
+    assert Transport("default").expiry == expected
+
+
 class ReluctantLayer(InMemoryChannelLayer):
     """One that can be opened, and no more from some point on."""
 

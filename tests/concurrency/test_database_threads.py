@@ -12,7 +12,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from django_etp import Connection, Event, etp_event, on_connect
 from django_etp.concurrency import database as database_module
-from django_etp.concurrency.database import look_after_database
+from django_etp.concurrency.database import look_after_database, serves_others
 from django_etp.consumers import EtpConsumer, HandshakeThreads
 from tests.support.inprocess import Wire, until
 
@@ -224,3 +224,21 @@ async def test_it_wraps_the_middleware_of_channels() -> None:
     del client.scope["user"]
     async with client:
         pass
+
+
+async def test_the_threads_that_serve_several_tasks_are_known() -> None:
+    inside: list[bool] = []
+
+    @etp_event("look")
+    async def look(connection: Connection, event: Event) -> None:
+        inside.append(await sync_to_async(serves_others)())
+
+    async with Wire() as peer:
+        peer.put("look||1")
+        await peer.text()
+    assert inside == [True]
+    assert await sync_to_async(serves_others)()
+    assert not serves_others()
+    assert not await asyncio.to_thread(serves_others)
+    async with ThreadSensitiveContext():
+        assert not await sync_to_async(serves_others)()

@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
+from functools import partial
 from typing import Any
 
 import pytest
@@ -160,3 +161,42 @@ print("the end")
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "the end\n", "")
+
+
+# Owners
+
+
+def stay(executor: DaemonExecutor, owner: object, door: threading.Event, inside: list[object]) -> Future[Any]:
+    return executor.submit_for(owner, lambda: (inside.append(owner), door.wait(LIMIT)))
+
+
+@pytest.mark.parametrize(("size", "share"), [(1, 1), (2, 1), (4, 2), (8, 4)])
+def test_one_owner_holds_at_most_half_of_the_threads(door: threading.Event, size: int, share: int) -> None:
+    executor, inside = DaemonExecutor(size, "test"), list[object]()
+    calls = [stay(executor, "greedy", door, inside) for _ in range(50)]
+    if size > 1:
+        assert executor.submit_for("other", int).result(LIMIT) == 0
+    assert len([call for call in calls if call.running()]) <= share
+    door.set()
+    assert not wait(calls, LIMIT).not_done
+
+
+def test_several_greedy_owners_leave_a_thread_for_another(door: threading.Event) -> None:
+    executor, inside = DaemonExecutor(8, "test"), list[object]()
+    calls = [stay(executor, owner, door, inside) for _ in range(20) for owner in range(7)]
+    assert executor.submit_for("other", int).result(LIMIT) == 0
+    door.set()
+    assert not wait(calls, LIMIT).not_done
+
+
+def test_owners_take_turns_and_keep_their_order(door: threading.Event) -> None:
+    executor, order = DaemonExecutor(1, "test"), list[tuple[str, int]]()
+    occupy(executor, door)
+    calls = [
+        executor.submit_for(owner, partial(order.append, (owner, number))) for owner in "ab" for number in range(3)
+    ]
+    assert not order
+    door.set()
+    assert not wait(calls, LIMIT).not_done
+    assert order == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("b", 2)]
+    assert not executor._owned

@@ -100,6 +100,18 @@ async def test_what_waits_leaves_the_others_their_threads(settings: Any, crowd: 
     await asyncio.gather(*calls)
 
 
+@pytest.mark.parametrize("run", [run_handler, run_hook, run_own])
+async def test_one_owner_leaves_threads_to_others(settings: Any, crowd: Crowd, run: Any) -> None:
+    settings.ETP = {"SYNC_WORKERS": 4}
+    calls = [asyncio.create_task(run(crowd.wait, owner="greedy")) for _ in range(20)]
+    await until(lambda: crowd.inside == 2)
+    async with asyncio.timeout(5):
+        assert await run(int, "7", owner="other") == 7
+    crowd.door.set()
+    await asyncio.gather(*calls)
+    assert crowd.most == 2
+
+
 @pytest.mark.usefixtures("etp_registry")
 async def test_a_plain_hook_changes_the_data_of_other_connections_where_there_is_one_thread(
     settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any

@@ -1,8 +1,10 @@
-"""What is taken off the `send` that a consumer gets; what is put around it is tested with real servers."""
+"""Refusals and closes, and what is taken off the `send` of a consumer; what is put around it has real servers."""
 
+import pytest
 from channels.sessions import InstanceSessionWrapper
 
-from django_etp.connections.asgi import past_session_middleware
+from django_etp.connections.asgi import disconnect_of, past_session_middleware, refuse_for_now, send_close
+from django_etp.protocol.closing import Disconnect
 
 
 async def send(message):
@@ -27,3 +29,40 @@ def test_a_projects_own_session_middleware_stays():
 
 def test_a_servers_own_send_stays():
     assert past_session_middleware(send) is send
+
+
+async def refused_for_now(extensions):
+    sent = []
+
+    async def keep(message):
+        sent.append(message)
+
+    await refuse_for_now({"extensions": extensions}, keep, "etp.ext.v1")
+    return sent
+
+
+async def test_passing_refusal_is_a_503_where_the_server_can_send_it():
+    start, body = await refused_for_now({"websocket.http.response": {}})
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", 503)
+    assert dict(start["headers"])[b"content-length"] == str(len(body["body"])).encode()
+    assert body["type"] == "websocket.http.response.body"
+
+
+@pytest.mark.parametrize("extensions", [None, {}])
+async def test_passing_refusal_is_an_accept_and_1013_elsewhere(extensions):
+    accept, close = await refused_for_now(extensions)
+    assert accept == {"type": "websocket.accept", "subprotocol": "etp.ext.v1"}
+    assert (close["type"], close["code"]) == ("websocket.close", 1013)
+
+
+async def test_a_close_that_is_refused_for_another_reason_is_raised():
+    async def refuse(message):
+        raise OSError
+
+    with pytest.raises(OSError):  # noqa: PT011
+        await send_close(refuse, {"type": "websocket.close", "code": 1000})
+
+
+def test_a_disconnect_without_a_code_is_1005():
+    assert disconnect_of({"type": "websocket.disconnect"}) == Disconnect(1005, "")
+    assert disconnect_of({"type": "websocket.disconnect", "code": 1001, "reason": "bye"}) == Disconnect(1001, "bye")

@@ -14,9 +14,14 @@ const options: EtpClientOptions = {
   params: async () => ({ token: "abc" }),
   queueSize: 0,
   reconnect: false,
+  token: async () => "abc",
 };
 const client = new EtpClient("/ws/", options);
 new EtpClient(new URL("wss://example.com/"), { codec: "json", params: [["tag", "a"]], reconnect: undefined });
+new EtpClient("/ws/", { token: "abc" });
+new EtpClient("/ws/", { token: () => null });
+// @ts-expect-error
+new EtpClient("/ws/", { token: 1 });
 
 const handler: Handler = async (payload: { id: number }, event: EtpEvent) => `${payload.id} ${event.name} ${event.ackId}`;
 const off: Off = client.on("news", handler);

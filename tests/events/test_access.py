@@ -42,10 +42,10 @@ def join(connection: Any, pk: int) -> None: ...
 async def test_login_and_permissions(rules: dict[str, Any], user: Any, passes: bool) -> None:
     room = etp_room("orders/<int:pk>", **rules)(join)
     if passes:
-        await check_access(room, {"pk": 5}, user)
+        await check_access(room, {"pk": 5}, user, owner="ana")
     else:
         with pytest.raises(PermissionDenied):
-            await check_access(room, {"pk": 5}, user)
+            await check_access(room, {"pk": 5}, user, owner="ana")
 
 
 @pytest.mark.parametrize(

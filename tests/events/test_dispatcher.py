@@ -359,9 +359,9 @@ async def test_a_malformed_frame_is_reported_and_the_connection_stays_open(frame
         await client.send_frame(frame.encode())
         await client.send_frame("hello||1")
         assert await client.receive_frame() == "__ack_hello||1"
-        await until(lambda: len(told) == 2)
+        await until(lambda: told)
         await client.expect_nothing(timeout=0.01)
-    assert {type(error) for error in told} == {InvalidFrame}
+    assert [type(error) for error in told] == [InvalidFrame]
 
 
 @pytest.mark.parametrize("message", [b"\xff", b"hello||1||\xff", b"\xed\xa0\x80||1", b"hello||\x80", b"\xc3"])
@@ -568,7 +568,7 @@ async def test_plain_handlers_that_wait_for_answers_starve_neither_hooks_nor_oth
     async with Wire() as asker:
         for number in range(1, 41):
             asker.put(f"ask||{number}")
-        questions = [await asker.text() for _ in range(8)]
+        questions = [await asker.text() for _ in range(4)]  # half of the threads
         async with Wire() as other:
             assert len(greeted) == 2
             other.put("async||1")

@@ -1,7 +1,9 @@
 """Handlers and hooks: which functions they may be, and how they are called."""
 
+import asyncio
 import functools
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from django_etp.events.registry import Registry
 from django_etp.testing import EtpCommunicator
 from tests.support.database import hang_up, is_spoiled, spoil
 from tests.support.hooks import handler
-from tests.support.inprocess import Wire, until
+from tests.support.inprocess import WAIT, Wire, until
 
 pytestmark = pytest.mark.usefixtures("etp_registry")
 
@@ -158,3 +160,19 @@ async def test_async_hooks_find_fresh_database_connections(monkeypatch: Any) -> 
     finally:
         await sync_to_async(hang_up)()
     assert found == [False]
+
+
+async def test_a_connection_whose_plain_handlers_wait_leaves_threads_to_others(settings: Any) -> None:
+    settings.ETP = {"SYNC_WORKERS": 4}
+    door = threading.Event()
+    etp_event("wait")(lambda connection, event: door.wait(WAIT))
+    etp_event("echo")(lambda connection, event: event.data)
+    async with Wire() as greedy, Wire() as other:
+        for _ in range(20):
+            greedy.put("wait||0")
+        try:
+            other.put("echo||1||here")
+            async with asyncio.timeout(WAIT / 2):
+                assert await other.text() == "__ack_echo||1||here"
+        finally:
+            door.set()

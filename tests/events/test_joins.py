@@ -221,31 +221,68 @@ async def test_what_the_handler_raises_refuses_the_join(is_async: bool, error: E
     assert left == []
 
 
-async def test_a_state_that_json_cannot_hold_is_an_error_of_the_handler() -> None:
+@both
+@pytest.mark.parametrize("state", [object(), {"a": float("nan")}, {1, 2}, b"x", {(1, 2): 3}])
+async def test_a_state_that_json_cannot_hold_is_an_error_of_the_handler(is_async: bool, state: object) -> None:
     told = errors()
-    declare(lambda pk: object())
+    declare(lambda pk: state, is_async)
     async with guest() as client:
         await refused(client, "orders/5", "handler_error")
         assert rooms_of(client) == []
-    assert "got dict: Object of type object" in str(told[0])
+    assert "got dict: " in str(told[0])
 
 
+@both
 @pytest.mark.parametrize("hangs", ["allow", "handler"])
-async def test_a_function_that_hangs_is_an_error_of_the_handler(hangs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_function_that_hangs_is_an_error_of_the_handler(
+    is_async: bool, hangs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = errors()
     monkeypatch.setattr(access, "LIMIT", 0.05)
+    over = threading.Event()
 
-    async def hang(*args: Any, **parameters: Any) -> Any:
+    async def hang_async(*args: Any, **parameters: Any) -> Any:
         await asyncio.Event().wait()
 
-    room = etp_room("orders/<int:pk>")(hang) if hangs == "handler" else declare()
+    def hang(*args: Any, **parameters: Any) -> Any:
+        over.wait(10)
+
+    function = hang_async if is_async else hang
+    room = etp_room("orders/<int:pk>")(function) if hangs == "handler" else declare()
     if hangs == "allow":
-        room.allow(hang)
-    async with guest() as client:
-        await refused(client, "orders/5", "handler_error")
-        assert rooms_of(client) == []
+        room.allow(function)
+    wire = await Wire(subprotocols=["etp.ext.v2"]).open()
+    assert (await wire.text()).startswith("__hello")
+    wire.put(join_frame("orders/5", 1))
+    assert json.loads((await wire.text()).removeprefix("__err___join||1||"))["code"] == "handler_error"
+    assert not rooms_of_hub("orders/5")
+    over.set()
+    await wire.leave()
     assert "hang" in str(told[0])
     assert "took longer than 0.05 s" in str(told[0])
+
+
+@pytest.mark.parametrize("waits", ["allow", "handler"])
+async def test_functions_of_one_client_that_wait_in_threads_leave_some_to_others(waits: str) -> None:
+    over, begun = threading.Event(), []
+
+    def wait(who: Any, pk: int) -> bool:
+        begun.append(pk)
+        return not pk or over.wait(10)
+
+    room = etp_room("orders/<int:pk>")(wait if waits == "handler" else lambda connection, pk: None)
+    room.allow(wait if waits == "allow" else lambda user, pk: True)
+    async with Wire(subprotocols=["etp.ext.v2"]) as busy, Wire(subprotocols=["etp.ext.v2"]) as other:
+        assert (await busy.text()).startswith("__hello")
+        assert (await other.text()).startswith("__hello")
+        for number in range(1, 91):
+            busy.put(join_frame(f"orders/{number}", number))
+        await until(lambda: begun)
+        other.put(join_frame("orders/0", 1))
+        assert (await other.text()).startswith("__ack___join||1||")
+        over.set()
+        for _ in range(90):
+            assert (await busy.text()).startswith("__ack___join||")
 
 
 def test_functions_have_ten_seconds() -> None:
@@ -261,6 +298,22 @@ async def test_a_connection_is_in_a_bounded_number_of_rooms(settings: Any) -> No
             await client.join(f"orders/{number}")
         await refused(client, "orders/3", "too_many_rooms")
         assert sorted(rooms_of(client)) == ["lobby", "orders/1", "orders/2"]
+
+
+async def test_of_1001_joins_the_last_is_refused() -> None:
+    declare()
+    async with guest() as client:
+        for number in range(1, 1002):
+            await client.send_frame(join_frame(f"orders/{number}", number))
+        refusals = []
+        for _ in range(1001):
+            answer = await client.expect_event()
+            if answer.is_failure:
+                refusals.append((answer.ack_id, answer.json()["code"]))
+        assert refusals == [(1001, "too_many_rooms")]
+        assert len(rooms_of(client)) == 1000
+        await rooms.aemit("orders/1000", "changed")
+        assert await client.receive_frame() == "__in orders/1000 changed||0"
 
 
 async def test_joins_under_way_count(settings: Any) -> None:
@@ -468,6 +521,23 @@ async def test_an_error_in_on_leave_is_reported() -> None:
         await (await client.join("orders/5")).leave()
         await until(lambda: told)
     assert isinstance(told[0], ZeroDivisionError)
+
+
+async def test_an_error_in_on_leave_is_reported_once_however_often_a_client_leaves() -> None:
+    told = errors()
+    calls: list[int] = []
+    room = declare()
+
+    @room.on_leave
+    async def gone(connection: Connection, pk: int) -> None:
+        calls.append(pk)
+        raise ZeroDivisionError
+
+    async with guest() as client:
+        for _ in range(3):
+            await (await client.join("orders/5")).leave()
+        await until(lambda: len(calls) == 3)
+    assert [type(error) for error in told] == [ZeroDivisionError]
 
 
 @pytest.mark.parametrize("name", ["orders/5", "nix", "lobby", ""])

@@ -134,10 +134,10 @@ def test_an_error_inside_an_event_module_is_shown(
 
 
 def test_an_error_inside_an_event_module_is_shown_when_django_starts(tmp_path: Path) -> None:
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop/__init__.py").touch()
-    (tmp_path / "shop/etp_events.py").write_text("import a_package_that_is_not_there\n")
-    (tmp_path / "shop_settings.py").write_text("from tests.settings import *\nINSTALLED_APPS += ['shop']\n")
+    (tmp_path / "shop_starts").mkdir()
+    (tmp_path / "shop_starts/__init__.py").touch()
+    (tmp_path / "shop_starts/etp_events.py").write_text("import a_package_that_is_not_there\n")
+    (tmp_path / "shop_settings.py").write_text("from tests.settings import *\nINSTALLED_APPS += ['shop_starts']\n")
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "shop_settings",
         "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]),
@@ -147,7 +147,7 @@ def test_an_error_inside_an_event_module_is_shown_when_django_starts(tmp_path: P
     )
     assert done.returncode != 0
     assert "No module named 'a_package_that_is_not_there'" in done.stderr
-    assert str(tmp_path / "shop/etp_events.py") in done.stderr
+    assert str(tmp_path / "shop_starts/etp_events.py") in done.stderr
 
 
 def test_the_modules_to_look_for_are_a_setting(install: Install, settings: Any) -> None:

@@ -95,6 +95,15 @@ async def test_a_frame_that_comes_through_several_groups_is_delivered_once() -> 
         assert await got(first, second) == [["news", "more"], ["more"]]
 
 
+async def test_a_relayed_event_that_comes_again_is_delivered_once() -> None:
+    async with clients("a b", "b") as (first, second):
+        hub = serving_hub()
+        for _ in range(2):
+            hub.relay("default", ["b"], Frame("here||0", emission="~1"))
+            hub.deliver_frame(group_name("default", "b"), Frame("there||0", frozenset([second.id]), emission="~2"))
+        assert await got(first, second) == [["here", "there"], ["here"]]
+
+
 async def test_an_id_is_looked_up_among_thousands_that_do_not_get_a_frame() -> None:
     others = [f"{1:016x}.{number:032x}" for number in range(5000)]
     frame = Frame.from_plain(Frame("news||0", frozenset(others)).to_plain())

@@ -74,6 +74,21 @@ def test_a_connection_that_is_removed_leaves_all_its_rooms() -> None:
     assert membership.namespaces == {"default"}
 
 
+def test_of_many_namespaces_those_without_a_connection_are_forgotten() -> None:
+    membership = membership_of()
+    stays = member("stays", namespace="stays")
+    membership.add(stays, None)
+    membership.enter(stays)
+    for number in range(1500):
+        tenant = member(str(number), namespace=f"tenant {number}")
+        membership.add(tenant, None)
+        membership.enter(tenant)
+        membership.remove(tenant)
+    assert len(membership.namespaces) <= 1001
+    assert "stays" in membership.namespaces
+    assert "tenant 1499" not in membership.namespaces
+
+
 def test_a_change_of_user_moves_a_connection_between_users_rooms() -> None:
     ann = member("a")
     membership = membership_of(ann)

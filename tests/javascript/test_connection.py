@@ -170,7 +170,7 @@ async def eventually_refused(peer: Peer, count: int) -> None:
 async def test_the_hooks_are_told_of_each_change_of_state(page: Page, peer: Peer) -> None:
     await page.evaluate(
         """() => {
-            window.client = new etp.EtpClient("/ws/", { minDelay: 1 });
+            window.client = new etp.EtpClient("/ws/", { minDelay: 1, extensions: false });
             client.onStateChange((state) => seen.push(state));
             client.connect();
         }"""
@@ -255,6 +255,7 @@ async def test_an_option_that_is_undefined_has_its_default(page: Page, peer: Pee
         names,
     )
     connection = await peer.accept()
+    await connection.send('__hello||0||{"id": "abc"}')
     assert await receive(connection) == "waits||0"
     await page.evaluate("() => { window.answer = fate(client.emitWithAck('x')); }")
     assert await receive(connection) == "x||1"
@@ -706,6 +707,91 @@ async def test_a_client_that_is_closed_while_it_waits_for_parameters_stays_close
     assert await page.evaluate("opened") == ["ConnectionLost", "connection_lost"]
     await page.evaluate("() => start({ params: 'token=new' })")
     assert (await peer.accept()).request.path == "/ws/?token=new"
+
+
+# Tokens
+
+
+def offers(connection: ServerConnection) -> list[str]:
+    """Return the subprotocols that a client offered."""
+    assert connection.request is not None
+    return connection.request.headers.get("Sec-WebSocket-Protocol", "").split(", ")
+
+
+@pytest.mark.parametrize(
+    ("token", "offered"),
+    [
+        ("'abc'", ["etp.ext.v2", "etp.ext.v1", "etp.token.YWJj"]),
+        ("() => 'a'", ["etp.ext.v2", "etp.ext.v1", "etp.token.YQ"]),
+        ("async () => 'schlüssel>>??'", ["etp.ext.v2", "etp.ext.v1", "etp.token.c2NobMO8c3NlbD4-Pz8"]),
+        ("null", [""]),
+        ("async () => undefined", [""]),
+        ("''", [""]),
+    ],
+)
+async def test_a_token_is_offered_as_a_subprotocol(page: Page, peer: Peer, token: str, offered: list[str]) -> None:
+    await page.evaluate(f"() => {{ start({{ token: {token} }}); }}")
+    connection = await peer.accept()
+    assert offers(connection) == offered
+    assert connection.request.path == "/ws/"
+
+
+async def test_a_token_is_asked_for_at_each_attempt_and_again_if_that_fails(page: Page, peer: Peer) -> None:
+    await page.evaluate(
+        """() => {
+            let calls = 0;
+            start({ token: async () => { if (++calls === 2) throw new Error("no token"); return `${calls}`; } });
+        }"""
+    )
+    connection = await peer.accept()
+    assert offers(connection) == ["etp.ext.v2", "etp.ext.v1", "etp.token.MQ"]
+    await connection.send('__hello||0||{"id": "abc"}')
+    await wait_until(page, "client.state === 'open'")
+    await connection.close(4401, "the token expired")
+    connection = await peer.accept()
+    assert offers(connection) == ["etp.ext.v2", "etp.ext.v1", "etp.token.Mw"]
+    assert await page.evaluate("seen.at(-1)") == ["error", "no token"]
+
+
+async def start_with_token(page: Page, peer: Peer, token: str, expires_in: float) -> ServerConnection:
+    await page.evaluate(f"() => {{ window.calls = 0; start({{ token: {token} }}); }}")
+    connection = await peer.accept()
+    await connection.send(f'__hello||0||{{"id": "abc", "expires_in": {expires_in}}}')
+    await wait_until(page, "client.state === 'open'")
+    return connection
+
+
+async def test_a_token_is_renewed_before_it_expires(page: Page, peer: Peer) -> None:
+    connection = await start_with_token(page, peer, "async () => `token ${++calls}`", 0.5)
+    for ack_id, token in ((1, "token 2"), (2, "token 3")):
+        assert await receive(connection) == f'__auth||{ack_id}||{{"token":"{token}"}}'
+        await connection.send(f'__ack___auth||{ack_id}||{{"expires_in": 0.4}}')
+    assert await receive(connection) == '__auth||3||{"token":"token 4"}'
+    await connection.send("__ack___auth||3||{}")  # it does not expire any more
+    await wait_until(page, "performance.now() > (window.since ??= performance.now()) + 600")
+    assert await page.evaluate("[calls, seen]") == [4, ["connect"]]
+    await expect_no_answer(page, connection)
+
+
+async def test_a_renewal_that_fails_is_reported_and_tried_again(page: Page, peer: Peer) -> None:
+    token = "async () => { if (++calls === 2) throw new Error('offline'); return `${calls}`; }"
+    connection = await start_with_token(page, peer, token, 3)
+    assert await receive(connection) == '__auth||1||{"token":"3"}'
+    await connection.send('__err___auth||1||{"code": "permission_denied", "message": "no"}')
+    await wait_until(page, "seen.length === 3")
+    assert await page.evaluate("seen") == ["connect", ["error", "offline"], ["error", "permission_denied"]]
+
+
+@pytest.mark.parametrize("token", ["'a value'", "async () => `${++calls}`"])
+async def test_nothing_is_renewed_for_a_value_or_after_the_end(page: Page, peer: Peer, token: str) -> None:
+    connection = await start_with_token(page, peer, token, 0.4)
+    if "calls" in token:
+        await page.evaluate("client.close()")
+    await wait_until(page, "performance.now() > (window.since ??= performance.now()) + 600")
+    if "calls" in token:
+        assert await page.evaluate("calls") == 1
+    else:
+        await expect_no_answer(page, connection)
 
 
 # Addresses

@@ -44,6 +44,19 @@ async def test_etp_listen_prints_as_many_events_as_it_was_asked_for_where_more_c
     assert lines == ["connected", "news 0", "news 1", "news 2", "disconnected: 1000"]
 
 
+async def test_etp_listen_prints_no_terminal_escapes() -> None:
+    async def send_escapes(connection: ServerConnection) -> None:
+        await connection.send("n\x1b[2J||0||h\xe9 \x1b]0;owned\x07\x9b\x7f\r\u202e\nforged")
+        await connection.wait_closed()
+
+    async with serve(send_escapes, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        process = await asyncio.to_thread(listen, f"ws://127.0.0.1:{port}/", "--count", "1")
+    assert process.returncode == 0, process.stderr
+    line = process.stdout.splitlines()[1].partition(" ")[2]
+    assert line == r"n\x1b[2J h\xe9 \x1b]0;owned\x07\x9b\x7f\r\u202e\nforged".replace(r"\xe9", "\xe9")
+
+
 async def test_etp_listen_ends_where_nobody_reads_what_it_prints() -> None:
     async def ask_on_and_on(connection: ServerConnection) -> None:
         for number in itertools.count(1):

@@ -18,6 +18,7 @@ from benchmarks.report import footing, heading, line
 from benchmarks.workloads import deliveries
 from benchmarks.workloads.broker_copies import Copies
 from benchmarks.workloads.deliveries import Room
+from benchmarks.workloads.durable_emits import DurableCalls, DurableLatency
 from benchmarks.workloads.echoes import Echo, Latency
 from benchmarks.workloads.handshakes import Handshakes, Memory
 from benchmarks.workloads.queries import JoinsAndLeaves, MembersQuery
@@ -81,6 +82,21 @@ async def test_works_of_two_processes(stage):
         assert figure.wrong == 0
 
 
+@pytest.mark.parametrize(
+    ("caller", "contender"),
+    [
+        ("emit_on_commit", ETP_ALONE),
+        ("group_send_on_commit", CHANNELS),
+        ("keyed_updates", ETP_ALONE),
+        ("updates", ETP_ALONE),
+    ],
+)
+async def test_calls_in_transactions(stage, caller, contender):
+    figure = await figure_of(stage, Side("", Calls(1, 2, 0.01), contender, layer=PUBSUB, caller=caller))
+    assert figure.value > 0
+    assert figure.wrong == 0
+
+
 async def test_broker_alone(stage):
     figure = await figure_of(stage, Side("", Copies(2, messages=100), BARE))
     assert figure.value > 0
@@ -134,6 +150,15 @@ async def test_what_is_lost_or_disordered_in_a_room_is_counted(monkeypatch, numb
 async def test_calls_from_a_process_without_a_loop(stage, caller, contender):
     for work in (Calls(2, 4, 0.01), *([Calls(2, 4, 0.01, is_received=True)] if caller == "emit" else [])):
         figure = await figure_of(stage, Side("", work, contender, layer=PUBSUB, caller=caller))
+        assert figure.value > 0
+        assert figure.wrong == 0
+
+
+@pytest.mark.parametrize("database", ["SQLite", "PostgreSQL"])
+async def test_durable_events(stage, database):
+    for work, caller in ((DurableCalls(2, 8, each=2), "durable"), (DurableLatency(events=3), "durable_latency")):
+        side = Side("", work, ETP_ALONE, layer=PUBSUB, caller=caller, database=database)
+        figure = await figure_of(stage, side)
         assert figure.value > 0
         assert figure.wrong == 0
 

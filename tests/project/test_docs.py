@@ -247,11 +247,12 @@ def test_javascript_page_lists_every_option_with_its_default():
     defaults = re.findall(r"^const DEFAULTS = \{$(.*?)^\};$", MODULE.read_text(), re.MULTILINE | re.DOTALL)[0]
     options = dict(re.findall(r"^  (\w+): (.*?),(?: //.*)?$", defaults, re.MULTILINE))
     assert {name: rows[name] for name in options} == options
-    assert set(options) | {"params"} == {name for name in rows if f"  {name}?:" in TYPES}
+    assert set(options) | {"params", "token"} == {name for name in rows if f"  {name}?:" in TYPES}
 
 
 def test_python_client_page_lists_every_option_with_its_default():
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", read("python-client.md"), re.MULTILINE))
+    options_of_page = read("python-client.md").split("## Options")[1]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", options_of_page, re.MULTILINE))
     parameters = inspect.signature(EtpClient).parameters.values()
     options = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
     assert rows.keys() == options.keys()

@@ -42,9 +42,19 @@ def start_chat(database: Path, port: int = 0) -> Iterator[Server]:
         yield server
 
 
+def make_admin(database: Path) -> None:
+    """Let the user "admin" with the password "secret" into the admin."""
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    environment |= {"DATABASE_FILE": str(database), "DJANGO_SUPERUSER_PASSWORD": "secret"}
+    make = [sys.executable, "manage.py", "createsuperuser", "--noinput", "--username=admin", "--email=a@example.com"]
+    subprocess.run(make, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with start_chat(tmp_path_factory.mktemp("chat") / "chat.sqlite3") as server:
+    database = tmp_path_factory.mktemp("chat") / "chat.sqlite3"
+    with start_chat(database) as server:
+        make_admin(database)
         yield server
         assert server.complaints == []
         assert "Traceback" not in server.log
@@ -220,6 +230,26 @@ async def test_an_announcement_reaches_the_room_through_the_form(chat: Server, e
     for page in (ada, grace):
         await expect(page.locator(".announcement").filter(has_text="Tea at four")).to_contain_text("Ada announces")
     await expect(ada.get_by_role("dialog")).to_be_hidden()
+
+
+async def test_orders_that_are_edited_in_the_admin_change_on_an_open_page(chat: Server, enter: Enter) -> None:
+    page = await enter(chat, "Grace")
+    await page.goto(f"http://{chat.host}/orders/")
+    orders = page.get_by_role("list", name="Orders").get_by_role("listitem")
+    await expect(page.get_by_role("status")).to_be_empty()
+    admin = await enter(chat, "Ada")
+    await admin.goto(f"http://{chat.host}/admin/login/")
+    await admin.get_by_label("Username").fill("admin")
+    await admin.get_by_label("Password").fill("secret")
+    await admin.get_by_role("button", name="Log in").click()
+    await admin.goto(f"http://{chat.host}/admin/orders/order/add/")
+    await admin.get_by_role("textbox", name="Customer:").fill("Grace")
+    await admin.get_by_role("textbox", name="Item:").fill("A kettle")
+    await admin.get_by_role("button", name="Save", exact=True).click()
+    await expect(orders).to_have_text(["A kettle for Grace: New"])
+    await admin.locator("[name=form-0-status]").select_option("paid")
+    await admin.get_by_role("button", name="Save").click()
+    await expect(orders).to_have_text(["A kettle for Grace: Paid"])
 
 
 async def test_an_announcement_works_without_the_pages_script(chat: Server, enter: Enter, browser: Browser) -> None:

@@ -24,6 +24,7 @@ from tests.support.peers import connect, receive
 from tests.support.postgres import start_postgres
 from tests.support.sentry import start_sentry
 from tests.support.servers import Server, held_port, start_process, start_server
+from tests.support.tokens import offered
 from tests.support.valkey import start_valkey
 
 BuildRecipe = Callable[[str], Path]
@@ -80,53 +81,58 @@ async def test_token_logs_in_from_each_place_and_ends_with_4401(build: BuildReci
     project, key = build("tokens"), "k" * 32
     with (project / "mysite" / "settings.py").open("a") as settings:
         settings.write(f"SIMPLE_JWT = {{'SIGNING_KEY': {key!r}}}\n")
-    create_users(project, "User.objects.create_user('ada', password='lovelace')")
-    with serve(project) as server:
+    with serve(project) as server:  # the page has created the user
         login = json.dumps({"username": "ada", "password": "lovelace"}).encode()
         url = f"http://{server.host}/token/"
         body, _ = await asyncio.to_thread(fetch, url, login, **{"Content-Type": "application/json"})
         token = json.loads(body)["access"]
         async with (
-            connect(server, subprotocols=["access_token", token]) as browser,
+            connect(server, subprotocols=["etp.ext.v1", offered(token)]) as browser,
             connect(server, additional_headers={"Authorization": f"Bearer {token}"}) as service,
-            connect(server, f"/ws/?token={token}") as page,
         ):
-            for peer in (browser, service, page):
+            assert "expires_in" in await receive(browser)
+            for peer in (browser, service):
                 await peer.send("whoami||1")
                 assert await receive(peer) == "__ack_whoami||1||ada"
-            assert browser.subprotocol == "access_token"
+            assert browser.subprotocol == "etp.ext.v1"
+        assert token not in server.log
+        assert offered(token) not in server.log
         claims = jwt.decode(token, key, ["HS256"])
-        assert await close_of_a_token(server, claims, key) == (4401, "the token expired")
+        await expect_expiry(server, claims, key)
         expired = jwt.encode({**claims, "exp": time.time() - 1}, key)
         for wrong in ("", "wrong", expired):
-            with pytest.raises(InvalidStatus):
-                await connect(server, f"/ws/?token={wrong}")
+            with pytest.raises(InvalidStatus, match="403"):
+                await connect(server, f"/ws/?token={token}", subprotocols=[offered(wrong)])
+        with pytest.raises(InvalidStatus, match="403"):
+            await connect(server, f"/ws/?token={token}")
 
 
-async def close_of_a_token(server: Server, claims: dict[str, object], key: str) -> tuple[int | None, str | None]:
-    """Connect with a token that expires soon, and return how the server closed."""
+async def expect_expiry(server: Server, claims: dict[str, object], key: str) -> None:
+    """Connect with a token that expires soon, and wait for the close."""
     for seconds in (2, 10, 30):  # the handshake may take longer than the first of these
         token = jwt.encode({**claims, "exp": time.time() + seconds}, key)
         try:
-            async with connect(server, f"/ws/?token={token}", open_timeout=WAIT) as peer:
+            async with connect(server, subprotocols=[offered(token)], open_timeout=WAIT) as peer:
                 await asyncio.wait_for(peer.wait_closed(), 2 * WAIT)
-                return peer.close_code, peer.close_reason
+                assert (peer.close_code, peer.close_reason) == (4401, "the token expired")
+                return
         except InvalidStatus:
             continue
     pytest.fail("the server refused tokens that had not expired")
 
 
-def test_tokens_of_rest_framework_name_their_user(build: BuildRecipe):
+def test_tokens_of_ones_own_are_checked_as_the_page_shows(build: BuildRecipe):
     project = build("tokens")
-    docs.python(project, "manage.py", "migrate", "-v0")
     script = """
 from django.contrib.auth.models import User
-from rest_framework.authtoken.models import Token
-from mysite.drf_tokens import authenticate
-token = Token.objects.create(user=User.objects.create_user("ada"))
-print(authenticate(token.key), authenticate("wrong")[0].is_anonymous)
+from django.core import signing
+from mysite.tokens import signed_token
+ada = User.objects.get()
+def token(user): return signing.dumps({"user": user, "expires": 4e9}, salt="socket")
+print(signed_token(token(ada.pk), {}), signed_token(token(ada.pk + 1), {}), signed_token("wrong", {}))
 """
-    assert docs.python(project, "manage.py", "shell", "-v0", "-c", script) == "(<User: ada>, None) True\n"
+    answer = docs.python(project, "manage.py", "shell", "-v0", "-c", script)
+    assert re.fullmatch(r"\(<User: ada>, datetime\.datetime\(2096, .*tzinfo=.*utc\)\) None None\n", answer)
 
 
 async def test_who_leaves_the_team_leaves_its_room(build: BuildRecipe):

@@ -167,12 +167,38 @@ def test_json_gives_the_data_parsed() -> None:
     assert Event("name", 0, '{"a": [1, null]}').json() == {"a": [1, None]}
 
 
-@pytest.mark.parametrize("data", ["", "{", "NaN", "[Infinity]", "[" * 100_000, "9" * 5000, "'a'"])
+@pytest.mark.parametrize(
+    "data", ["", "{", "NaN", "[Infinity]", "[" * 100_000, "9" * 5000, "'a'", "1e999", "[-1e400]", "1" * 400 + ".5"]
+)
 def test_json_refuses_what_is_not_json(data: str) -> None:
     with pytest.raises(InvalidPayload, match="is not JSON") as raised:
         Event("name", 0, data).json()
     assert not raised.value.is_outgoing
     assert not raised.value.is_answer
+
+
+# Texts full of numbers take a faster way, unless a number may be too large.
+NUMBERS = ["[" + "0.25,7.5, " * 300, '[{"value": 1.5, "second": 2.5e-10},' + '{"value": 1.5, "second": 2.5e-10},' * 300]
+
+
+@pytest.mark.parametrize("numbers", NUMBERS, ids=["plain", "with words and exponents"])
+@pytest.mark.parametrize(
+    "number",
+    ["1e999", "-1E400", "1e+999", "1e00000400", "1.5e309", "0.1E+400", "9" * 310 + ".0", "-" + "1" * 301 + "e9"],
+)
+def test_json_refuses_a_number_out_of_range_among_many(numbers: str, number: str) -> None:
+    for shift in (0, 1, 74, 149):
+        with pytest.raises(InvalidPayload, match="is not JSON"):
+            Event("name", 0, f"{numbers}{' ' * shift}{number}]").json()
+
+
+@pytest.mark.parametrize("numbers", NUMBERS, ids=["plain", "with words and exponents"])
+@pytest.mark.parametrize(
+    "number", ["1e308", "-1E+30", "1e-999", "9" * 308 + ".0", "9" * 400, '"1e999"', "0." + "9" * 400]
+)
+def test_json_reads_the_numbers_in_range_among_many(numbers: str, number: str) -> None:
+    text = f"{numbers}{number}]"
+    assert Event("name", 0, text).json() == json.loads(text)
 
 
 def test_json_of_an_answer_says_whose_data_it_is() -> None:

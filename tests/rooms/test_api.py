@@ -308,6 +308,12 @@ def test_the_rooms_of_a_namespace_are_always_the_same() -> None:
     assert "'game'" in repr(rooms.of("game"))
 
 
+def test_a_bounded_number_of_namespaces_is_kept():
+    for number in range(3000):
+        rooms.of(f"tenant {number}")
+    assert rooms.api.of.cache_info().currsize == 1024
+
+
 # The twins
 
 
@@ -328,6 +334,7 @@ def test_the_api_is_whole() -> None:
         "data",
         "disconnect",
         "emit",
+        "emit_on_commit",
         "emit_to",
         "emit_to_with_ack",
         "emit_with_ack",
@@ -355,6 +362,7 @@ async def test_a_plain_twin_in_an_event_loop_raises_at_once_and_names_the_other(
     arguments: dict[str, list[Any]] = {
         "broadcast": ["news"],
         "emit": ["lobby", "news"],
+        "emit_on_commit": ["lobby", "news"],
         "emit_with_ack": ["lobby", "question"],
         "emit_to": ["id", "news"],
         "emit_to_with_ack": ["id", "question"],

@@ -7,6 +7,8 @@ import pytest
 from django.contrib.auth.models import User
 
 from django_etp import Connection, InvalidCloseCode, InvalidRoomName, TooManyRooms, on_connect, on_disconnect, rooms
+from django_etp.cluster.messages import Frame
+from django_etp.hub.names import group_name
 from django_etp.hub.process import serving_hub
 from django_etp.hub.queries import HubQuery, answer, read_query
 from django_etp.rooms.queries import (
@@ -14,6 +16,7 @@ from django_etp.rooms.queries import (
     CloseAll,
     CloseConnection,
     CountMembers,
+    FindMissed,
     GetConnection,
     JoinRooms,
     LeaveRooms,
@@ -285,3 +288,16 @@ def test_the_replies_of_old_processes_are_read() -> None:
     assert GetConnection("default", "a").merge([None]) is None
     assert CountMembers("default", "lobby").merge([2, 0, 1]) == 3
     assert ListRooms("default").merge([["b", "a"], ["b"]]) == ["a", "b"]
+
+
+# Relayed events
+
+
+async def test_a_hub_has_missed_an_event_to_a_room_with_members_that_did_not_come() -> None:
+    group = group_name("default", "a")
+    async with clients("a"):
+        serving_hub().deliver_frame(group, Frame("news||0", emission="~1"))
+        query = FindMissed("", (group, group, "no group"), ("~1", "~2", "~3"))
+        assert await query.reply(serving_hub()) == ["~2"]
+        assert read_query(FindMissed.action, query.to_plain()) == query
+    assert query.merge([[], ["~2"], ["~3", "~2"]]) == {"~2", "~3"}

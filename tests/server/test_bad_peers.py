@@ -155,8 +155,12 @@ async def test_message_that_is_small_only_while_compressed_closes_with_1009():
     with start_server("uvicorn") as server:  # daphne agrees on no compression
         async with connect(server, compression="deflate") as peer:
             await peer.send("echo||1||" + "x" * LIMIT)
-            code, _ = await expect_close(peer)
+            assert await expect_close(peer) == (1009, f"read limited at {LIMIT + 1} bytes")
+        async with connect(server, compression="deflate") as peer:
+            await peer.send("echo||1||" + "x" * LIMIT * 4)
+            code, reason = await expect_close(peer)
             assert code == 1009
+            assert not reason.startswith("read limited")  # the server has refused it before it unpacked it
 
 
 async def test_message_past_the_own_limit_of_daphne_is_a_lost_connection(name):
@@ -260,6 +264,18 @@ async def test_peer_that_goes_while_asked_ends_the_wait_for_its_answer_at_once(s
     # Long before DISCONNECT_GRACE, which is 8 s.
     seen = await eventually(recorded(server, name), lambda record: len(record) >= 3, timeout=5)
     assert sorted(kind for kind, _ in seen) == ["asked", "connect", "disconnect"]
+
+
+async def test_client_may_try_again_after_a_failed_on_connect(server, name):
+    name = f"{name}-raise"
+    if server.kind == "daphne":  # it can send no status but 403
+        async with connect(server, f"/misbehaving/?{name}", subprotocols=["etp.ext.v1"]) as peer:
+            assert (await expect_close(peer))[0] == 4013
+    else:
+        with pytest.raises(InvalidStatus, match="503"):
+            await connect(server, f"/misbehaving/?{name}")
+    seen = await eventually(recorded(server, name), lambda record: len(record) >= 2)
+    assert seen == [["connect", True], ["error", "RuntimeError"]]
 
 
 @pytest.mark.parametrize("go", [vanish, leave], ids=lambda go: go.__name__)

@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import pytest
+from django.core.exceptions import PermissionDenied
 
 from django_etp import Connection, ConnectionClosed, Event, RejectConnection, etp_event, on_connect, on_error, rooms
 from django_etp.consumers import EtpConsumer
@@ -16,6 +17,9 @@ from tests.support.hooks import Panic, both, ends, fail, hook, panic, reject, ty
 from tests.support.inprocess import Message, Wire, errors, until
 
 pytestmark = pytest.mark.usefixtures("etp_registry")
+
+# What a server says that can answer a handshake with another status than 403, such as uvicorn.
+HTTP_RESPONSES = {"websocket.http.response": {}}
 
 
 # The hooks
@@ -115,20 +119,81 @@ async def test_a_rejection_after_an_accept_closes_with_4403_whatever_it_was_made
 async def test_on_connect_that_raises_refuses_and_is_reported(is_async: bool) -> None:
     told, ended = errors(), ends()
     hook(on_connect, is_async, fail)
-    wire = Wire().start()
-    assert (await wire.next())["type"] == "websocket.close"
+    wire = Wire(extensions=HTTP_RESPONSES).start()
+    assert (await wire.next())["status"] == 503
     await wire.ended()
-    assert types(wire) == ["close"]
+    assert types(wire) == ["http.response.start", "http.response.body"]
     assert [type(error) for error in told] == [ZeroDivisionError]
     assert ended == []
+
+
+@both
+async def test_on_connect_that_raises_closes_with_1013_where_the_server_can_send_no_status(is_async: bool) -> None:
+    told, ended = errors(), ends()
+    hook(on_connect, is_async, fail)
+    wire = Wire(subprotocols=["etp.ext.v1"]).start()
+    assert await wire.next() == {"type": "websocket.accept", "subprotocol": "etp.ext.v1"}
+    assert await wire.next() == {"type": "websocket.close", "code": 1013, "reason": "try again later"}
+    await wire.ended()
+    assert types(wire) == ["accept", "close"]
+    assert [type(error) for error in told] == [ZeroDivisionError]
+    assert ended == []
+
+
+@pytest.mark.parametrize("extensions", [HTTP_RESPONSES, None], ids=["503", "1013"])
+async def test_frames_and_calls_of_a_connection_whose_on_connect_failed_go_nowhere(extensions: Any) -> None:
+    joined: list[Connection] = []
+
+    @on_connect
+    async def greet(connection: Connection) -> None:
+        await connection.ajoin("lobby")
+        await rooms.aemit("lobby", "news")
+        joined.append(connection)
+        fail()
+
+    async def emit_meanwhile(message: Message) -> None:
+        await rooms.aemit("lobby", "news")
+        with pytest.raises(ConnectionClosed):
+            await joined[0].aemit("late")
+
+    wire = Wire(extensions=extensions, on_send=emit_meanwhile).start()
+    await wire.next()
+    await wire.ended()
+    expected = ["http.response.start", "http.response.body"] if extensions else ["accept", "close"]
+    assert types(wire) == expected
+
+
+@both
+async def test_permission_denied_is_a_refusal_as_reject_connection_is(is_async: bool) -> None:
+    told, ended = errors(), ends()
+    hook(on_connect, is_async, deny)
+    wire = Wire(extensions=HTTP_RESPONSES).start()
+    assert await wire.next() == {"type": "websocket.close", "code": 4403, "reason": "not yours"}
+    await wire.ended()
+    assert types(wire) == ["close"]
+    assert told == ended == []
+
+
+async def test_permission_denied_after_an_accept_closes_with_4403() -> None:
+    @on_connect
+    async def accept(connection: Connection) -> None:
+        await connection.aaccept()
+        deny()
+
+    async with Wire() as wire:
+        assert await wire.next() == {"type": "websocket.close", "code": 4403, "reason": "not yours"}
+
+
+def deny(*args: Any) -> None:
+    raise PermissionDenied("not yours")
 
 
 @both
 async def test_on_connect_that_panics_refuses_and_is_reported(is_async: bool) -> None:
     told = errors()
     hook(on_connect, is_async, panic)
-    wire = Wire().start()
-    assert (await wire.next(timeout=3))["type"] == "websocket.close"
+    wire = Wire(extensions=HTTP_RESPONSES).start()
+    assert (await wire.next(timeout=3))["status"] == 503
     await wire.ended()
     assert [type(error) for error in told] == [Panic]
 
@@ -191,8 +256,8 @@ async def test_on_connect_that_fails_at_a_cancelled_call_refuses() -> None:
         sleeping.cancel()
         await sleeping
 
-    wire = Wire().start()
-    assert (await wire.next())["type"] == "websocket.close"
+    wire = Wire(extensions=HTTP_RESPONSES).start()
+    assert (await wire.next())["status"] == 503
     await wire.ended()
     assert [type(error) for error in told] == [asyncio.CancelledError]
 
@@ -200,8 +265,8 @@ async def test_on_connect_that_fails_at_a_cancelled_call_refuses() -> None:
 async def test_a_plain_on_connect_that_raises_stop_iteration_refuses_at_once() -> None:
     told = errors()
     on_connect(lambda connection: next(iter(())))
-    wire = Wire().start()
-    assert (await wire.next(timeout=2))["type"] == "websocket.close"
+    wire = Wire(extensions=HTTP_RESPONSES).start()
+    assert (await wire.next(timeout=2))["status"] == 503
     await wire.ended()
     assert [type(error) for error in told] == [RuntimeError]
 
@@ -214,8 +279,8 @@ async def test_on_connect_that_hangs_is_refused_after_4_seconds() -> None:
         await asyncio.Event().wait()
 
     started = asyncio.get_running_loop().time()
-    wire = Wire().start()
-    assert (await wire.next())["type"] == "websocket.close"
+    wire = Wire(extensions=HTTP_RESPONSES).start()
+    assert (await wire.next())["status"] == 503
     assert 3.9 < asyncio.get_running_loop().time() - started < 8
     await wire.ended()
     assert [type(error) for error in told] == [TimeoutError]
@@ -233,9 +298,9 @@ async def test_a_plain_on_connect_that_hangs_is_refused_too(monkeypatch: Any) ->
         except ConnectionClosed as error:
             seen.append(error)
 
-    wire = Wire().start()
+    wire = Wire(extensions=HTTP_RESPONSES).start()
     try:
-        assert (await wire.next())["type"] == "websocket.close"
+        assert (await wire.next())["status"] == 503
         await wire.ended()
         assert [type(error) for error in told] == [TimeoutError]
     finally:
@@ -251,8 +316,8 @@ async def test_a_refusal_does_not_wait_for_on_error() -> None:
         await door.wait()
 
     hook(on_connect, True, fail)
-    wire = Wire().start()
-    assert (await wire.next(timeout=1))["type"] == "websocket.close"
+    wire = Wire(extensions=HTTP_RESPONSES).start()
+    assert (await wire.next(timeout=1))["status"] == 503
     door.set()
     await wire.ended()
 

@@ -24,6 +24,7 @@ from django_etp import (
     on_error,
     rooms,
 )
+from django_etp.events import budget, dispatcher
 from django_etp.server import lifecycle
 from tests.support.hooks import Panic, both, ends, fail, hook, panic, types
 from tests.support.inprocess import Message, Wire, errors, until
@@ -93,6 +94,45 @@ async def test_a_flood_closes_with_1008_and_is_reported(settings: Any) -> None:
     assert [code for code, _ in ended] == [1008]
 
 
+async def test_a_client_that_sends_malformed_frames_only_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    told = errors()
+    async with Wire() as wire:
+        for _ in range(100):
+            wire.put("no frame")
+        wire.put("__ping||1")
+        assert await wire.text() == "__ack___ping||1"
+        wire.put("no frame")  # the 100th, as the ping made up for one
+        wire.put("no frame either")
+        message = await wire.next()
+        assert (message["code"], message["reason"]) == (1008, "too many malformed frames")
+        await until(lambda: len(told) == 2)
+    assert [type(error) for error in told] == [InvalidFrame, InvalidFrame]
+    assert told[-1].frame == "no frame either"
+    assert "malformed frames more than valid ones; it is closed with 1008" in caplog.text
+
+
+async def test_a_valid_frame_now_and_then_does_not_keep_a_flooder_open() -> None:
+    async with Wire() as wire:
+        for _ in range(19):
+            for _ in range(6):
+                wire.put("no frame")
+            wire.put("__ack_nothing||1")
+        wire.put("__ping||1")
+        assert await wire.text() == "__ack___ping||1"
+        for _ in range(7):
+            wire.put("no frame")
+        assert (await wire.next())["code"] == 1008
+
+
+async def test_a_client_that_sends_as_many_valid_frames_as_malformed_ones_stays() -> None:
+    async with Wire() as wire:
+        for _ in range(500):
+            wire.put("no frame")
+            wire.put("__ack_nothing||1")
+        wire.put("hello||1")
+        assert await wire.text() == "__ack_hello||1"
+
+
 async def test_a_flood_of_malformed_frames_closes_with_1008(settings: Any) -> None:
     settings.ETP = {"MAX_CONCURRENT_EVENTS": 1, "MAX_QUEUED_EVENTS": 3, "DISCONNECT_GRACE": 0}
     door = asyncio.Event()
@@ -123,6 +163,78 @@ async def test_a_flood_while_on_connect_runs_closes_with_1008(settings: Any) -> 
             wire.put("hello||0")
         assert (await wire.next())["code"] == 1008
     assert ran == []
+
+
+async def test_reading_pauses_while_events_hold_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (budget, dispatcher):
+        monkeypatch.setattr(module, "MAX_HELD", 20_000)
+    door, ran = asyncio.Event(), []
+
+    @etp_event("wait")
+    async def wait(connection: Connection, event: Event) -> None:
+        ran.append(event.data)
+        await door.wait()
+
+    async with Wire() as wire:
+        for _ in range(10):
+            wire.put("wait||0||" + "x" * 7_000)
+        wire.put("__ping||1")
+        await until(lambda: len(ran) == 3)
+        assert wire.unread == 8
+        door.set()
+        assert await wire.text() == "__ack___ping||1"
+    assert len(ran) == 10
+
+
+async def test_reading_pauses_while_malformed_frames_hold_too_many_bytes(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    for module in (budget, dispatcher):
+        monkeypatch.setattr(module, "MAX_HELD", 20_000)
+    settings.ETP = {"MAX_CONCURRENT_EVENTS": 1}
+    door, told = asyncio.Event(), []
+
+    @etp_event("slow")
+    async def slow(connection: Connection, event: Event) -> None:
+        await door.wait()
+
+    @on_error
+    async def tell(connection: Connection | None, error: BaseException) -> None:
+        told.append(error)
+
+    async with Wire() as wire:
+        wire.put("slow||0")
+        for _ in range(10):
+            wire.put("x" * 7_000)
+        await until(lambda: wire.unread == 7)
+        door.set()
+        await until(lambda: wire.unread == 0 and told)
+    assert [error.__traceback__ for error in told] == [None]  # it would hold the message again
+
+
+async def test_answers_are_read_behind_events_that_hold_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (budget, dispatcher):
+        monkeypatch.setattr(module, "MAX_HELD", 10_000)
+
+    @etp_event("ask")
+    async def ask(connection: Connection, event: Event) -> str:
+        return (await connection.aemit_with_ack("question")).data
+
+    async with Wire() as wire:
+        wire.put("ask||1||" + "x" * 12_000)
+        assert await wire.text() == "question||1"
+        wire.put("__ack_question||1||answer")
+        assert await wire.text() == "__ack_ask||1||answer"
+
+
+async def test_a_pause_in_which_no_event_ends_closes_with_1008(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (budget, dispatcher):
+        monkeypatch.setattr(module, "MAX_HELD", 10_000)
+    monkeypatch.setattr(budget, "_PAUSE_LIMIT", 0.1)
+    etp_event("wait")(lambda connection, event: asyncio.sleep(60))
+    async with Wire() as wire:
+        wire.put("wait||0||" + "x" * 12_000)
+        assert (await wire.next())["code"] == 1008
 
 
 async def test_answers_do_not_count_as_a_flood(settings: Any) -> None:

@@ -1,5 +1,6 @@
 """The session of an ASGI scope is loaded in a thread, once, and read without another load."""
 
+import asyncio
 import threading
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.contrib.sessions.backends.signed_cookies import SessionStore as Cook
 from django.utils.functional import SimpleLazyObject
 
 from django_etp.sessions.loaded import load_session, loaded_content, session_hash, session_key_of, shares_of_others
+from tests.support.inprocess import WAIT
 from tests.support.stored import amake_session
 
 
@@ -40,6 +42,25 @@ async def test_a_lazy_session_is_loaded() -> None:
     assert lazy.session_key == "a" * 32
     await load_session(lazy)
     assert len(store.threads) == 1
+
+
+async def test_loads_of_one_session_that_wait_leave_threads_to_others(settings: Any) -> None:
+    settings.ETP = {"SYNC_WORKERS": 4}
+    door = threading.Event()
+
+    class LockedStore(SessionStore):
+        def load(self) -> dict[str, Any]:
+            door.wait(WAIT)
+            return {}
+
+    loads = [asyncio.create_task(load_session(LockedStore("a" * 32))) for _ in range(20)]
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(WAIT / 2):
+            await load_session(WatchedStore("b" * 32))
+    finally:
+        door.set()
+        await asyncio.gather(*loads)
 
 
 @pytest.mark.parametrize("session", [None, {}, CookieStore("no cookie")])

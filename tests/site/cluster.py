@@ -157,6 +157,12 @@ def may_enter(user: Any, name: str) -> bool:
     return name not in shut_rooms
 
 
+@declared_room.event("say")
+async def say(connection: Connection, event: Event, name: str) -> str:
+    await cluster.aemit(declared_room(name=name), "said", event.data, exclude=connection)
+    return event.data
+
+
 @etp_event("shut", namespace=NAMESPACE)
 async def shut(connection: Connection, event: Event) -> None:
     """Let the clients of this process no longer enter the declared room of this name."""

@@ -24,6 +24,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference.md"
 MODULES = [
     "django_etp",
     "django_etp.consumers",
+    "django_etp.auth",
+    "django_etp.contrib.drf",
     "django_etp.rooms",
     "django_etp.testing",
     "django_etp.pytest_plugin",

@@ -92,6 +92,11 @@ class Wire:
         key = "text" if isinstance(frame, str) else "bytes"
         self._incoming.put_nowait({"type": "websocket.receive", key: frame})
 
+    @property
+    def unread(self) -> int:
+        """How many messages of the client the application has not received."""
+        return self._incoming.qsize()
+
     def vanish(self, code: int = 1006) -> None:
         """Deliver the disconnect of the client."""
         self._incoming.put_nowait({"type": "websocket.disconnect", "code": code})

@@ -130,7 +130,8 @@ def kill(hub: Hub) -> None:
         tracker._timer.cancel()
     node: Any = hub.link
     node._ticker.stop()
-    for task in (*node._tasks, *hub._tasks):
+    node._tasks.cancel()
+    for task in hub._tasks:
         task.cancel()
 
 

@@ -127,6 +127,16 @@ async def test_a_refused_handshake_has_a_status() -> None:
     assert raised.value.status == 403
 
 
+async def test_a_failed_on_connect_has_another_status() -> None:
+    @on_connect
+    async def fail(connection: Connection) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(HandshakeRejected, match="503") as raised:
+        await EtpCommunicator().connect()
+    assert raised.value.status == 503
+
+
 async def test_an_application_that_waits_for_the_client_after_refusing_hears_of_its_end() -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await receive()

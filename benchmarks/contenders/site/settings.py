@@ -22,6 +22,9 @@ DATABASES = {
         "OPTIONS": {"init_command": "PRAGMA journal_mode=WAL", "transaction_mode": "IMMEDIATE"},
     }
 }
+if "BENCHMARK_OUTBOX" in os.environ:  # a database with durable events
+    INSTALLED_APPS.append("django_etp.outbox")
+    DATABASES["default"] = json.loads(os.environ["BENCHMARK_OUTBOX"])
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CHANNEL_LAYERS = {
     "default": json.loads(

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django_etp.exceptions import EtpError, InvalidEventName
 from django_etp.protocol import Event, check_event_name
 from django_etp.protocol.closing import Disconnect
+from django_etp.quoting import escape, one_line
 
 if TYPE_CHECKING:
     from django_etp.client import EtpClient
@@ -50,7 +51,7 @@ class Command(BaseCommand):
             with suppress(KeyboardInterrupt):
                 asyncio.run(self._listen(client, emits, options["count"]))
         except (*CONNECT_ERRORS, EtpError) as error:
-            raise CommandError(f"No connection to the server: {error}") from error
+            raise CommandError(f"No connection to the server: {one_line(str(error), 500)}") from error
 
     async def _listen(self, client: "EtpClient", emits: list[tuple[str, str | None]], count: int | None) -> None:
         left = math.inf if count is None else count
@@ -81,7 +82,7 @@ class Command(BaseCommand):
 
     async def _print(self, client: "EtpClient", text: str) -> None:
         try:
-            self.stdout.write(f"{datetime.now():%H:%M:%S} {text}")
+            self.stdout.write(f"{datetime.now():%H:%M:%S} {escape(text)}")
             self.stdout.flush()
         except BrokenPipeError:  # the reader has ended, as in `etp_listen … | head`
             # Otherwise the interpreter fails at exit, when it flushes stdout.

@@ -36,6 +36,8 @@ export interface Codec {
 /** The argument of `new URLSearchParams()`. */
 export type Params = ConstructorParameters<typeof URLSearchParams>[0];
 
+export type Token = string | null | undefined;
+
 export interface EtpClientOptions {
   /** How long `emitWithAck` and `ping` wait for an answer by default: 10,000. `Infinity` is for ever. */
   ackTimeout?: number;
@@ -52,8 +54,9 @@ export interface EtpClientOptions {
    */
   codec?: "auto" | "json" | "text" | Codec;
   /**
-   * Whether to offer the server the extensions `etp.ext.v1`, which django_etp speaks: `id`, and errors with a code in
-   * place of silence. Off by default, since browsers refuse a server that does not speak them.
+   * Whether to offer the server the extensions `etp.ext.v2` and `etp.ext.v1`, which django_etp speaks: `id`, errors
+   * with a code in place of silence, and declared rooms (etp-rooms.js). True by default; false is for a server that
+   * knows neither, since browsers end the connection then.
    */
   extensions?: boolean;
   /**
@@ -77,6 +80,13 @@ export interface EtpClientOptions {
   queueSize?: number;
   /** Whether to connect again when the connection ends: true. */
   reconnect?: boolean;
+  /**
+   * A token that logs the client in, in place of cookies: a value, or a function, which may be async. The function is
+   * called at each attempt to connect. If the server says when the token expires, it is called again in time, and the
+   * connection goes on with the new token; an error is reported to `onError`, and tried again. The token is offered as
+   * a subprotocol, beside the extensions, and never part of the URL. `null`, `undefined` and "" are no token.
+   */
+  token?: Token | (() => Token | Promise<Token>);
 }
 
 export interface AskOptions {
@@ -196,7 +206,7 @@ export class EtpClient {
 
   /**
    * Run `hook` for each error that no promise rejects with: a malformed frame (without an event), an error of a handler
-   * or hook, or of `params`. Without a hook, errors go to the console.
+   * or hook, of `params` or of `token`. Without a hook, errors go to the console.
    */
   onError(hook: (error: any, event?: EtpEvent) => unknown): Off;
 
