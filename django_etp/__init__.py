@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .protocol.closing import Disconnect
     from .protocol.frames import Event
     from .rooms.model_events import model_events
+    from .rooms.presence import Present
     from .rooms.warnings import EmitInTransaction
     from .schemas.outgoing import outgoing
 
@@ -63,6 +64,7 @@ __all__ = [
     "MessageTooLarge",
     "MessagesLost",
     "NoRoomMatch",
+    "Present",
     "ProtocolError",
     "RejectConnection",
     "RoomReply",
@@ -89,6 +91,7 @@ _MODULES = {
     "Disconnect": "protocol.closing",
     "EmitInTransaction": "rooms.warnings",
     "Event": "protocol.frames",
+    "Present": "rooms.presence",
     "RoomReply": "hub.members",
     "current_event": "events.current",
     "etp_event": "events.registry",

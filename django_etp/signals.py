@@ -27,6 +27,8 @@ __all__ = [
     "messages_lost",
     "room_sent",
     "slow_client_closed",
+    "user_offline",
+    "user_online",
 ]
 
 logger = logging.getLogger(__name__)
@@ -45,6 +47,12 @@ room_sent = Signal()
 messages_lost = Signal()
 # A connection is closed because its client reads too slowly. Arguments: `connection`.
 slow_client_closed = Signal()
+# The first connection of a user was accepted, in any process; one process sends it, about a second later. And the last
+# one has ended, in all processes, and the user did not return within `PRESENCE_GRACE`. Arguments: `user_id`, the
+# primary key of the user, or the user's name in the site if tenants have users of their own. Here `sender` is the user
+# model, and plain functions run in a thread and may use the ORM.
+user_online = Signal()
+user_offline = Signal()
 
 
 def notify(signal: Signal, **arguments: Any) -> None:

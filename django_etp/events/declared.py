@@ -30,10 +30,17 @@ class DeclaredRoom:
         rule: the function of ``allow``, if there is one.
         events: the handlers of the events inside the room.
         leave_handler: the function of ``on_leave``, if there is one.
+        has_presence: whether members see who is there.
+        describe: the function that returns what others may see of a member, if there is one.
     """
 
     def __init__(
-        self, join_handler: Handler, pattern: str, login_required: bool, permission: str | Iterable[str] | None
+        self,
+        join_handler: Handler,
+        pattern: str,
+        login_required: bool,
+        permission: str | Iterable[str] | None,
+        presence: bool | Callable[..., Any] = False,
     ) -> None:
         update_wrapper(self, join_handler.function, updated=())
         self.join_handler = join_handler
@@ -50,6 +57,12 @@ class DeclaredRoom:
         self.events: dict[str, Handler] = {}
         self.leave_handler: Handler | None = None
         self._check_signature(join_handler, "connection")
+        self.has_presence = presence is not False
+        self.describe: Handler | None = None
+        if not isinstance(presence, bool):
+            if not callable(presence):
+                raise TypeError(f"presence= of {self.place} takes True, False or a function, got {presence!r:.80}.")
+            self.describe = self._new_handler("presence", presence, None, "connection")
 
     def __repr__(self) -> str:
         return f"<DeclaredRoom {self.pattern.text!r}>"

@@ -110,6 +110,10 @@ async def _enter(guest: RoomGuest, connection: Connection) -> str:
     if peer.has_unsaved:
         await peer.save()
         guest.refuse_ended()
+    if room.has_presence:
+        from .attendance import attend  # which imports the package of presence
+
+        answer = f"{answer[:-1]},{await attend(guest, connection)}}}"
     return answer
 
 

@@ -71,6 +71,11 @@ class Registry:
         return sorted(name for name, namespace in self._namespaces.items() if namespace.events or namespace.rooms)
 
     @property
+    def has_presence(self) -> bool:
+        """Whether a room has presence."""
+        return any(room.has_presence for namespace in self._namespaces.values() for room in namespace.rooms)
+
+    @property
     def names(self) -> list[str]:
         """The names of all namespaces, sorted."""
         return sorted(self._namespaces)
@@ -113,6 +118,7 @@ class Registry:
         namespace: str = "default",
         login_required: bool = False,
         permission: str | Iterable[str] | None = None,
+        presence: bool | Callable[..., Any] = False,
     ) -> Callable[[Callable[..., Any]], DeclaredRoom]:
         """Declare a kind of room, and register the decorated function as its join handler.
 
@@ -125,6 +131,8 @@ class Registry:
             namespace: the namespace of the rooms.
             login_required: whether a client must be logged in.
             permission: the name of a permission that the user must have, or several.
+            presence: whether members see who is there; or a function of the connection and the parameters that returns
+                what others may see of a member, a dict that JSON can hold.
 
         Raises:
             ImproperlyConfigured: the pattern is not valid or has no literal part, or another room's pattern can match
@@ -134,7 +142,7 @@ class Registry:
         """
 
         def register(function: Callable[..., Any]) -> DeclaredRoom:
-            room = DeclaredRoom(handler_of(function), pattern, login_required, permission)
+            room = DeclaredRoom(handler_of(function), pattern, login_required, permission, presence)
             self.namespace(namespace).add_room(room)
             return room
 

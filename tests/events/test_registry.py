@@ -390,3 +390,11 @@ def test_isolated_cleans_up_after_an_error() -> None:
         registry.etp_event("inside")(plain_function)
         raise ImproperlyConfigured
     assert registry.namespace("default").events == {}
+
+
+def test_it_knows_whether_a_room_has_presence() -> None:
+    registry = Registry()
+    registry.etp_room("a")(lambda connection: None)
+    assert not registry.has_presence
+    registry.etp_room("b", presence=True, namespace="game")(lambda connection: None)
+    assert registry.has_presence
