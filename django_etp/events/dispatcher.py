@@ -12,10 +12,8 @@ Rules kept here:
 
 import asyncio
 import contextvars
-import logging
 import sys
 from collections import deque
-from functools import cache
 
 from django_etp.cancellation import must_pass
 from django_etp.concurrency.workers import exited
@@ -33,12 +31,11 @@ from .errors import failure_observer, failure_of, report
 from .handlers import call, run_answering, run_reporting
 from .joins import handle_room_event, is_room_event
 from .namespaces import Namespace
-from .registry import registry
 from .repeats import Repeats
+from .streams import Stream, stop_streams
+from .unknown import log_unknown_event
 
 __all__ = ["Dispatcher"]
-
-logger = logging.getLogger(__name__)
 
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
@@ -117,9 +114,10 @@ class Dispatcher:
         )
 
     def stop(self) -> None:
-        """Start no more events."""
+        """Start no more events, and end streamed answers."""
         self._max_running = 0
         self._queue = None
+        stop_streams(self._peer.id)
 
     @property
     def is_busy(self) -> bool:
@@ -220,6 +218,9 @@ class Dispatcher:
                 result = await handler.function(connection, item)
             else:
                 result = await call(handler, run_answering, connection, item)
+            if type(result) is Stream:
+                await self._finish_stream(result, item)
+                return
             if (peer.share is not None or peer.has_other_user) and peer.has_unsaved:
                 is_saving = True
                 await peer.save()
@@ -243,6 +244,14 @@ class Dispatcher:
                 peer.share.mark_saved()
             if self._queue and self._running < self._max_running:
                 self._start(self._queue.popleft())
+
+    async def _finish_stream(self, stream: Stream, event: Event) -> None:
+        answer = await stream.run(self._peer, event)
+        await self.save()
+        if event.ack_id and answer is not None:
+            answering = self._peer.answer(encode_answer(event, answer))
+            if answering is not None:
+                await answering
 
     def refuse(self, event: Event, error: TooManyEvents) -> None:
         """Answer an event that is one too many with a failure, if the client speaks the extensions."""
@@ -268,24 +277,13 @@ class Dispatcher:
     async def _handle_unknown(self, event: Event) -> object:
         if event.name.startswith(RESERVED_PREFIX) and is_room_event(event, self._peer):
             return await handle_room_event(self._handlers, self._peer, self._connection, event, self.report)
-        if not (self._handlers.events or self._handlers.rooms or self._handlers.on_unknown_event):
-            _log_nothing_is_handled(self._peer.namespace)
-        if not self._handlers.on_unknown_event and self._peer.speaks_extensions:
-            raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")
+        if not self._handlers.on_unknown_event:
+            log_unknown_event(event.name, self._peer.namespace, self._handlers)
+            if self._peer.speaks_extensions:
+                raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")
         answer: object = None
         for hook in self._handlers.on_unknown_event:
             # Like a handler it may wait for acks, so a plain function runs in a handler's thread.
             result = await call(hook, run_answering, self._connection, event)
             answer = answer if result is None else result
         return answer
-
-
-@cache
-def _log_nothing_is_handled(namespace: str) -> None:
-    """Log, once per namespace and process, that events arrive in a namespace without handlers."""
-    logger.warning(
-        "Events arrive in the namespace %r, which has no handler; namespaces with handlers: %s. Look for a typo in "
-        "namespace=…, in ETP['EVENT_MODULES'], or in the name of an app's module.",
-        namespace,
-        ", ".join(map(repr, registry.handled)) or "none",
-    )
