@@ -111,7 +111,8 @@ class DeclaredRoom:
         check_event_name(name)
 
         def register(function: _Function) -> _Function:
-            handler = self._new_handler(f"event {name!r}", function, self.events.get(name), "connection", "event")
+            present = self.events.get(name)
+            handler = self._new_handler(f"event {name!r}", function, present, "connection", "event", can_stream=True)
             self.events[name] = typed_if_ready(handler)
             return function
 
@@ -130,9 +131,14 @@ class DeclaredRoom:
         return function
 
     def _new_handler(
-        self, what: str, function: Callable[..., Any], present: Handler | None, *arguments: str
+        self,
+        what: str,
+        function: Callable[..., Any],
+        present: Handler | None,
+        *arguments: str,
+        can_stream: bool = False,
     ) -> Handler:
-        handler = handler_of(function)
+        handler = handler_of(function, can_stream=can_stream)
         if present is not None:
             raise EventAlreadyRegistered(
                 f"The room {self.pattern.text!r} has a function for {what} already: {present.place}. {handler.place} "

@@ -12,11 +12,9 @@ Rules kept here:
 
 import asyncio
 import contextvars
-import logging
 import sys
 import time
 from collections import deque
-from functools import cache
 
 from django.dispatch import Signal
 
@@ -38,12 +36,11 @@ from .handlers import call, run_answering, run_reporting
 from .joins import handle_room_event, is_room_event
 from .namespaces import Namespace
 from .outcomes import report_handled
-from .registry import registry
 from .repeats import Repeats
+from .streams import Stream, stop_streams
+from .unknown import log_unknown_event
 
 __all__ = ["Dispatcher"]
-
-logger = logging.getLogger(__name__)
 
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
@@ -122,9 +119,10 @@ class Dispatcher:
         )
 
     def stop(self) -> None:
-        """Start no more events."""
+        """Start no more events, and end streamed answers."""
         self._max_running = 0
         self._queue = None
+        stop_streams(self._peer.id)
 
     @property
     def is_busy(self) -> bool:
@@ -230,6 +228,9 @@ class Dispatcher:
                 result = await handler.function(connection, item)
             else:
                 result = await call(handler, run_answering, connection, item)
+            if type(result) is Stream:
+                await self._finish_stream(result, item)
+                return
             if (peer.share is not None or peer.has_other_user) and peer.has_unsaved:
                 is_saving = True
                 await peer.save()
@@ -257,6 +258,13 @@ class Dispatcher:
             if began_at:
                 report_handled(self._handlers, connection, item, began_at, failure)
 
+    async def _finish_stream(self, stream: Stream, event: Event) -> None:
+        answer = await stream.run(self._peer, event)
+        await self.save()
+        if event.ack_id and answer is not None:
+            if (answering := self._peer.answer(encode_answer(event, answer))) is not None:
+                await answering
+
     def refuse(self, event: Event, error: TooManyEvents) -> None:
         """Answer an event that is one too many with a failure, if the client speaks the extensions."""
         if event.ack_id and self._peer.speaks_extensions:
@@ -274,31 +282,19 @@ class Dispatcher:
         if (observe := failure_observer.get()) is not None:
             observe(item, error)
         if item.ack_id and self._peer.speaks_extensions:
-            answering = self._peer.answer(encode_failure(item, failure_of(error)))
-            if answering is not None:
+            if (answering := self._peer.answer(encode_failure(item, failure_of(error)))) is not None:
                 await answering
 
     async def _handle_unknown(self, event: Event) -> object:
         if event.name.startswith(RESERVED_PREFIX) and is_room_event(event, self._peer):
             return await handle_room_event(self._handlers, self._peer, self._connection, event, self.report)
-        if not (self._handlers.events or self._handlers.rooms or self._handlers.on_unknown_event):
-            _log_nothing_is_handled(self._peer.namespace)
-        if not self._handlers.on_unknown_event and self._peer.speaks_extensions:
-            raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")
+        if not self._handlers.on_unknown_event:
+            log_unknown_event(event.name, self._peer.namespace, self._handlers)
+            if self._peer.speaks_extensions:
+                raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")
         answer: object = None
         for hook in self._handlers.on_unknown_event:
             # Like a handler it may wait for acks, so a plain function runs in a handler's thread.
             result = await call(hook, run_answering, self._connection, event)
             answer = answer if result is None else result
         return answer
-
-
-@cache
-def _log_nothing_is_handled(namespace: str) -> None:
-    """Log, once per namespace and process, that events arrive in a namespace without handlers."""
-    logger.warning(
-        "Events arrive in the namespace %r, which has no handler; namespaces with handlers: %s. Look for a typo in "
-        "namespace=…, in ETP['EVENT_MODULES'], or in the name of an app's module.",
-        namespace,
-        ", ".join(map(repr, registry.handled)) or "none",
-    )

@@ -26,7 +26,7 @@ from django_etp.exceptions import InvalidPayload
 from django_etp.protocol.frames import Event
 from django_etp.serialization import to_text
 
-from .signatures import check_takes, place_of, unwrapped
+from .signatures import check_takes, is_async_generator, place_of, unwrapped
 
 __all__ = ["Handler", "Hooks", "call", "handler_of", "run_answering", "run_reporting"]
 
@@ -73,8 +73,10 @@ class Hooks:
         self._handlers = sorted([*self._handlers, handler], key=_app_position)
 
 
-def handler_of(function: Callable[..., Any], *arguments: str) -> Handler:
+def handler_of(function: Callable[..., Any], *arguments: str, can_stream: bool = False) -> Handler:
     """Return the handler of a function that an application registers.
+
+    ``can_stream``: whether it may be an async generator, whose values are a streamed answer.
 
     Raises:
         TypeError: it is no function, or a generator, or it cannot be called with the arguments.
@@ -82,11 +84,13 @@ def handler_of(function: Callable[..., Any], *arguments: str) -> Handler:
     if not callable(function) or isinstance(function, type):
         raise TypeError(f"A handler must be a function, got {function!r:.80}.")
     call = getattr(function, "__call__", None)  # noqa: B004 (an instance's method, which may be async)
-    if any(inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each) for each in (function, call)):
-        raise TypeError(f"A handler must not be a generator: {function!r:.80}. Return the answer instead of yielding.")
+    is_stream = is_async_generator(function)
+    if any(map(inspect.isgeneratorfunction, (function, call))) or (is_stream and not can_stream):
+        wanted = "Write it as an async def to stream the answer" if can_stream else "Return a value instead of yielding"
+        raise TypeError(f"A handler must not be a generator: {function!r:.80}. {wanted}.")
     if arguments:
         check_takes(function, *arguments)
-    return Handler(function, iscoroutinefunction(function) or iscoroutinefunction(call))
+    return Handler(function, is_stream or iscoroutinefunction(function) or iscoroutinefunction(call))
 
 
 async def call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:

@@ -99,7 +99,7 @@ class Registry:
         _check_event_name(name)
 
         def register(function: _Function) -> _Function:
-            handler = typed_if_ready(handler_of(function, "connection", "event"))
+            handler = typed_if_ready(handler_of(function, "connection", "event", can_stream=True))
             events = self.namespace(namespace).events
             if name in events:
                 raise EventAlreadyRegistered(

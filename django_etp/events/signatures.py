@@ -8,12 +8,14 @@ Rules kept here:
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, get_args, get_origin, get_type_hints
 
-__all__ = ["check_takes", "declared_types", "place_of", "unwrapped"]
+from asgiref.sync import iscoroutinefunction
+
+__all__ = ["check_takes", "declared_types", "is_async_generator", "place_of", "unwrapped"]
 
 _NOTHING = inspect.Parameter.empty
 # Annotations of the event that may be imported for type checkers only, as below ``if TYPE_CHECKING:``.
@@ -34,6 +36,17 @@ def unwrapped(function: Any) -> Any:
     while isinstance(function := inspect.unwrap(function), partial):
         function = function.func
     return function
+
+
+def is_async_generator(function: Callable[..., Any]) -> bool:
+    """Return whether calls of a function return async generators, also if plain decorators are around it."""
+    for each in (function, unwrapped(function)):
+        call = getattr(each, "__call__", None)  # noqa: B004 (an instance's method)
+        if iscoroutinefunction(each) or iscoroutinefunction(call):
+            return False
+        if inspect.isasyncgenfunction(each) or inspect.isasyncgenfunction(call):
+            return True
+    return False
 
 
 def check_takes(function: Callable[..., Any], *arguments: str) -> None:
@@ -58,6 +71,8 @@ def check_takes(function: Callable[..., Any], *arguments: str) -> None:
 def declared_types(function: Callable[..., Any]) -> tuple[Any, Any]:
     """Return the types of the second argument and of the result that a handler declares; ``Any`` if it does not.
 
+    Of a streamed answer, it is the type of each part.
+
     Raises:
         TypeError: an annotation cannot be looked up; the text names the function and its place.
     """
@@ -74,6 +89,8 @@ def declared_types(function: Callable[..., Any]) -> tuple[Any, Any]:
     result = _looked_up(function, "return", signature.return_annotation)
     if get_origin(result) in (Awaitable, Coroutine):  # of a plain function that returns a coroutine
         result = get_args(result)[-1]
+    elif get_origin(result) in (AsyncGenerator, AsyncIterable, AsyncIterator):
+        result = get_args(result)[0]
     return _looked_up(function, by_position[1].name if len(by_position) > 1 else "", argument), result
 
 

@@ -1,6 +1,6 @@
 """Handlers that declare types: they get the data of an event as a value, and their results are written as values.
 
-A handler without such types is left as it is, so that it costs nothing more.
+A handler without such types is left as it is, so that it costs nothing more. An async generator returns a ``Stream``.
 """
 
 import inspect
@@ -15,7 +15,8 @@ from django_etp.schemas.adapters import reader_for, writer_for
 from django_etp.schemas.schema import Reader, Writer
 
 from .handlers import Handler
-from .signatures import declared_types
+from .signatures import declared_types, is_async_generator
+from .streams import Stream
 
 __all__ = ["prepare", "typed_if_ready", "with_types"]
 
@@ -48,9 +49,10 @@ def with_types(handler: Handler) -> Handler:
         reader, writer = reader_for(argument), writer_for(result)
     except Exception as error:
         raise TypeError(f"{handler.place} declares a type that cannot be used for payloads: {error}") from error
-    if reader is None and writer is None:
+    is_stream = is_async_generator(handler.function)
+    if reader is None and writer is None and not is_stream:
         return handler
-    typed = _coroutine_function if handler.is_async else _plain_function
+    typed = _stream_function if is_stream else _coroutine_function if handler.is_async else _plain_function
     return Handler(wraps(handler.function)(typed(handler.function, reader, writer)), handler.is_async)
 
 
@@ -71,6 +73,20 @@ def _coroutine_function(
         if writer.uses_database:
             return await run_handler(writer.write, result, owner=connection.id)
         return writer.write(result)
+
+    return handle
+
+
+def _stream_function(
+    function: Callable[..., Any], reader: Reader | None, writer: Writer | None
+) -> Callable[..., Awaitable[Any]]:
+    async def handle(connection: Connection, event: Event, **parameters: Any) -> Stream:
+        message: Any = event
+        if reader is not None and reader.uses_database:
+            message = await run_handler(reader.read, event, owner=connection.id)
+        elif reader is not None:
+            message = reader.read(event)
+        return Stream(function(connection, message, **parameters), writer)
 
     return handle
 

@@ -339,10 +339,22 @@ class NoFunction:
     """What a decorator above the wrong line gets; calling it would make one more."""
 
 
-@pytest.mark.parametrize("function", [None, "handler", 1, NoFunction, generator, async_generator, Generator()])
+@pytest.mark.parametrize("function", [None, "handler", 1, NoFunction, generator, Generator()])
 def test_what_cannot_handle_anything_is_refused(etp_registry: Registry, function: Any) -> None:
     with pytest.raises(TypeError, match="A handler must"):
         etp_event("event")(function)
+
+
+@pytest.mark.parametrize("hook", [on_connect, on_disconnect, on_error, on_unknown_event])
+@pytest.mark.parametrize("function", [generator, async_generator, Generator()])
+def test_a_hook_streams_nothing(hook: Any, function: Any) -> None:
+    with pytest.raises(TypeError, match=r"A handler must not be a generator: .* Return a value instead of yielding"):
+        hook(function)
+
+
+def test_a_generator_learns_how_to_stream() -> None:
+    with pytest.raises(TypeError, match="Write it as an async def to stream the answer"):
+        etp_event("event")(generator)
 
 
 @pytest.mark.parametrize("hook", [on_connect, on_disconnect, on_error, on_unknown_event])
