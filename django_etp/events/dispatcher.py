@@ -261,9 +261,8 @@ class Dispatcher:
     async def _finish_stream(self, stream: Stream, event: Event) -> None:
         answer = await stream.run(self._peer, event)
         await self.save()
-        if event.ack_id and answer is not None:
-            if (answering := self._peer.answer(encode_answer(event, answer))) is not None:
-                await answering
+        if event.ack_id and answer is not None and (answering := self._peer.answer(encode_answer(event, answer))):
+            await answering
 
     def refuse(self, event: Event, error: TooManyEvents) -> None:
         """Answer an event that is one too many with a failure, if the client speaks the extensions."""
@@ -281,9 +280,10 @@ class Dispatcher:
             return
         if (observe := failure_observer.get()) is not None:
             observe(item, error)
-        if item.ack_id and self._peer.speaks_extensions:
-            if (answering := self._peer.answer(encode_failure(item, failure_of(error)))) is not None:
-                await answering
+        if not (item.ack_id and self._peer.speaks_extensions):
+            return
+        if (answering := self._peer.answer(encode_failure(item, failure_of(error)))) is not None:
+            await answering
 
     async def _handle_unknown(self, event: Event) -> object:
         if event.name.startswith(RESERVED_PREFIX) and is_room_event(event, self._peer):
