@@ -8,7 +8,7 @@ from django.conf import settings
 from redis.asyncio import Redis
 
 from benchmarks.harness.bursts import Burst
-from django_etp import Connection, Event, etp_event, rooms
+from django_etp import Connection, Event, etp_event, etp_room, rooms
 
 
 @etp_event("echo")
@@ -73,3 +73,15 @@ async def ask_members(connection: Connection, event: Event) -> list[float]:
             questions.append(between - start)
             round_trips.append(time.perf_counter() - between)
     return [statistics.median(questions), statistics.median(round_trips)]
+
+
+async def visible(connection: Connection, size: int) -> dict[str, str]:
+    return {"name": connection.id[-8:]}
+
+
+@etp_room("crowd/<int:size>", presence=visible)
+async def crowd(connection: Connection, size: int) -> None: ...
+
+
+@etp_room("hall/<int:size>")
+async def hall(connection: Connection, size: int) -> None: ...
