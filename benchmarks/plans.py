@@ -13,6 +13,7 @@ from benchmarks.workloads.durable_emits import DurableCalls, DurableLatency
 from benchmarks.workloads.echoes import Echo, Latency
 from benchmarks.workloads.handshakes import Handshakes, Memory
 from benchmarks.workloads.joins import Joins
+from benchmarks.workloads.presence import CrowdChurn, CrowdJoins
 from benchmarks.workloads.queries import JoinsAndLeaves, MembersQuery
 from benchmarks.workloads.session_data import COOKIE
 from benchmarks.workloads.sync_emits import Calls
@@ -54,6 +55,7 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
     yield from _commits(_PUBSUB, rounds=5)
     yield from _durable(_PUBSUB, DurableCalls(4), DurableLatency(50), rounds=3)
     yield from _members_query(rounds=5)
+    yield from _presence(rounds=5)
 
 
 def full(servers: Sequence[str]) -> Iterator[Match]:
@@ -89,6 +91,7 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _received(layer, rounds=5)
         yield from _growth_of_processes(layer)
     yield from _members_query(rounds=9)
+    yield from _presence(rounds=9)
     one, *more = (Side(f"{count} processes receive it", Copies(count), BARE) for count in (1, 10, 50))
     for side in more:
         yield Match(side.work.title, "Valkey", side, one, rounds=5)
@@ -168,6 +171,16 @@ def _durable(layer: str, *works: DurableCalls | DurableLatency, rounds: int) -> 
 
 def _call(name: str, threads: int, contender: Contender, layer: str, caller: str) -> Side:
     return Side(name, Calls(threads), contender, layer=layer, caller=caller)
+
+
+def _presence(rounds: int) -> Iterator[Match]:
+    """Compare a room with presence with one without it."""
+    for kind in (CrowdJoins, CrowdChurn):
+        sides = (
+            Side(f"{name} presence", kind(has_presence), ETP_IN_STACK, layer=_PUBSUB, processes=2, twin=3)
+            for name, has_presence in (("with", True), ("without", False))
+        )
+        yield Match(f"{kind().title}, two processes", f"uvicorn, {_PUBSUB}", *sides, rounds)
 
 
 def _members_query(rounds: int) -> Iterator[Match]:

@@ -95,7 +95,8 @@ class Tracker:
                 room = self.rooms[id] = PresenceRoom(self._hub, self, id, namespace)
                 room.audience = Announcer(self._hub, (namespace, name), room.table.shown)
                 self._orphans.move_to(room)
-            await asyncio.wait([room.opening])
+            if not room.opening.done():
+                await asyncio.wait([room.opening])
             if not room.is_closed:
                 return room
 

@@ -88,3 +88,15 @@ async def ask_members(connection: Connection, event: Event) -> list[float]:
             questions.append(between - start)
             round_trips.append(time.perf_counter() - between)
     return [statistics.median(questions), statistics.median(round_trips)]
+
+
+async def visible(connection: Connection, size: int) -> dict[str, str]:
+    return {"name": connection.id[-8:]}
+
+
+@etp_room("crowd/<int:size>", presence=visible)
+async def crowd(connection: Connection, size: int) -> None: ...
+
+
+@etp_room("hall/<int:size>")
+async def hall(connection: Connection, size: int) -> None: ...
