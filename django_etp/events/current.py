@@ -7,17 +7,17 @@ from django_etp.protocol.frames import Event
 
 __all__ = ["current_event", "running_event"]
 
-# Set for each event, in the context of its task.
-running_event: ContextVar[Event] = ContextVar("django_etp_running_event")
+# Holds the event, in the context of its task. The list is emptied once the event was handled: timers and tasks keep
+# copies of the context for longer, and would keep the data of the event.
+running_event: ContextVar[list[Event] | None] = ContextVar("django_etp_running_event", default=None)
 
 
 def current_event() -> Event:
     """Return the event that the running handler handles, as it came: its name, its ack id and its data as text.
 
     Raises:
-        EtpError: no handler runs here.
+        EtpError: no handler runs here, or it has ended.
     """
-    try:
-        return running_event.get()
-    except LookupError:
-        raise EtpError("current_event() is for handlers and for what they call; no handler runs here.") from None
+    if running := running_event.get():
+        return running[0]
+    raise EtpError("current_event() is for handlers and for what they call; no handler runs here, or it has ended.")

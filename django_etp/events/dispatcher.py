@@ -16,8 +16,6 @@ import sys
 import time
 from collections import deque
 
-from django.dispatch import Signal
-
 from django_etp.cancellation import must_pass
 from django_etp.concurrency.workers import exited
 from django_etp.conf import get_settings
@@ -27,7 +25,7 @@ from django_etp.exceptions import EventFailed, ProtocolError, TooManyEvents
 from django_etp.protocol.failures import encode_failure
 from django_etp.protocol.frames import RESERVED_PREFIX, Event, encode_answer
 from django_etp.serialization import to_text
-from django_etp.signals import event_handled, notify
+from django_etp.signals import event_handled
 
 from .budget import MAX_HELD, SMALL, held_by
 from .current import running_event
@@ -50,11 +48,11 @@ class Dispatcher:
 
     Attributes:
         context: the context variables of the handshake.
+        connection: the handle that handlers and hooks get.
         held: the bytes in memory of the events that run or wait, without small ones.
     """
 
     __slots__ = (
-        "_connection",
         "_handlers",
         "_loop",
         "_max_running",
@@ -63,13 +61,14 @@ class Dispatcher:
         "_repeats",
         "_running",
         "_tasks",
+        "connection",
         "context",
         "held",
     )
 
     def __init__(self, peer: Peer, handlers: Namespace) -> None:
         self._peer = peer
-        self._connection = Connection(peer)
+        self.connection = Connection(peer)
         # An event that has waited must not see the context variables that the handler before it, or a hook, has set.
         self.context = contextvars.copy_context()
         self._handlers = handlers
@@ -139,7 +138,7 @@ class Dispatcher:
     async def connect(self) -> None:
         """Run the ``on_connect`` hooks in order; an exception ends that and is raised."""
         for hook in self._handlers.on_connect:
-            await call(hook, run_reporting, self._connection)
+            await call(hook, run_reporting, self.connection)
 
     async def save(self) -> None:
         """Write the changes of hooks to the data or the session; report a failure."""
@@ -176,7 +175,7 @@ class Dispatcher:
             deadline = asyncio.timeout(share)
             try:
                 async with deadline:
-                    await call(hook, run_reporting, self._connection, self._peer.disconnect)
+                    await call(hook, run_reporting, self.connection, self._peer.disconnect)
             except BaseException as error:
                 if must_pass(error):
                     raise
@@ -190,14 +189,10 @@ class Dispatcher:
         """
         if not is_last:
             if self._repeats is None:
-                self._repeats = Repeats(self._connection.id)
+                self._repeats = Repeats(self.connection.id)
             if not self._repeats.admit(error):
                 return
-        await report(self._handlers, self._connection, error, doing)
-
-    def notify(self, signal: Signal, **arguments: object) -> None:
-        """Send a signal about the connection to its receivers, if there are any."""
-        notify(signal, connection=self._connection, **arguments)
+        await report(self._handlers, self.connection, error, doing)
 
     def report_rest(self) -> None:
         """Log how many failures were counted and not reported: the connection has ended."""
@@ -212,15 +207,17 @@ class Dispatcher:
 
     async def _handle(self, item: Event | ProtocolError) -> None:
         # One flat coroutine, which also counts itself: a done callback would cost each event more.
-        peer, connection = self._peer, self._connection
+        peer, connection = self._peer, self.connection
         began_at, failure = (time.perf_counter() if event_handled.receivers else 0.0), None
         is_saving = False
+        running: list[Event] = []
         try:
             if not isinstance(item, Event):
                 await self.report(item, "a frame it sent")
                 await self.save()
                 return
-            running_event.set(item)
+            running.append(item)
+            running_event.set(running)
             handler = self._handlers.events.get(item.name)
             if handler is None:
                 result = await self._handle_unknown(item)
@@ -248,6 +245,7 @@ class Dispatcher:
             if self._tasks:  # an eager task that never waited is not in there
                 self._tasks.pop(id(item), None)
             self._running -= 1
+            running.clear()
             if self.held:
                 self.held -= held_by(item)
             # Only if no other handler runs: it could still change a nested value of the data.
@@ -287,7 +285,7 @@ class Dispatcher:
 
     async def _handle_unknown(self, event: Event) -> object:
         if event.name.startswith(RESERVED_PREFIX) and is_room_event(event, self._peer):
-            return await handle_room_event(self._handlers, self._peer, self._connection, event, self.report)
+            return await handle_room_event(self._handlers, self._peer, self.connection, event, self.report)
         if not self._handlers.on_unknown_event:
             log_unknown_event(event.name, self._peer.namespace, self._handlers)
             if self._peer.speaks_extensions:
@@ -295,6 +293,6 @@ class Dispatcher:
         answer: object = None
         for hook in self._handlers.on_unknown_event:
             # Like a handler it may wait for acks, so a plain function runs in a handler's thread.
-            result = await call(hook, run_answering, self._connection, event)
+            result = await call(hook, run_answering, self.connection, event)
             answer = answer if result is None else result
         return answer

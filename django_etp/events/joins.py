@@ -148,5 +148,6 @@ async def _handle_inside(peer: Peer, connection: Connection, event: Event) -> ob
     handler = guest.room.events.get(found[1].name)
     if handler is None:
         raise EventFailed("unknown_event", f"No handler for the event {found[1].name[:80]!r} in this room.")
-    running_event.set(found[1])
+    if running := running_event.get():
+        running[0] = found[1]
     return await call(handler.with_parameters(guest.parameters), run_answering, connection, found[1])

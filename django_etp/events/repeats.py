@@ -89,7 +89,7 @@ def _kind_of(error: BaseException) -> Hashable:
     if isinstance(error, InvalidFrame):
         return InvalidFrame
     if isinstance(error, InvalidPayload) and error.errors:
-        event = running_event.get(None)
-        return InvalidPayload, event and event.name
+        running = running_event.get()
+        return InvalidPayload, running and running[0].name
     calls = islice(traceback.walk_tb(error.__traceback__), _CALLS)
     return (type(error), *((frame.f_code, line) for frame, line in calls))

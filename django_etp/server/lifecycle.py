@@ -31,7 +31,7 @@ from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, 
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.frames import RESERVED_PREFIX, decode
 from django_etp.quoting import line_of
-from django_etp.signals import disconnected, slow_client_closed
+from django_etp.signals import disconnected, notify, slow_client_closed
 
 from .handshake import Handshake
 from .message_size import check_size, limit_on_server
@@ -148,7 +148,7 @@ class Lifecycle:
             self._peer.id,
             facts,
         )
-        self._dispatcher.notify(slow_client_closed)
+        notify(slow_client_closed, connection=self._dispatcher.connection)
         self._peer.end(Disconnect(1013, "reads too slowly"), drop=True)
 
     def write_failed(self, error: Exception) -> None:
@@ -166,7 +166,7 @@ class Lifecycle:
         """Clean up, or begin to: the connection has ended."""
         hub = self._serving.hub
         if self._handshake is None:
-            self._dispatcher.notify(disconnected, disconnect=self._peer.disconnect)
+            notify(disconnected, connection=self._dispatcher.connection, disconnect=self._peer.disconnect)
         has_more = any(self._what_remains()) or self._peer.has_unsaved
         if not has_more and hub.remove_at_once(self._peer):
             self._dispatcher.stop()

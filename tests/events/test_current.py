@@ -79,3 +79,26 @@ async def test_hooks_of_the_event_find_it() -> None:
 def test_outside_of_handlers_there_is_none() -> None:
     with pytest.raises(EtpError, match="no handler runs here"):
         current_event()
+
+
+async def test_a_task_that_outlives_its_handler_keeps_no_event() -> None:
+    tasks: list[asyncio.Task[str]] = []
+    go_on = asyncio.Event()
+
+    async def work() -> str:
+        before = current_event().data
+        await go_on.wait()
+        with pytest.raises(EtpError, match="it has ended"):
+            current_event()
+        return before
+
+    @etp_event("begin")
+    async def begin(connection: Connection, event: Event) -> None:
+        tasks.append(asyncio.ensure_future(work()))
+        await asyncio.sleep(0)
+
+    async with Wire() as wire:
+        wire.put("begin||1||one")
+        assert await wire.text() == "__ack_begin||1"
+        go_on.set()
+        assert await tasks[0] == "one"
