@@ -210,6 +210,15 @@ class PresenceRoom:
         """Ask the others for their shares, once their deltas arrive here."""
         try:
             await self._listener.listen(reserved_room(self.id))
+            await self._ask_all()
+        finally:
+            held, self._held = self._held or [], None
+            for delta in held:
+                self.receive(delta)
+            self.announce_soon()
+
+    async def _ask_all(self) -> None:
+        try:
             pages = await SharesOfAll(self._listener.namespace, self.id).ask(self._hub, _ASK_LIMIT)
         except IncompleteAnswer as error:
             pages = error.answer if isinstance(error.answer, list) else []
@@ -221,10 +230,6 @@ class PresenceRoom:
             if page.is_last:
                 self._replace(page.hub, page.entries, page.version)
         await asyncio.gather(*(self._ask_for_share(page.hub) for page in pages if not page.is_last))
-        held, self._held = self._held or [], None
-        for delta in held:
-            self.receive(delta)
-        self.announce_soon()
 
     def _replace(self, hub: str, entries: tuple[Entry, ...] | list[Entry], version: int) -> None:
         old = self.table.shares.get(hub)

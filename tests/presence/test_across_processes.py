@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.support.peers import connect, eventually
 from tests.support.proxy import Proxy, start_proxy
 from tests.support.servers import Server, start_server
-from tests.support.valkey import start_valkey
+from tests.support.valkey import Valkey, start_valkey
 
 ROOM = "present/lobby"
 _KIND = "pubsub"
@@ -66,22 +66,28 @@ async def watcher(server: Server, who: str) -> AsyncIterator[Watcher]:
         await reading
 
 
+def settings(valkey: Valkey, **options: Any) -> dict[str, Any]:
+    return {"CHANNEL_LAYERS": valkey.layers(_KIND, **options), "ETP": {"PRESENCE_GRACE": 3}}
+
+
 @pytest.fixture
-def servers() -> Iterator[tuple[Server, Server, Proxy]]:
-    """Two servers; the way of the second to the broker can be cut."""
+def servers() -> Iterator[tuple[Server, Server, Server, Proxy]]:
+    """Three servers; the way of the last one to the broker can be cut."""
     with (
         start_valkey() as valkey,
         start_proxy(valkey.port) as proxy,
-        start_server("uvicorn", settings={"CHANNEL_LAYERS": valkey.layers(_KIND)}) as here,
-        start_server("uvicorn", settings={"CHANNEL_LAYERS": valkey.layers(_KIND, port=proxy.port)}) as there,
+        start_server("uvicorn", settings=settings(valkey)) as here,
+        start_server("uvicorn", settings=settings(valkey)) as ending,
+        start_server("uvicorn", settings=settings(valkey, port=proxy.port)) as there,
     ):
-        yield here, there, proxy
+        yield here, ending, there, proxy
 
 
-async def test_a_cut_of_15_s_shows_no_flicker_and_a_killed_process_is_gone_within_20_s(
-    servers: tuple[Server, Server, Proxy],
+async def test_entries_of_a_process_that_is_cut_off_ends_or_is_killed(
+    servers: tuple[Server, Server, Server, Proxy],
 ) -> None:
-    here, there, proxy = servers
+    """Without a flicker in a cut of 15 s, gone after the grace if the process ends, within 20 s if it is killed."""
+    here, ending, there, proxy = servers
     async with AsyncExitStack() as stack:
         ana = await stack.enter_async_context(watcher(here, "ana"))
         bob = await stack.enter_async_context(watcher(there, "bob"))
@@ -100,6 +106,17 @@ async def test_a_cut_of_15_s_shows_no_flicker_and_a_killed_process_is_gone_withi
             await each.sees("ana", "bob", "cleo", "dora")
         assert ana.changes == [("joined", "bob"), ("joined", "cleo"), ("joined", "dora")]
         assert bob.changes == [("joined", "cleo"), ("joined", "dora")]
+
+        async with watcher(ending, "eve"):
+            await ana.sees("ana", "bob", "cleo", "dora", "eve")
+            ended_at = asyncio.get_running_loop().time()
+            await asyncio.to_thread(ending.stop)
+            assert "eve" in ana.members.values()
+        await ana.sees("ana", "bob", "cleo", "dora")
+        assert 2.5 < asyncio.get_running_loop().time() - ended_at < 10
+        for each in (ana, cleo):
+            assert each.changes[-2:] == [("joined", "eve"), ("left", "eve")]
+            del each.changes[-2:]
 
         there.kill()
         await ana.sees("ana", "cleo", timeout=20)
