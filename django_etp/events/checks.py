@@ -32,7 +32,11 @@ def check_handlers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
         modules = list(_modules(name))
         if not modules and "EVENT_MODULES" in getattr(settings, "ETP", {}):
             found.append(_unmatched(name))
-        found.extend(_without_handlers(config, module) for config, module in modules if not _declares(config, module))
+        found += [
+            _without_handlers(config, module)
+            for config, module in modules
+            if _is_meant(name, module) and not _declares(config, module)
+        ]
     return found if found or any(_homes()) else [_nothing_registered()]
 
 
@@ -68,13 +72,21 @@ def _without_handlers(config: AppConfig, module: ModuleType) -> Warning:
 def _modules(name: str) -> Iterator[tuple[AppConfig, ModuleType]]:
     """Yield the apps that have a module of that name, with the module, which is imported already."""
     for config in apps.get_app_configs():
+        if config.name.partition(".")[0] == "django_etp":
+            continue
         path = f"{config.name}.{name}"
         try:
             exists = find_spec(path) is not None
-        except ModuleNotFoundError:  # of "handlers.etp", where the app has no package "handlers"
+        except ModuleNotFoundError:  # of "handlers.etp", if the app has no package "handlers"
             exists = False
         if exists:
             yield config, import_module(path)
+
+
+def _is_meant(name: str, module: ModuleType) -> bool:
+    """Whether the module is there to register handlers; other packages may have one of the same name."""
+    homes = {getattr(value, "__module__", getattr(value, "__name__", "")) for value in vars(module).values()}
+    return name == "etp_events" or any(str(home).partition(".")[0] == "django_etp" for home in homes)
 
 
 def _declares(config: AppConfig, module: ModuleType) -> bool:

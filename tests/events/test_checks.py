@@ -119,9 +119,15 @@ def test_a_module_that_registers_something_is_not_found(app: Path, source: str) 
 def test_a_module_of_another_name_is_imported_and_checked_if_the_setting_names_it(app: Path, settings: Any) -> None:
     (app / "events").mkdir()
     (app / "events" / "__init__.py").touch()
-    (app / "events" / "chat.py").touch()
+    (app / "events" / "chat.py").write_text("import django_etp")
     settings.ETP = {"EVENT_MODULES": ["events.chat"]}
     assert ids() == ["django_etp.W303"]
+
+
+def test_a_module_for_something_else_is_not_found(app: Path, settings: Any) -> None:
+    (app / "cluster.py").write_text("import json\nfrom pathlib import Path")  # django_etp has such a package, too
+    settings.ETP = {"EVENT_MODULES": ["cluster"]}
+    assert ids() == []
 
 
 def test_wrong_settings_are_reported_once(settings: Any) -> None:
