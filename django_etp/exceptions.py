@@ -124,14 +124,18 @@ class EventFailed(EtpError):
         code: ``handler_error``, ``unknown_event``, ``invalid_payload``, ``permission_denied``, ``rate_limited``,
             ``too_many_events``, ``too_many_rooms``, or one of the application's own.
         message: a sentence for people. The error's own text is escaped and cut to 200 characters.
+        retry_after: when to try again, in seconds; ``None`` if that is not known.
         is_from_peer: whether a peer sent the failure. If a handler does not catch such a failure, the handler failed:
             a failure from one peer is never sent on to another.
     """
 
-    def __init__(self, code: str, message: str = "", *, is_from_peer: bool = False) -> None:
+    def __init__(
+        self, code: str, message: str = "", *, retry_after: float | None = None, is_from_peer: bool = False
+    ) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
+        self.retry_after = retry_after
         self.is_from_peer = is_from_peer
 
     def __str__(self) -> str:

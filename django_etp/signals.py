@@ -25,6 +25,7 @@ __all__ = [
     "disconnected",
     "event_handled",
     "messages_lost",
+    "rate_limited",
     "room_sent",
     "slow_client_closed",
 ]
@@ -41,6 +42,8 @@ event_handled = Signal()
 # This process has sent an event to rooms, or to the whole namespace. Arguments: `namespace`, `rooms`, which is
 # `None` for all, and `event`, the event's name.
 room_sent = Signal()
+# An event was refused, since it is over a rate. Arguments: `connection`, `event`, `name`, `retry_after`, in seconds.
+rate_limited = Signal()
 # The channel layer has lost messages. Arguments: `error`, a `MessagesLost`.
 messages_lost = Signal()
 # A connection is closed because its client reads too slowly. Arguments: `connection`.

@@ -29,6 +29,7 @@ from django_etp.signals import (
     disconnected,
     event_handled,
     messages_lost,
+    rate_limited,
     room_sent,
     slow_client_closed,
 )
@@ -243,7 +244,7 @@ async def test_receivers_may_be_asynchronous_and_may_fail(caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize(
-    "signal", [connected, disconnected, event_handled, messages_lost, room_sent, slow_client_closed]
+    "signal", [connected, disconnected, event_handled, messages_lost, rate_limited, room_sent, slow_client_closed]
 )
 def test_a_signal_has_no_receivers_unless_a_project_connects_some(signal: Signal) -> None:
     assert signal.receivers == []

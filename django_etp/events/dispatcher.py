@@ -34,6 +34,7 @@ from django_etp.signals import event_handled, notify
 from .budget import MAX_HELD, SMALL, held_by
 from .errors import failure_observer, failure_of, report
 from .handlers import Namespace, call, run_answering, run_reporting
+from .middleware import run_connect, run_event, surrounds
 from .outcomes import report_handled
 from .registry import registry
 from .repeats import Repeats
@@ -136,9 +137,8 @@ class Dispatcher:
             task.cancel()
 
     async def connect(self) -> None:
-        """Run the ``on_connect`` hooks in order; an exception ends that and is raised."""
-        for hook in self._handlers.on_connect:
-            await call(hook, run_reporting, self._connection)
+        """Run the ``on_connect`` hooks in order, and what is around them; an exception ends that and is raised."""
+        await run_connect(self._handlers, self._connection)
 
     async def save(self) -> None:
         """Write the changes of hooks to the data or the session; report a failure."""
@@ -182,7 +182,7 @@ class Dispatcher:
                 within = f", which has {share:.1f} s" if deadline.expired() else ""
                 await self.report(error, f"its on_disconnect hook {hook.place}{within}")
 
-    async def report(self, error: BaseException, doing: str, *, is_last: bool = False) -> None:
+    async def report(self, error: BaseException, doing: str, event: str = "", *, is_last: bool = False) -> None:
         """Log an error and pass it to the ``on_error`` hooks; ``doing`` names the failed step.
 
         Each kind of failure is reported once a minute and then counted, except the last one, which ends the connection.
@@ -192,7 +192,7 @@ class Dispatcher:
                 self._repeats = Repeats(self._connection.id)
             if not self._repeats.admit(error):
                 return
-        await report(self._handlers, self._connection, error, doing)
+        await report(self._handlers, self._connection, error, doing, event)
 
     def notify(self, signal: Signal, **arguments: object) -> None:
         """Send a signal about the connection to its receivers, if there are any."""
@@ -220,7 +220,9 @@ class Dispatcher:
                 await self.save()
                 return
             handler = self._handlers.events.get(item.name)
-            if handler is None:
+            if surrounds.events:
+                result = await run_event(self._handlers, self._handle_unknown, connection, item)
+            elif handler is None:
                 result = await self._handle_unknown(item)
             elif handler.is_async:
                 result = await handler.function(connection, item)
@@ -261,8 +263,8 @@ class Dispatcher:
     async def _handle_failure(self, item: Event | ProtocolError, error: BaseException, *, failed_to_save: bool) -> None:
         if isinstance(error, SystemExit):
             error = exited(error)
-        name = item.name if isinstance(item, Event) else ""
-        await self.report(error, f"event {name[:80]!r}")
+        name = item.name[:80] if isinstance(item, Event) else ""
+        await self.report(error, f"event {name!r}", name)
         if not failed_to_save:  # the handler may have changed the data before it failed
             await self.save()
         if not isinstance(item, Event):

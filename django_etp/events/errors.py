@@ -17,6 +17,7 @@ from django_etp.exceptions import (
     ConnectionClosed,
     EventFailed,
     InvalidFrame,
+    InvalidPayload,
     MessageTooLarge,
     TooManyEvents,
     TooManyRooms,
@@ -43,22 +44,31 @@ _ERROR_LIMIT = 5.0
 _EXPECTED = (AckTimeout, ConnectionClosed, EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents, TooManyRooms)
 
 
-async def report(handlers: Namespace, connection: Connection | None, error: BaseException, doing: str) -> None:
+async def report(
+    handlers: Namespace, connection: Connection | None, error: BaseException, doing: str, event: str = ""
+) -> None:
     """Log an error and pass it to the ``on_error`` hooks; ``connection`` is ``None`` if there is none yet.
 
-    ``doing`` names the failed step.
+    ``doing`` names the failed step, and ``event`` the event, if there is one.
     """
-    expected = isinstance(error, _EXPECTED)
+    is_refusal = _is_refusal(error)
+    expected = is_refusal or isinstance(error, _EXPECTED)
     if isinstance(error, DatabaseError):
         expect_broken_database()
     logger.log(
-        logging.WARNING if expected else logging.ERROR,
+        logging.INFO if is_refusal else logging.WARNING if expected else logging.ERROR,
         "Connection %s failed at %s: %s: %s",
         connection.id if connection is not None else "(none yet)",
         doing,
         type(error).__name__,
         line_of(error),
         exc_info=None if expected else error,
+        extra={
+            "event": event,
+            "connection_id": getattr(connection, "id", None),
+            "user_id": getattr(connection, "user_id", None),
+            "room": getattr(error, "room", None),
+        },
     )
     for hook in handlers.on_error:
         try:
@@ -68,6 +78,16 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
             if must_pass(failure):
                 raise
             logger.exception("The on_error hook %s failed itself.", hook.place)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Return whether a handler, or a check before it, refused the event: nothing is wrong on the server."""
+    match error:
+        case EventFailed():
+            return not error.is_from_peer
+        case InvalidPayload():
+            return not (error.is_outgoing or error.is_answer)
+    return isinstance(error, PermissionDenied)
 
 
 def failure_of(error: BaseException) -> EventFailed:

@@ -26,15 +26,18 @@ from django_etp.exceptions import InvalidPayload
 from django_etp.protocol.frames import Event
 from django_etp.serialization import to_text
 
+from .limits import RateLimit
+
 __all__ = ["Handler", "Hooks", "Namespace", "call", "run_answering", "run_reporting"]
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A registered function, and how to call it."""
+    """A registered function, how to call it, and the rate of its events, if there is one."""
 
     function: Callable[..., Any]
     is_async: bool
+    limit: RateLimit | None = None
 
     @property
     def place(self) -> str:

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction
@@ -25,6 +26,8 @@ from django_etp.hub.names import check_namespace
 from django_etp.protocol.frames import check_event_name
 
 from .handlers import Handler, Hooks, Namespace
+from .limits import RateBy, RateLimit
+from .middleware import surrounds
 
 __all__ = [
     "Registry",
@@ -59,19 +62,31 @@ class Registry:
         """The names of the namespaces with handlers, sorted."""
         return sorted(name for name, namespace in self._namespaces.items() if namespace.events)
 
-    def etp_event(self, name: str, *, namespace: str = "default") -> Callable[[_Function], _Function]:
+    def etp_event(
+        self, name: str, *, namespace: str = "default", rate: str | None = None, rate_by: RateBy = "connection"
+    ) -> Callable[[_Function], _Function]:
         """Register the decorated function as the handler of the event ``name``.
 
         The function takes the connection and the event, and returns the answer: ``None`` for an empty one, str as it
         is, anything else as JSON. An ``async def`` runs on the event loop; a plain ``def`` runs in a thread and may use
         the ORM.
 
+        Args:
+            name: the event's name.
+            namespace: the namespace of its connections.
+            rate: how many of these events are handled, such as ``"20/s"`` or ``"100/min"``. Those over it fail with
+                ``rate_limited``.
+            rate_by: whether ``rate`` is that of a ``"connection"``, or of a ``"user"`` or an address (``"ip"``) in all
+                processes. Users who are anonymous count by address.
+
         Raises:
             InvalidEventName: ETP cannot carry the name, or reserves it.
             EventAlreadyRegistered: the event has a handler already.
             TypeError: the decorated object is no function, or the namespace is not str.
+            ValueError: ``rate`` or ``rate_by`` is none of these.
         """
         _check_event_name(name)
+        limit = None if rate is None else RateLimit(rate, rate_by, f"{namespace}\0{name}")
 
         def register(function: _Function) -> _Function:
             handler = _handler(function)
@@ -81,7 +96,9 @@ class Registry:
                     f"Event {name!r} (namespace {namespace!r}) has a handler already: {events[name].place}. "
                     f"{handler.place} would be the second. Rename one of them, or use another namespace."
                 )
-            events[name] = handler
+            events[name] = handler if limit is None else replace(handler, limit=limit)
+            if limit is not None:
+                surrounds.expect_rates()
             return function
 
         return register

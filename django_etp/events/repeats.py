@@ -19,6 +19,8 @@ from django.core.exceptions import PermissionDenied
 
 from django_etp.exceptions import AckTimeout, ConnectionClosed, EventFailed, InvalidFrame, InvalidPayload, TooManyRooms
 
+from .limits import RateLimited
+
 __all__ = ["Repeats"]
 
 logger = logging.getLogger(__name__)
@@ -52,7 +54,9 @@ class Repeats:
         self._timer: asyncio.TimerHandle | None = None  # while the minute lasts
 
     def admit(self, error: BaseException) -> bool:
-        """Return whether to report a failure; count it if not."""
+        """Return whether to report a failure; count it if not. Events over a rate have their own reports."""
+        if isinstance(error, RateLimited):
+            return False
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self.end)
         kind, kinds = _kind_of(error), self._kinds[_is_caused_by_client(error)]

@@ -33,8 +33,11 @@ def handler_failed(message: str = "The handler failed.") -> EventFailed:
 
 def encode_failure(event: Event, failure: EventFailed) -> str:
     """Return the frame of a failure in place of the answer to ``event``; for a peer that speaks the extensions."""
+    content: dict[str, object] = {"code": _bare(failure.code), "message": _bare(failure.message)}
+    if failure.retry_after is not None:
+        content["retry_after"] = failure.retry_after
     # In ASCII, since a message may quote text that is not valid Unicode.
-    data = json.dumps({"code": _bare(failure.code), "message": _bare(failure.message)}, separators=(",", ":"))
+    data = json.dumps(content, separators=(",", ":"))
     return f"{FAILURE_PREFIX}{event.name}||{event.ack_id}||{data}"
 
 
@@ -47,7 +50,13 @@ def read_failure(event: Event) -> EventFailed:
     if not isinstance(content, dict):
         content = {}
     code, message = content.get("code", "handler_error"), content.get("message", "")
-    return EventFailed(_encodable(code), _encodable(message), is_from_peer=True)
+    retry_after = content.get("retry_after")
+    return EventFailed(
+        _encodable(code),
+        _encodable(message),
+        retry_after=retry_after if isinstance(retry_after, int | float) else None,
+        is_from_peer=True,
+    )
 
 
 def _encodable(value: object) -> str:

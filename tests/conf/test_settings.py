@@ -28,6 +28,10 @@ DEFAULTS = {
     "QUESTION_TIMEOUT": 2.0,
     "CLOSE_ON_LOGOUT": True,
     "SESSION_CHECK_INTERVAL": 60.0,
+    "MIDDLEWARE": [],
+    "CONNECT_MIDDLEWARE": [],
+    "RATE": None,
+    "MAX_CONNECTIONS_PER_USER": 0,
     "ALLOWED_ORIGINS": None,
     "JSON_ENCODER": "django.core.serializers.json.DjangoJSONEncoder",
 }

@@ -1,0 +1,169 @@
+"""Functions around the handlers of events, and around ``on_connect``: those of the project, and limits.
+
+Rules kept here:
+
+- The first function in a setting is the outermost.
+- They see every event, those without a handler too, and what a handler returned before it becomes text.
+- If there is none, the dispatcher calls handlers by itself.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from django.utils.module_loading import import_string
+
+from django_etp.concurrency.workers import run_handler
+from django_etp.conf import find_problems, get_settings
+from django_etp.connections.connection import Connection
+from django_etp.protocol.frames import Event
+from django_etp.serialization import to_text
+
+from .handlers import Namespace, call, run_reporting
+from .limits import RateLimit
+from .quota import check_quota
+
+__all__ = ["load_middleware", "run_connect", "run_event", "surround_events", "surrounds"]
+
+Handle = Callable[[Connection, Event], Awaitable[Any]]
+EventMiddleware = Callable[[Connection, Event, Handle], Awaitable[Any]]
+ConnectMiddleware = Callable[[Connection, Callable[[Connection], Awaitable[Any]]], Awaitable[Any]]
+
+
+class _Surrounds:
+    """What is around handlers and hooks in this process.
+
+    Attributes:
+        events: whether anything is around the handlers of events. The dispatcher reads it for each event.
+        connects: whether anything is around ``on_connect``.
+        of_events: functions around the handlers, the outermost first.
+        of_connects: functions around ``on_connect``, the outermost first.
+        of_apps: functions around all others, which apps of this package have added.
+        has_rates: whether a handler has a rate of its own.
+    """
+
+    def __init__(self) -> None:
+        self.events = self.connects = self.has_rates = False
+        self.of_events: list[EventMiddleware] = []
+        self.of_connects: list[ConnectMiddleware] = []
+        self.of_apps: list[EventMiddleware] = []
+
+    def expect_rates(self) -> None:
+        """Record that a handler has a rate of its own."""
+        self.has_rates = self.events = True
+
+
+surrounds = _Surrounds()
+
+
+def load_middleware() -> None:
+    """Import what the settings name.
+
+    Raises:
+        ImproperlyConfigured: a function cannot be imported, or is not an ``async def``.
+    """
+    ours = get_settings()
+    surrounds.of_events = [*surrounds.of_apps]
+    if ours.rate is not None:
+        surrounds.of_events.append(_limit(RateLimit(ours.rate, "connection", "")))
+    surrounds.of_events += _import("MIDDLEWARE", ours.middleware)
+    surrounds.of_connects = _import("CONNECT_MIDDLEWARE", ours.connect_middleware)
+    surrounds.events = bool(surrounds.of_events) or surrounds.has_rates
+    surrounds.connects = bool(surrounds.of_connects) or ours.max_connections_per_user > 0
+
+
+def surround_events(function: EventMiddleware) -> None:
+    """Put a function around all others; for apps of this package, in their ``ready()``."""
+    surrounds.of_apps.append(function)
+    load_middleware()
+
+
+async def run_event(
+    handlers: Namespace, handle_unknown: Callable[[Event], Awaitable[Any]], connection: Connection, event: Event
+) -> Any:
+    """Run the handler of an event inside all functions, and return what they return."""
+    plain = False
+
+    async def handle(connection: Connection, event: Event) -> Any:
+        nonlocal plain
+        handler = handlers.events.get(event.name)
+        if handler is None:
+            return await handle_unknown(event)
+        if handler.limit is not None:
+            await handler.limit.check(connection, event, event.name)
+        if handler.is_async:
+            return await handler.function(connection, event)
+        plain = True
+        result = await run_handler(handler.function, connection, event, owner=connection.id)
+        return await result if inspect.isawaitable(result) else result
+
+    run: Handle = handle
+    for function in reversed(surrounds.of_events):
+        run = _around(function, run)
+    result = await run(connection, event)
+    if plain and event.ack_id and not isinstance(result, str | None):
+        return await run_handler(to_text, result, owner=connection.id)  # the encoder may use the ORM
+    return result
+
+
+async def run_connect(handlers: Namespace, connection: Connection) -> None:
+    """Run the ``on_connect`` hooks in order, inside all functions; an exception ends that and is raised."""
+
+    async def handle(connection: Connection) -> None:
+        for hook in handlers.on_connect:
+            await call(hook, run_reporting, connection)
+
+    run: Callable[[Connection], Awaitable[Any]] = handle
+    for function in reversed(surrounds.of_connects):
+        run = _around_connect(function, run)
+    await check_quota(connection)
+    await run(connection)
+
+
+def _around(function: EventMiddleware, handle: Handle) -> Callable[[Connection, Event], Coroutine[Any, Any, Any]]:
+    async def around(connection: Connection, event: Event) -> Any:
+        return await function(connection, event, handle)
+
+    return around
+
+
+def _around_connect(
+    function: ConnectMiddleware, handle: Callable[[Connection], Awaitable[Any]]
+) -> Callable[[Connection], Coroutine[Any, Any, Any]]:
+    async def around(connection: Connection) -> Any:
+        return await function(connection, handle)
+
+    return around
+
+
+def _limit(limit: RateLimit) -> EventMiddleware:
+    async def check(connection: Connection, event: Event, handle: Handle) -> Any:
+        await limit.check(connection, event, None)
+        return await handle(connection, event)
+
+    return check
+
+
+def _import(setting: str, paths: Sequence[str]) -> list[Any]:
+    functions = []
+    for path in paths:
+        try:
+            function = import_string(path)
+        except ImportError as error:
+            text = f"ETP[{setting!r}] names {path!r}, which cannot be imported: {error}."
+            raise ImproperlyConfigured(text) from error
+        if not iscoroutinefunction(function) and not iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+            raise ImproperlyConfigured(f"ETP[{setting!r}] names {path!r}, which is not an 'async def'.")
+        functions.append(function)
+    return functions
+
+
+@receiver(setting_changed)
+def _load_again(*, setting: str, **_: object) -> None:
+    if setting == "ETP" and not find_problems(getattr(settings, "ETP", {})):
+        load_middleware()
