@@ -9,6 +9,7 @@ from .host import Host
 from .ledger import Ledger, Told
 from .liveness import Liveness
 from .messages import Echo, Foreign, Frame, Malformed, Message, Numbers, RoomMessage
+from .tracing import deliver_traced
 
 __all__ = ["Traffic"]
 
@@ -47,6 +48,9 @@ class Traffic:
                     return
                 frames = [Frame.from_plain(frame) for frame in message.frames]
                 if self._gaps.receive(message, now):
+                    if message.traces:
+                        deliver_traced(self._host, message, frames)
+                        return
                     for frame in frames:
                         self._host.deliver_frame(message.group, frame)
             case Foreign():

@@ -28,7 +28,7 @@ from .handlers import Namespace, call, run_reporting
 from .limits import RateLimit
 from .quota import check_quota
 
-__all__ = ["load_middleware", "run_connect", "run_event", "surround_events", "surrounds"]
+__all__ = ["load_middleware", "run_connect", "run_event", "surround_connects", "surround_events", "surrounds"]
 
 Handle = Callable[[Connection, Event], Awaitable[Any]]
 EventMiddleware = Callable[[Connection, Event, Handle], Awaitable[Any]]
@@ -36,14 +36,15 @@ ConnectMiddleware = Callable[[Connection, Callable[[Connection], Awaitable[Any]]
 
 
 class _Surrounds:
-    """What is around handlers and hooks in this process.
+    """The functions around handlers and hooks in this process.
 
     Attributes:
         events: whether anything is around the handlers of events. The dispatcher reads it for each event.
         connects: whether anything is around ``on_connect``.
         of_events: functions around the handlers, the outermost first.
         of_connects: functions around ``on_connect``, the outermost first.
-        of_apps: functions around all others, which apps of this package have added.
+        of_apps: functions around all others of events, which apps of this package have added.
+        connects_of_apps: the same around ``on_connect``.
         has_rates: whether a handler has a rate of its own.
     """
 
@@ -52,6 +53,7 @@ class _Surrounds:
         self.of_events: list[EventMiddleware] = []
         self.of_connects: list[ConnectMiddleware] = []
         self.of_apps: list[EventMiddleware] = []
+        self.connects_of_apps: list[ConnectMiddleware] = []
 
     def expect_rates(self) -> None:
         """Record that a handler has a rate of its own."""
@@ -72,7 +74,7 @@ def load_middleware() -> None:
     if ours.rate is not None:
         surrounds.of_events.append(_limit(RateLimit(ours.rate, "connection", "")))
     surrounds.of_events += _import("MIDDLEWARE", ours.middleware)
-    surrounds.of_connects = _import("CONNECT_MIDDLEWARE", ours.connect_middleware)
+    surrounds.of_connects = surrounds.connects_of_apps + _import("CONNECT_MIDDLEWARE", ours.connect_middleware)
     surrounds.events = bool(surrounds.of_events) or surrounds.has_rates
     surrounds.connects = bool(surrounds.of_connects) or ours.max_connections_per_user > 0
 
@@ -80,6 +82,12 @@ def load_middleware() -> None:
 def surround_events(function: EventMiddleware) -> None:
     """Put a function around all others; for apps of this package, in their ``ready()``."""
     surrounds.of_apps.append(function)
+    load_middleware()
+
+
+def surround_connects(function: ConnectMiddleware) -> None:
+    """Put a function around all others of ``on_connect``. See surround_events()."""
+    surrounds.connects_of_apps.append(function)
     load_middleware()
 
 

@@ -263,15 +263,16 @@ class Hub:
 
     # For the link to call
 
-    def deliver_frame(self, group: str, frame: Frame) -> None:
-        """Deliver a frame from another process to local members."""
+    def deliver_frame(self, group: str, frame: Frame) -> Sequence[Member]:
+        """Deliver a frame from another process to local members, and return those."""
         if frame.connection_id:
             if member := self.membership.get(frame.namespace, frame.connection_id):
                 member.deliver(frame.text)
+                return (member,)
         elif key := self.membership.room_of(group):
-            namespace, room = key
-            if not frame.emission or self.emissions.is_first(frame.emission):
-                self._deliver(namespace, frame.rooms or [room], frame.text, frame.exclude)
+            is_first = not frame.emission or self.emissions.is_first(frame.emission)
+            return self._deliver(key[0], frame.rooms or [key[1]], frame.text, frame.exclude) if is_first else ()
+        return ()
 
     def deliver_foreign(self, message: Foreign) -> None:
         """Deliver an event of other Channels code to local members.
