@@ -82,13 +82,13 @@ def load_middleware() -> None:
 def surround_events(function: EventMiddleware) -> None:
     """Put a function around all others; for apps of this package, in their ``ready()``."""
     surrounds.of_apps.append(function)
-    load_middleware()
+    _load_if_valid()
 
 
 def surround_connects(function: ConnectMiddleware) -> None:
     """Put a function around all others of ``on_connect``. See surround_events()."""
     surrounds.connects_of_apps.append(function)
-    load_middleware()
+    _load_if_valid()
 
 
 async def run_event(
@@ -171,7 +171,12 @@ def _import(setting: str, paths: Sequence[str]) -> list[Any]:
     return functions
 
 
+def _load_if_valid() -> None:
+    if not find_problems(getattr(settings, "ETP", {})):  # else a system check names them
+        load_middleware()
+
+
 @receiver(setting_changed)
 def _load_again(*, setting: str, **_: object) -> None:
-    if setting == "ETP" and not find_problems(getattr(settings, "ETP", {})):
-        load_middleware()
+    if setting == "ETP":
+        _load_if_valid()

@@ -220,6 +220,14 @@ async def test_those_of_apps_are_around_those_of_the_settings(settings: Any) -> 
     await asyncio.sleep(0)
 
 
+@pytest.mark.usefixtures("_apps")
+def test_an_app_may_add_one_while_the_settings_are_wrong(settings: Any) -> None:
+    settings.ETP = {"RATE": "often"}
+    surround_events(outer)
+    settings.ETP = {}
+    assert surrounds.of_events == [outer]
+
+
 def test_without_any_the_dispatcher_calls_handlers_by_itself(settings: Any) -> None:
     settings.ETP = {}
     assert not surrounds.of_events
