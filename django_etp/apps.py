@@ -24,6 +24,7 @@ class DjangoEtpConfig(AppConfig):
         checks.register(check_settings)
         checks.register(check_channel_layer)
         checks.register(check_session_engine)
+        from .auth.permissions import connect_permission_signals
         from .auth.receivers import connect_signals
         from .events.middleware import load_middleware
         from .hub import process
@@ -31,6 +32,7 @@ class DjangoEtpConfig(AppConfig):
         from .server.serving import report_to_hooks
 
         connect_signals()
+        connect_permission_signals()
         process.report = report_to_hooks
         connect_waiting()
         if not find_problems(getattr(settings, "ETP", {})):

@@ -6,8 +6,9 @@ receiver is logged. A signal without receivers costs nothing.
 
 ``sender`` is always ``None``. Each signal has a line on its other arguments.
 
-The ``name`` of a handled event is ``None`` if no handler is registered for it, since clients choose such names. Its
-``outcome`` is ``"ok"``, the code of the failure, such as ``"handler_error"``, or ``"cancelled"``.
+The ``name`` of a handled event is what ``handler_name()`` returns: ``None`` if no handler is registered for it, since
+clients choose such names. Its ``outcome`` is ``"ok"``, the code of the failure, such as ``"handler_error"``, or
+``"cancelled"``.
 """
 
 import asyncio
@@ -28,6 +29,8 @@ __all__ = [
     "rate_limited",
     "room_sent",
     "slow_client_closed",
+    "user_offline",
+    "user_online",
 ]
 
 logger = logging.getLogger(__name__)
@@ -48,6 +51,12 @@ rate_limited = Signal()
 messages_lost = Signal()
 # A connection is closed because its client reads too slowly. Arguments: `connection`.
 slow_client_closed = Signal()
+# The first connection of a user was accepted, in any process; one process sends it, about a second later. And the last
+# one has ended, in all processes, and the user did not return within `PRESENCE_GRACE`. Arguments: `user_id`, the
+# primary key of the user, or the user's name in the site if tenants have users of their own. Here `sender` is the user
+# model, and plain functions run in a thread and may use the ORM.
+user_online = Signal()
+user_offline = Signal()
 
 
 def notify(signal: Signal, **arguments: Any) -> None:

@@ -9,6 +9,7 @@ from .host import Host
 from .ledger import Ledger, Told
 from .liveness import Liveness
 from .messages import Echo, Foreign, Frame, Malformed, Message, Numbers, RoomMessage
+from .numbers import MAX_STREAM_NAME
 from .tracing import deliver_traced
 
 __all__ = ["Traffic"]
@@ -76,7 +77,7 @@ class Traffic:
                 case [
                     [str(), str(name), int() | float(), int(last), int(frames)],
                     int() | float(),
-                ] if 1 <= last <= frames and age >= 0:
+                ] if 1 <= last <= frames and age >= 0 and len(name) <= MAX_STREAM_NAME:
                     if not self._owns(name):
                         told = Told(stream, age)
                         self._gaps.receive_last(told, measured_after, now, is_answer=bool(numbers.asked))

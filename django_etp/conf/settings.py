@@ -53,6 +53,8 @@ class EtpSettings:
     sync_workers: int = 32
     disconnect_grace: float = 8.0
     question_timeout: float = 2.0
+    presence_grace: float = 10.0
+    presence_limit: int = 500
     close_on_logout: bool = True
     session_check_interval: float = 60.0
     middleware: Sequence[str] = ()
@@ -187,6 +189,8 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "SYNC_WORKERS": ("a whole number above 0", _is_count),
     "DISCONNECT_GRACE": ("a number of seconds, 0 or more", _is_seconds_or_zero),
     "QUESTION_TIMEOUT": ("a number of seconds above 0", _is_seconds),
+    "PRESENCE_GRACE": ("a number of seconds, 0 or more", _is_seconds_or_zero),
+    "PRESENCE_LIMIT": ("a whole number above 0", _is_count),
     "CLOSE_ON_LOGOUT": ("True or False", lambda value: isinstance(value, bool)),
     "SESSION_CHECK_INTERVAL": ("a number of seconds above 0", _is_seconds),
     "MIDDLEWARE": ("a list of dotted paths of async functions", _is_text_list),

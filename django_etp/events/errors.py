@@ -26,7 +26,9 @@ from django_etp.protocol.failures import handler_failed, named_failure
 from django_etp.protocol.frames import Event
 from django_etp.quoting import line_of, quote_traceback
 
-from .handlers import Namespace, call, run_reporting
+from .current import running_names
+from .handlers import call, run_reporting
+from .namespaces import Namespace
 
 __all__ = ["failure_observer", "failure_of", "report"]
 
@@ -44,19 +46,18 @@ _ERROR_LIMIT = 5.0
 _EXPECTED = (AckTimeout, ConnectionClosed, EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents, TooManyRooms)
 
 
-async def report(
-    handlers: Namespace, connection: Connection | None, error: BaseException, doing: str, event: str = ""
-) -> None:
+async def report(handlers: Namespace, connection: Connection | None, error: BaseException, doing: str) -> None:
     """Log an error and pass it to the ``on_error`` hooks; ``connection`` is ``None`` if there is none yet.
 
-    ``doing`` names the failed step, and ``event`` the event, if there is one.
+    ``doing`` names the failed step.
     """
     is_refusal = _is_refusal(error)
     expected = is_refusal or isinstance(error, _EXPECTED)
     if isinstance(error, DatabaseError):
         expect_broken_database()
+    event, room = running_names()
     logger.log(
-        logging.INFO if is_refusal else logging.WARNING if expected else logging.ERROR,
+        _level_of(error, is_refusal=is_refusal, is_expected=expected),
         "Connection %s failed at %s: %s: %s",
         connection.id if connection is not None else "(none yet)",
         doing,
@@ -67,7 +68,7 @@ async def report(
             "event": event,
             "connection_id": getattr(connection, "id", None),
             "user_id": getattr(connection, "user_id", None),
-            "room": getattr(error, "room", None),
+            "room": room or getattr(error, "room", None),
         },
     )
     for hook in handlers.on_error:
@@ -97,3 +98,11 @@ def failure_of(error: BaseException) -> EventFailed:
     if failure := named_failure(error):
         return failure
     return handler_failed(f"{type(error).__name__}: {error}") if settings.DEBUG else handler_failed()
+
+
+def _level_of(error: BaseException, *, is_refusal: bool, is_expected: bool) -> int:
+    if isinstance(error, EventFailed) and error.code == "unknown_event" and is_refusal:
+        return logging.DEBUG  # it is in the log once for all connections; see log_unknown_event()
+    if is_refusal:
+        return logging.INFO
+    return logging.WARNING if is_expected else logging.ERROR

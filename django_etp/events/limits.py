@@ -24,6 +24,7 @@ from django_etp.protocol.frames import Event
 from django_etp.signals import notify, rate_limited
 
 from .counters import LocalCounter, take_shared
+from .current import current_room, handler_name
 
 __all__ = ["RateBy", "RateLimit", "RateLimited"]
 
@@ -58,7 +59,7 @@ class RateLimit:
     Args:
         rate: the rate.
         by: ``"connection"``, ``"user"`` or ``"ip"``: whose events count together. Anonymous users count by address.
-        name: names the events that count together.
+        name: names the events of a namespace that count together; ``""`` for all events.
 
     Raises:
         ValueError: the rate, or ``by``, is none of these.
@@ -73,8 +74,8 @@ class RateLimit:
         self._name = name
         self._counters: WeakKeyDictionary[Connection, LocalCounter] = WeakKeyDictionary()
 
-    async def check(self, connection: Connection, event: Event, name: str | None) -> None:
-        """Count an event; ``name`` is that of its handler.
+    async def check(self, connection: Connection, event: Event) -> None:
+        """Count an event, the running one.
 
         Raises:
             RateLimited: it is over the rate.
@@ -86,9 +87,11 @@ class RateLimit:
                 counter = self._counters[connection] = LocalCounter()
             wait = counter.take(self._rate, time.monotonic())
         else:
-            wait = await run_own(take_shared, self._rate, f"{self._name}\0{offender}", owner=offender)
+            wait = await run_own(
+                take_shared, self._rate, f"{connection.namespace}\0{self._name}\0{offender}", owner=offender
+            )
         if wait:
-            await self._refuse(connection, event, name, offender, math.ceil(wait * 1000) / 1000)
+            await self._refuse(connection, event, offender, math.ceil(wait * 1000) / 1000)
 
     def _offender(self, connection: Connection) -> str:
         if self._by == "connection":
@@ -98,10 +101,9 @@ class RateLimit:
         client = connection.scope.get("client") or [""]
         return f"address {client[0]}"
 
-    async def _refuse(
-        self, connection: Connection, event: Event, name: str | None, offender: str, retry_after: float
-    ) -> None:
+    async def _refuse(self, connection: Connection, event: Event, offender: str, retry_after: float) -> None:
         now = time.monotonic()
+        name = handler_name()
         self._warn(connection, name, offender, now)
         notify(rate_limited, connection=connection, event=event, name=name, retry_after=retry_after)
         refused = _refused.get(connection)
@@ -126,7 +128,12 @@ class RateLimit:
             "minute is closed with 1008.",
             offender,
             self._text,
-            f"event {name!r}" if name is not None else "all events",
+            f"event {self._name!r}" if self._name else "all events",
             _MOST_REFUSED,
-            extra={"event": name, "connection_id": connection.id, "user_id": connection.user_id, "room": None},
+            extra={
+                "event": name,
+                "connection_id": connection.id,
+                "user_id": connection.user_id,
+                "room": current_room(),
+            },
         )

@@ -7,7 +7,6 @@ Rules kept here:
 - If there is none, the dispatcher calls handlers by itself.
 """
 
-import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -18,17 +17,16 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
-from django_etp.concurrency.workers import run_handler
 from django_etp.conf import find_problems, get_settings
 from django_etp.connections.connection import Connection
 from django_etp.protocol.frames import Event
-from django_etp.serialization import to_text
 
-from .handlers import Namespace, call, run_reporting
+from .handlers import call, run_reporting
 from .limits import RateLimit
+from .namespaces import Namespace
 from .quota import check_quota
 
-__all__ = ["load_middleware", "run_connect", "run_event", "surround_connects", "surround_events", "surrounds"]
+__all__ = ["load_middleware", "run_connect", "surround_connects", "surround_events", "surrounded", "surrounds"]
 
 Handle = Callable[[Connection, Event], Awaitable[Any]]
 EventMiddleware = Callable[[Connection, Event, Handle], Awaitable[Any]]
@@ -91,32 +89,11 @@ def surround_connects(function: ConnectMiddleware) -> None:
     _load_if_valid()
 
 
-async def run_event(
-    handlers: Namespace, handle_unknown: Callable[[Event], Awaitable[Any]], connection: Connection, event: Event
-) -> Any:
-    """Run the handler of an event inside all functions, and return what they return."""
-    plain = False
-
-    async def handle(connection: Connection, event: Event) -> Any:
-        nonlocal plain
-        handler = handlers.events.get(event.name)
-        if handler is None:
-            return await handle_unknown(event)
-        if handler.limit is not None:
-            await handler.limit.check(connection, event, event.name)
-        if handler.is_async:
-            return await handler.function(connection, event)
-        plain = True
-        result = await run_handler(handler.function, connection, event, owner=connection.id)
-        return await result if inspect.isawaitable(result) else result
-
-    run: Handle = handle
+def surrounded(handle: Handle) -> Handle:
+    """Return a function that calls ``handle`` inside of all functions around events."""
     for function in reversed(surrounds.of_events):
-        run = _around(function, run)
-    result = await run(connection, event)
-    if plain and event.ack_id and not isinstance(result, str | None):
-        return await run_handler(to_text, result, owner=connection.id)  # the encoder may use the ORM
-    return result
+        handle = _around(function, handle)
+    return handle
 
 
 async def run_connect(handlers: Namespace, connection: Connection) -> None:
@@ -151,7 +128,7 @@ def _around_connect(
 
 def _limit(limit: RateLimit) -> EventMiddleware:
     async def check(connection: Connection, event: Event, handle: Handle) -> Any:
-        await limit.check(connection, event, None)
+        await limit.check(connection, event)
         return await handle(connection, event)
 
     return check

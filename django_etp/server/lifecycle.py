@@ -12,9 +12,10 @@ Rules kept here:
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
-from django_etp.auth.token_login import begin_renewal, watch_login
+from django_etp.auth.token_login import watch_login
 from django_etp.conf import get_settings
 from django_etp.connections.asgi import Receive, Send, disconnect_of
 from django_etp.connections.outbox import Outbox
@@ -24,17 +25,18 @@ from django_etp.connections.state import CLOSED, OPEN
 from django_etp.connections.transport import Resume, keep_short, unbounded_queue
 from django_etp.events.budget import make_room
 from django_etp.events.dispatcher import Dispatcher
+from django_etp.events.guests import end_guests
 from django_etp.events.middleware import surrounds
 from django_etp.events.registry import registry
 from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
 from django_etp.protocol.closing import Disconnect
-from django_etp.protocol.endpoint import meaning_of
-from django_etp.protocol.frames import AUTH, RESERVED_PREFIX, decode, encode_answer
+from django_etp.protocol.frames import RESERVED_PREFIX, decode
 from django_etp.quoting import line_of
-from django_etp.signals import disconnected, slow_client_closed
+from django_etp.signals import disconnected, notify, slow_client_closed
 
 from .handshake import Handshake
 from .message_size import check_size, limit_on_server
+from .reserved import take_reserved
 from .serving import Serving
 
 __all__ = ["Lifecycle"]
@@ -147,7 +149,7 @@ class Lifecycle:
             self._peer.id,
             facts,
         )
-        self._dispatcher.notify(slow_client_closed)
+        notify(slow_client_closed, connection=self._dispatcher.connection)
         self._peer.end(Disconnect(1013, "reads too slowly"), drop=True)
 
     def write_failed(self, error: Exception) -> None:
@@ -164,7 +166,7 @@ class Lifecycle:
     def begin_end(self) -> None:
         """Clean up, or begin to: the connection has ended."""
         if self._handshake is None:
-            self._dispatcher.notify(disconnected, disconnect=self._peer.disconnect)
+            notify(disconnected, connection=self._dispatcher.connection, disconnect=self._peer.disconnect)
         has_more = any(self._what_remains()) or self._peer.has_unsaved
         if not has_more and self._serving.hub.remove_at_once(self._peer):
             self._dispatcher.stop()
@@ -227,16 +229,8 @@ class Lifecycle:
             event = decode(data)
             if self._malformed:
                 self._malformed -= 1
-            if event.name.startswith(RESERVED_PREFIX):
-                match meaning_of(event, speaks_extensions=self._peer.speaks_extensions):
-                    case "answer":
-                        self._peer.settle(event)
-                        return False
-                    case "ping":
-                        self._peer.deliver(encode_answer(event))
-                        return False
-                    case "event" if event.name == AUTH and begin_renewal(self._peer, event, self._dispatcher.context):
-                        return False
+            if event.name.startswith(RESERVED_PREFIX) and take_reserved(self._peer, event, self._dispatcher.context):
+                return False
             return self._dispatcher.submit(event, len(data))
         except InvalidFrame as error:
             self._malformed += 1
@@ -280,6 +274,8 @@ class Lifecycle:
             yield self._dispatcher.finish
         if self._connecting is not None or self._handlers.on_disconnect:
             yield self._run_last_hooks
+        if self._serving.hub.membership.guests.of(self._peer.id):
+            yield partial(end_guests, self._serving.hub, self._peer.id)
 
     async def _stop_reading(self) -> None:
         await self._outbox.closed()

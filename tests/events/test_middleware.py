@@ -11,14 +11,21 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from django_etp import Connection, Event, EventFailed, RejectConnection, etp_event, on_connect, on_unknown_event
+from django_etp import (
+    Connection,
+    Event,
+    EventFailed,
+    RejectConnection,
+    etp_event,
+    on_connect,
+    on_unknown_event,
+)
 from django_etp.events import middleware
 from django_etp.events.middleware import surround_events, surrounds
 from tests.support.inprocess import Wire, errors, until
+from tests.support.middleware import seen, use
 
 pytestmark = pytest.mark.usefixtures("etp_registry")
-
-seen: list[Any] = []
 
 
 @pytest.fixture(autouse=True)
@@ -32,13 +39,6 @@ async def outer(connection: Connection, event: Event, handle: Any) -> Any:
         return await handle(connection, event)
     finally:
         seen.append(f"outer ends {event.name}")
-
-
-async def inner(connection: Connection, event: Event, handle: Any) -> Any:
-    seen.append(f"inner {event.name}")
-    result = await handle(connection, event)
-    seen.append(result)
-    return result
 
 
 async def other(connection: Connection, event: Event, handle: Any) -> Any:
@@ -62,13 +62,8 @@ async def reject(connection: Connection, handle: Any) -> None:
 def plain_function(connection: Connection, event: Event, handle: Any) -> Any: ...
 
 
-def use(settings: Any, *names: str, connect: tuple[str, ...] = ()) -> None:
-    paths = {"MIDDLEWARE": names, "CONNECT_MIDDLEWARE": connect}
-    settings.ETP = {key: [f"{__name__}.{name}" for name in names] for key, names in paths.items()}
-
-
 async def test_the_first_is_the_outermost_and_sees_what_the_handler_returned(settings: Any) -> None:
-    use(settings, "outer", "inner")
+    use(settings, __name__, "outer", "inner")
 
     @etp_event("async")
     async def handler(connection: Connection, event: Event) -> dict[str, int]:
@@ -81,7 +76,7 @@ async def test_the_first_is_the_outermost_and_sees_what_the_handler_returned(set
 
 
 async def test_plain_handlers_run_in_threads_and_their_results_become_text_there(settings: Any) -> None:
-    use(settings, "inner")
+    use(settings, __name__, "inner")
     threads = []
 
     class Lazy(dict[str, Any]):
@@ -92,7 +87,7 @@ async def test_plain_handlers_run_in_threads_and_their_results_become_text_there
             return super().items()
 
     @etp_event("plain")
-    def handler(connection: Connection, event: Event) -> Lazy:
+    def handler(connection: Connection, event: Event) -> Any:
         threads.append(threading.current_thread().name)
         return Lazy(a=1)
 
@@ -107,7 +102,7 @@ async def test_plain_handlers_run_in_threads_and_their_results_become_text_there
 
 
 async def test_unknown_events_pass_through(settings: Any) -> None:
-    use(settings, "outer", "inner")
+    use(settings, __name__, "outer", "inner")
 
     async with Wire() as wire:
         wire.put("made-up||1")
@@ -124,7 +119,7 @@ async def test_unknown_events_pass_through(settings: Any) -> None:
 
 
 async def test_one_may_pass_on_another_event_and_return_another_result(settings: Any) -> None:
-    use(settings, "other")
+    use(settings, __name__, "other")
 
     @etp_event("plain")
     def handler(connection: Connection, event: Event) -> str:
@@ -136,7 +131,7 @@ async def test_one_may_pass_on_another_event_and_return_another_result(settings:
 
 
 async def test_one_may_refuse_and_the_inner_ones_do_not_run(settings: Any) -> None:
-    use(settings, "outer", "refuse", "inner")
+    use(settings, __name__, "outer", "refuse", "inner")
     told = errors()
 
     @etp_event("say")
@@ -153,7 +148,7 @@ async def test_one_may_refuse_and_the_inner_ones_do_not_run(settings: Any) -> No
 
 
 async def test_changes_of_the_data_are_saved_and_failures_reported_as_without(settings: Any) -> None:
-    use(settings, "outer")
+    use(settings, __name__, "outer")
     told = errors()
 
     @etp_event("fail")
@@ -168,7 +163,7 @@ async def test_changes_of_the_data_are_saved_and_failures_reported_as_without(se
 
 @pytest.mark.parametrize("has_hook", [False, True])
 async def test_one_around_on_connect_runs_with_and_without_hooks(settings: Any, has_hook: bool) -> None:
-    use(settings, connect=("around_connect",))
+    use(settings, __name__, connect=("around_connect",))
     if has_hook:
 
         @on_connect
@@ -180,7 +175,7 @@ async def test_one_around_on_connect_runs_with_and_without_hooks(settings: Any, 
 
 
 async def test_one_around_on_connect_may_reject(settings: Any) -> None:
-    use(settings, connect=("around_connect", "reject"))
+    use(settings, __name__, connect=("around_connect", "reject"))
     wire = Wire().start()
     assert (await wire.next())["type"] == "websocket.close"
     await wire.leave()
@@ -211,7 +206,7 @@ def _apps() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_apps")
 async def test_those_of_apps_are_around_those_of_the_settings(settings: Any) -> None:
-    use(settings, "inner")
+    use(settings, __name__, "inner")
     surround_events(outer)
     async with Wire() as wire:
         wire.put("x||1")

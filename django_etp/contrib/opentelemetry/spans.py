@@ -8,7 +8,9 @@ Rules kept here:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry import propagate, trace
@@ -16,8 +18,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanKind, StatusCode
 
 from django_etp.connections.connection import Connection
+from django_etp.events.current import handler_name
 from django_etp.events.errors import failure_of
-from django_etp.events.registry import registry
 from django_etp.exceptions import RejectConnection
 from django_etp.protocol.frames import Event
 
@@ -51,21 +53,52 @@ async def trace_event(
     connection: Connection, event: Event, handle: Callable[[Connection, Event], Awaitable[Any]]
 ) -> Any:
     """Record the span of an event, around its handler and the project's middleware."""
-    name = event.name if event.name in registry.namespace(connection.namespace).events else "(unknown)"
-    with tracer.start_as_current_span(
+    name = handler_name() or "(unknown)"
+    span = tracer.start_span(
         f"event {name}",
         context=Context(),
         kind=SpanKind.SERVER,
         links=links_of(connection.scope),
         attributes={**_attributes(connection), "etp.event": name},
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as span:
+    )
+    result = None
+    try:
+        with _current(span):
+            result = await handle(connection, event)
+    finally:
+        if not isinstance(result, AsyncGenerator):
+            span.end()
+    if not isinstance(result, AsyncGenerator):
+        return result
+    stream = _trace_stream(span, result)
+    weakref.finalize(stream, _end, span).atexit = False  # a generator that never begins has no end
+    return stream
+
+
+async def _trace_stream(span: trace.Span, values: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    """Yield the values of a streamed answer, with the span of its event as the current one."""
+    try:
+        with _current(span):
+            async for value in values:
+                yield value
+    finally:
+        span.end()
+
+
+@contextmanager
+def _current(span: trace.Span) -> Iterator[None]:
+    """Make a span the current one, and record an exception of the block on it."""
+    with trace.use_span(span, record_exception=False, set_status_on_exception=False):
         try:
-            return await handle(connection, event)
+            yield
         except BaseException as error:
             _record_error(span, error)
             raise
+
+
+def _end(span: trace.Span) -> None:
+    if span.is_recording():
+        span.end()
 
 
 def links_of(scope: dict[str, Any]) -> list[Link]:
@@ -89,7 +122,7 @@ def _attributes(connection: Connection) -> dict[str, str]:
 
 
 def _record_error(span: trace.Span, error: BaseException) -> None:
-    if isinstance(error, asyncio.CancelledError):
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
         outcome = "cancelled"
     else:
         outcome = "rejected" if isinstance(error, RejectConnection) else failure_of(error).code
