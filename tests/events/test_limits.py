@@ -3,16 +3,17 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
 
-from django_etp import Connection, Event, etp_event
+from django_etp import Connection, Event, etp_event, etp_room, rooms
 from django_etp.events import limits
 from django_etp.events.middleware import surrounds
 from django_etp.signals import rate_limited
+from tests.support.declared import guest, refused
 from tests.support.inprocess import Wire, errors, until
 
 pytestmark = pytest.mark.usefixtures("etp_registry", "_rates")
@@ -125,6 +126,56 @@ async def test_the_setting_is_the_rate_of_all_events_of_a_connection(settings: A
     codes = await send(wire, "say", 2) + await send(wire, "made-up", 2) + await send(wire, "say", 1)
     assert codes == ["ok", "ok", "unknown_event", "rate_limited", "rate_limited"]
     await wire.leave()
+
+
+@pytest.mark.parametrize("has_middleware", [False, True])
+async def test_the_rate_of_an_event_counts_in_all_rooms_of_a_kind_and_names_them_by_the_pattern(
+    has_middleware: bool, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.ETP = {"RATE": "1000/min"} if has_middleware else {}
+    refused: list[dict[str, Any]] = []
+    rate_limited.connect(keep := lambda **facts: refused.append(facts))
+
+    @etp_room("orders/<int:pk>")
+    async def order_room(connection: Connection, pk: int) -> None: ...
+
+    @order_room.event("say", rate="2/min")
+    async def say(connection: Connection, number: int, pk: int) -> int:  # a typed handler has the rate, too
+        return number + pk
+
+    @order_room.event("ask", rate="2/min")
+    async def ask(connection: Connection, event: Event, pk: int) -> AsyncIterator[str]:
+        yield "part"
+
+    async with guest() as client:
+        for pk in (5, 6):
+            await client.join(f"orders/{pk}")
+        for number, pk in enumerate((5, 6, 5), 1):
+            await client.send_frame(f"__in orders/{pk} say||{number}||7")
+        frames = [await client.receive_frame() for _ in range(3)]
+        for number in (4, 5, 6):
+            await client.send_frame(f"__in orders/5 ask||{number}")
+        frames += [await client.receive_frame() for _ in range(5)]
+    rate_limited.disconnect(keep)
+    assert frames[:2] == ["__ack___in orders/5 say||1||12", "__ack___in orders/6 say||2||13"]
+    assert sum("rate_limited" in frame for frame in frames) == 2
+    assert [(facts["name"], facts["event"].name) for facts in refused] == [
+        ("orders/<int:pk> say", "say"),
+        ("orders/<int:pk> ask", "ask"),
+    ]
+    [warning] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "event 'orders/<int:pk> say'" in warning.getMessage()
+    assert warning.__dict__["room"] == "orders/5"
+
+
+async def test_a_second_join_over_the_rate_leaves_the_client_in_the_room(settings: Any) -> None:
+    settings.ETP = {"RATE": "1/min"}
+    etp_room("orders/<int:pk>")(lambda connection, pk: None)
+    async with guest() as client:
+        await client.join("orders/5")
+        await refused(client, "orders/5", "rate_limited")
+        await refused(client, "orders/6", "rate_limited")
+        assert await rooms.anames() == ["orders/5"]
 
 
 async def test_a_client_that_goes_on_is_closed_and_costs_one_warning(caplog: pytest.LogCaptureFixture) -> None:
