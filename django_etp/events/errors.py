@@ -30,7 +30,7 @@ from .current import running_names
 from .handlers import call, run_reporting
 from .namespaces import Namespace
 
-__all__ = ["failure_observer", "failure_of", "report"]
+__all__ = ["failure_observer", "failure_of", "is_refusal", "report"]
 
 logger = logging.getLogger(__name__)
 logger.addFilter(quote_traceback)
@@ -43,7 +43,7 @@ failure_observer: ContextVar[Callable[[Event, BaseException], None] | None] = Co
 # How long an on_error hook may take, in seconds.
 _ERROR_LIMIT = 5.0
 # The client or the network causes these, not the application: they are logged without a traceback.
-_EXPECTED = (AckTimeout, ConnectionClosed, EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents, TooManyRooms)
+_EXPECTED = (AckTimeout, ConnectionClosed, EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents)
 
 
 async def report(handlers: Namespace, connection: Connection | None, error: BaseException, doing: str) -> None:
@@ -51,13 +51,13 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
 
     ``doing`` names the failed step.
     """
-    is_refusal = _is_refusal(error)
-    expected = is_refusal or isinstance(error, _EXPECTED)
+    refused = is_refusal(error)
+    expected = refused or isinstance(error, _EXPECTED)
     if isinstance(error, DatabaseError):
         expect_broken_database()
     event, room = running_names()
     logger.log(
-        _level_of(error, is_refusal=is_refusal, is_expected=expected),
+        _level_of(error, is_refusal=refused, is_expected=expected),
         "Connection %s failed at %s: %s: %s",
         connection.id if connection is not None else "(none yet)",
         doing,
@@ -81,14 +81,14 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
             logger.exception("The on_error hook %s failed itself.", hook.place)
 
 
-def _is_refusal(error: BaseException) -> bool:
+def is_refusal(error: BaseException) -> bool:
     """Return whether a handler, or a check before it, refused the event: nothing is wrong on the server."""
     match error:
         case EventFailed():
             return not error.is_from_peer
         case InvalidPayload():
             return not (error.is_outgoing or error.is_answer)
-    return isinstance(error, PermissionDenied)
+    return isinstance(error, PermissionDenied | TooManyRooms)
 
 
 def failure_of(error: BaseException) -> EventFailed:

@@ -11,7 +11,7 @@ Rules kept here:
 import logging
 import math
 import time
-from dataclasses import dataclass
+from collections import deque
 from typing import Literal
 from weakref import WeakKeyDictionary
 
@@ -41,15 +41,9 @@ class RateLimited(EventFailed):
     """An event over a rate. It is logged here, and not reported as a failure of a handler."""
 
 
-@dataclass(slots=True)
-class _Refused:
-    """The refused events of one connection in a minute."""
-
-    since: float
-    count: int = 0
-
-
-_refused: WeakKeyDictionary[Connection, _Refused] = WeakKeyDictionary()
+# The times of the last refused events of each connection.
+_refused_at: WeakKeyDictionary[Connection, deque[float]] = WeakKeyDictionary()
+# When an offender was last in the log, in the order of these times.
 _warned_at: dict[str, float] = {}
 
 
@@ -106,11 +100,9 @@ class RateLimit:
         name = handler_name()
         self._warn(connection, name, offender, now)
         notify(rate_limited, connection=connection, event=event, name=name, retry_after=retry_after)
-        refused = _refused.get(connection)
-        if refused is None or now - refused.since >= _MINUTE:
-            refused = _refused[connection] = _Refused(now)
-        refused.count += 1
-        if refused.count == _MOST_REFUSED:
+        refused = _refused_at.setdefault(connection, deque(maxlen=_MOST_REFUSED))
+        refused.append(now)
+        if len(refused) == _MOST_REFUSED and now - refused[0] < _MINUTE:
             await connection.aclose(1008, "too many events over the rate")
         raise RateLimited(
             "rate_limited", f"More than {self._text}; try again in {retry_after:g} s.", retry_after=retry_after
@@ -119,9 +111,9 @@ class RateLimit:
     def _warn(self, connection: Connection, name: str | None, offender: str, now: float) -> None:
         if now - _warned_at.get(offender, -math.inf) < _MINUTE:
             return
-        if len(_warned_at) >= _MOST_WARNED:
-            for each in [each for each, at in _warned_at.items() if now - at >= _MINUTE] or list(_warned_at)[:1]:
-                del _warned_at[each]
+        _warned_at.pop(offender, None)  # so that it is behind all others again
+        while len(_warned_at) >= _MOST_WARNED:
+            del _warned_at[next(iter(_warned_at))]
         _warned_at[offender] = now
         logger.warning(
             "Events of %s are refused, since they are over the rate of %s: %s. A connection with %d of them in a "

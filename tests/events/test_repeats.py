@@ -70,6 +70,30 @@ async def test_many_kinds_are_limited_and_hide_no_others(
     assert lines_of(caplog)[-1].endswith(f": 92 {first.__name__}, 92 {then.__name__}.")
 
 
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [
+        (EventFailed("x"), logging.INFO),
+        (PermissionDenied(), logging.INFO),
+        (InvalidPayload(), logging.INFO),
+        (TooManyRooms(), logging.INFO),
+        (InvalidPayload(is_outgoing=True), logging.WARNING),
+        (InvalidFrame("x"), logging.WARNING),
+        (ValueError(), logging.WARNING),
+    ],
+)
+async def test_the_number_of_refusals_is_information(
+    error: Exception, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "django_etp")
+    counted = Repeats("a-connection")
+    for _ in range(2):  # a second minute is like the first one
+        for _ in range(3):
+            counted.admit(error)
+        counted.end()
+    assert [record.levelno for record in caplog.records] == [level, level]
+
+
 async def test_a_recursion_of_any_depth_is_one_kind() -> None:
     def fall(depth: int) -> None:
         if not depth:
