@@ -64,14 +64,14 @@ def name_of(running: list[Any]) -> str | None:
     return None
 
 
-def running_names() -> tuple[str, str | None]:
-    """Return the name of the running event, and its room if it is about one; an empty name if no handler runs here."""
+def running_names() -> tuple[str | None, str | None]:
+    """Return the name of the running event, and its room if it is about one; ``None`` if no handler runs here."""
     match running_event.get():
         case [event, _, room, _]:
             return event.name[:80], room[:80]
         case [event, _]:
             return event.name[:80], None
-    return "", None
+    return None, None
 
 
 def _running(function: str) -> list[Any]:

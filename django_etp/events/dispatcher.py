@@ -22,6 +22,7 @@ from django_etp.concurrency.workers import exited
 from django_etp.conf import get_settings
 from django_etp.connections.connection import Connection
 from django_etp.connections.peer import Peer
+from django_etp.connections.records import facts_of
 from django_etp.exceptions import ProtocolError, TooManyEvents
 from django_etp.protocol.failures import encode_failure
 from django_etp.protocol.frames import RESERVED_PREFIX, Event, encode_answer
@@ -192,7 +193,7 @@ class Dispatcher:
         """
         if not is_last:
             if self._repeats is None:
-                self._repeats = Repeats(self.connection.id)
+                self._repeats = Repeats(self.connection.id, facts_of(self.connection))
             if not self._repeats.admit(error):
                 return
         await report(self._handlers, self.connection, error, doing)

@@ -12,6 +12,7 @@ from django.db import Error as DatabaseError
 from django_etp.cancellation import must_pass
 from django_etp.concurrency.database import expect_broken_database
 from django_etp.connections.connection import Connection
+from django_etp.connections.records import facts_of
 from django_etp.exceptions import (
     AckTimeout,
     ConnectionClosed,
@@ -64,12 +65,7 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
         type(error).__name__,
         line_of(error),
         exc_info=None if expected else error,
-        extra={
-            "event": event,
-            "connection_id": getattr(connection, "id", None),
-            "user_id": getattr(connection, "user_id", None),
-            "room": room or getattr(error, "room", None),
-        },
+        extra=facts_of(connection, event, room or getattr(error, "room", None)),
     )
     for hook in handlers.on_error:
         try:

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 from django_etp.concurrency.workers import run_own
 from django_etp.conf.rates import Rate
 from django_etp.connections.connection import Connection
+from django_etp.connections.records import facts_of
 from django_etp.connections.scope import identity_of
 from django_etp.exceptions import EventFailed
 from django_etp.protocol.frames import Event
@@ -122,10 +123,5 @@ class RateLimit:
             self._text,
             f"event {self._name!r}" if self._name else "all events",
             _MOST_REFUSED,
-            extra={
-                "event": name,
-                "connection_id": connection.id,
-                "user_id": connection.user_id,
-                "room": current_room(),
-            },
+            extra=facts_of(connection, name, current_room()),
         )

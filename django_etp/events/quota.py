@@ -12,6 +12,7 @@ import math
 
 from django_etp.conf import get_settings
 from django_etp.connections.connection import Connection
+from django_etp.connections.records import facts_of
 from django_etp.connections.scope import identity_of
 from django_etp.exceptions import IncompleteAnswer, LayerUnavailable, RejectConnection
 from django_etp.hub.hub import Hub
@@ -49,7 +50,7 @@ async def check_quota(connection: Connection) -> None:
             connection.user_id,
             before,
             most,
-            extra={"event": None, "connection_id": connection.id, "user_id": connection.user_id, "room": None},
+            extra=facts_of(connection),
         )
         raise RejectConnection("Too many connections.")
 

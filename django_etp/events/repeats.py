@@ -15,6 +15,7 @@ import traceback
 from collections import Counter
 from collections.abc import Hashable
 from itertools import islice
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 
@@ -46,12 +47,13 @@ _CALLS = 50
 
 
 class Repeats:
-    """The failures of one connection within a minute."""
+    """The failures of one connection within a minute; ``facts`` go with the records of the log, see facts_of()."""
 
-    __slots__ = ("_connection_id", "_kinds", "_level", "_timer", "_unreported")
+    __slots__ = ("_connection_id", "_facts", "_kinds", "_level", "_timer", "_unreported")
 
-    def __init__(self, connection_id: str) -> None:
+    def __init__(self, connection_id: str, facts: dict[str, Any] | None = None) -> None:
         self._connection_id = connection_id
+        self._facts = facts
         self._kinds: tuple[set[Hashable], set[Hashable]] = (set(), set())  # bugs, and what the client causes
         self._unreported: Counter[str] = Counter()
         self._level = logging.INFO  # of the line that has their number
@@ -84,6 +86,7 @@ class Repeats:
                 self._connection_id,
                 f"{self._unreported.total():,}",
                 ", ".join(f"{count:,} {name}" for name, count in self._unreported.most_common()),
+                extra=self._facts,
             )
         for kinds in self._kinds:
             kinds.clear()

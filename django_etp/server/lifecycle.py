@@ -20,6 +20,7 @@ from django_etp.conf import get_settings
 from django_etp.connections.asgi import Receive, Send, disconnect_of
 from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
+from django_etp.connections.records import facts_of
 from django_etp.connections.scope import identity_of
 from django_etp.connections.state import CLOSED, OPEN
 from django_etp.connections.transport import Resume, keep_short, unbounded_queue
@@ -148,6 +149,7 @@ class Lifecycle:
             "ETP['MAX_OUTBOX'] are the limits.",
             self._peer.id,
             facts,
+            extra=facts_of(self._peer),
         )
         notify(slow_client_closed, connection=self._dispatcher.connection)
         self._peer.end(Disconnect(1013, "reads too slowly"), drop=True)
@@ -160,6 +162,7 @@ class Lifecycle:
             self._peer.id,
             type(error).__name__,
             line_of(error, 500),
+            extra=facts_of(self._peer),
         )
         self._peer.lose(Disconnect(1011, "a message could not be written"))
 
