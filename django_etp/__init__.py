@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import rooms as rooms
     from .connections.connection import Connection
-    from .events.current import current_event
+    from .events.current import current_event, current_room, handler_name
     from .events.registry import etp_event, etp_room, on_connect, on_disconnect, on_error, on_unknown_event
     from .exceptions import (
         AckTimeout,
@@ -72,8 +72,10 @@ __all__ = [
     "TooManyEvents",
     "TooManyRooms",
     "current_event",
+    "current_room",
     "etp_event",
     "etp_room",
+    "handler_name",
     "model_events",
     "on_connect",
     "on_disconnect",
@@ -94,8 +96,10 @@ _MODULES = {
     "Present": "rooms.presence",
     "RoomReply": "hub.members",
     "current_event": "events.current",
+    "current_room": "events.current",
     "etp_event": "events.registry",
     "etp_room": "events.registry",
+    "handler_name": "events.current",
     "model_events": "rooms.model_events",
     "on_connect": "events.registry",
     "on_disconnect": "events.registry",

@@ -28,6 +28,7 @@ class DjangoEtpConfig(AppConfig):
         checks.register(check_handlers)
         from .auth.permissions import connect_permission_signals
         from .auth.receivers import connect_signals
+        from .events.middleware import load_middleware
         from .hub import process
         from .rooms.model_events import connect_waiting
         from .server.serving import report_to_hooks
@@ -38,3 +39,4 @@ class DjangoEtpConfig(AppConfig):
         connect_waiting()
         if not find_problems(getattr(settings, "ETP", {})):
             registry.discover()
+            load_middleware()

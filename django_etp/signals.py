@@ -6,8 +6,9 @@ receiver is logged. A signal without receivers costs nothing.
 
 ``sender`` is always ``None``. Each signal has a line on its other arguments.
 
-The ``name`` of a handled event is ``None`` if no handler is registered for it, since clients choose such names. Its
-``outcome`` is ``"ok"``, the code of the failure, such as ``"handler_error"``, or ``"cancelled"``.
+The ``name`` of a handled event is what ``handler_name()`` returns: ``None`` if no handler is registered for it, since
+clients choose such names. Its ``outcome`` is ``"ok"``, the code of the failure, such as ``"handler_error"``, or
+``"cancelled"``.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ __all__ = [
     "disconnected",
     "event_handled",
     "messages_lost",
+    "rate_limited",
     "room_sent",
     "slow_client_closed",
     "user_offline",
@@ -43,6 +45,8 @@ event_handled = Signal()
 # This process has sent an event to rooms, or to the whole namespace. Arguments: `namespace`, `rooms`, which is
 # `None` for all, and `event`, the event's name.
 room_sent = Signal()
+# An event was refused, since it is over a rate. Arguments: `connection`, `event`, `name`, `retry_after`, in seconds.
+rate_limited = Signal()
 # The channel layer has lost messages. Arguments: `error`, a `MessagesLost`.
 messages_lost = Signal()
 # A connection is closed because its client reads too slowly. Arguments: `connection`.

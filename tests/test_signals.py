@@ -17,6 +17,7 @@ from django_etp import (
     MessagesLost,
     RejectConnection,
     etp_event,
+    etp_room,
     on_connect,
     on_unknown_event,
     rooms,
@@ -29,10 +30,12 @@ from django_etp.signals import (
     disconnected,
     event_handled,
     messages_lost,
+    rate_limited,
     room_sent,
     slow_client_closed,
 )
 from tests.support.batches import sends
+from tests.support.declared import guest
 from tests.support.inprocess import Wire, until
 from tests.support.rooms import clients
 
@@ -151,6 +154,29 @@ async def test_an_unknown_event_that_a_hook_handles_is_fine_and_has_no_name() ->
     assert [(facts["name"], facts["outcome"]) for facts in handled] == [(None, "ok")]
 
 
+async def test_events_of_declared_rooms_have_the_pattern_in_their_name() -> None:
+    @etp_room("orders/<int:pk>")
+    async def order_room(connection: Connection, pk: int) -> None: ...
+
+    @order_room.event("say")
+    async def say(connection: Connection, event: Event, pk: int) -> None: ...
+
+    with receiving(event_handled) as handled:
+        async with guest() as client:
+            await client.join("orders/5")
+            for number, name in enumerate(("__in orders/5 say", "__in orders/5 shout", "__in orders/6 say"), 1):
+                await client.send_frame(f"{name}||{number}")
+            await client.send_frame('__leave||4||{"room":"made-up"}')
+            await until(lambda: len(handled) == 5)
+    assert [(facts["event"].name, facts["name"], facts["outcome"]) for facts in handled] == [
+        ("__join", "orders/<int:pk> __join", "ok"),
+        ("say", "orders/<int:pk> say", "ok"),
+        ("shout", None, "unknown_event"),
+        ("say", "orders/<int:pk> say", "permission_denied"),
+        ("__leave", None, "ok"),
+    ]
+
+
 async def test_a_handler_that_is_cancelled_is_reported(settings: Any) -> None:
     settings.ETP = {"DISCONNECT_GRACE": 0}
 
@@ -243,7 +269,7 @@ async def test_receivers_may_be_asynchronous_and_may_fail(caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize(
-    "signal", [connected, disconnected, event_handled, messages_lost, room_sent, slow_client_closed]
+    "signal", [connected, disconnected, event_handled, messages_lost, rate_limited, room_sent, slow_client_closed]
 )
 def test_a_signal_has_no_receivers_unless_a_project_connects_some(signal: Signal) -> None:
     assert signal.receivers == []

@@ -16,6 +16,7 @@ import logging
 from typing import Any
 
 from django_etp.connections.peer import Peer
+from django_etp.connections.records import facts_of
 from django_etp.connections.scope import identity_of, user_id_of
 from django_etp.exceptions import EventFailed, InvalidPayload
 from django_etp.protocol.closing import TOKEN_EXPIRED
@@ -96,7 +97,9 @@ class TokenLogin:
                 self._waiting -= 1
             frame = encode_answer(event, json.dumps(self.facts))
         except EventFailed as failure:
-            logger.info("Connection %s was not renewed with a token: %s", peer.id, failure)
+            logger.info(
+                "Connection %s was not renewed with a token: %s", peer.id, failure, extra=facts_of(peer, event.name)
+            )
             frame = encode_failure(event, failure)
         if event.ack_id:
             peer.deliver(frame)

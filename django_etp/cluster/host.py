@@ -1,5 +1,6 @@
 """The hub, as its link to other processes sees it."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from .gaps import Loss
@@ -13,8 +14,8 @@ class Host(Protocol):
 
     id: str
 
-    def deliver_frame(self, group: str, frame: Frame) -> None:
-        """Deliver a frame to local members."""
+    def deliver_frame(self, group: str, frame: Frame) -> Sequence[Any]:
+        """Deliver a frame to local members, and return those."""
 
     def deliver_foreign(self, message: Foreign) -> None:
         """Deliver an event of other Channels code to local members."""

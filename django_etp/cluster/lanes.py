@@ -108,14 +108,23 @@ class Batch:
         joint: the event to several groups that is the first in it, if any.
     """
 
-    __slots__ = ("confirmation", "due_at", "frames", "joint", "size")
+    __slots__ = ("confirmation", "due_at", "frames", "joint", "size", "traces")
 
     def __init__(self, joint: Joint | None = None) -> None:
         self.frames: list[str | list[Any]] = []
+        self.traces: dict[str, str] | None = None  # by the numbers of frames
         self.size = 0
         self.due_at = asyncio.get_running_loop().time() + PUBLISH_LIMIT
         self.confirmation = Confirmation()
         self.joint = joint
+
+    def add(self, frame: str | list[Any], size: int, trace: str) -> None:
+        """Add a frame, and the trace that goes with it, if there is one."""
+        if trace:
+            self.traces = self.traces or {}
+            self.traces[str(len(self.frames))] = trace
+        self.frames.append(frame)
+        self.size += size
 
     def has_room(self, size: int) -> bool:
         """Return whether a frame of this size may be added."""

@@ -2,11 +2,21 @@
 
 import reprlib
 
-__all__ = ["Malformed", "shorten"]
+__all__ = ["Malformed", "check_text", "shorten"]
 
 
 class Malformed(ValueError):
     """A message on the channel layer does not have the form that nodes send."""
+
+
+def check_text(text: str) -> None:
+    """Raise ``Malformed`` for a frame that is not valid Unicode."""
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Malformed("a frame must be valid Unicode, and this one has a lone surrogate") from None
 
 
 def shorten(value: object) -> str:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, get_args, get_origin
 
 from django_etp.conf.layer_names import ask_group
 
-from .malformed import Malformed, shorten
+from .malformed import Malformed, check_text, shorten
 from .numbers import MAX_STREAM_NAME, Numbers, Wanted
 
 __all__ = [
@@ -89,12 +89,12 @@ class Frame:
         """
         match value:
             case str() as text:
-                _check_text(text)
+                check_text(text)
                 return cls(text)
             case [str(text), [*exclude], [*rooms], str(emission), str(connection_id), str(namespace)] if all(
                 isinstance(item, str) for item in (*exclude, *rooms)
             ):
-                _check_text(text)
+                check_text(text)
                 return cls(
                     text, frozenset(map(str, exclude)), tuple(map(str, rooms)), emission, connection_id, namespace
                 )
@@ -113,6 +113,7 @@ class RoomMessage:
         frames_before: how many frames the messages before it held.
         frames: their values. See Frame.to_plain().
         age: for how many seconds the stream has existed; processes of older versions send none.
+        traces: the traces of frames, by their numbers as text; mostly empty, and then it is not sent.
     """
 
     type: ClassVar[str] = "etp.room"
@@ -123,6 +124,7 @@ class RoomMessage:
     frames_before: int
     frames: list[Any]
     age: float = math.inf
+    traces: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # No message is empty.
@@ -252,6 +254,8 @@ def pack(message: Message) -> dict[str, Any]:
     values: dict[str, Any] = {"type": message.type, "v": VERSION}
     for name, _ in _FIELDS[message.type]:
         values[name] = getattr(message, name)
+    if not values.get("traces", True):
+        del values["traces"]
     return values
 
 
@@ -276,15 +280,6 @@ def unpack(values: Mapping[str, Any]) -> Message:
         return kind(**known)
     except TypeError as error:
         raise Malformed(f"a key is missing: {error}") from None
-
-
-def _check_text(text: str) -> None:
-    if text.isascii():
-        return
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise Malformed("a frame must be valid Unicode, and this one has a lone surrogate") from None
 
 
 def _checked(name: str, value: object, expected: Any) -> object:

@@ -27,6 +27,7 @@ from django_etp.concurrency.bridge import loop_ended
 from django_etp.concurrency.confirmations import Confirmation
 from django_etp.exceptions import LayerUnavailable, describe
 
+from . import tracing
 from .announcer import Announcer
 from .lanes import PUBLISH_LIMIT, Batch, Fence, Joint, Lane
 from .ledger import Ledger, Told
@@ -95,12 +96,13 @@ class Publisher:
                 f"Too many rooms and connections were sent to of late ({len(self._lanes):,}): the channel layer is "
                 "down, or slower than this process sends."
             )
+        trace = "" if tracing.tracer is None else tracing.tracer.send(frame)
         if len(groups) == 1 and not beside and not frame.begins_message:
-            return [self._put(groups[0], plain, size).confirmation]
+            return [self._put(groups[0], plain, size, trace).confirmation]
         joint = Joint(len(groups))
         for group in beside:
             self._fence(group, joint)
-        return [self._put(group, plain, size, joint).confirmation for group in groups]
+        return [self._put(group, plain, size, trace, joint).confirmation for group in groups]
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -154,7 +156,7 @@ class Publisher:
             self._fences[group] = joint
             joint.beside.append(group)
 
-    def _put(self, group: str, frame: str | list[Any], size: int, joint: Joint | None = None) -> Batch:
+    def _put(self, group: str, frame: str | list[Any], size: int, trace: str, joint: Joint | None = None) -> Batch:
         lane = self._lanes.get(group)
         if lane is None:
             self._streams += 1
@@ -171,8 +173,7 @@ class Publisher:
             last = Batch(joint)
             batches.append(last)
         batch = last
-        batch.frames.append(frame)
-        batch.size += size
+        batch.add(frame, size, trace)
         self._waiting_frames += 1
         self._waiting_bytes += size
         if is_idle:
@@ -210,7 +211,9 @@ class Publisher:
             lane.number += 1
             before, age = lane.frames, lane.age(now)
             lane.frames += len(batch.frames)
-            message = RoomMessage(group, lane.stream, lane.born, lane.number, before, batch.frames, age)
+            message = RoomMessage(
+                group, lane.stream, lane.born, lane.number, before, batch.frames, age, batch.traces or {}
+            )
             await self._confirm(group, pack(message), batch.due_at)
         except LayerUnavailable as error:
             batch.confirmation.settle(error)

@@ -10,6 +10,7 @@ from .ledger import Ledger, Told
 from .liveness import Liveness
 from .messages import Echo, Foreign, Frame, Malformed, Message, Numbers, RoomMessage
 from .numbers import MAX_STREAM_NAME
+from .tracing import deliver_traced
 
 __all__ = ["Traffic"]
 
@@ -48,6 +49,9 @@ class Traffic:
                     return
                 frames = [Frame.from_plain(frame) for frame in message.frames]
                 if self._gaps.receive(message, now):
+                    if message.traces:
+                        deliver_traced(self._host, message, frames)
+                        return
                     for frame in frames:
                         self._host.deliver_frame(message.group, frame)
             case Foreign():

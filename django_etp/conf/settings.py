@@ -19,6 +19,7 @@ from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
 from .origins import is_origin_pattern
+from .rates import Rate
 
 __all__ = [
     "EtpSettings",
@@ -56,6 +57,10 @@ class EtpSettings:
     presence_limit: int = 500
     close_on_logout: bool = True
     session_check_interval: float = 60.0
+    middleware: Sequence[str] = ()
+    connect_middleware: Sequence[str] = ()
+    rate: str | None = None
+    max_connections_per_user: int = 0
     allowed_origins: str | Sequence[str] | None = None
     json_encoder: str | type[json.JSONEncoder] = "django.core.serializers.json.DjangoJSONEncoder"
 
@@ -124,6 +129,10 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def _is_count_or_zero(value: object) -> bool:
+    return _is_count(value) or (value == 0 and type(value) is int)
+
+
 def _is_seconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
@@ -143,6 +152,14 @@ def _is_text_list(value: object) -> bool:
 def is_origin_rule(value: object) -> bool:
     """Return whether a value is valid for ``ALLOWED_ORIGINS``; in a list ``"*"`` would allow no origin."""
     return value in (None, "*") or (_is_text_list(value) and all(map(is_origin_pattern, cast(Sequence[str], value))))
+
+
+def _is_rate(value: object) -> bool:
+    try:
+        Rate.parse(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_encoder(value: object) -> bool:
@@ -176,6 +193,10 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "PRESENCE_LIMIT": ("a whole number above 0", _is_count),
     "CLOSE_ON_LOGOUT": ("True or False", lambda value: isinstance(value, bool)),
     "SESSION_CHECK_INTERVAL": ("a number of seconds above 0", _is_seconds),
+    "MIDDLEWARE": ("a list of dotted paths of async functions", _is_text_list),
+    "CONNECT_MIDDLEWARE": ("a list of dotted paths of async functions", _is_text_list),
+    "RATE": ('None, or a rate such as "20/s" or "1000/day"', lambda value: value is None or _is_rate(value)),
+    "MAX_CONNECTIONS_PER_USER": ("a whole number, 0 for any number", _is_count_or_zero),
     "ALLOWED_ORIGINS": (
         'None, "*" by itself, or a list of origins such as "https://example.com"',
         is_origin_rule,

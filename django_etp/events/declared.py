@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import update_wrapper
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from django_etp.protocol.frames import check_event_name
 from django_etp.rooms.patterns import RoomPattern
 
 from .handlers import Handler, handler_of
+from .limits import RateBy, RateLimit
 from .typed import typed_if_ready
 
 __all__ = ["DeclaredRoom"]
@@ -98,22 +100,27 @@ class DeclaredRoom:
         self.rule = self._new_handler("allow", function, self.rule, "user")
         return function
 
-    def event(self, name: str) -> Callable[[_Function], _Function]:
+    def event(
+        self, name: str, *, rate: str | None = None, rate_by: RateBy = "connection"
+    ) -> Callable[[_Function], _Function]:
         """Register the decorated function as the handler of an event inside the room, for members only.
 
-        The function takes the connection, the event and the parameters, and returns the answer. See etp_event().
+        The function takes the connection, the event and the parameters, and returns the answer. See etp_event(). Events
+        in all rooms of this kind count together for ``rate``.
 
         Raises:
             InvalidEventName: ETP cannot carry the name, or reserves it.
             EventAlreadyRegistered: the event has a handler in this room already.
             TypeError: the decorated object is no function, or does not take the parameters.
+            ValueError: ``rate`` or ``rate_by`` is none of those that etp_event() takes.
         """
         check_event_name(name)
+        limit = None if rate is None else RateLimit(rate, rate_by, f"{self.pattern.text} {name}")
 
         def register(function: _Function) -> _Function:
             present = self.events.get(name)
             handler = self._new_handler(f"event {name!r}", function, present, "connection", "event", can_stream=True)
-            self.events[name] = typed_if_ready(handler)
+            self.events[name] = typed_if_ready(replace(handler, limit=limit))
             return function
 
         return register

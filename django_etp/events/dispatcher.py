@@ -15,28 +15,33 @@ import contextvars
 import sys
 import time
 from collections import deque
+from typing import Any
 
 from django_etp.cancellation import must_pass
 from django_etp.concurrency.workers import exited
 from django_etp.conf import get_settings
 from django_etp.connections.connection import Connection
 from django_etp.connections.peer import Peer
-from django_etp.exceptions import EventFailed, ProtocolError, TooManyEvents
+from django_etp.connections.records import facts_of
+from django_etp.exceptions import ProtocolError, TooManyEvents
 from django_etp.protocol.failures import encode_failure
 from django_etp.protocol.frames import RESERVED_PREFIX, Event, encode_answer
 from django_etp.serialization import to_text
 from django_etp.signals import event_handled
 
+from .around import Around
 from .budget import MAX_HELD, SMALL, held_by
 from .current import running_event
 from .errors import failure_observer, failure_of, report
 from .handlers import call, run_answering, run_reporting
 from .joins import handle_room_event, is_room_event
+from .middleware import run_connect, surrounds
 from .namespaces import Namespace
 from .outcomes import report_handled
 from .repeats import Repeats
 from .streams import Stream, stop_streams
-from .unknown import log_unknown_event
+from .surrounded import run_event
+from .unknown import handle_unknown
 
 __all__ = ["Dispatcher"]
 
@@ -136,9 +141,8 @@ class Dispatcher:
             task.cancel()
 
     async def connect(self) -> None:
-        """Run the ``on_connect`` hooks in order; an exception ends that and is raised."""
-        for hook in self._handlers.on_connect:
-            await call(hook, run_reporting, self.connection)
+        """Run the ``on_connect`` hooks in order, and what is around them; an exception ends that and is raised."""
+        await run_connect(self._handlers, self.connection)
 
     async def save(self) -> None:
         """Write the changes of hooks to the data or the session; report a failure."""
@@ -189,7 +193,7 @@ class Dispatcher:
         """
         if not is_last:
             if self._repeats is None:
-                self._repeats = Repeats(self.connection.id)
+                self._repeats = Repeats(self.connection.id, facts_of(self.connection))
             if not self._repeats.admit(error):
                 return
         await report(self._handlers, self.connection, error, doing)
@@ -209,18 +213,20 @@ class Dispatcher:
         # One flat coroutine, which also counts itself: a done callback would cost each event more.
         peer, connection = self._peer, self.connection
         began_at, failure = (time.perf_counter() if event_handled.receivers else 0.0), None
+        running: list[Any] = []
         is_saving = False
-        running: list[Event] = []
         try:
             if not isinstance(item, Event):
                 await self.report(item, "a frame it sent")
                 await self.save()
                 return
-            running.append(item)
+            running += (item, self._handlers)
             running_event.set(running)
             handler = self._handlers.events.get(item.name)
-            if handler is None:
-                result = await self._handle_unknown(item)
+            if surrounds.events:
+                result = await run_event(self._handlers, peer, connection, item, self._handle_other)
+            elif handler is None:
+                result = await self._handle_other(item)
             elif handler.is_async:
                 result = await handler.function(connection, item)
             else:
@@ -245,7 +251,6 @@ class Dispatcher:
             if self._tasks:  # an eager task that never waited is not in there
                 self._tasks.pop(id(item), None)
             self._running -= 1
-            running.clear()
             if self.held:
                 self.held -= held_by(item)
             # Only if no other handler runs: it could still change a nested value of the data.
@@ -253,8 +258,9 @@ class Dispatcher:
                 peer.share.mark_saved()
             if self._queue and self._running < self._max_running:
                 self._start(self._queue.popleft())
-            if began_at:
-                report_handled(self._handlers, connection, item, began_at, failure)
+            if began_at and running:
+                report_handled(self._handlers, connection, running, began_at, failure)
+            running.clear()
 
     async def _finish_stream(self, stream: Stream, event: Event) -> None:
         answer = await stream.run(self._peer, event)
@@ -270,8 +276,7 @@ class Dispatcher:
     async def _handle_failure(self, item: Event | ProtocolError, error: BaseException, *, failed_to_save: bool) -> None:
         if isinstance(error, SystemExit):
             error = exited(error)
-        name = item.name if isinstance(item, Event) else ""
-        await self.report(error, f"event {name[:80]!r}")
+        await self.report(error, f"event {item.name[:80]!r}" if isinstance(item, Event) else "a frame it sent")
         if not failed_to_save:  # the handler may have changed the data before it failed
             await self.save()
         if not isinstance(item, Event):
@@ -283,16 +288,7 @@ class Dispatcher:
         if (answering := self._peer.answer(encode_failure(item, failure_of(error)))) is not None:
             await answering
 
-    async def _handle_unknown(self, event: Event) -> object:
+    async def _handle_other(self, event: Event, around: Around | None = None) -> object:
         if event.name.startswith(RESERVED_PREFIX) and is_room_event(event, self._peer):
-            return await handle_room_event(self._handlers, self._peer, self.connection, event, self.report)
-        if not self._handlers.on_unknown_event:
-            log_unknown_event(event.name, self._peer.namespace, self._handlers)
-            if self._peer.speaks_extensions:
-                raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")
-        answer: object = None
-        for hook in self._handlers.on_unknown_event:
-            # Like a handler it may wait for acks, so a plain function runs in a handler's thread.
-            result = await call(hook, run_answering, self.connection, event)
-            answer = answer if result is None else result
-        return answer
+            return await handle_room_event(self._handlers, self._peer, self.connection, event, self.report, around)
+        return await handle_unknown(self._handlers, self._peer, self.connection, event, around)

@@ -12,6 +12,7 @@ from django.db import Error as DatabaseError
 from django_etp.cancellation import must_pass
 from django_etp.concurrency.database import expect_broken_database
 from django_etp.connections.connection import Connection
+from django_etp.connections.records import facts_of
 from django_etp.exceptions import (
     AckTimeout,
     ConnectionClosed,
@@ -26,10 +27,11 @@ from django_etp.protocol.failures import handler_failed, named_failure
 from django_etp.protocol.frames import Event
 from django_etp.quoting import line_of, quote_traceback
 
+from .current import running_names
 from .handlers import call, run_reporting
 from .namespaces import Namespace
 
-__all__ = ["failure_observer", "failure_of", "report"]
+__all__ = ["failure_observer", "failure_of", "is_refusal", "report"]
 
 logger = logging.getLogger(__name__)
 logger.addFilter(quote_traceback)
@@ -42,7 +44,7 @@ failure_observer: ContextVar[Callable[[Event, BaseException], None] | None] = Co
 # How long an on_error hook may take, in seconds.
 _ERROR_LIMIT = 5.0
 # The client or the network causes these, not the application: they are logged without a traceback.
-_EXPECTED = (AckTimeout, ConnectionClosed, EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents, TooManyRooms)
+_EXPECTED = (AckTimeout, ConnectionClosed, EventFailed, InvalidFrame, MessageTooLarge, TooManyEvents)
 
 
 async def report(handlers: Namespace, connection: Connection | None, error: BaseException, doing: str) -> None:
@@ -50,17 +52,20 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
 
     ``doing`` names the failed step.
     """
-    expected = isinstance(error, _EXPECTED) or _is_misfit(error)
+    refused = is_refusal(error)
+    expected = refused or isinstance(error, _EXPECTED)
     if isinstance(error, DatabaseError):
         expect_broken_database()
+    event, room = running_names()
     logger.log(
-        _level_of(error, is_expected=expected),
+        _level_of(error, is_refusal=refused, is_expected=expected),
         "Connection %s failed at %s: %s: %s",
         connection.id if connection is not None else "(none yet)",
         doing,
         type(error).__name__,
         line_of(error),
         exc_info=None if expected else error,
+        extra=facts_of(connection, event, room or getattr(error, "room", None)),
     )
     for hook in handlers.on_error:
         try:
@@ -72,6 +77,16 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
             logger.exception("The on_error hook %s failed itself.", hook.place)
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Return whether a handler, or a check before it, refused the event: nothing is wrong on the server."""
+    match error:
+        case EventFailed():
+            return not error.is_from_peer
+        case InvalidPayload():
+            return not (error.is_outgoing or error.is_answer)
+    return isinstance(error, PermissionDenied | TooManyRooms)
+
+
 def failure_of(error: BaseException) -> EventFailed:
     """Return the failure that a client gets for an error; without the text of an unexpected one unless in ``DEBUG``."""
     if isinstance(error, PermissionDenied):
@@ -81,14 +96,9 @@ def failure_of(error: BaseException) -> EventFailed:
     return handler_failed(f"{type(error).__name__}: {error}") if settings.DEBUG else handler_failed()
 
 
-def _is_misfit(error: BaseException) -> bool:
-    """Return whether the data of an event does not fit its type."""
-    return isinstance(error, InvalidPayload) and bool(error.errors) and not (error.is_outgoing or error.is_answer)
-
-
-def _level_of(error: BaseException, *, is_expected: bool) -> int:
-    if isinstance(error, EventFailed) and error.code == "unknown_event" and not error.is_from_peer:
+def _level_of(error: BaseException, *, is_refusal: bool, is_expected: bool) -> int:
+    if isinstance(error, EventFailed) and error.code == "unknown_event" and is_refusal:
         return logging.DEBUG  # it is in the log once for all connections; see log_unknown_event()
-    if _is_misfit(error):
+    if is_refusal:
         return logging.INFO
     return logging.WARNING if is_expected else logging.ERROR

@@ -24,8 +24,10 @@ from django_etp.concurrency.workers import exited, run_handler, run_hook
 from django_etp.connections.connection import Connection
 from django_etp.exceptions import InvalidPayload
 from django_etp.protocol.frames import Event
+from django_etp.schemas.schema import Writer
 from django_etp.serialization import to_text
 
+from .limits import RateLimit
 from .signatures import check_takes, is_async_generator, place_of, unwrapped
 
 __all__ = ["Handler", "Hooks", "call", "handler_of", "run_answering", "run_reporting"]
@@ -33,14 +35,26 @@ __all__ = ["Handler", "Hooks", "call", "handler_of", "run_answering", "run_repor
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A registered function, and how to call it."""
+    """A registered function, and how to call it.
+
+    Attributes:
+        function: takes the arguments, and returns the result; if it declares a type for that, as text.
+        is_async: whether the function is a coroutine function; a plain one runs in a thread.
+        limit: the rate of its events, if there is one.
+        unwritten: the same function, whose result is not text yet, and what makes it text; only with a declared type.
+    """
 
     function: Callable[..., Any]
     is_async: bool
+    limit: RateLimit | None = None
+    unwritten: tuple[Callable[..., Any], Writer] | None = None
 
     def with_parameters(self, parameters: dict[str, Any]) -> Handler:
         """Return the handler of a declared room, called with the parameters of one room."""
-        return Handler(partial(self.function, **parameters), self.is_async) if parameters else self
+        if not parameters:
+            return self
+        unwritten = self.unwritten and (partial(self.unwritten[0], **parameters), self.unwritten[1])
+        return Handler(partial(self.function, **parameters), self.is_async, self.limit, unwritten)
 
     @property
     def place(self) -> str:

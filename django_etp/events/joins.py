@@ -10,7 +10,8 @@ Rules kept here:
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from django_etp.concurrency.workers import run_handler
@@ -22,10 +23,12 @@ from django_etp.protocol.rooms import IN, JOIN, LEAVE, read_in_room
 from django_etp.serialization import to_text
 
 from .access import call_limited, check_access, refusal_of, user_of
+from .around import Around
 from .current import running_event
 from .errors import failure_of
 from .guests import Report, RoomGuest
 from .handlers import call, run_answering
+from .limits import RateLimited
 from .namespaces import Namespace
 
 __all__ = ["handle_room_event", "is_room_event"]
@@ -40,21 +43,34 @@ def is_room_event(event: Event, peer: Peer) -> bool:
 
 
 async def handle_room_event(
-    handlers: Namespace, peer: Peer, connection: Connection, event: Event, report: Report
+    handlers: Namespace,
+    peer: Peer,
+    connection: Connection,
+    event: Event,
+    report: Report,
+    around: Around | None = None,
 ) -> object:
-    """Handle an event about declared rooms, and return the answer. ``report`` takes errors of ``on_leave``.
+    """Handle an event about declared rooms, and return the answer.
+
+    Args:
+        handlers: those of the connection's namespace.
+        peer: the connection.
+        connection: the handle of the connection.
+        event: the event, as it came.
+        report: takes errors of ``on_leave``.
+        around: runs the functions around the event; ``None`` if there are none.
 
     Raises:
         EventFailed: the event is refused; other errors of the application's functions too.
     """
+    room, event = read_in_room(event) or (_room_in(event), event)
+    guest = peer.hub.membership.guests.get(peer.id, room)
+    if running := running_event.get():
+        running[:] = event, handlers, room, guest.room if isinstance(guest, RoomGuest) else None
     if event.name == JOIN:
-        return await _join(handlers, peer, connection, _room_in(event), report)
-    if event.name == LEAVE:
-        guest = peer.hub.membership.guests.get(peer.id, _room_in(event))
-        if isinstance(guest, RoomGuest):
-            await guest.leave()
-        return None
-    return await _handle_inside(peer, connection, event)
+        return await _join(handlers, peer, connection, event, room, report, around)
+    handle = partial(_leave if event.name == LEAVE else _handle_inside, peer, room, around)
+    return await (handle(connection, event) if around is None else around.run(connection, event, handle))
 
 
 def _room_in(event: Event) -> str:
@@ -67,7 +83,21 @@ def _room_in(event: Event) -> str:
     raise EventFailed("invalid_payload", f'{event.name} needs the data {{"room": "<name>"}}.')
 
 
-async def _join(handlers: Namespace, peer: Peer, connection: Connection, name: str, report: Report) -> str:
+async def _leave(peer: Peer, room: str, around: Around | None, connection: Connection, event: Event) -> None:
+    guest = peer.hub.membership.guests.get(peer.id, room)
+    if isinstance(guest, RoomGuest):
+        await guest.leave()
+
+
+async def _join(
+    handlers: Namespace,
+    peer: Peer,
+    connection: Connection,
+    event: Event,
+    name: str,
+    report: Report,
+    around: Around | None,
+) -> str:
     """Let a connection join, and return the answer. Events that were held for it are delivered behind the answer."""
     guest = peer.hub.membership.guests.get(peer.id, name)
     if not isinstance(guest, RoomGuest):
@@ -79,10 +109,11 @@ async def _join(handlers: Namespace, peer: Peer, connection: Connection, name: s
     await guest.begin_turn()
     try:
         guest.refuse_ended()
-        answer = await _enter(guest, connection)
+        answer = await _enter(guest, connection, event, around)
     except BaseException as error:
         refusal = refusal_of(error, name)
-        await guest.put_out(failure_of(refusal))
+        if not (guest.is_inside and isinstance(error, RateLimited)):  # the connection may still be in the room
+            await guest.put_out(failure_of(refusal))
         if refusal is error:
             raise
         raise refusal from error
@@ -94,19 +125,17 @@ async def _join(handlers: Namespace, peer: Peer, connection: Connection, name: s
     return answer
 
 
-async def _enter(guest: RoomGuest, connection: Connection) -> str:
+async def _enter(guest: RoomGuest, connection: Connection, event: Event, around: Around | None) -> str:
     """Check a join, make the connection a member, and return the state of the room, ready to be sent."""
     room, peer = guest.room, guest.peer
-    if room.has_rules:
-        user = await user_of(peer, anew=bool(room.permissions))
-        await check_access(room, guest.parameters, user, owner=peer.id)
-        guest.refuse_ended()
-    await guest.enter()
-    guest.refuse_ended()
-    handler = room.join_handler.with_parameters(guest.parameters)
-    result = await call_limited(handler, _run_answering, connection)
-    guest.record_handled()
-    answer = result.text if isinstance(result, _Answer) else _answer_of(result).text
+    if around is None:
+        result = await _run_join(guest, _run_answering, connection, event)
+        answer = result.text if isinstance(result, _Answer) else _answer_of(result).text
+    else:
+        result = await around.run(connection, event, partial(_run_join, guest, around.run_in_thread))
+        if not guest.is_handled:
+            raise EventFailed("permission_denied", "A middleware has answered, and the connection is not in the room.")
+        answer = (await around.text_of(result, connection, _answer_of)).text
     if peer.has_unsaved:
         await peer.save()
         guest.refuse_ended()
@@ -115,6 +144,26 @@ async def _enter(guest: RoomGuest, connection: Connection) -> str:
 
         answer = f"{answer[:-1]},{await attend(guest, connection)}}}"
     return answer
+
+
+async def _run_join(
+    guest: RoomGuest,
+    run_in_thread: Callable[..., Coroutine[Any, Any, Any]],
+    connection: Connection,
+    event: Event,
+) -> Any:
+    """Check a join, make the connection a member, and return what the join handler returns."""
+    room, peer = guest.room, guest.peer
+    if room.has_rules:
+        user = await user_of(peer, anew=bool(room.permissions))
+        await check_access(room, guest.parameters, user, owner=peer.id)
+        guest.refuse_ended()
+    await guest.enter()
+    guest.refuse_ended()
+    handler = room.join_handler.with_parameters(guest.parameters)
+    result = await call_limited(handler, run_in_thread, connection)
+    guest.record_handled()
+    return result
 
 
 class _Answer:
@@ -140,14 +189,16 @@ def _run_plain(function: Callable[..., Any], connection: Connection) -> Any:
     return result if inspect.isawaitable(result) else _answer_of(result)
 
 
-async def _handle_inside(peer: Peer, connection: Connection, event: Event) -> object:
-    found = read_in_room(event)
-    guest = peer.hub.membership.guests.get(peer.id, found[0]) if found is not None else None
-    if found is None or not isinstance(guest, RoomGuest) or not guest.is_inside:
+async def _handle_inside(peer: Peer, room: str, around: Around | None, connection: Connection, event: Event) -> Any:
+    guest = peer.hub.membership.guests.get(peer.id, room)
+    if not isinstance(guest, RoomGuest) or not guest.is_inside:
         raise EventFailed("permission_denied", "The event is for members of the room, and this connection is none.")
-    handler = guest.room.events.get(found[1].name)
+    handler = guest.room.events.get(event.name)
     if handler is None:
-        raise EventFailed("unknown_event", f"No handler for the event {found[1].name[:80]!r} in this room.")
-    if running := running_event.get():
-        running[0] = found[1]
-    return await call(handler.with_parameters(guest.parameters), run_answering, connection, found[1])
+        raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r} in this room.")
+    handler = handler.with_parameters(guest.parameters)
+    if around is not None:
+        return await around.call(handler, connection, event)
+    if handler.limit is not None:
+        await handler.limit.check(connection, event)
+    return await call(handler, run_answering, connection, event)

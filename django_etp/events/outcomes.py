@@ -2,11 +2,12 @@
 
 import asyncio
 import time
+from typing import Any
 
 from django_etp.connections.connection import Connection
-from django_etp.protocol.frames import Event
 from django_etp.signals import event_handled, notify
 
+from .current import name_of
 from .errors import failure_of
 from .namespaces import Namespace
 
@@ -14,24 +15,24 @@ __all__ = ["report_handled"]
 
 
 def report_handled(
-    handlers: Namespace, connection: Connection, item: object, began_at: float, error: BaseException | None
+    handlers: Namespace, connection: Connection, running: list[Any], began_at: float, error: BaseException | None
 ) -> None:
-    """Send the signal for an event; do nothing for a malformed frame.
+    """Send the signal for an event.
 
     Args:
         handlers: those of the connection's namespace.
         connection: the connection.
-        item: the event.
+        running: the event, as in ``running_event``.
         began_at: when its handler began, by ``time.perf_counter()``.
         error: the exception that ended it, if there was one.
     """
-    if isinstance(item, Event):
-        name = item.name if item.name in handlers.events else None
-        seconds = time.perf_counter() - began_at
-        outcome = _outcome_of(error)
-        if error is None and name is None and not handlers.on_unknown_event:
-            outcome = "unknown_event"  # which only clients with the extensions learn
-        notify(event_handled, connection=connection, event=item, name=name, seconds=seconds, outcome=outcome)
+    seconds = time.perf_counter() - began_at
+    name = name_of(running)
+    outcome = _outcome_of(error)
+    is_in_room = len(running) > 2
+    if error is None and name is None and not (is_in_room or handlers.on_unknown_event):
+        outcome = "unknown_event"  # which only clients with the extensions learn
+    notify(event_handled, connection=connection, event=running[0], name=name, seconds=seconds, outcome=outcome)
 
 
 def _outcome_of(error: BaseException | None) -> str:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from django.utils.module_loading import autodiscover_modules
@@ -25,6 +26,8 @@ from django_etp.schemas.outgoing import build_outgoing
 
 from .declared import DeclaredRoom
 from .handlers import Hooks, handler_of
+from .limits import RateBy, RateLimit
+from .middleware import surrounds
 from .namespaces import Namespace
 from .typed import prepare, typed_if_ready
 
@@ -80,7 +83,9 @@ class Registry:
         """The names of all namespaces, sorted."""
         return sorted(self._namespaces)
 
-    def etp_event(self, name: str, *, namespace: str = "default") -> Callable[[_Function], _Function]:
+    def etp_event(
+        self, name: str, *, namespace: str = "default", rate: str | None = None, rate_by: RateBy = "connection"
+    ) -> Callable[[_Function], _Function]:
         """Register the decorated function as the handler of the event ``name``.
 
         The function takes the connection and the event, and returns the answer: ``None`` for an empty one, str as it
@@ -90,23 +95,35 @@ class Registry:
         If its second argument is annotated with another type than ``Event``, it gets the data of the event as a value
         of that type; if its result is annotated, that is written as a value of the type.
 
+        Args:
+            name: the event's name.
+            namespace: the namespace of its connections.
+            rate: how many of these events are handled, such as ``"20/s"`` or ``"100/min"``. Those over it fail with
+                ``rate_limited``.
+            rate_by: whether ``rate`` is that of a ``"connection"``, or of a ``"user"`` or an address (``"ip"``) in all
+                processes. Users who are anonymous count by address.
+
         Raises:
             InvalidEventName: ETP cannot carry the name, or reserves it.
             EventAlreadyRegistered: the event has a handler already.
             TypeError: the decorated object is no function, or cannot be called with two arguments; the types that it
                 declares cannot be read or written; or the namespace is not str.
+            ValueError: ``rate`` or ``rate_by`` is none of these.
         """
         _check_event_name(name)
+        limit = None if rate is None else RateLimit(rate, rate_by, name)
 
         def register(function: _Function) -> _Function:
-            handler = typed_if_ready(handler_of(function, "connection", "event", can_stream=True))
+            handler = replace(handler_of(function, "connection", "event", can_stream=True), limit=limit)
             events = self.namespace(namespace).events
             if name in events:
                 raise EventAlreadyRegistered(
                     f"Event {name!r} (namespace {namespace!r}) has a handler already: {events[name].place}. "
                     f"{handler.place} would be the second. Rename one of them, or use another namespace."
                 )
-            events[name] = handler
+            events[name] = typed_if_ready(handler)
+            if limit is not None:
+                surrounds.expect_rates()
             return function
 
         return register

@@ -5,6 +5,7 @@ Rules kept here:
 - Each kind of failure is reported once a minute. Those that follow are counted, and one line logs their number.
 - A kind is a class of error and the code that the error has passed, so that two bugs are two kinds. All malformed
   frames are one kind, and so is all data that does not fit the type of one event.
+- The line has the level INFO if all of them are refusals, and WARNING otherwise.
 - At most 8 kinds that a client causes are reported in a minute, and 8 others, so that no client hides a bug.
 """
 
@@ -14,12 +15,15 @@ import traceback
 from collections import Counter
 from collections.abc import Hashable
 from itertools import islice
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 
 from django_etp.exceptions import AckTimeout, ConnectionClosed, EventFailed, InvalidFrame, InvalidPayload, TooManyRooms
 
 from .current import running_event
+from .errors import is_refusal
+from .limits import RateLimited
 
 __all__ = ["Repeats"]
 
@@ -43,23 +47,29 @@ _CALLS = 50
 
 
 class Repeats:
-    """The failures of one connection within a minute."""
+    """The failures of one connection within a minute; ``facts`` go with the records of the log, see facts_of()."""
 
-    __slots__ = ("_connection_id", "_kinds", "_timer", "_unreported")
+    __slots__ = ("_connection_id", "_facts", "_kinds", "_level", "_timer", "_unreported")
 
-    def __init__(self, connection_id: str) -> None:
+    def __init__(self, connection_id: str, facts: dict[str, Any] | None = None) -> None:
         self._connection_id = connection_id
+        self._facts = facts
         self._kinds: tuple[set[Hashable], set[Hashable]] = (set(), set())  # bugs, and what the client causes
         self._unreported: Counter[str] = Counter()
+        self._level = logging.INFO  # of the line that has their number
         self._timer: asyncio.TimerHandle | None = None  # while the minute lasts
 
     def admit(self, error: BaseException) -> bool:
-        """Return whether to report a failure; count it if not."""
+        """Return whether to report a failure; count it if not. Events over a rate have their own reports."""
+        if isinstance(error, RateLimited):
+            return False
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self.end)
         kind, kinds = _kind_of(error), self._kinds[_is_caused_by_client(error)]
         if kind in kinds or len(kinds) >= _MOST_KINDS:
             self._unreported[type(error).__name__] += 1
+            if not is_refusal(error):
+                self._level = logging.WARNING
             return False
         kinds.add(kind)
         return True
@@ -70,15 +80,18 @@ class Repeats:
             self._timer.cancel()
             self._timer = None
         if self._unreported:
-            logger.warning(
+            logger.log(
+                self._level,
                 "Connection %s had %s more failures, which were not reported; each kind is reported once a minute: %s.",
                 self._connection_id,
                 f"{self._unreported.total():,}",
                 ", ".join(f"{count:,} {name}" for name, count in self._unreported.most_common()),
+                extra=self._facts,
             )
         for kinds in self._kinds:
             kinds.clear()
         self._unreported.clear()
+        self._level = logging.INFO
 
 
 def _is_caused_by_client(error: BaseException) -> bool:

@@ -35,13 +35,22 @@ _running: dict[str, set["Stream"]] = {}
 
 
 class Stream:
-    """The answer of a handler that is an async generator."""
+    """The answer of a handler that is an async generator.
 
-    __slots__ = ("_generator", "_is_stopped", "_task", "_writer", "ack_id")
+    Args:
+        generator: makes the values.
+        writer: makes them text, if the handler declares their type.
+        inner: the stream of the handler, if a middleware has put the generator around its values.
+    """
 
-    def __init__(self, generator: AsyncGenerator[Any, None], writer: Writer | None) -> None:
-        self._generator = generator
-        self._writer = writer
+    __slots__ = ("_inner", "_is_stopped", "_task", "_writer", "ack_id", "generator")
+
+    def __init__(
+        self, generator: AsyncGenerator[Any, None], writer: Writer | None, inner: "Stream | None" = None
+    ) -> None:
+        self.generator = generator
+        self._writer: Writer | None = writer if inner is None else inner._writer
+        self._inner = inner
         self._task: asyncio.Task[Any] | None = None
         self._is_stopped = False
         self.ack_id = 0
@@ -65,10 +74,18 @@ class Stream:
             if not streams:
                 _running.pop(peer.id, None)
             is_cancelled = self._is_stopped and task.uncancel() > 0  # by another than stop() as well
-            await self._generator.aclose()
+            await self.close()
         if is_cancelled:
             raise asyncio.CancelledError
         return None if self._is_stopped else answer
+
+    async def close(self) -> None:
+        """Close the generator, and the one that it is around; it must not run."""
+        try:
+            await self.generator.aclose()
+        finally:
+            if self._inner is not None:
+                await self._inner.close()
 
     def stop(self) -> None:
         """Close the generator, in the task that runs it."""
@@ -80,7 +97,7 @@ class Stream:
         is_plain = extensions_of(peer.scope) != ROOMS_SUBPROTOCOL
         parts = _Parts(self._writer)
         count = 0
-        async for value in self._generator:
+        async for value in self.generator:
             if self._is_stopped:
                 break
             if event.ack_id:

@@ -5,6 +5,7 @@ A handler without such types is left as it is, so that it costs nothing more. An
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -53,7 +54,12 @@ def with_types(handler: Handler) -> Handler:
     if reader is None and writer is None and not is_stream:
         return handler
     typed = _stream_function if is_stream else _coroutine_function if handler.is_async else _plain_function
-    return Handler(wraps(handler.function)(typed(handler.function, reader, writer)), handler.is_async)
+    like = wraps(handler.function)
+    return replace(
+        handler,
+        function=like(typed(handler.function, reader, writer)),
+        unwritten=(like(typed(handler.function, reader, None)), writer) if writer and not is_stream else None,
+    )
 
 
 def _coroutine_function(

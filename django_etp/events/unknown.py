@@ -10,15 +10,22 @@ import logging
 import time
 from difflib import get_close_matches
 from functools import cache
+from typing import Any
 
 from django.conf import settings
 
+from django_etp.connections.connection import Connection
+from django_etp.connections.peer import Peer
+from django_etp.exceptions import EventFailed
+from django_etp.protocol.frames import Event
 from django_etp.quoting import one_line
 
+from .around import Around
+from .handlers import call, run_answering
 from .namespaces import Namespace
 from .registry import registry
 
-__all__ = ["log_unknown_event"]
+__all__ = ["handle_unknown", "log_unknown_event"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +36,27 @@ _MOST_NAMES = 100
 # Since when names are collected, and those that are in the log since then, with their namespaces.
 _since = 0.0
 _logged: set[tuple[str, str]] = set()
+
+
+async def handle_unknown(
+    handlers: Namespace, peer: Peer, connection: Connection, event: Event, around: Around | None = None
+) -> Any:
+    """Run the ``on_unknown_event`` hooks, and return the answer; ``around`` runs what is around them.
+
+    Raises:
+        EventFailed: there is no hook, and the client speaks the extensions.
+    """
+    if not handlers.on_unknown_event:
+        log_unknown_event(event.name, peer.namespace, handlers)
+        if peer.speaks_extensions:
+            raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")
+    answer: Any = None
+    run_in_thread = run_answering if around is None else around.run_in_thread
+    for hook in handlers.on_unknown_event:
+        # Like a handler it may wait for acks, so a plain function runs in a handler's thread.
+        result = await call(hook, run_in_thread, connection, event)
+        answer = answer if result is None else result
+    return answer
 
 
 def log_unknown_event(name: str, namespace: str, handlers: Namespace) -> None:

@@ -11,13 +11,15 @@ Rules kept here:
 
 from collections.abc import Sequence
 
+from django_etp.cluster.messages import Frame
 from django_etp.protocol.rooms import in_room
 
+from .emissions import Emissions
 from .guests import RoomGuests
 from .members import Member
 from .membership import Membership
 
-__all__ = ["deliver"]
+__all__ = ["deliver", "deliver_frame"]
 
 
 def deliver(
@@ -38,6 +40,17 @@ def deliver(
         if member.id not in exclude:
             member.deliver(text)
     return members
+
+
+def deliver_frame(membership: Membership, emissions: Emissions, group: str, frame: Frame) -> Sequence[Member]:
+    """Deliver a frame from another process to its members here, and return those. See deliver()."""
+    if frame.connection_id:
+        if member := membership.get(frame.namespace, frame.connection_id):
+            member.deliver(frame.text)
+            return (member,)
+    elif (key := membership.room_of(group)) and (not frame.emission or emissions.is_first(frame.emission)):
+        return deliver(membership, key[0], frame.rooms or [key[1]], frame.text, frame.exclude)
+    return ()
 
 
 def _deliver_each(

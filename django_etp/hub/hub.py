@@ -28,7 +28,7 @@ from django_etp.signals import messages_lost, notify
 
 from .asking import Asker
 from .batches import Batches
-from .delivery import deliver
+from .delivery import deliver, deliver_frame
 from .emissions import Emissions
 from .guests import Guest
 from .losses import describe_loss
@@ -264,15 +264,9 @@ class Hub:
 
     # For the link to call
 
-    def deliver_frame(self, group: str, frame: Frame) -> None:
-        """Deliver a frame from another process to local members."""
-        if frame.connection_id:
-            if member := self.membership.get(frame.namespace, frame.connection_id):
-                member.deliver(frame.text)
-        elif key := self.membership.room_of(group):
-            namespace, room = key
-            if not frame.emission or self.emissions.is_first(frame.emission):
-                deliver(self.membership, namespace, frame.rooms or [room], frame.text, frame.exclude)
+    def deliver_frame(self, group: str, frame: Frame) -> Sequence[Member]:
+        """Deliver a frame from another process to local members, and return those."""
+        return deliver_frame(self.membership, self.emissions, group, frame)
 
     def deliver_foreign(self, message: Foreign) -> None:
         """Deliver an event of other Channels code to local members.

@@ -14,6 +14,7 @@ import threading
 from concurrent.futures import Future
 from typing import Any
 
+from django_etp.cluster import tracing
 from django_etp.concurrency.bridge import loop_ended
 from django_etp.concurrency.database import serves_others
 from django_etp.concurrency.exit import finish_at_exit
@@ -125,7 +126,10 @@ def _begin(hub: Hub, sends: list[Send]) -> None:
     batch = Batch(hub, sends, batch_under_way(hub), _end)
     _under_way.add(batch)
     try:
-        hub.loop.call_soon_threadsafe(batch.begin, context=hub.context.copy())
+        context = hub.context.copy()
+        if tracing.tracer is not None:
+            tracing.tracer.carry(context)
+        hub.loop.call_soon_threadsafe(batch.begin, context=context)
     except RuntimeError:  # it was closed just now
         _under_way.remove(batch)
         raise loop_ended() from None

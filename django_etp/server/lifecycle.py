@@ -20,12 +20,14 @@ from django_etp.conf import get_settings
 from django_etp.connections.asgi import Receive, Send, disconnect_of
 from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
+from django_etp.connections.records import facts_of
 from django_etp.connections.scope import identity_of
 from django_etp.connections.state import CLOSED, OPEN
 from django_etp.connections.transport import Resume, keep_short, unbounded_queue
 from django_etp.events.budget import make_room
 from django_etp.events.dispatcher import Dispatcher
 from django_etp.events.guests import end_guests
+from django_etp.events.middleware import surrounds
 from django_etp.events.registry import registry
 from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
 from django_etp.protocol.closing import Disconnect
@@ -147,6 +149,7 @@ class Lifecycle:
             "ETP['MAX_OUTBOX'] are the limits.",
             self._peer.id,
             facts,
+            extra=facts_of(self._peer),
         )
         notify(slow_client_closed, connection=self._dispatcher.connection)
         self._peer.end(Disconnect(1013, "reads too slowly"), drop=True)
@@ -159,29 +162,29 @@ class Lifecycle:
             self._peer.id,
             type(error).__name__,
             line_of(error, 500),
+            extra=facts_of(self._peer),
         )
         self._peer.lose(Disconnect(1011, "a message could not be written"))
 
     def begin_end(self) -> None:
         """Clean up, or begin to: the connection has ended."""
-        hub = self._serving.hub
         if self._handshake is None:
             notify(disconnected, connection=self._dispatcher.connection, disconnect=self._peer.disconnect)
         has_more = any(self._what_remains()) or self._peer.has_unsaved
-        if not has_more and hub.remove_at_once(self._peer):
+        if not has_more and self._serving.hub.remove_at_once(self._peer):
             self._dispatcher.stop()
             self._dispatcher.report_rest()
             return
         # In the context of the handshake: the code that closes the connection may belong to a request, or to another
         # connection.
-        self._ending = self._dispatcher.context.copy().run(hub.run, self._end())
+        self._ending = self._dispatcher.context.copy().run(self._serving.hub.run, self._end())
 
     async def _begin(self) -> Disconnect | None:
         """Receive the handshake, and accept it or begin to; return how the connection ended, if it has."""
         message = await self._receive()
         if message["type"] != "websocket.connect":
             return disconnect_of(message)
-        if self._handlers.on_connect:
+        if self._handlers.on_connect or surrounds.connects:
             self._connecting = self._serving.hub.run(self._connect())
         elif self._handshake is not None and await self._handshake.run_without_hooks():
             self._handshake = None

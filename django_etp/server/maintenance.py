@@ -18,6 +18,7 @@ from django_etp.auth.revocation import check_users_forever
 from django_etp.concurrency.database import look_after_database
 from django_etp.concurrency.workers import run_own
 from django_etp.connections.peer import Peer
+from django_etp.connections.records import facts_of
 from django_etp.connections.scope import schema_of
 from django_etp.events.rechecks import recheck_forever
 from django_etp.hub.hub import Hub
@@ -104,4 +105,4 @@ async def _restore(peer: Peer) -> None:
         if not await peer.own_share().restore():
             peer.close_without_session()
     except Exception:
-        logger.exception("Connection %s could not restore its data in the session.", peer.id)
+        logger.exception("Connection %s could not restore its data in the session.", peer.id, extra=facts_of(peer))

@@ -30,6 +30,10 @@ DEFAULTS = {
     "PRESENCE_LIMIT": 500,
     "CLOSE_ON_LOGOUT": True,
     "SESSION_CHECK_INTERVAL": 60.0,
+    "MIDDLEWARE": [],
+    "CONNECT_MIDDLEWARE": [],
+    "RATE": None,
+    "MAX_CONNECTIONS_PER_USER": 0,
     "ALLOWED_ORIGINS": None,
     "JSON_ENCODER": "django.core.serializers.json.DjangoJSONEncoder",
 }

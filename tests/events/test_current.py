@@ -5,7 +5,19 @@ from typing import Any
 
 import pytest
 
-from django_etp import Connection, EtpError, Event, current_event, etp_event, on_error, on_unknown_event
+from django_etp import (
+    Connection,
+    EtpError,
+    Event,
+    current_event,
+    current_room,
+    etp_event,
+    etp_room,
+    handler_name,
+    on_error,
+    on_unknown_event,
+)
+from tests.support.declared import guest
 from tests.support.hooks import both, handler
 from tests.support.inprocess import Wire
 
@@ -102,3 +114,29 @@ async def test_a_task_that_outlives_its_handler_keeps_no_event() -> None:
         assert await wire.text() == "__ack_begin||1"
         go_on.set()
         assert await tasks[0] == "one"
+
+
+def test_outside_of_handlers_there_is_neither_a_name_nor_a_room() -> None:
+    for function in (current_room, handler_name):
+        with pytest.raises(EtpError, match=rf"{function.__name__}\(\) is for handlers"):
+            function()
+
+
+@both
+async def test_a_handler_knows_its_name_and_its_room(is_async: bool) -> None:
+    def names(*_: Any, **__: Any) -> list[str | None]:
+        return [handler_name(), current_room()]
+
+    async def coroutine_function(connection: Connection, event: Event, pk: int) -> Any:
+        return names()
+
+    handler("echo", is_async, names)
+    on_unknown_event(names)
+    room = etp_room("orders/<int:pk>")(names)
+    room.event("say")(coroutine_function if is_async else names)
+    async with guest() as client:
+        assert (await client.emit_with_ack("echo")).json() == ["echo", None]
+        assert (await client.emit_with_ack("made-up")).json() == [None, None]
+        assert (await client.join("orders/5")).state == ["orders/<int:pk> __join", "orders/5"]
+        await client.send_frame("__in orders/5 say||1")
+        assert (await client.receive_frame()).endswith('||["orders/<int:pk> say","orders/5"]')

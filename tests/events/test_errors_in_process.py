@@ -16,12 +16,14 @@ from django_etp import (
     EventFailed,
     InvalidPayload,
     etp_event,
+    etp_room,
     on_connect,
     on_error,
     rooms,
 )
 from django_etp.events import errors as errors_module
 from django_etp.testing import EtpCommunicator
+from tests.support.declared import guest
 from tests.support.hooks import both, handler, panic
 from tests.support.inprocess import Wire, errors, until
 
@@ -432,3 +434,33 @@ async def test_a_client_that_leaves_a_question_open_is_no_error_of_the_code(capl
         await client.expect_event("question")
     assert [type(error) for error in told] == [ConnectionClosed]
     assert records(caplog)[0].levelno == logging.WARNING
+
+
+async def test_log_records_have_the_event_the_connection_the_user_and_the_room(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "django_etp")
+
+    @etp_room("orders/<int:pk>")
+    async def order_room(connection: Connection, pk: int) -> None: ...
+
+    @order_room.event("say")
+    async def say(connection: Connection, event: Event, pk: int) -> None:
+        raise ValueError("a bug")
+
+    @etp_event("refuse")
+    async def refuse(connection: Connection, event: Event) -> None:
+        raise EventFailed("sold_out")
+
+    async with guest() as client:
+        await client.join("orders/5")
+        for frame in ("__in orders/5 say||1", "refuse||2"):
+            await client.send_frame(frame)
+            await client.receive_frame()
+    bug, refusal = [record for record in caplog.records if " failed at event " in record.getMessage()]
+    assert [(record.__dict__["event"], record.__dict__["room"], record.levelname) for record in (bug, refusal)] == [
+        ("say", "orders/5", "ERROR"),
+        ("refuse", None, "INFO"),
+    ]
+    assert all(record.__dict__["connection_id"] in record.getMessage() for record in (bug, refusal))
+    assert bug.__dict__["user_id"] is None

@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.dispatch import Signal
 
-from django_etp import Event, EventFailed, InvalidFrame, InvalidPayload
+from django_etp import Event, EventFailed, InvalidPayload
 from django_etp.events import outcomes
 from django_etp.events.namespaces import Namespace
 
@@ -37,6 +37,5 @@ def test_an_outcome_is_the_code_that_a_client_gets(
         reported.append(outcome)
 
     signal.connect(keep)
-    for item in (Event("x"), InvalidFrame("no event")):
-        outcomes.report_handled(Namespace(), CONNECTION, item, time.perf_counter(), error)
+    outcomes.report_handled(Namespace(), CONNECTION, [Event("x"), Namespace()], time.perf_counter(), error)
     assert reported == [outcome]

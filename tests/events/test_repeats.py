@@ -70,6 +70,30 @@ async def test_many_kinds_are_limited_and_hide_no_others(
     assert lines_of(caplog)[-1].endswith(f": 92 {first.__name__}, 92 {then.__name__}.")
 
 
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [
+        (EventFailed("x"), logging.INFO),
+        (PermissionDenied(), logging.INFO),
+        (InvalidPayload(), logging.INFO),
+        (TooManyRooms(), logging.INFO),
+        (InvalidPayload(is_outgoing=True), logging.WARNING),
+        (InvalidFrame("x"), logging.WARNING),
+        (ValueError(), logging.WARNING),
+    ],
+)
+async def test_the_number_of_refusals_is_information(
+    error: Exception, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "django_etp")
+    counted = Repeats("a-connection")
+    for _ in range(2):  # a second minute is like the first one
+        for _ in range(3):
+            counted.admit(error)
+        counted.end()
+    assert [record.levelno for record in caplog.records] == [level, level]
+
+
 async def test_a_recursion_of_any_depth_is_one_kind() -> None:
     def fall(depth: int) -> None:
         if not depth:
@@ -142,8 +166,8 @@ async def test_a_flood_of_failures_of_several_kinds_takes_few_lines(caplog: pyte
     expected = {InvalidFrame, EventFailed, InvalidPayload, ZeroDivisionError, ValueError, KeyError}
     assert {type(error) for error in told} == expected
     assert len(told) == len(expected)
-    lines = lines_of(caplog)
-    assert len(lines) == len(expected)  # the last one has the rest; the unknown event is a line of the level INFO
+    lines = lines_of(caplog)  # without the refusals, which are information
+    assert len(lines) == len(expected - {EventFailed, InvalidPayload}) + 1
     assert "had 1,194 more failures" in lines[-1]
     assert sum("__err_what" in str(message.get("text")) for message in wire.sent) == 200
 

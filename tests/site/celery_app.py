@@ -20,3 +20,11 @@ def exercise(**names: str) -> dict[str, Any]:
     from tests.site.exercise import exercise_all
 
     return {"worker": os.getpid(), **exercise_all(**names)}
+
+
+@app.task
+def announce(room: str) -> None:
+    from django_etp import rooms
+    from tests.site.exercise import NAMESPACE
+
+    rooms.of(NAMESPACE).emit(room, "news")

@@ -11,6 +11,7 @@ urlpatterns = [
     path("exercise-async/", views.exercise_async),
     path("ask/", views.ask),
     path("ask-async/", views.ask_async),
+    path("enqueue/<str:room>/", views.enqueue),
     path("metrics/", views.metrics),
     path("record/<str:name>/", views.peer_record),
 ]

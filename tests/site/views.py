@@ -48,6 +48,14 @@ async def peer_record(request: HttpRequest, name: str) -> JsonResponse:
     return JsonResponse({"record": misbehaving.record.get(name, [])})
 
 
+def enqueue(request: HttpRequest, room: str) -> HttpResponse:
+    """Let a Celery worker send to a room."""
+    from tests.site.celery_app import announce
+
+    announce.delay(room)
+    return HttpResponse("enqueued")
+
+
 def metrics(request: HttpRequest) -> HttpResponse:
     """Return the metrics of all processes that share PROMETHEUS_MULTIPROC_DIR."""
     from prometheus_client import CollectorRegistry, generate_latest

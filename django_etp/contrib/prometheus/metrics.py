@@ -21,6 +21,7 @@ __all__ = [
     "OUTBOX_CLIENTS",
     "PUBLISH_QUEUE_BYTES",
     "PUBLISH_QUEUE_EVENTS",
+    "RATE_LIMITED",
     "RELAY_FAILED",
     "RELAY_LAG",
     "RELAY_WAITING",
@@ -43,6 +44,7 @@ EVENT_SECONDS = Histogram(
     ["namespace", "event"],
     buckets=_BUCKETS,
 )
+RATE_LIMITED = Counter("etp_rate_limited", "Events refused since they are over a rate.", ["namespace", "event"])
 ROOM_SENDS = Counter("etp_room_sends", "Events that this process sent to rooms or to all.", ["namespace"])
 MESSAGES_LOST = Counter("etp_messages_lost", "Messages that the channel layer lost.", ["namespace"])
 EVENTS_LOST = Counter("etp_events_lost", "Events in the messages that the channel layer lost.", ["namespace"])

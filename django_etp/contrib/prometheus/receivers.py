@@ -10,6 +10,7 @@ from django_etp.signals import (
     disconnected,
     event_handled,
     messages_lost,
+    rate_limited,
     room_sent,
     slow_client_closed,
 )
@@ -24,6 +25,7 @@ def connect_receivers() -> None:
     connected.connect(_count_connection)
     disconnected.connect(_count_disconnect)
     event_handled.connect(_count_event)
+    rate_limited.connect(_count_refusal)
     room_sent.connect(_count_send)
     messages_lost.connect(_count_loss)
     slow_client_closed.connect(_count_slow_client)
@@ -42,6 +44,10 @@ def _count_event(*, connection: Connection, name: str | None, seconds: float, ou
     labels = connection.namespace, metrics.event_label(name)
     metrics.EVENTS.labels(*labels, metrics.outcome_label(outcome)).inc()
     metrics.EVENT_SECONDS.labels(*labels).observe(seconds)
+
+
+def _count_refusal(*, connection: Connection, name: str | None, **_: Any) -> None:
+    metrics.RATE_LIMITED.labels(connection.namespace, metrics.event_label(name)).inc()
 
 
 def _count_send(*, namespace: str, **_: Any) -> None:

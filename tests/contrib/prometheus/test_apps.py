@@ -11,15 +11,18 @@ from django.conf import settings
 find_spec = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: None if name in {hidden!r} else find_spec(name, package)
 settings.configure(INSTALLED_APPS=[
-    "django.contrib.auth", "django.contrib.contenttypes", "django_etp", "django_etp.contrib.prometheus",
+    "django.contrib.auth", "django.contrib.contenttypes", "django_etp", {app!r},
 ])
 django.setup()
-print("prometheus_client" in sys.modules)
+print({module!r} in sys.modules)
 """
 
 
-def run(hidden: list[str]) -> subprocess.CompletedProcess[str]:
-    program = SETUP.format(hidden=hidden)
+def run(
+    hidden: list[str], *, app: str = "django_etp.contrib.prometheus", module: str = "prometheus_client"
+) -> subprocess.CompletedProcess[str]:
+    """Start Django with an app, while a library is hidden; print whether its module was imported."""
+    program = SETUP.format(hidden=hidden, app=app, module=module)
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
 
 

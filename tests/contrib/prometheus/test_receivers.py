@@ -18,6 +18,7 @@ from django_etp.signals import (
     event_handled,
     messages_lost,
     notify,
+    rate_limited,
     room_sent,
     slow_client_closed,
 )
@@ -99,7 +100,7 @@ async def test_the_metrics_of_four_processes_are_what_the_clients_counted(server
 
 
 def test_losses_sends_and_slow_clients_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for signal in (connected, disconnected, event_handled, messages_lost, room_sent, slow_client_closed):
+    for signal in (connected, disconnected, event_handled, messages_lost, rate_limited, room_sent, slow_client_closed):
         monkeypatch.setattr(signal, "receivers", [])
     connect_receivers()
 
@@ -109,11 +110,14 @@ def test_losses_sends_and_slow_clients_are_counted(monkeypatch: pytest.MonkeyPat
     notify(room_sent, namespace="counted", rooms=("a",), event="news")
     notify(messages_lost, error=MessagesLost("", messages=2, frames=7, namespace="counted"))
     notify(slow_client_closed, connection=Connection())
+    for _ in range(3):
+        notify(rate_limited, connection=Connection(), name="say", event=None, retry_after=1.0)
 
-    def value(metric: Any) -> float:
-        counted: float = metric.labels("counted")._value.get()
+    def value(metric: Any, *labels: str) -> float:
+        counted: float = metric.labels("counted", *labels)._value.get()
         return counted
 
     assert value(metrics.ROOM_SENDS) == 1
     assert (value(metrics.MESSAGES_LOST), value(metrics.EVENTS_LOST)) == (2, 7)
     assert value(metrics.SLOW_CLIENTS) == 1
+    assert value(metrics.RATE_LIMITED, "say") == 3

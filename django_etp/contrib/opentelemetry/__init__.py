@@ -1,0 +1,1 @@
+"""OpenTelemetry traces of events, and of what they cause in other processes: an app for ``INSTALLED_APPS``."""
