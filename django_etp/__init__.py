@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         EtpError,
         EventAlreadyRegistered,
         EventFailed,
+        HistoryUnavailable,
         IncompleteAnswer,
         InvalidCloseCode,
         InvalidEventName,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         TooManyEvents,
         TooManyRooms,
     )
+    from .history.limits import History
     from .hub.members import ConnectionInfo, RoomReply
     from .protocol.closing import Disconnect
     from .protocol.frames import Event
@@ -50,6 +52,8 @@ __all__ = [
     "Event",
     "EventAlreadyRegistered",
     "EventFailed",
+    "History",
+    "HistoryUnavailable",
     "IncompleteAnswer",
     "InvalidCloseCode",
     "InvalidEventName",
@@ -82,6 +86,7 @@ _MODULES = {
     "Disconnect": "protocol.closing",
     "EmitInTransaction": "rooms.warnings",
     "Event": "protocol.frames",
+    "History": "history.limits",
     "RoomReply": "hub.members",
     "etp_event": "events.registry",
     "model_events": "rooms.model_events",

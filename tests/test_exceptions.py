@@ -25,6 +25,7 @@ PARENTS = {
     "RejectConnection": "EtpError",
     "EventAlreadyRegistered": "EtpError",
     "LayerUnavailable": "EtpError",
+    "HistoryUnavailable": "LayerUnavailable",
     "MessagesLost": "EtpError",
     "IncompleteAnswer": "EtpError",
     "SyncCallInEventLoop": "EtpError",
