@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import rooms as rooms
     from .connections.connection import Connection
-    from .events.registry import etp_event, on_connect, on_disconnect, on_error, on_unknown_event
+    from .events.registry import etp_event, etp_room, on_connect, on_disconnect, on_error, on_unknown_event
     from .exceptions import (
         AckTimeout,
         ConnectionClosed,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         LayerUnavailable,
         MessagesLost,
         MessageTooLarge,
+        NoRoomMatch,
         ProtocolError,
         RejectConnection,
         SyncCallInEventLoop,
@@ -63,6 +64,7 @@ __all__ = [
     "LayerUnavailable",
     "MessageTooLarge",
     "MessagesLost",
+    "NoRoomMatch",
     "ProtocolError",
     "RejectConnection",
     "RoomReply",
@@ -70,6 +72,7 @@ __all__ = [
     "TooManyEvents",
     "TooManyRooms",
     "etp_event",
+    "etp_room",
     "model_events",
     "on_connect",
     "on_disconnect",
@@ -89,6 +92,7 @@ _MODULES = {
     "History": "history.limits",
     "RoomReply": "hub.members",
     "etp_event": "events.registry",
+    "etp_room": "events.registry",
     "model_events": "rooms.model_events",
     "on_connect": "events.registry",
     "on_disconnect": "events.registry",

@@ -11,6 +11,7 @@
     ├── DataTooLarge                connection.data exceeds MAX_DATA_SIZE
     ├── InvalidRoomName             a room name that is not text, too long, or reserved
     ├── TooManyRooms                a connection would be in more rooms than MAX_ROOMS allows
+    ├── NoRoomMatch                 a declared room has no name for these parameters
     ├── EventFailed                 the event failed at the peer; raise it in a handler to send a failure
     ├── AckTimeout                  no answer came in time; also a TimeoutError
     ├── ConnectionClosed            the connection has ended, or ended before the answer came
@@ -44,6 +45,7 @@ __all__ = [
     "LayerUnavailable",
     "MessageTooLarge",
     "MessagesLost",
+    "NoRoomMatch",
     "ProtocolError",
     "RejectConnection",
     "SyncCallInEventLoop",
@@ -115,12 +117,16 @@ class InvalidRoomName(EtpError):
 class TooManyRooms(EtpError):
     """A connection would be in more rooms than the setting MAX_ROOMS allows; it has joined none of them.
 
-    If a handler does not catch it, a client that speaks ``etp.ext.v1`` gets the code ``too_many_rooms``.
+    If a handler does not catch it, a client that speaks the extensions gets the code ``too_many_rooms``.
     """
 
 
+class NoRoomMatch(EtpError):
+    """A declared room has no name for these parameters; the text holds the pattern and the parameters."""
+
+
 class EventFailed(EtpError):
-    """An event failed at the peer. A handler raises it to send a failure to a peer that speaks ``etp.ext.v1``.
+    """An event failed at the peer. A handler raises it to send a failure to a peer that speaks the extensions.
 
     Attributes:
         code: ``handler_error``, ``unknown_event``, ``invalid_payload``, ``permission_denied``, ``rate_limited``,

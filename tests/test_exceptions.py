@@ -19,6 +19,7 @@ PARENTS = {
     "DataTooLarge": "EtpError",
     "InvalidRoomName": "EtpError",
     "TooManyRooms": "EtpError",
+    "NoRoomMatch": "EtpError",
     "EventFailed": "EtpError",
     "AckTimeout": "EtpError",
     "ConnectionClosed": "EtpError",

@@ -24,12 +24,14 @@ from django_etp.connections.connection import Connection
 from django_etp.connections.peer import Peer
 from django_etp.exceptions import EventFailed, ProtocolError, TooManyEvents
 from django_etp.protocol.failures import encode_failure
-from django_etp.protocol.frames import Event, encode_answer
+from django_etp.protocol.frames import RESERVED_PREFIX, Event, encode_answer
 from django_etp.serialization import to_text
 
 from .budget import MAX_HELD, SMALL, held_by
 from .errors import failure_observer, failure_of, report
-from .handlers import Namespace, call, run_answering, run_reporting
+from .handlers import call, run_answering, run_reporting
+from .joins import handle_room_event, is_room_event
+from .namespaces import Namespace
 from .registry import registry
 from .repeats import Repeats
 
@@ -262,7 +264,9 @@ class Dispatcher:
                 await answering
 
     async def _handle_unknown(self, event: Event) -> object:
-        if not self._handlers.events and not self._handlers.on_unknown_event:
+        if event.name.startswith(RESERVED_PREFIX) and is_room_event(event, self._peer):
+            return await handle_room_event(self._handlers, self._peer, self._connection, event, self.report)
+        if not (self._handlers.events or self._handlers.rooms or self._handlers.on_unknown_event):
             _log_nothing_is_handled(self._peer.namespace)
         if not self._handlers.on_unknown_event and self._peer.speaks_extensions:
             raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")

@@ -25,7 +25,8 @@ from django_etp.protocol.failures import handler_failed, named_failure
 from django_etp.protocol.frames import Event
 from django_etp.quoting import line_of, quote_traceback
 
-from .handlers import Namespace, call, run_reporting
+from .handlers import call, run_reporting
+from .namespaces import Namespace
 
 __all__ = ["failure_observer", "failure_of", "report"]
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.apps import apps
 
 from django_etp.concurrency.database import keep_database_fresh
@@ -26,7 +26,7 @@ from django_etp.exceptions import InvalidPayload
 from django_etp.protocol.frames import Event
 from django_etp.serialization import to_text
 
-__all__ = ["Handler", "Hooks", "Namespace", "call", "run_answering", "run_reporting"]
+__all__ = ["Handler", "Hooks", "call", "handler_of", "run_answering", "run_reporting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,10 @@ class Handler:
 
     function: Callable[..., Any]
     is_async: bool
+
+    def with_parameters(self, parameters: dict[str, Any]) -> Handler:
+        """Return the handler of a declared room, called with the parameters of one room."""
+        return Handler(partial(self.function, **parameters), self.is_async) if parameters else self
 
     @property
     def place(self) -> str:
@@ -71,23 +75,18 @@ class Hooks:
         self._handlers = sorted([*self._handlers, handler], key=_app_position)
 
 
-class Namespace:
-    """The handlers and hooks of one namespace."""
+def handler_of(function: Callable[..., Any]) -> Handler:
+    """Return the handler of a function that an application registers.
 
-    __slots__ = ("events", "on_connect", "on_disconnect", "on_error", "on_unknown_event")
-
-    def __init__(self) -> None:
-        self.events: dict[str, Handler] = {}
-        self.on_connect = Hooks()
-        self.on_disconnect = Hooks()
-        self.on_error = Hooks()
-        self.on_unknown_event = Hooks()
-
-    def __copy__(self) -> Namespace:
-        twin = Namespace()
-        for name in Namespace.__slots__:
-            setattr(twin, name, copy(getattr(self, name)))
-        return twin
+    Raises:
+        TypeError: it is no function, or a generator.
+    """
+    if not callable(function) or isinstance(function, type):
+        raise TypeError(f"A handler must be a function, got {function!r:.80}.")
+    call = getattr(function, "__call__", None)  # noqa: B004 (an instance's method, which may be async)
+    if any(inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each) for each in (function, call)):
+        raise TypeError(f"A handler must not be a generator: {function!r:.80}. Return the answer instead of yielding.")
+    return Handler(function, iscoroutinefunction(function) or iscoroutinefunction(call))
 
 
 async def call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:

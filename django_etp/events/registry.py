@@ -9,14 +9,12 @@ Rules kept here:
 
 from __future__ import annotations
 
-import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from typing import Any, TypeVar
 
-from asgiref.sync import iscoroutinefunction
 from django.utils.module_loading import autodiscover_modules
 
 from django_etp.conf import get_settings
@@ -24,11 +22,14 @@ from django_etp.exceptions import EventAlreadyRegistered, InvalidEventName
 from django_etp.hub.names import check_namespace
 from django_etp.protocol.frames import check_event_name
 
-from .handlers import Handler, Hooks, Namespace
+from .declared import DeclaredRoom
+from .handlers import Hooks, handler_of
+from .namespaces import Namespace
 
 __all__ = [
     "Registry",
     "etp_event",
+    "etp_room",
     "on_connect",
     "on_disconnect",
     "on_error",
@@ -57,7 +58,12 @@ class Registry:
     @property
     def handled(self) -> list[str]:
         """The names of the namespaces with handlers, sorted."""
-        return sorted(name for name, namespace in self._namespaces.items() if namespace.events)
+        return sorted(name for name, namespace in self._namespaces.items() if namespace.events or namespace.rooms)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all namespaces, sorted."""
+        return sorted(self._namespaces)
 
     def etp_event(self, name: str, *, namespace: str = "default") -> Callable[[_Function], _Function]:
         """Register the decorated function as the handler of the event ``name``.
@@ -74,7 +80,7 @@ class Registry:
         _check_event_name(name)
 
         def register(function: _Function) -> _Function:
-            handler = _handler(function)
+            handler = handler_of(function)
             events = self.namespace(namespace).events
             if name in events:
                 raise EventAlreadyRegistered(
@@ -83,6 +89,40 @@ class Registry:
                 )
             events[name] = handler
             return function
+
+        return register
+
+    def etp_room(
+        self,
+        pattern: str,
+        *,
+        namespace: str = "default",
+        login_required: bool = False,
+        permission: str | Iterable[str] | None = None,
+    ) -> Callable[[Callable[..., Any]], DeclaredRoom]:
+        """Declare a kind of room, and register the decorated function as its join handler.
+
+        The function takes the connection and the parameters of the pattern. Its result is the state of the room, which
+        a client gets with the answer to its join. It runs after the other checks, and refuses the client with
+        ``PermissionDenied``, ``ObjectDoesNotExist`` or ``Http404``. It has 10 s.
+
+        Args:
+            pattern: names of rooms, written as in Django's ``path()``, such as ``"orders/<int:pk>"``.
+            namespace: the namespace of the rooms.
+            login_required: whether a client must be logged in.
+            permission: the name of a permission that the user must have, or several.
+
+        Raises:
+            ImproperlyConfigured: the pattern is not valid or has no literal part, or another room's pattern can match
+                the same names.
+            TypeError: the decorated object is no function, or does not take the parameters; or an argument has another
+                type.
+        """
+
+        def register(function: Callable[..., Any]) -> DeclaredRoom:
+            room = DeclaredRoom(handler_of(function), pattern, login_required, permission)
+            self.namespace(namespace).add_room(room)
+            return room
 
         return register
 
@@ -133,7 +173,7 @@ class Registry:
 
         def register(function: _Function) -> _Function:
             hooks: Hooks = getattr(self.namespace(namespace), kind)
-            hooks.add(_handler(function))
+            hooks.add(handler_of(function))
             return function
 
         return register if function is None else register(function)
@@ -145,17 +185,9 @@ def _check_event_name(name: object) -> None:
     check_event_name(name)
 
 
-def _handler(function: Callable[..., Any]) -> Handler:
-    if not callable(function) or isinstance(function, type):
-        raise TypeError(f"A handler must be a function, got {function!r:.80}.")
-    call = getattr(function, "__call__", None)  # noqa: B004 (an instance's method, which may be async)
-    if any(inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each) for each in (function, call)):
-        raise TypeError(f"A handler must not be a generator: {function!r:.80}. Return the answer instead of yielding.")
-    return Handler(function, iscoroutinefunction(function) or iscoroutinefunction(call))
-
-
 registry = Registry()
 etp_event = registry.etp_event
+etp_room = registry.etp_room
 on_connect = registry.on_connect
 on_disconnect = registry.on_disconnect
 on_error = registry.on_error

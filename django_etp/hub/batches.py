@@ -8,7 +8,7 @@ Rules kept here:
 - A batch that would travel too often goes through the group of its namespace, once.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,7 +48,7 @@ class Deliver(Protocol):
     """Hands a frame to the members of rooms in this process; returns the members."""
 
     def __call__(
-        self, namespace: str, rooms: Iterable[str | None], text: str, exclude: frozenset[str]
+        self, namespace: str, rooms: Sequence[str | None], text: str, exclude: frozenset[str]
     ) -> Sequence[Member]: ...
 
 

@@ -14,6 +14,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from django_etp.cluster.gaps import Loss
@@ -26,7 +27,9 @@ from django_etp.serialization import to_frame
 
 from .asking import Asker
 from .batches import Batches
+from .delivery import deliver
 from .emissions import Emissions
+from .guests import Guest
 from .losses import describe_loss
 from .members import Member, Serving, hub_of
 from .membership import Membership
@@ -70,6 +73,7 @@ class Hub:
         self.flusher = Flusher(loop, self.context.copy())
         self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
         self.serving: Serving | None = None
+        self.recheck: Callable[[list[Guest]], Coroutine[Any, Any, None]] | None = None
         self._answer = answer
         self.membership = Membership()
         self.emissions = Emissions()
@@ -77,7 +81,7 @@ class Hub:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link: Link = open_link(self, is_serving=is_serving)
         self.asker = Asker(self.id, self._link, self._reply_here)
-        self.batches = Batches(self._link, self.emissions, self._pace, self._deliver)
+        self.batches = Batches(self._link, self.emissions, self._pace, partial(deliver, self.membership))
 
     async def start(self) -> None:
         """Take the place of a hub with connections among the other processes' hubs."""
@@ -159,7 +163,10 @@ class Hub:
 
     async def leave(self, member: Member, rooms: Iterable[str]) -> None:
         """Take a connection out of rooms; it need not be in them."""
-        await self._leave_groups(self.membership.leave(member, rooms))
+        rooms = tuple(rooms)
+        groups = self.membership.leave(member, rooms)
+        self.membership.guests.end(member.id, rooms)
+        await self._leave_groups(groups)
 
     async def clear(self, namespace: str, rooms: Iterable[str]) -> None:
         """Take all local members out of rooms."""
@@ -205,7 +212,7 @@ class Hub:
             LayerUnavailable: it was not sent to other processes.
         """
         targets: list[str | None] = [None] if rooms is None else [*rooms]
-        members = self._deliver(namespace, targets, text, exclude)
+        members = deliver(self.membership, namespace, targets, text, exclude)
         if rooms is None or len(rooms) < 2:
             frame = Frame(text, exclude)
         else:
@@ -215,7 +222,7 @@ class Hub:
     def relay(self, namespace: str, rooms: list[str], frame: Frame) -> list[Confirmation]:
         """Send a stored event, which has a name that begins with RELAYED, and may be sent again. See send()."""
         is_first = self.emissions.is_first(frame.emission)
-        members = self._deliver(namespace, rooms, frame.text, frame.exclude) if is_first else ()
+        members = deliver(self.membership, namespace, rooms, frame.text, frame.exclude) if is_first else ()
         return publish(self._link, namespace, rooms, frame) + self._pace.slow(members, len(frame.text))
 
     def send_to(self, namespace: str, connection_id: str, text: str) -> list[Confirmation]:
@@ -241,15 +248,6 @@ class Hub:
         """Return whether an id is that of a connection of this hub, which may be gone."""
         return hub_of(connection_id) == self.id
 
-    def _deliver(
-        self, namespace: str, rooms: Iterable[str | None], text: str, exclude: frozenset[str]
-    ) -> tuple[Member, ...]:
-        members = self.membership.present(namespace, rooms)
-        for member in members:
-            if member.id not in exclude:
-                member.deliver(text)
-        return members
-
     # Asking
 
     async def ask(self, hub: str | None, action: str, *arguments: Any, timeout: float) -> list[Any]:
@@ -270,7 +268,7 @@ class Hub:
         elif key := self.membership.room_of(group):
             namespace, room = key
             if not frame.emission or self.emissions.is_first(frame.emission):
-                self._deliver(namespace, frame.rooms or [room], frame.text, frame.exclude)
+                deliver(self.membership, namespace, frame.rooms or [room], frame.text, frame.exclude)
 
     def deliver_foreign(self, message: Foreign) -> None:
         """Deliver an event of other Channels code to local members.
@@ -282,7 +280,7 @@ class Hub:
             text = to_frame(message.event, message.data)
         except EtpError as error:
             raise Malformed(f"an event that other code sent to a room's group is not valid: {error}") from error
-        self._deliver(message.namespace, [message.room], text, frozenset())
+        deliver(self.membership, message.namespace, [message.room], text, frozenset())
 
     def report_loss(self, loss: Loss) -> None:
         """Report messages that the layer lost to ``on_error``, which logs them; or to the log alone."""

@@ -4,7 +4,7 @@ Rules kept here:
 
 - A name that starts with ``__ack_`` marks an answer, with any peer. It is never handled as an event and never answered.
 - A name that starts with ``__err_`` marks a failure in place of an answer, but only if both sides speak
-  ``etp.ext.v1``. With any other peer it is an event without a handler.
+  ``etp.ext.v1`` or ``etp.ext.v2``. With any other peer it is an event without a handler.
 - ``__ping`` with an ack id is answered at once, past handlers and queues, with any peer. Without an ack id it is an
   event without a handler.
 - ``__hello`` is the greeting of a server, if both sides speak the extensions. A client sends none: a server treats the
@@ -37,7 +37,7 @@ def meaning_of(event: Event, *, speaks_extensions: bool) -> Meaning:
 
     Args:
         event: the result of ``decode()``.
-        speaks_extensions: whether both sides of the connection speak ``etp.ext.v1``.
+        speaks_extensions: whether both sides of the connection speak the extensions.
     """
     name = event.name
     if not name.startswith(RESERVED_PREFIX):

@@ -21,6 +21,7 @@ data, adata = _default.data, _default.adata
 update_data, aupdate_data = _default.update_data, _default.aupdate_data
 join, ajoin = _default.join, _default.ajoin
 leave, aleave = _default.leave, _default.aleave
+recheck, arecheck = _default.recheck, _default.arecheck
 clear, aclear = _default.clear, _default.aclear
 count, acount = _default.count, _default.acount
 names, anames = _default.names, _default.anames

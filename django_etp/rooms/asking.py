@@ -50,7 +50,10 @@ class AskRooms(HubQuery[list[RoomReply]]):
     async def reply(self, hub: Hub) -> list[list[Any]]:
         """Ask the members here, side by side, and return a row for each."""
         members = {member.id: member for room in self.rooms for member in hub.membership.members(self.namespace, room)}
-        asking = (_ask(member, self.event, self.data, self.timeout) for member in members.values())
+        inside = hub.membership.guests.room_of
+        asking = (
+            _ask(member, self.event, self.data, self.timeout, inside(member, self.rooms)) for member in members.values()
+        )
         return await asyncio.gather(*asking)
 
     def merge(self, replies: list[list[list[Any]]]) -> list[RoomReply]:
@@ -113,10 +116,10 @@ class AskConnection(ConnectionQuery[Event]):
         )
 
 
-async def _ask(member: Member, event: str, data: str, timeout: float) -> list[Any]:
-    """Ask a member, and return a row: its id, the status of its reply, and the answer or the failure."""
+async def _ask(member: Member, event: str, data: str, timeout: float, room: str | None = None) -> list[Any]:
+    """Ask a member, maybe inside a room, and return a row: its id, the status of the reply, the answer or failure."""
     try:
-        answer = await member.ask(event, data, timeout)
+        answer = await member.ask(event, data, timeout, room)
     except AckTimeout:
         return [member.id, "timed_out"]
     except ConnectionClosed:

@@ -12,11 +12,12 @@ Rules kept here:
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
 from django_etp.auth.token_login import begin_renewal, watch_login
 from django_etp.conf import get_settings
-from django_etp.connections.asgi import Receive, Send
+from django_etp.connections.asgi import Receive, Send, disconnect_of
 from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
 from django_etp.connections.scope import identity_of
@@ -24,6 +25,7 @@ from django_etp.connections.state import CLOSED, OPEN
 from django_etp.connections.transport import Resume, keep_short, unbounded_queue
 from django_etp.events.budget import make_room
 from django_etp.events.dispatcher import Dispatcher
+from django_etp.events.guests import end_guests
 from django_etp.events.registry import registry
 from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
 from django_etp.protocol.closing import Disconnect
@@ -174,7 +176,7 @@ class Lifecycle:
         """Receive the handshake, and accept it or begin to; return how the connection ended, if it has."""
         message = await self._receive()
         if message["type"] != "websocket.connect":
-            return _disconnect(message)
+            return disconnect_of(message)
         if self._handlers.on_connect:
             self._connecting = self._serving.hub.run(self._connect())
         elif self._handshake is not None and await self._handshake.run_without_hooks():
@@ -192,7 +194,7 @@ class Lifecycle:
         while True:
             message = await receive()
             if message["type"] != "websocket.receive":
-                return _disconnect(message)
+                return disconnect_of(message)
             try:
                 # After our own close, messages are dropped.
                 is_waiting = self._ending is None and take(message)
@@ -276,6 +278,8 @@ class Lifecycle:
             yield self._dispatcher.finish
         if self._connecting is not None or self._handlers.on_disconnect:
             yield self._run_last_hooks
+        if self._serving.hub.membership.guests.of(self._peer.id):
+            yield partial(end_guests, self._serving.hub, self._peer.id)
 
     async def _stop_reading(self) -> None:
         await self._outbox.closed()
@@ -294,7 +298,3 @@ class Lifecycle:
         handshake = self._handshake
         if handshake is None or (handshake.was_accepted and not handshake.was_rejected):
             await self._dispatcher.disconnect(_DISCONNECT_LIMIT)
-
-
-def _disconnect(message: dict[str, Any]) -> Disconnect:
-    return Disconnect(message.get("code") or 1005, message.get("reason") or "")

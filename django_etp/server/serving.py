@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from django_etp.events.errors import report
+from django_etp.events.rechecks import recheck
 from django_etp.events.registry import registry
 from django_etp.hub.hub import Hub
 from django_etp.hub.process import serving_hub
@@ -36,6 +37,7 @@ class Serving:
         self.hub = hub
         hub.serving = self
         hub.report = report_to_hooks
+        hub.recheck = recheck
         self._tasks: dict[asyncio.Task[Any] | None, None] = {}
         self._maintenance: asyncio.Task[None] | None = None
         self._is_ending = False

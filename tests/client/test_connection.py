@@ -246,7 +246,7 @@ async def test_an_event_that_wants_no_answer_gets_none(peer: Peer) -> None:
     ],
 )
 async def test_an_unknown_event_is_answered(peer: Peer, offers: bool, frame: str) -> None:
-    async with peer.connected(offers_extensions=offers) as (_, connection):
+    async with peer.connected(extensions=offers) as (_, connection):
         await connection.send("x||4||data")
         assert await receive(connection) == frame
 
@@ -386,7 +386,7 @@ async def test_a_handler_that_finds_its_own_connection_gone_is_no_failure(peer: 
 
 async def test_a_failed_handler_is_reported_and_a_plain_server_gets_no_answer(peer: Peer) -> None:
     errors: asyncio.Queue[Exception] = asyncio.Queue()
-    async with peer.connected(offers_extensions=False) as (client, connection):
+    async with peer.connected(extensions=False) as (client, connection):
         client.on("x")(fail)
         client.on_error(errors.put)
         await connection.send("x||4||handler_error")
@@ -395,7 +395,7 @@ async def test_a_failed_handler_is_reported_and_a_plain_server_gets_no_answer(pe
 
 
 async def test_a_failure_to_a_plain_client_is_an_event(peer: Peer) -> None:
-    async with peer.connected(offers_extensions=False) as (client, connection):
+    async with peer.connected(extensions=False) as (client, connection):
         asked = asyncio.create_task(client.emit_with_ack("x"))
         assert await receive(connection) == "x||1"
         await connection.send('__err_x||1||{"code": "rate_limited"}')
@@ -639,9 +639,9 @@ async def test_headers_may_be_pairs(peer: Peer) -> None:
         assert connection.request.headers.get_all("X-Tag") == ["a", "b"]
 
 
-@pytest.mark.parametrize(("offers", "subprotocol", "id"), [(True, "etp.ext.v1", "abc"), (False, None, None)])
+@pytest.mark.parametrize(("offers", "subprotocol", "id"), [(True, "etp.ext.v2", "abc"), (False, None, None)])
 async def test_the_greeting_tells_the_id(peer: Peer, offers: bool, subprotocol: str | None, id: str | None) -> None:
-    async with peer.client(offers_extensions=offers) as client:
+    async with peer.client(extensions=offers) as client:
         assert client.id == id
         assert (await peer.accept()).subprotocol == subprotocol
     assert client.id is None

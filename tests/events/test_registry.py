@@ -16,6 +16,7 @@ from django_etp import (
     EventAlreadyRegistered,
     InvalidEventName,
     etp_event,
+    etp_room,
     on_connect,
     on_disconnect,
     on_error,
@@ -133,10 +134,10 @@ def test_an_error_inside_an_event_module_is_shown(
 
 
 def test_an_error_inside_an_event_module_is_shown_when_django_starts(tmp_path: Path) -> None:
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop/__init__.py").touch()
-    (tmp_path / "shop/etp_events.py").write_text("import a_package_that_is_not_there\n")
-    (tmp_path / "shop_settings.py").write_text("from tests.settings import *\nINSTALLED_APPS += ['shop']\n")
+    (tmp_path / "shop_starts").mkdir()
+    (tmp_path / "shop_starts/__init__.py").touch()
+    (tmp_path / "shop_starts/etp_events.py").write_text("import a_package_that_is_not_there\n")
+    (tmp_path / "shop_settings.py").write_text("from tests.settings import *\nINSTALLED_APPS += ['shop_starts']\n")
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "shop_settings",
         "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]),
@@ -146,7 +147,7 @@ def test_an_error_inside_an_event_module_is_shown_when_django_starts(tmp_path: P
     )
     assert done.returncode != 0
     assert "No module named 'a_package_that_is_not_there'" in done.stderr
-    assert str(tmp_path / "shop/etp_events.py") in done.stderr
+    assert str(tmp_path / "shop_starts/etp_events.py") in done.stderr
 
 
 def test_the_modules_to_look_for_are_a_setting(install: Install, settings: Any) -> None:
@@ -243,6 +244,27 @@ def test_an_event_of_two_apps_is_refused_with_both_places(install: Install) -> N
 
 
 # The decorators
+
+
+def test_rooms_of_two_apps_whose_patterns_overlap_are_refused_with_both_places(install: Install) -> None:
+    module = 'from django_etp import etp_room\n\n@etp_room("orders/<{}:pk>")\ndef {}(connection, pk): ...\n'
+    with pytest.raises(ImproperlyConfigured) as raised:
+        install(
+            {
+                "shop_left/etp_events.py": module.format("int", "left"),
+                "shop_right/etp_events.py": module.format("slug", "right"),
+            },
+            "shop_left",
+            "shop_right",
+        )
+    for place in ("shop_left.etp_events.left", "shop_right.etp_events.right", "left/etp_events.py:3"):
+        assert place in str(raised.value)
+
+
+def test_a_room_belongs_to_the_names_of_its_namespace(etp_registry: Registry) -> None:
+    etp_room("lobby", namespace="staff")(lambda connection: None)
+    assert etp_registry.handled == ["staff"]
+    assert "staff" in etp_registry.names
 
 
 def test_the_decorated_function_stays_what_it_was(etp_registry: Registry) -> None:

@@ -344,6 +344,7 @@ def test_the_api_is_whole() -> None:
         "leave",
         "members",
         "names",
+        "recheck",
         "shutdown",
         "update_data",
     ]
