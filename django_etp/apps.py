@@ -9,6 +9,7 @@ from .checks.sessions import check_session_engine
 from .checks.settings import check_settings
 from .conf import find_problems
 from .events.registry import registry
+from .history.checks import check_histories
 
 __all__ = ["DjangoEtpConfig"]
 
@@ -24,6 +25,7 @@ class DjangoEtpConfig(AppConfig):
         checks.register(check_settings)
         checks.register(check_channel_layer)
         checks.register(check_session_engine)
+        checks.register(check_histories(lambda: registry.has_histories))
         from .auth.permissions import connect_permission_signals
         from .auth.receivers import connect_signals
         from .hub import process

@@ -34,7 +34,7 @@ class ClientRooms:
         self._rooms: dict[str, ClientRoom] = {}
         self._wanted: dict[str, ClientRoom] = {}  # in the order of their joins
 
-    def get(self, name: str) -> ClientRoom:
+    def get(self, name: str, since: str | None) -> ClientRoom:
         """Return the room of a name, the same object each time. See EtpClient.room()."""
         if not name or " " in name or "|" in name:
             raise InvalidRoomName(
@@ -42,6 +42,8 @@ class ClientRooms:
             )
         if name not in self._rooms:
             self._rooms[name] = ClientRoom(name, self)
+        if since is not None and not self._rooms[name].is_wanted:
+            self._rooms[name].position = since
         return self._rooms[name]
 
     def return_to(self, connection: "ClientConnection") -> None:
@@ -66,8 +68,14 @@ class ClientRooms:
             if room := self._rooms.get(str(content.get("room"))):
                 code, message = str(content.get("code", "")), str(content.get("message", ""))
                 await room.end_noted(EventFailed(code, message, is_from_peer=True))
-        elif (found := read_in_room(event)) and (room := self._wanted.get(found[0])):
-            return await room.handle(found[1])
+        elif found := read_in_room(event):
+            name, inside = found
+            before, _, position = name.rpartition("@")
+            if (room := self._wanted.get(before)) and room.has_history:
+                room.position = position  # now, and not before: events that wait are dropped if the connection breaks
+                return await room.handle(inside)
+            if room := self._wanted.get(name):
+                return await room.handle(inside)
         return None  # the client has just left
 
     # Called by the rooms

@@ -5,12 +5,14 @@ Rules kept here:
 - The order of a join is: login, permissions, the function of ``allow``, the join handler.
 - The connection gets the events of the room from before the join handler runs, so that none is missed after the handler
   has read the state. They follow the answer.
+- A room with history answers with a position, and whether the client gets all that it missed since its own position.
 - A second join is checked and answered anew. It is the same membership, unless it is refused, which ends that.
 - An event inside a room is for members that joined by ``__join``.
 """
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django_etp.concurrency.workers import run_handler
@@ -47,7 +49,7 @@ async def handle_room_event(
         EventFailed: the event is refused; other errors of the application's functions too.
     """
     if event.name == JOIN:
-        return await _join(handlers, peer, connection, _room_in(event), report)
+        return await _join(handlers, peer, connection, _room_in(event), event.json().get("since"), report)
     if event.name == LEAVE:
         guest = peer.hub.membership.guests.get(peer.id, _room_in(event))
         if isinstance(guest, RoomGuest):
@@ -66,8 +68,13 @@ def _room_in(event: Event) -> str:
     raise EventFailed("invalid_payload", f'{event.name} needs the data {{"room": "<name>"}}.')
 
 
-async def _join(handlers: Namespace, peer: Peer, connection: Connection, name: str, report: Report) -> str:
-    """Let a connection join, and return the answer. Events that were held for it are delivered behind the answer."""
+async def _join(
+    handlers: Namespace, peer: Peer, connection: Connection, name: str, since: object, report: Report
+) -> str:
+    """Let a connection join, and return the answer. Events that were held for it are delivered behind the answer.
+
+    ``since`` is the position after which the client has missed the events of a room with history.
+    """
     guest = peer.hub.membership.guests.get(peer.id, name)
     if not isinstance(guest, RoomGuest):
         found = handlers.find_room(name)
@@ -78,7 +85,7 @@ async def _join(handlers: Namespace, peer: Peer, connection: Connection, name: s
     await guest.begin_turn()
     try:
         guest.refuse_ended()
-        answer = await _enter(guest, connection)
+        answer = await _enter(guest, connection, since)
     except BaseException as error:
         refusal = refusal_of(error, name)
         await guest.put_out(failure_of(refusal))
@@ -93,7 +100,7 @@ async def _join(handlers: Namespace, peer: Peer, connection: Connection, name: s
     return answer
 
 
-async def _enter(guest: RoomGuest, connection: Connection) -> str:
+async def _enter(guest: RoomGuest, connection: Connection, since: object) -> str:
     """Check a join, make the connection a member, and return the state of the room, ready to be sent."""
     room, peer = guest.room, guest.peer
     if room.has_rules:
@@ -102,10 +109,13 @@ async def _enter(guest: RoomGuest, connection: Connection) -> str:
         guest.refuse_ended()
     await guest.enter()
     guest.refuse_ended()
+    # Before the join handler: the state that it reads is never older than the position.
+    parts = await guest.recover(since) if room.history is not None else {}
+    guest.refuse_ended()
     handler = room.join_handler.with_parameters(guest.parameters)
-    result = await call_limited(handler, _run_answering, connection)
+    result = await call_limited(handler, partial(_run_answering, parts), connection)
     guest.record_handled()
-    answer = result.text if isinstance(result, _Answer) else _answer_of(result).text
+    answer = result.text if isinstance(result, _Answer) else _answer_of(result, parts).text
     if peer.has_unsaved:
         await peer.save()
         guest.refuse_ended()
@@ -121,18 +131,18 @@ class _Answer:
         self.text = text
 
 
-def _answer_of(state: object) -> _Answer:
-    return _Answer(to_text({"state": state}))
+def _answer_of(state: object, parts: dict[str, Any]) -> _Answer:
+    return _Answer(to_text({"state": state, **parts}))
 
 
-async def _run_answering(function: Callable[..., Any], connection: Connection) -> Any:
-    return await run_handler(_run_plain, function, connection, owner=connection.id)
+async def _run_answering(parts: dict[str, Any], function: Callable[..., Any], connection: Connection) -> Any:
+    return await run_handler(_run_plain, parts, function, connection, owner=connection.id)
 
 
-def _run_plain(function: Callable[..., Any], connection: Connection) -> Any:
+def _run_plain(parts: dict[str, Any], function: Callable[..., Any], connection: Connection) -> Any:
     # The text is made in the thread of the handler, see run_answering().
     result = function(connection)
-    return result if inspect.isawaitable(result) else _answer_of(result)
+    return result if inspect.isawaitable(result) else _answer_of(result, parts)
 
 
 async def _handle_inside(peer: Peer, connection: Connection, event: Event) -> object:

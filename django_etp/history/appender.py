@@ -9,7 +9,9 @@ Rules kept here:
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Coroutine
 from itertools import islice
+from typing import Any
 
 from django_etp.exceptions import HistoryUnavailable
 
@@ -27,10 +29,12 @@ class Appender:
 
     Args:
         store: the store.
+        run: runs a coroutine whatever becomes of its caller.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, run: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]) -> None:
         self._store = store
+        self._run = run
         self._waiting: deque[tuple[NewEvent, asyncio.Future[Appended]]] = deque()
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
@@ -46,12 +50,11 @@ class Appender:
                 f"Too many events wait for the history ({len(self._waiting):,}): it is down, or slower than this "
                 "process sends."
             )
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Appended] = loop.create_future()
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         self._waiting.append((event, future))
         self._bytes += len(event.text)
         if self._task is None:
-            self._task = loop.create_task(self._empty())
+            self._task = self._run(self._empty())
         return future
 
     async def settle(self, timeout: float) -> None:

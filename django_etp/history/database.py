@@ -73,6 +73,9 @@ class DatabaseHistory:
         """See Store."""
         return await self._run(self._read_before, room, before, most, limits)
 
+    def follow(self, take: Callable[[str, Entry], None], missed: Callable[[], None]) -> None:
+        """See Store."""
+
     async def close(self) -> None:
         """See Store."""
 

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
-from django_etp.concurrency.tasks import end_tasks
+from django_etp.concurrency.tasks import end_tasks, leave_alone
 from django_etp.conf.layer_names import channel_prefix
 
 from .store import Entry, Position
@@ -62,13 +62,19 @@ class Following:
         # Whether the server has confirmed a room's subscription, and how many confirmations of it are to come.
         self._rooms: dict[str, asyncio.Event] = {}
         self._unconfirmed: Counter[str] = Counter()
+        self._changing = asyncio.Lock()
         self._pubsub: PubSub | None = None
         self._task: asyncio.Task[None] | None = None
-        self._was_connected = False
+        # The last attempt to connect has failed, or the connection was lost.
+        self._failed = asyncio.Event()
+        self._may_have_missed = False
         self._heard_at = 0.0
 
     async def add(self, room: str) -> None:
-        """Follow a room. Return once every event that is appended from now on will come, or after 3 s."""
+        """Follow a room. Return once every event that is appended from now on will come.
+
+        Return as well if the server cannot be reached, or after 3 s. missed() is called once the room is followed.
+        """
         confirmed = self._rooms.get(room)
         if confirmed is None:
             confirmed = self._rooms[room] = asyncio.Event()
@@ -76,17 +82,17 @@ class Following:
                 self._task = asyncio.get_running_loop().create_task(self._run())
             elif self._pubsub is not None:
                 self._unconfirmed[room] += 1
-                with suppress(RedisError, OSError):  # the task opens a new connection, for all rooms
-                    await self._pubsub.subscribe(channel_of(room))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_JOIN_LIMIT):
-                await confirmed.wait()
+                await self._subscribe(self._pubsub, room)
+        if not confirmed.is_set():
+            waits = [asyncio.ensure_future(event.wait()) for event in (confirmed, self._failed)]
+            await asyncio.wait(waits, timeout=_JOIN_LIMIT, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
 
-    async def discard(self, room: str) -> None:
+    def discard(self, room: str) -> None:
         """Follow a room no longer."""
         if self._rooms.pop(room, None) is not None and self._pubsub is not None:
-            with suppress(RedisError, OSError):
-                await self._pubsub.unsubscribe(channel_of(room))
+            leave_alone(asyncio.get_running_loop().create_task(self._unsubscribe(self._pubsub, room)))
 
     async def close(self) -> None:
         """Follow no room any more, and close the connection; within a bounded time."""
@@ -95,12 +101,26 @@ class Following:
         if task is not None:
             await end_tasks([task], _END_LIMIT)
 
+    async def _subscribe(self, pubsub: PubSub, room: str) -> None:
+        # If the connection is lost, the task opens another one, for all rooms.
+        async with self._changing:
+            with suppress(RedisError, OSError):
+                await pubsub.subscribe(channel_of(room))
+
+    async def _unsubscribe(self, pubsub: PubSub, room: str) -> None:
+        async with self._changing:
+            if room not in self._rooms and pubsub is self._pubsub:  # it may have been added again
+                with suppress(RedisError, OSError):
+                    await pubsub.unsubscribe(channel_of(room))
+
     async def _run(self) -> None:
         failures = 0
         while True:
             try:
                 await self._listen()
             except (RedisError, OSError) as error:
+                self._failed.set()
+                self._may_have_missed = True
                 failures = 0 if self._pubsub is not None else failures + 1
                 log = logger.warning if failures == 1 else logger.info
                 log("The connection that brings the events of rooms with history is lost; trying again: %r", error)
@@ -118,6 +138,7 @@ class Following:
             await pubsub.subscribe(*map(channel_of, self._rooms), last)  # at least one
             self._heard_at = loop.time()
             self._pubsub = pubsub
+            self._failed.clear()
             while True:
                 message = await pubsub.get_message(timeout=_PING_EVERY)
                 now = loop.time()
@@ -137,9 +158,9 @@ class Following:
                 self._take(room, read_event(text, found, int(moment) / 1000))
         elif message["type"] == "subscribe":
             if message["channel"] == last:  # all rooms are subscribed, maybe anew: redis-py connects again by itself
-                if self._was_connected:
+                if self._may_have_missed:
                     self._missed()
-                self._was_connected = True
+                self._may_have_missed = True
                 return
             self._unconfirmed[room] -= 1
             if self._unconfirmed[room] <= 0:

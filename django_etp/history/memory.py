@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 
 from .limits import History
@@ -29,7 +29,7 @@ from .store import (
     still_kept,
 )
 
-__all__ = ["MemoryHistory"]
+__all__ = ["MemoryHistory", "forget_all"]
 
 
 class MemoryHistory:
@@ -67,6 +67,9 @@ class MemoryHistory:
                 return []
             entries = still_kept(found.position, list(found.entries), limits, now)
         return [entry for entry in entries if before is None or entry.position.number < before.number][-most:]
+
+    def follow(self, take: Callable[[str, Entry], None], missed: Callable[[], None]) -> None:
+        """See Store."""
 
     async def close(self) -> None:
         """See Store."""
@@ -140,10 +143,11 @@ class _Rooms:
 _rooms = _Rooms()
 
 
-def _forget_all() -> None:
+def forget_all() -> None:
+    """Forget all histories."""
     global _rooms
-    _rooms = _Rooms()  # a thread that the child lacks may hold the lock of the old one
+    _rooms = _Rooms()  # in the child of a fork, a thread that it lacks may hold the lock of the old one
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+    os.register_at_fork(after_in_child=forget_all)

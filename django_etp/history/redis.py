@@ -128,12 +128,7 @@ class RedisHistory:
         return [entry for entry in entries if before is None or entry.position.number < before.number][-most:]
 
     def follow(self, take: Callable[[str, Entry], None], missed: Callable[[], None]) -> Following:
-        """Return the rooms that this process follows, which are none yet.
-
-        Args:
-            take: is called with the room and the event when one was appended, in order.
-            missed: is called when events may have been missed: the connection was lost, and is back.
-        """
+        """See Store."""
         return Following(self._redis, take, missed)
 
     async def close(self) -> None:

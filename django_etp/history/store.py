@@ -12,7 +12,7 @@ Rules kept here:
 
 import re
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -24,6 +24,7 @@ __all__ = [
     "SLACK",
     "Appended",
     "Entry",
+    "Follower",
     "NewEvent",
     "Position",
     "Recovery",
@@ -113,6 +114,19 @@ class Recovery(NamedTuple):
     missed: list[Entry] | None
 
 
+class Follower(Protocol):
+    """The rooms that a process follows in a store that publishes what it appends."""
+
+    async def add(self, room: str) -> None:
+        """Follow a room. Return once every event that is appended from now on will come, or after some seconds."""
+
+    def discard(self, room: str) -> None:
+        """Follow a room no longer."""
+
+    async def close(self) -> None:
+        """Follow no room any more; within a bounded time."""
+
+
 class Store(Protocol):
     """A store of histories, which belongs to one event loop.
 
@@ -133,6 +147,14 @@ class Store(Protocol):
 
     async def read_before(self, room: str, before: Position | None, most: int, limits: History) -> list[Entry]:
         """Return up to ``most`` events before a position, in order; by default, the last ones."""
+
+    def follow(self, take: Callable[[str, Entry], None], missed: Callable[[], None]) -> Follower | None:
+        """Return the rooms that this process follows, none yet; ``None`` if the store does not publish what it appends.
+
+        Args:
+            take: is called with the room and the event when one was appended, in order.
+            missed: is called when events may have been missed: the connection was lost, and is back.
+        """
 
     async def close(self) -> None:
         """Close all connections, within a bounded time. The store opens new ones if it is used again."""

@@ -5,6 +5,8 @@ Rules kept here:
 - A client joins and leaves with the events ``__join`` and ``__leave``, whose data is ``{"room": name}``.
 - An event inside a room is ``__in <room> <event>``, in both directions. The name of a room holds no space, so the name
   of the event, which may hold some, is the rest.
+- In a room with history the server writes the position of the event behind the name of the room, as in
+  ``__in <room>@<position> <event>``. A position holds no ``@``.
 - ``__left`` reports to a client that the server took it out of a room.
 
 No I/O, no Django: server, client and testing kit share this module.
@@ -22,8 +24,13 @@ LEFT = "__left"
 IN = "__in "
 
 
-def in_room(room: str | None, frame: str) -> str:
-    """Return the frame, or the name, of an event inside a room, for that of the same event outside of rooms."""
+def in_room(room: str | None, frame: str, position: object = None) -> str:
+    """Return the frame, or the name, of an event inside a room, for that of the same event outside of rooms.
+
+    ``position`` is that of the event, if the room has a history.
+    """
+    if position is not None:
+        room = f"{room}@{position}"
     return frame if room is None else f"{IN}{room} {frame}"
 
 

@@ -6,8 +6,9 @@ the bare one from synchronous code. A bare call on a thread with a running event
 """
 
 from .api import ConnectionInfo, RoomReply, Rooms, of
+from .histories import PastEvent
 
-__all__ = ["ConnectionInfo", "RoomReply", "Rooms", "of"]
+__all__ = ["ConnectionInfo", "PastEvent", "RoomReply", "Rooms", "of"]
 
 _default = of("default")
 group_name, user = _default.group_name, _default.user
@@ -29,5 +30,7 @@ members, amembers = _default.members, _default.amembers
 connections, aconnections = _default.connections, _default.aconnections
 connection_ids, aconnection_ids = _default.connection_ids, _default.aconnection_ids
 get, aget = _default.get, _default.aget
+position, aposition = _default.position, _default.aposition
+history, ahistory = _default.history, _default.ahistory
 disconnect, adisconnect = _default.disconnect, _default.adisconnect
 shutdown, ashutdown = _default.shutdown, _default.ashutdown

@@ -20,6 +20,7 @@ from .calls import Calls
 from .commits import emit_with_commit
 from .data import ChangeData, ReadData
 from .emits import EmitOnCommit
+from .histories import RoomHistories
 from .removal import Recheck, leaving
 from .users import identity
 from .warnings import warn_in_transaction
@@ -30,13 +31,13 @@ _Rooms = str | Iterable[str]
 _Exclude = Iterable[str | Member] | str | Member
 
 
-class Rooms:
+class Rooms(RoomHistories):
     """The rooms of one namespace."""
 
     def __init__(self, namespace: str) -> None:
         check_namespace(namespace)
         self.namespace = namespace
-        calls = Calls(namespace)
+        super().__init__(calls := Calls(namespace))
         self._asend, self._send, self._aask, self._ask = calls.asend, calls.send, calls.aask, calls.ask
 
     def __repr__(self) -> str:

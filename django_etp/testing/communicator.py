@@ -21,7 +21,6 @@ from django_etp.protocol import ROOMS_SUBPROTOCOL, SUBPROTOCOL, Event, check_eve
 from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
-from django_etp.protocol.rooms import JOIN
 from django_etp.serialization import to_frame, to_text
 
 from . import commits as commits  # events bound to a commit are sent in tests
@@ -157,8 +156,10 @@ class EtpCommunicator:
         check_event_name(event)
         return await self._ask(event, to_text(data), timeout)
 
-    async def join(self, room: str, *, timeout: float = _TIMEOUT) -> JoinedRoom:
+    async def join(self, room: str, *, since: str | None = None, timeout: float = _TIMEOUT) -> JoinedRoom:
         """Join a declared room, and return it with its state. The client must offer the subprotocol ``etp.ext.v2``.
+
+        If the room has a history, the client goes on after the position ``since``.
 
         Raises:
             AckTimeout, ConnectionClosed, EventFailed: see emit_with_ack().
@@ -166,8 +167,7 @@ class EtpCommunicator:
         """
         if not self._speaks_extensions:
             raise TypeError('To join, make the client with subprotocols=["etp.ext.v2"], and expect "__hello" first.')
-        answer = await self._ask(JOIN, to_text({"room": room}), timeout)
-        return JoinedRoom(self, self._ask, room, answer.json()["state"])
+        return await JoinedRoom.join(self, self._ask, room, since, timeout)
 
     async def _ask(self, name: str, text: str, timeout: float) -> Event:
         ack_id, future = self._acks.open()

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from django_etp.exceptions import EventFailed
 from django_etp.protocol.frames import Event, check_event_name, encode, encode_answer
-from django_etp.protocol.rooms import LEAVE, LEFT, in_room, read_in_room
+from django_etp.protocol.rooms import JOIN, LEAVE, LEFT, in_room, read_in_room
 from django_etp.serialization import to_text
 
 __all__ = ["JoinedRoom"]
@@ -30,13 +30,24 @@ class JoinedRoom:
     Attributes:
         name: the name of the room.
         state: the result of the join handler, as JSON carries it.
+        position: the position of the last event, if the room has a history.
+        recovered: whether the client gets all that it missed since the position with which it joined.
     """
 
-    def __init__(self, client: Client, ask: _Ask, name: str, state: Any) -> None:
+    def __init__(self, client: Client, ask: _Ask, name: str, answer: dict[str, Any]) -> None:
         self._ask = ask
         self.name = name
-        self.state = state
+        self.state = answer["state"]
+        self.position: str | None = answer.get("position")
+        self.recovered: bool = answer.get("recovered", False)
         self._client = client
+
+    @classmethod
+    async def join(cls, client: Client, ask: _Ask, name: str, since: str | None, timeout: float) -> "JoinedRoom":
+        """Join a room. See EtpCommunicator.join()."""
+        wanted = {"room": name} if since is None else {"room": name, "since": since}
+        answer = await ask(JOIN, to_text(wanted), timeout)
+        return cls(client, ask, name, answer.json())
 
     async def emit(self, event: str, data: object = None) -> None:
         """Send an event inside the room that needs no answer."""
@@ -61,6 +72,9 @@ class JoinedRoom:
         """
         event = await self._client.expect_event(timeout=timeout)
         found = read_in_room(event)
+        if found is not None and self.position is not None:
+            room, _, position = found[0].rpartition("@")
+            found, self.position = (room, found[1]), position
         if found is None or found[0] != self.name or name not in (None, found[1].name):
             raise AssertionError(f"Expected the event {name!r} inside the room {self.name!r}, got {event}.")
         return found[1]

@@ -29,7 +29,7 @@ class SlowStore(MemoryHistory):
 
 async def test_events_keep_the_order_of_the_calls_and_share_calls_to_the_store() -> None:
     store, room = SlowStore(), new_room()
-    events = Appender(store)
+    events = Appender(store, asyncio.ensure_future)
     futures = [events.append(event) for event in new_events(room, map(str, range(3)))]
     await asyncio.sleep(0)
     futures += [events.append(event) for event in new_events(room, map(str, range(3, 1200)))]
@@ -46,7 +46,7 @@ async def test_events_keep_the_order_of_the_calls_and_share_calls_to_the_store()
 async def test_a_failure_reaches_all_of_the_call_and_those_after_it_are_tried(error: Exception) -> None:
     store = SlowStore()
     store.error = error
-    events, room = Appender(store), new_room()
+    events, room = Appender(store, asyncio.ensure_future), new_room()
     failing = [events.append(event) for event in new_events(room, "ab")]
     await asyncio.sleep(0)
     waiting = events.append(new_events(room, "c")[0])
@@ -63,7 +63,7 @@ async def test_a_failure_reaches_all_of_the_call_and_those_after_it_are_tried(er
 
 async def test_a_caller_that_gives_up_changes_nothing_for_others() -> None:
     store, room = SlowStore(), new_room()
-    events = Appender(store)
+    events = Appender(store, asyncio.ensure_future)
     given_up, other = (events.append(event) for event in new_events(room, "ab"))
     await asyncio.sleep(0)
     given_up.cancel()
@@ -73,7 +73,7 @@ async def test_a_caller_that_gives_up_changes_nothing_for_others() -> None:
 
 async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     store, room = SlowStore(), new_room()
-    events = Appender(store)
+    events = Appender(store, asyncio.ensure_future)
     monkeypatch.setattr(appender, "_MOST_WAITING", 3)
     futures = [events.append(event) for event in new_events(room, "abc")]
     with pytest.raises(HistoryUnavailable, match="Too many events"):

@@ -27,7 +27,7 @@ def test_a_project_without_the_app_imports_no_store_of_a_database_or_of_redis(tm
     code = "print([name for name in sys.modules if name.startswith('django_etp.history.')])"
     apps = "[app for app in INSTALLED_APPS if app != 'django_etp.history']"
     printed = run(tmp_path, apps, code)
-    assert not {"database", "models", "redis", "memory"} & {name.rpartition(".")[2] for name in eval(printed)}
+    assert not {"database", "models", "redis"} & {name.rpartition(".")[2] for name in eval(printed)}
 
 
 def test_the_stores_are_found_by_their_names() -> None:

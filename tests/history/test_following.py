@@ -61,19 +61,19 @@ async def test_a_room_that_was_left_brings_nothing(follower: Follower) -> None:
     room, other = new_room(), new_room()
     await follower.following.add(room)
     await follower.following.add(other)
-    await follower.following.discard(room)
+    follower.following.discard(room)
     await append(follower.store, room, "a")
     await append(follower.store, other, "b")
     await until(lambda: follower.of(other))
     assert follower.of(room) == []
-    await follower.following.discard(room)
+    follower.following.discard(room)
 
 
 async def test_a_room_that_is_left_and_entered_at_once_brings_all(follower: Follower) -> None:
     room = new_room()
     await follower.following.add(room)
     for number in range(20):
-        await follower.following.discard(room)
+        follower.following.discard(room)
         await follower.following.add(room)
         await append(follower.store, room, str(number))
     await until(lambda: len(follower.of(room)) >= 20)
@@ -94,7 +94,7 @@ async def test_a_follower_is_told_that_the_connection_was_lost_and_goes_on() -> 
         await append(store, room, "b")
         await until(lambda: follower.of(room) == ["a", "b"])
         valkey.kill()
-        await follower.following.discard(room)
+        follower.following.discard(room)
         valkey.start()
         await until(lambda: follower.times_missed == 2)
         await follower.following.add(room)
