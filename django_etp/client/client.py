@@ -26,6 +26,7 @@ from django_etp.exceptions import ConnectionClosed, EtpError
 from django_etp.protocol.closing import Disconnect, check_close
 from django_etp.protocol.frames import Event, check_event_name
 
+from . import streams
 from .attempts import Attempts, no_delay_left
 from .connection import ClientConnection
 from .credentials import Cookies, Credentials, Headers, Token
@@ -156,14 +157,10 @@ class EtpClient:
     def room(self, name: str, *, since: str | None = None) -> ClientRoom:
         """Return a declared room of the server, the same object for one name each time; does not join it.
 
-        ``since`` is a position in a room with history: the first join asks for the events after it.
-
-        Raises:
-            InvalidRoomName: a declared room cannot have this name: it holds a space or ``|``, or is empty.
+        ``since`` is a position in a room with history: the first join asks for the events after it. Raises
+        ``InvalidRoomName`` if a declared room cannot have this name: it holds a space or ``|``, or is empty.
         """
         return self._rooms.get(name, since)
-
-    # Sending
 
     @property
     def is_connected(self) -> bool:
@@ -198,6 +195,8 @@ class EtpClient:
             EventFailed: the server sent a failure in place of an answer.
         """
         return await self._current().ask(event, data, self._ack_timeout if timeout is None else timeout)
+
+    stream = streams.stream
 
     async def ping(self, *, timeout: float | None = None) -> float:
         """Return how long the server took to answer a ping, in seconds. See emit_with_ack()."""

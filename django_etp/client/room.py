@@ -7,14 +7,15 @@ Rules kept here:
 - A join that was refused, or that timed out, leaves the client outside, and a return that was refused ends the room:
   ``on_left`` gets the reason.
 - The ``on_state`` functions of a join begin before the handlers of the room's events that follow it.
-- In a room with history the client keeps the position of the last event that it got. A return asks for those after it.
+- In a room with history the client keeps the position of the last event that it got. A return asks for those after it,
+  and an event that is not after the position is dropped.
 - What is sent inside a room waits for a return that is under way: the server would refuse it.
 """
 
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -24,6 +25,7 @@ from django_etp.protocol.rooms import JOIN, LEAVE, in_room
 
 from .content import object_in
 from .handlers import call
+from .members import Members
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
@@ -41,7 +43,8 @@ class ClientRoom:
         self.name = name
         self._rooms = rooms
         self._handlers: dict[str, Callable[..., Any]] = {}
-        self._hooks: dict[str, list[Callable[..., Any]]] = {"state": [], "left": []}
+        self._hooks: dict[str, list[Callable[..., Any]]] = {"state": [], "left": [], "presence": []}
+        self._members = Members()
         # The connection on which the room is joined, or was last; None if the room is not wanted.
         self._connection: ClientConnection | None = None
         self._returning: asyncio.Future[None] | None = None
@@ -73,6 +76,19 @@ class ClientRoom:
     def is_wanted(self) -> bool:
         """Whether the client is in the room, or returns to it with the next connection."""
         return self._connection is not None
+
+    @property
+    def members(self) -> Mapping[str, dict[str, Any]]:
+        """The entries of a room with presence by their keys, a live map: ``key``, ``info``, ``since``, ``connections``.
+
+        It is empty outside of the room, and in a crowded room, which has a ``member_count`` alone.
+        """
+        return self._members.entries
+
+    @property
+    def member_count(self) -> int:
+        """How many entries a room with presence has."""
+        return self._members.count
 
     # Registering
 
@@ -108,6 +124,11 @@ class ClientRoom:
         then.
         """
         self._hooks["left"].append(function)
+        return function
+
+    def on_presence(self, function: _Function) -> _Function:
+        """Register a function of the members; it runs after the join, after each return, and after each change."""
+        self._hooks["presence"].append(function)
         return function
 
     # Joining and sending
@@ -155,6 +176,7 @@ class ClientRoom:
         self._leaves += 1
         self.position = None
         self._rooms.forget(self)
+        self._members.clear()
         if connection is not None and connection.is_open:
             await self._rooms.ask(connection, LEAVE, {"room": self.name})
 
@@ -179,6 +201,15 @@ class ClientRoom:
         return await self._rooms.ask(connection, in_room(self.name, event), data, timeout)
 
     # Called by ClientRooms
+
+    def note_members(self, event: Event) -> None:
+        """Apply an event about the members, when it is read."""
+        if self._connection is not None:
+            self._members.change(object_in(event))
+
+    async def report_members(self) -> None:
+        """Run the functions of ``on_presence``."""
+        await self._rooms.run_hooks(self._hooks["presence"], "on_presence", self.members)
 
     def begin_return(self, connection: "ClientConnection") -> Coroutine[Any, Any, None]:
         """Join the room on a new connection."""
@@ -213,6 +244,7 @@ class ClientRoom:
         if self._connection is not None:
             self._connection = self.position = None
             self._rooms.forget(self)
+            self._members.clear()
             await self._rooms.run_hooks(self._hooks["left"], "on_left", reason)
 
     async def _return(self, connection: "ClientConnection", returning: asyncio.Future[None]) -> None:
@@ -251,6 +283,8 @@ class ClientRoom:
                 if not recovered:  # else the events after the client's own position follow
                     self.position = position if self.has_history else None
                 connection.start(self._rooms.run_hooks(self._hooks["state"], "on_state", state, recovered))
+                if self._members.replace(content):
+                    connection.start(self.report_members())
 
         wanted = {"room": self.name} if self.position is None else {"room": self.name, "since": self.position}
         await self._rooms.ask(connection, JOIN, wanted, timeout, answered)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django_etp.exceptions import ConnectionClosed, EventFailed, InvalidRoomName
 from django_etp.protocol.frames import Event
-from django_etp.protocol.rooms import IN, LEAVE, LEFT, read_in_room
+from django_etp.protocol.rooms import IN, LEAVE, LEFT, PRESENCE, is_later, read_in_room, split_position
 
 from .content import object_in
 from .handlers import ClientHandlers
@@ -56,6 +56,8 @@ class ClientRooms:
         """Look at an event when it is read, before anything that is read later."""
         if event.name == LEFT and (room := self._rooms.get(str(object_in(event).get("room")))):
             room.note_end()
+        elif room := self._room_of_presence(event):
+            room.note_members(event)
 
     def concerns(self, event: Event) -> bool:
         """Whether an event is one of a room."""
@@ -68,15 +70,26 @@ class ClientRooms:
             if room := self._rooms.get(str(content.get("room"))):
                 code, message = str(content.get("code", "")), str(content.get("message", ""))
                 await room.end_noted(EventFailed(code, message, is_from_peer=True))
+        elif room := self._room_of_presence(event):
+            await room.report_members()
         elif found := read_in_room(event):
             name, inside = found
-            before, _, position = name.rpartition("@")
-            if (room := self._wanted.get(before)) and room.has_history:
+            before, position = split_position(name)
+            if position and (room := self._wanted.get(before)) and room.has_history:
+                if not is_later(position, room.position):
+                    return None  # the answer to a second join may repeat it
                 room.position = position  # now, and not before: events that wait are dropped if the connection breaks
                 return await room.handle(inside)
             if room := self._wanted.get(name):
                 return await room.handle(inside)
         return None  # the client has just left
+
+    def _room_of_presence(self, event: Event) -> ClientRoom | None:
+        """Return the wanted room whose members an event is about; ``None`` if it is another event."""
+        if not event.name.endswith(f" {PRESENCE}"):
+            return None
+        found = read_in_room(event)
+        return self._wanted.get(found[0]) if found is not None and found[1].name == PRESENCE else None
 
     # Called by the rooms
 

@@ -232,7 +232,16 @@ class Histories:
         found = Position.parse(since)
         if found is None or found.epoch != at.epoch:
             return Recovery(at, None)
-        return Recovery(at, []) if found == at else await known.recoveries.read(found)
+        if found == at:
+            return Recovery(at, [])
+        end, missed = await known.recoveries.read(min(found, at))
+        at = known.feed.position or at
+        if missed is None or found > end:
+            known.feed.check()
+            return Recovery(at, None)
+        for entry in missed if end > at else ():  # the others get them now, too: none comes once more behind the replay
+            known.feed.take(entry)
+        return Recovery(end, [entry for entry in missed if entry.position > found])
 
     def receive(self, group: str, frame: Frame) -> None:
         """Take an event from the channel layer, which has a position."""

@@ -36,13 +36,13 @@ from .members import Member, Serving, hub_of, is_hub
 from .membership import Membership
 from .names import check_can_join
 from .pace import Pace
+from .parts import Presence
 from .publishing import publish
 
 __all__ = ["Hub"]
 
 # How long connections may take to clean up when the server ends, in seconds: on_disconnect hooks have 9 s.
 _END_LIMIT = 10.0
-
 _T = TypeVar("_T")
 
 
@@ -69,30 +69,34 @@ class Hub:
         self.flusher = Flusher(loop, self.context.copy())
         self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
         self.serving: Serving | None = None
+        self.presence: Presence | None = None
         self.recheck: Callable[[list[Guest]], Coroutine[Any, Any, None]] | None = None
         self._answer = answer
         self.membership = Membership()
         self.emissions = Emissions()
         self._pace = Pace(loop)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._link: Link = open_link(self, is_serving=is_serving)
-        self.asker = Asker(self.id, self._link, self._reply_here)
+        self.link: Link = open_link(self, is_serving=is_serving)
+        self.living: Callable[[], Callable[[str], bool]] = partial(living, self.id, self.link, self.membership)
+        self.asker = Asker(self.id, self.link, self._reply_here)
         run, forgotten = self._run_in_context, partial(report_forgotten, self)
-        self.histories = Histories(self._link, self.membership, self._pace, run, forgotten)
-        self.batches = Batches(self._link, self.emissions, self._pace, partial(deliver, self.membership))
+        self.histories = Histories(self.link, self.membership, self._pace, run, forgotten)
+        self.batches = Batches(self.link, self.emissions, self._pace, partial(deliver, self.membership))
 
     async def start(self) -> None:
         """Take the place of a hub with connections among the other processes' hubs."""
-        await self._link.start()
+        await self.link.start()
 
     def stop_serving(self) -> None:
         """Announce to the other processes' hubs that it has no connections any more."""
-        self._link.stop_serving()
+        self.link.stop_serving()
 
     async def leave_others(self) -> None:
         """Leave the other processes' hubs; start() may follow."""
+        if self.presence is not None:
+            await self.presence.hand_over()
         await self.histories.stop()
-        await self._link.stop()
+        await self.link.stop()
 
     async def stop(self) -> None:
         """End the connections, then leave the other processes' hubs; within a bounded time."""
@@ -130,13 +134,13 @@ class Hub:
 
     async def enter(self, member: Member) -> None:
         """Put a connection into the rooms that it cannot leave. This may wait for the channel layer."""
-        await self._join_groups(self.membership.enter(member))
+        await self.join_groups(self.membership.enter(member))
 
     async def change_user(self, member: Member, user_id: object) -> None:
         """Record that a connection belongs to another user from now on."""
         empty, entered = self.membership.change_user(member, user_id)
         await self._leave_groups(empty)
-        await self._join_groups(entered)
+        await self.join_groups(entered)
 
     async def remove(self, member: Member) -> None:
         """Remove a connection that has ended; it leaves all its rooms."""
@@ -162,7 +166,7 @@ class Hub:
             check_can_join(room)
         if member.id not in self.membership:
             raise ConnectionClosed(f"Connection {member.id} is closed and cannot join a room.")
-        await self._join_groups(self.membership.join(member, rooms))
+        await self.join_groups(self.membership.join(member, rooms))
         if histories.limits_of is not None:
             try:
                 await self.histories.begin(member.namespace, rooms)
@@ -183,20 +187,17 @@ class Hub:
             for member in self.membership.present(namespace, [room]):
                 await self.leave(member, [room])
 
-    async def _join_groups(self, groups: list[str]) -> None:
+    async def join_groups(self, groups: list[str]) -> None:
+        """Join channel-layer groups, and wait until that is certain."""
         if len(groups) == 1:
-            await self._link.join(groups[0])
+            await self.link.join(groups[0])
         else:
-            await asyncio.gather(*(self._link.join(group) for group in groups))
+            await asyncio.gather(*(self.link.join(group) for group in groups))
 
     async def _leave_groups(self, groups: list[str]) -> None:
         self.histories.end(groups)  # before another connection may enter
         for group in groups:
-            await self._link.leave(group)
-
-    def living(self) -> Callable[[str], bool]:
-        """Return a function that returns whether a connection may be alive as of now. See living()."""
-        return living(self.id, self._link, self.membership)
+            await self.link.leave(group)
 
     # Sending
 
@@ -222,18 +223,17 @@ class Hub:
             frame = Frame(text, exclude)
         else:
             frame = Frame(text, exclude, tuple(rooms), self.emissions.new())
-        return kept + publish(self._link, namespace, targets, frame, beside) + self._pace.slow(members, len(text))
+        return kept + publish(self.link, namespace, targets, frame, beside) + self._pace.slow(members, len(text))
 
     def relay(self, namespace: str, rooms: list[str], frame: Frame) -> list[Confirmation]:
         """Send a stored event, which has a name that begins with RELAYED, and may be sent again. See send()."""
         rooms, kept = self.histories.send(namespace, rooms, frame.text, frame.exclude, frame.emission)
         if not rooms:
             return kept
-        if kept:
-            frame = replace(frame, rooms=tuple(rooms) if len(rooms) > 1 else ())
+        frame = replace(frame, rooms=tuple(rooms) if len(rooms) > 1 else ())
         is_first = self.emissions.is_first(frame.emission)
         members = deliver(self.membership, namespace, rooms, frame.text, frame.exclude) if is_first else ()
-        return kept + publish(self._link, namespace, rooms, frame) + self._pace.slow(members, len(frame.text))
+        return kept + publish(self.link, namespace, rooms, frame) + self._pace.slow(members, len(frame.text))
 
     def send_to(self, namespace: str, connection_id: str, text: str) -> list[Confirmation]:
         """Send a frame to one connection, in any process. See send()."""
@@ -242,7 +242,7 @@ class Hub:
                 member.deliver(text)
                 return self._pace.slow([member], len(text))
         elif is_hub(hub := hub_of(connection_id)):
-            return self._link.publish_to_hub(hub, Frame(text, connection_id=connection_id, namespace=namespace))
+            return self.link.publish_to_hub(hub, Frame(text, connection_id=connection_id, namespace=namespace))
         return []
 
     async def sent(self, sends: list[Confirmation]) -> None:
@@ -292,7 +292,7 @@ class Hub:
     def report_loss(self, loss: Loss) -> None:
         """Report messages that the layer lost, unless they are in the history of their room."""
         if not self.histories.check(loss.group):
-            report_lost(self, describe_loss(loss, self.membership))
+            report_lost(self, describe_loss(loss, self.membership, self.presence))
 
     async def answer(self, action: str, arguments: list[Any]) -> Any:
         """Answer a query of another process."""

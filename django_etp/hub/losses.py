@@ -8,9 +8,11 @@ from typing import Any, Protocol
 from django_etp.cluster.gaps import Loss
 from django_etp.conf.layer_names import hub_group
 from django_etp.exceptions import MessagesLost
+from django_etp.signals import messages_lost, notify
 
 from .membership import Membership
 from .names import RESERVED_PREFIX, UserRoom
+from .parts import Presence
 
 __all__ = ["describe_loss", "report_forgotten", "report_lost"]
 
@@ -27,8 +29,13 @@ class Reporting(Protocol):
         """Run a coroutine whatever becomes of the task that asks for it."""
 
 
-def describe_loss(loss: Loss, membership: Membership) -> list[MessagesLost]:
-    """Return an error for each namespace that a loss concerns; one without a namespace if that is not known."""
+def describe_loss(loss: Loss, membership: Membership, presence: Presence | None = None) -> list[MessagesLost]:
+    """Return an error for each namespace that a loss concerns; one without a namespace if that is not known.
+
+    Messages about presence are asked for again: there is no error.
+    """
+    if presence is not None and presence.repair(loss.group):
+        return []
     namespaces: Iterable[str | None] = [None]
     room = None
     if key := membership.room_of(loss.group):
@@ -55,6 +62,7 @@ def describe_loss(loss: Loss, membership: Membership) -> list[MessagesLost]:
 def report_lost(hub: Reporting, errors: Iterable[MessagesLost]) -> None:
     """Report what a hub has lost to ``on_error``, which logs it; or to the log alone."""
     for error in errors:
+        notify(messages_lost, error=error)
         if hub.report is None:
             logger.error("%s", error)
         else:

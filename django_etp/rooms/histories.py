@@ -40,8 +40,7 @@ class PastEvent:
 class RoomHistories:
     """The histories of the rooms of one namespace."""
 
-    def __init__(self, calls: Calls) -> None:
-        self._calls = calls
+    namespace: str
 
     async def aposition(self, room: str) -> str:
         """Return the position of the last event of a declared room with history.
@@ -54,11 +53,11 @@ class RoomHistories:
             InvalidRoomName: the name is not that of a declared room with history.
             LayerUnavailable: the event loop that serves this process's connections has ended, or is busy.
         """
-        return await self._calls.arun(_position, room_name(room)) or _refuse(room)
+        return await Calls(self.namespace).arun(_position, room_name(room)) or _refuse(room)
 
     def position(self, room: str) -> str:
         """See aposition()."""
-        return self._calls.run("position", _position, room_name(room)) or _refuse(room)
+        return Calls(self.namespace).run("position", _position, room_name(room)) or _refuse(room)
 
     async def ahistory(self, room: str, *, limit: int = 50, before: str | None = None) -> list[PastEvent]:
         """Return events of the history of a declared room, the oldest first.
@@ -73,12 +72,12 @@ class RoomHistories:
             HistoryUnavailable, InvalidRoomName, LayerUnavailable: see aposition().
             ValueError: the limit is no number above 0.
         """
-        past = await self._calls.arun(_history, room_name(room), _checked(limit), before)
+        past = await Calls(self.namespace).arun(_history, room_name(room), _checked(limit), before)
         return _refuse(room) if past is None else past
 
     def history(self, room: str, *, limit: int = 50, before: str | None = None) -> list[PastEvent]:
         """See ahistory()."""
-        past = self._calls.run("history", _history, room_name(room), _checked(limit), before)
+        past = Calls(self.namespace).run("history", _history, room_name(room), _checked(limit), before)
         return _refuse(room) if past is None else past
 
 

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from django_etp.exceptions import EventFailed
 from django_etp.protocol.frames import Event, check_event_name, encode, encode_answer
-from django_etp.protocol.rooms import JOIN, LEAVE, LEFT, in_room, read_in_room
+from django_etp.protocol.rooms import JOIN, LEAVE, LEFT, PRESENCE, in_room, read_in_room, split_position
 from django_etp.serialization import to_text
 
 __all__ = ["JoinedRoom"]
@@ -32,6 +32,9 @@ class JoinedRoom:
         state: the result of the join handler, as JSON carries it.
         position: the position of the last event, if the room has a history.
         recovered: whether the client gets all that it missed since the position with which it joined.
+        members: the entries of a room with presence by their keys, as of the answer to the join and of the changes that
+            ``expect_presence()`` has returned. Above ``PRESENCE_LIMIT`` it is incomplete.
+        count: how many entries the room has, if there are too many to list them; else ``None``.
     """
 
     def __init__(self, client: Client, ask: _Ask, name: str, answer: dict[str, Any]) -> None:
@@ -40,6 +43,8 @@ class JoinedRoom:
         self.state = answer["state"]
         self.position: str | None = answer.get("position")
         self.recovered: bool = answer.get("recovered", False)
+        self.members: dict[str, dict[str, Any]] = {entry["key"]: entry for entry in answer.get("members", ())}
+        self.count: int | None = answer.get("count")
         self._client = client
 
     @classmethod
@@ -72,12 +77,25 @@ class JoinedRoom:
         """
         event = await self._client.expect_event(timeout=timeout)
         found = read_in_room(event)
-        if found is not None and self.position is not None:
-            room, _, position = found[0].rpartition("@")
-            found, self.position = (room, found[1]), position
+        if found is not None and self.position is not None and found[1].name != PRESENCE:
+            room, self.position = split_position(found[0])
+            found = room, found[1]
         if found is None or found[0] != self.name or name not in (None, found[1].name):
             raise AssertionError(f"Expected the event {name!r} inside the room {self.name!r}, got {event}.")
         return found[1]
+
+    async def expect_presence(self, *, timeout: float = _TIMEOUT) -> dict[str, Any]:
+        """Return the changes of the entries of the room, which must be the next event that the client gets.
+
+        It is ``{"joined": [...], "changed": [...], "left": [keys]}``, or ``{"count": n}``. See expect_event().
+        """
+        content: dict[str, Any] = (await self.expect_event(PRESENCE, timeout=timeout)).json()
+        self.count = content.get("count")
+        for entry in (*content.get("joined", ()), *content.get("changed", ())):
+            self.members[entry["key"]] = entry
+        for key in content.get("left", ()):
+            self.members.pop(key, None)
+        return content
 
     async def expect_left(self, code: str | None = None, *, timeout: float = _TIMEOUT) -> EventFailed:
         """Return why the server took the client out of the room, which must be the next that the client gets.

@@ -294,6 +294,21 @@ async def test_a_position_from_elsewhere_goes_with_the_first_join(peer: Peer) ->
         assert room.position is None
 
 
+async def test_an_event_that_a_second_join_repeats_is_dropped(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection, seen = client.room("orders/5", since="e.7"), await peer.accept(), []
+        room.on("changed")(lambda event: seen.append(event.data))
+        joining = asyncio.ensure_future(room.join())
+        await receive(connection)
+        await connection.send('__ack___join||1||{"position":"e.9","recovered":true}')
+        await joining
+        for position in ("e.8", "e.9", "e.9", "e.8", "e.10", "f.1", "f.2"):
+            await connection.send(f"__in orders/5@{position} changed||0||{position}")
+        await pong(client, connection)
+        assert seen == ["e.8", "e.9", "e.10", "f.1", "f.2"]
+        assert room.position == "f.2"
+
+
 async def test_a_room_without_history_may_have_an_at_sign_in_its_name(peer: Peer) -> None:
     async with peer.client() as client:
         room, before, connection, seen = client.room("users/a@b.c"), client.room("users/a"), await peer.accept(), []

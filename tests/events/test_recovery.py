@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from django_etp import Connection, Event, History, HistoryUnavailable, etp_event, etp_room, rooms
-from django_etp.history.store import new_epoch
+from django_etp.history.store import NewEvent
+from django_etp.hub.names import group_name
+from django_etp.hub.process import serving_hub
 from django_etp.testing import EtpCommunicator
 from tests.support.declared import guest, join_frame, refused
 
@@ -75,7 +77,7 @@ async def test_a_client_that_comes_back_gets_what_it_missed_once_and_in_order() 
         assert (await again.expect_event("changed")).data == "e"
 
 
-@pytest.mark.parametrize("since", ["", "x", f"{new_epoch()}.1", "5", "@"])
+@pytest.mark.parametrize("since", ["", "x", "00000000.1", "5", "@"])
 async def test_another_position_is_not_recovered(since: str) -> None:
     declare()
     await emit("a")
@@ -156,6 +158,51 @@ async def test_events_while_a_client_comes_back_are_sent_once() -> None:
         room = await joining
         await emit("c")
         assert [(await room.expect_event("changed")).data for _ in range(3)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("is_behind", [True, False])
+async def test_events_that_the_process_has_not_received_yet_are_sent_once(is_behind: bool) -> None:
+    declare()
+    async with guest() as client, guest() as other:
+        others, start = await other.join("orders/5"), await rooms.aposition("orders/5")
+        await emit("a")
+        for data in ("b", "c"):  # of another process, which has not sent them yet
+            await append(data)
+        room = await client.join("orders/5", since=start if is_behind else _next(_next(start)))
+        assert room.recovered
+        assert room.position == await rooms.aposition("orders/5")
+        await emit("d")
+        await append("e")
+        await emit("f")
+        assert [(await others.expect_event()).data for _ in range(6)] == ["a", "b", "c", "d", "e", "f"]
+        received = [(await room.expect_event()).data for _ in range(6 if is_behind else 4)]
+        assert received == ["a", "b", "c", "d", "e", "f"][-len(received) :]
+
+
+@pytest.mark.parametrize("since", ["ahead", "before"])
+async def test_a_position_that_the_room_does_not_have_starts_at_that_of_the_process(since: str) -> None:
+    @etp_room("orders/<int:pk>", history=History(size=1))
+    async def order(connection: Connection, pk: int) -> None: ...
+
+    async with guest() as client, guest() as other:
+        before = await rooms.aposition("orders/5")
+        await emit(*map(str, range(150)))
+        others = await other.join("orders/5")
+        await append("a")
+        ahead = _next(_next(await rooms.aposition("orders/5")))
+        room = await client.join("orders/5", since=ahead if since == "ahead" else before)
+        assert not room.recovered
+        await emit("b")
+        for each in (room, others):
+            if each.position == others.position:
+                assert (await each.expect_event()).data == "a"
+            assert (await each.expect_event()).data == "b"
+
+
+async def append(data: str) -> None:
+    """Append an event to the history, and do not send it."""
+    event = NewEvent(group_name("default", "orders/5"), f"changed||0||{data}", History())
+    await serving_hub().histories.store.append([event])
 
 
 async def test_an_excluded_connection_gets_the_event_neither_now_nor_later() -> None:

@@ -324,6 +324,18 @@ async def test_a_return_asks_for_the_events_after_the_last_one_that_came(page: P
     await wait_until(page, "client.room('orders/5').position === 'f.3'")
 
 
+async def test_an_event_that_a_second_join_repeats_is_dropped(page: Page, peer: Peer) -> None:
+    connection = await start_extended(page, peer)
+    await page.evaluate("() => { client.room('orders/5', { since: 'e.7' }); }")
+    await page.evaluate("() => { window.joined = fate(watch('orders/5').join()); }")
+    await receive(connection)
+    await connection.send('__ack___join||1||{"state":null,"position":"e.9","recovered":true}')
+    for position in ("e.8", "e.9", "e.9", "e.8", "e.10", "f.1", "f.2"):
+        await connection.send(f'__in orders/5@{position} changed||0||{position}')
+    await wait_until(page, "client.room('orders/5').position === 'f.2'")
+    assert [each[2] for each in await seen(page)][1:] == ["e.8", "e.9", "e.10", "f.1", "f.2"]
+
+
 async def test_a_room_without_history_may_have_an_at_sign_in_its_name(page: Page, peer: Peer) -> None:
     connection = await start_extended(page, peer)
     await join(page, connection, "users/a@b.c")

@@ -16,7 +16,7 @@ from rest_framework.serializers import ModelSerializer
 
 from django_etp import Connection, InvalidEventName, InvalidPayload, InvalidRoomName, etp_room, model_events
 from django_etp.rooms import model_events as module
-from tests.shop.models import Gift, Order, PaidOrder, Parcel, Stamped, Tag
+from tests.depot.models import Gift, Order, PaidOrder, Parcel, Stamped, Tag
 from tests.support.declared import guest
 from tests.support.rooms import clients
 

@@ -41,9 +41,10 @@ export const withRooms = (Base) =>
 
     /** Return the room of an event: in a room with history the last @ separates the position of the event. */
     #find(name) {
-      const [, before, position] = /^(.+)@(.*)$/s.exec(name) ?? [];
+      const [, before, position] = /^(.+)@([^@]*\.\d+)$/s.exec(name) ?? [];
       const room = this.#rooms.get(before);
-      return room?._advance(position) ? room : this.#rooms.get(name);
+      if (!room?._hasHistory) return this.#rooms.get(name);
+      return room._advance(position) ? room : null; // the answer to a second join may repeat it
     }
   };
 
@@ -140,9 +141,17 @@ class Room {
     if (!this.#isWanted) this.#position = position;
   }
 
-  _advance(position) {
-    if (this.#hasHistory && this.#isWanted) this.#position = position;
+  get _hasHistory() {
     return this.#hasHistory;
+  }
+
+  /** Record the position of an event; return whether it is after that of the last one, or of another epoch. */
+  _advance(position) {
+    const [epoch, number] = split(position);
+    const [last, known] = split(this.#position ?? "");
+    if (epoch === last && number <= known) return false;
+    if (this.#isWanted) this.#position = position;
+    return true;
   }
 
   async _return() {
@@ -163,6 +172,7 @@ class Room {
   /** Answer an event of the room; one that comes after `leave()` is dropped. */
   async _handle(name, event, answer) {
     if (!this.#isWanted && !event.ackId) return;
+    if (name === "__presence") return this._presence?.(JSON.parse(event.data));
     const own = { ...event, name };
     const handlers = this.#isWanted ? [...(this.#handlers.get(name) ?? [])] : [];
     return answer(handlers.map((handler) => (payload) => handler(payload, own)));
@@ -176,6 +186,7 @@ class Room {
     this.#isJoined = false;
     this.#position = null;
     this.#wanted.delete(this);
+    this._presence?.(null);
   }
 
   async #join(options) {
@@ -187,6 +198,7 @@ class Room {
     this.#hasHistory = position !== null;
     if (!recovered) this.#position = position; // else the events after its own position follow
     this.#run(this.#states, state, { recovered });
+    if (answer.members) this._presence?.({ ...answer, isNew: true });
     return state;
   }
 
@@ -219,6 +231,12 @@ class Room {
       }
     }
   }
+}
+
+/** Return the epoch and the number of a position. */
+function split(position) {
+  const end = position.lastIndexOf(".");
+  return [position.slice(0, end), Number(position.slice(end + 1))];
 }
 
 function register(hooks, hook) {
