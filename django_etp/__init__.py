@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         EtpError,
         EventAlreadyRegistered,
         EventFailed,
+        HistoryUnavailable,
         IncompleteAnswer,
         InvalidCloseCode,
         InvalidEventName,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         TooManyEvents,
         TooManyRooms,
     )
+    from .history.limits import History
     from .hub.members import ConnectionInfo, RoomReply
     from .protocol.closing import Disconnect
     from .protocol.frames import Event
@@ -54,6 +56,8 @@ __all__ = [
     "Event",
     "EventAlreadyRegistered",
     "EventFailed",
+    "History",
+    "HistoryUnavailable",
     "IncompleteAnswer",
     "InvalidCloseCode",
     "InvalidEventName",
@@ -93,6 +97,7 @@ _MODULES = {
     "Disconnect": "protocol.closing",
     "EmitInTransaction": "rooms.warnings",
     "Event": "protocol.frames",
+    "History": "history.limits",
     "Present": "rooms.presence",
     "RoomReply": "hub.members",
     "current_event": "events.current",

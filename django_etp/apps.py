@@ -10,6 +10,7 @@ from .checks.settings import check_settings
 from .conf import find_problems
 from .events.checks import check_handlers
 from .events.registry import registry
+from .history.checks import check_histories
 
 __all__ = ["DjangoEtpConfig"]
 
@@ -26,6 +27,7 @@ class DjangoEtpConfig(AppConfig):
         checks.register(check_channel_layer)
         checks.register(check_session_engine)
         checks.register(check_handlers)
+        checks.register(check_histories(lambda: registry.has_histories))
         from .auth.permissions import connect_permission_signals
         from .auth.receivers import connect_signals
         from .events.middleware import load_middleware

@@ -18,6 +18,7 @@
     ├── RejectConnection            raised by on_connect hooks to refuse a connection
     ├── EventAlreadyRegistered      two handlers for one event
     ├── LayerUnavailable            the channel layer did not confirm a send
+    │   └── HistoryUnavailable      the store of histories could not be reached
     ├── MessagesLost                the channel layer dropped messages; passed to on_error, never raised
     ├── IncompleteAnswer            not every process replied in time
     └── SyncCallInEventLoop         a synchronous twin was called inside an event loop; also a RuntimeError
@@ -38,6 +39,7 @@ __all__ = [
     "EtpError",
     "EventAlreadyRegistered",
     "EventFailed",
+    "HistoryUnavailable",
     "IncompleteAnswer",
     "InvalidCloseCode",
     "InvalidEventName",
@@ -210,6 +212,10 @@ class EventAlreadyRegistered(EtpError):
 
 class LayerUnavailable(EtpError):
     """The channel layer did not confirm a send in time. Local members have already received the event."""
+
+
+class HistoryUnavailable(LayerUnavailable):
+    """The store of histories could not be reached in time. No member has received the event."""
 
 
 class MessagesLost(EtpError):

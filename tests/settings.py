@@ -15,6 +15,7 @@ INSTALLED_APPS = [
     "django_etp",
     "tests.depot",
     "django_etp.outbox",
+    "django_etp.history",
     "rest_framework",
     "rest_framework.authtoken",
     "knox",

@@ -26,6 +26,7 @@ PARENTS = {
     "RejectConnection": "EtpError",
     "EventAlreadyRegistered": "EtpError",
     "LayerUnavailable": "EtpError",
+    "HistoryUnavailable": "LayerUnavailable",
     "MessagesLost": "EtpError",
     "IncompleteAnswer": "EtpError",
     "SyncCallInEventLoop": "EtpError",

@@ -154,13 +154,13 @@ class EtpClient:
         """Register a function of an event that has no handler; its result is the answer."""
         return self._handlers.add_hook("unknown_event", function)
 
-    def room(self, name: str) -> ClientRoom:
+    def room(self, name: str, *, since: str | None = None) -> ClientRoom:
         """Return a declared room of the server, the same object for one name each time; does not join it.
 
-        Raises:
-            InvalidRoomName: a declared room cannot have this name: it holds a space or ``|``, or is empty.
+        ``since`` is a position in a room with history: the first join asks for the events after it. Raises
+        ``InvalidRoomName`` if a declared room cannot have this name: it holds a space or ``|``, or is empty.
         """
-        return self._rooms.get(name)
+        return self._rooms.get(name, since)
 
     @property
     def is_connected(self) -> bool:

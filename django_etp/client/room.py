@@ -7,6 +7,8 @@ Rules kept here:
 - A join that was refused, or that timed out, leaves the client outside, and a return that was refused ends the room:
   ``on_left`` gets the reason.
 - The ``on_state`` functions of a join begin before the handlers of the room's events that follow it.
+- In a room with history the client keeps the position of the last event that it got. A return asks for those after it,
+  and an event that is not after the position is dropped.
 - What is sent inside a room waits for a return that is under way: the server would refuse it.
 """
 
@@ -48,6 +50,9 @@ class ClientRoom:
         self._returning: asyncio.Future[None] | None = None
         self._joining: ClientConnection | None = None
         self._leaves = 0
+        # In a room with history, the position after which the client has missed events, if it is away.
+        self.position: str | None = None
+        self.has_history = False
         self._joins = 0  # those that were answered
         self._ends: deque[int] = deque()  # the joins before each ``__left`` that was read, and is handled in its turn
 
@@ -169,6 +174,7 @@ class ClientRoom:
         """
         connection, self._connection = self._connection or self._joining, None
         self._leaves += 1
+        self.position = None
         self._rooms.forget(self)
         self._members.clear()
         if connection is not None and connection.is_open:
@@ -236,7 +242,7 @@ class ClientRoom:
     async def end(self, reason: EventFailed) -> None:
         """Record that the client is in the room no more, and does not return."""
         if self._connection is not None:
-            self._connection = None
+            self._connection = self.position = None
             self._rooms.forget(self)
             self._members.clear()
             await self._rooms.run_hooks(self._hooks["left"], "on_left", reason)
@@ -272,9 +278,14 @@ class ClientRoom:
                 self._connection = connection
                 self._rooms.want(self)
                 state, recovered = content.get("state"), content.get("recovered") is True
+                position = content.get("position")
+                self.has_history = isinstance(position, str)
+                if not recovered:  # else the events after the client's own position follow
+                    self.position = position if self.has_history else None
                 connection.start(self._rooms.run_hooks(self._hooks["state"], "on_state", state, recovered))
                 if self._members.replace(content):
                     connection.start(self.report_members())
 
-        await self._rooms.ask(connection, JOIN, {"room": self.name}, timeout, answered)
+        wanted = {"room": self.name} if self.position is None else {"room": self.name, "since": self.position}
+        await self._rooms.ask(connection, JOIN, wanted, timeout, answered)
         return content

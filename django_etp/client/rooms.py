@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django_etp.exceptions import ConnectionClosed, EventFailed, InvalidRoomName
 from django_etp.protocol.frames import Event
-from django_etp.protocol.rooms import IN, LEAVE, LEFT, PRESENCE, read_in_room
+from django_etp.protocol.rooms import IN, LEAVE, LEFT, PRESENCE, is_later, read_in_room, split_position
 
 from .content import object_in
 from .handlers import ClientHandlers
@@ -34,7 +34,7 @@ class ClientRooms:
         self._rooms: dict[str, ClientRoom] = {}
         self._wanted: dict[str, ClientRoom] = {}  # in the order of their joins
 
-    def get(self, name: str) -> ClientRoom:
+    def get(self, name: str, since: str | None) -> ClientRoom:
         """Return the room of a name, the same object each time. See EtpClient.room()."""
         if not name or " " in name or "|" in name:
             raise InvalidRoomName(
@@ -42,6 +42,8 @@ class ClientRooms:
             )
         if name not in self._rooms:
             self._rooms[name] = ClientRoom(name, self)
+        if since is not None and not self._rooms[name].is_wanted:
+            self._rooms[name].position = since
         return self._rooms[name]
 
     def return_to(self, connection: "ClientConnection") -> None:
@@ -70,8 +72,16 @@ class ClientRooms:
                 await room.end_noted(EventFailed(code, message, is_from_peer=True))
         elif room := self._room_of_presence(event):
             await room.report_members()
-        elif (found := read_in_room(event)) and (room := self._wanted.get(found[0])):
-            return await room.handle(found[1])
+        elif found := read_in_room(event):
+            name, inside = found
+            before, position = split_position(name)
+            if position and (room := self._wanted.get(before)) and room.has_history:
+                if not is_later(position, room.position):
+                    return None  # the answer to a second join may repeat it
+                room.position = position  # now, and not before: events that wait are dropped if the connection breaks
+                return await room.handle(inside)
+            if room := self._wanted.get(name):
+                return await room.handle(inside)
         return None  # the client has just left
 
     def _room_of_presence(self, event: Event) -> ClientRoom | None:

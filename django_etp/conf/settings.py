@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any, cast
 
@@ -62,6 +62,7 @@ class EtpSettings:
     rate: str | None = None
     max_connections_per_user: int = 0
     allowed_origins: str | Sequence[str] | None = None
+    history: Mapping[str, Any] = field(default_factory=dict)
     json_encoder: str | type[json.JSONEncoder] = "django.core.serializers.json.DjangoJSONEncoder"
 
 
@@ -162,6 +163,15 @@ def _is_rate(value: object) -> bool:
     return True
 
 
+def _is_history(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and value.keys() <= {"BACKEND", "OPTIONS"}
+        and isinstance(value.get("BACKEND", "."), str)
+        and isinstance(value.get("OPTIONS", {}), Mapping)
+    )
+
+
 def _is_encoder(value: object) -> bool:
     if isinstance(value, str):
         try:
@@ -201,5 +211,6 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         'None, "*" by itself, or a list of origins such as "https://example.com"',
         is_origin_rule,
     ),
+    "HISTORY": ("a dict with the dotted path of a store as 'BACKEND', and a dict of its 'OPTIONS'", _is_history),
     "JSON_ENCODER": ("a subclass of json.JSONEncoder, or the dotted path of one", _is_encoder),
 }

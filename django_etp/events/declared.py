@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from django.core.exceptions import ImproperlyConfigured
 
 from django_etp.exceptions import EventAlreadyRegistered
+from django_etp.history.limits import History
 from django_etp.protocol.frames import check_event_name
 from django_etp.rooms.patterns import RoomPattern
 
@@ -34,6 +35,7 @@ class DeclaredRoom:
         leave_handler: the function of ``on_leave``, if there is one.
         has_presence: whether members see who is there.
         describe: the function that returns what others may see of a member, if there is one.
+        history: how much of its past a room keeps, if it has a history.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class DeclaredRoom:
         login_required: bool,
         permission: str | Iterable[str] | None,
         presence: bool | Callable[..., Any] = False,
+        history: History | None = None,
     ) -> None:
         update_wrapper(self, join_handler.function, updated=())
         self.join_handler = join_handler
@@ -55,6 +58,9 @@ class DeclaredRoom:
         self.permissions = tuple(names)
         if not all(isinstance(name, str) for name in self.permissions):
             raise TypeError(f"permission= of {self.place} takes names of permissions, got {permission!r:.80}.")
+        if history is not None and not isinstance(history, History):
+            raise TypeError(f"history= of {self.place} takes a History(size=, seconds=), got {history!r:.80}.")
+        self.history = history
         self.rule: Handler | None = None
         self.events: dict[str, Handler] = {}
         self.leave_handler: Handler | None = None

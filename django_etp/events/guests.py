@@ -20,8 +20,9 @@ from django_etp.connections.connection import Connection
 from django_etp.connections.peer import Peer
 from django_etp.connections.scope import identity_of
 from django_etp.exceptions import EventFailed
+from django_etp.history.store import Position, Recovery
 from django_etp.hub.hub import Hub
-from django_etp.protocol.rooms import encode_left
+from django_etp.protocol.rooms import encode_left, in_room
 
 from .access import call_limited, is_djangos_user
 from .declared import DeclaredRoom
@@ -63,6 +64,7 @@ class RoomGuest:
         "_held",
         "_held_size",
         "_lock",
+        "_recovery",
         "_report",
         "_was_member",
         "ended",
@@ -92,7 +94,8 @@ class RoomGuest:
         self._connection = connection
         self._report = report
         self._context = contextvars.copy_context()
-        self._held: list[str] | None = None
+        self._held: list[tuple[str, Position | None]] | None = None
+        self._recovery: Recovery | None = None
         self._held_size = 0
         self.is_handled = False
         self._was_member = peer.hub.membership.has_joined(peer.id, name)
@@ -146,18 +149,28 @@ class RoomGuest:
         """Make the connection a member, for which the events of the room are held until release().
 
         Raises:
-            ConnectionClosed, TooManyRooms: see Peer.join().
+            ConnectionClosed, HistoryUnavailable, TooManyRooms: see Peer.join().
         """
-        if self.is_inside or not self._was_member:
+        if self.is_inside or not self._was_member or self.room.history is not None:
             self._held, self._held_size = [], 0
             self.peer.hub.membership.guests.wait(self)
         await self.peer.join((self.name,))
 
-    def hold(self, frame: str) -> None:
+    async def recover(self, since: object) -> dict[str, Any]:
+        """Return what a room with history adds to the answer, for a client that was at a position.
+
+        Raises:
+            HistoryUnavailable: the history cannot be reached.
+        """
+        self._recovery = await self.peer.hub.histories.recover(*self.key, since)
+        position, missed = self._recovery
+        return {"position": str(position), "recovered": missed is not None}
+
+    def hold(self, frame: str, position: Position | None = None) -> None:
         """See Guest."""
         if self._held is None:
             return
-        self._held.append(frame)
+        self._held.append((frame, position))
         self._held_size += len(frame)
         if len(self._held) > _MOST_HELD or self._held_size > get_settings().max_outbox:
             self.end(_FLOODED)
@@ -172,13 +185,19 @@ class RoomGuest:
         self.refuse_ended()
 
     def release(self) -> None:
-        """Deliver the events that were held; call it behind the answer to a join."""
+        """Deliver the events that were missed, then those that were held; call it behind the answer to a join."""
         if self.ended is not None or self.peer.disconnect is not None:
             return
         held, self._held = self._held or (), None
+        end, missed = self._recovery or (None, None)
+        self._recovery = None
         self.peer.hub.membership.guests.enter(self)
-        for frame in held:
-            self.peer.deliver(frame)
+        for entry in missed or ():
+            if self.id not in entry.exclude:
+                self.peer.deliver(in_room(self.name, entry.text, entry.position))
+        for frame, position in held:
+            if position is None or end is None or position.epoch != end.epoch or position.number > end.number:
+                self.peer.deliver(frame)
 
     # The end
 
@@ -192,7 +211,10 @@ class RoomGuest:
         if self.ended is not None:
             return
         self.ended = reason
-        self._held = None
+        held, self._held = self._held or (), None
+        if self._was_member and not self.is_inside:  # it stays in the room, outside of the declared one
+            for frame, _ in held:
+                self.peer.deliver(frame.split(" ", 2)[2])
         self.peer.hub.membership.guests.remove(self)
         if self.is_inside and not is_asked_for:
             self.peer.deliver(encode_left(self.name, str(reason.code), str(reason.message)))

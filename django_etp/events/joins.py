@@ -5,6 +5,7 @@ Rules kept here:
 - The order of a join is: login, permissions, the function of ``allow``, the join handler.
 - The connection gets the events of the room from before the join handler runs, so that none is missed after the handler
   has read the state. They follow the answer.
+- A room with history answers with a position, and whether the client gets all that it missed since its own position.
 - A second join is checked and answered anew. It is the same membership, unless it is refused, which ends that.
 - An event inside a room is for members that joined by ``__join``.
 """
@@ -128,14 +129,15 @@ async def _join(
 async def _enter(guest: RoomGuest, connection: Connection, event: Event, around: Around | None) -> str:
     """Check a join, make the connection a member, and return the state of the room, ready to be sent."""
     room, peer = guest.room, guest.peer
+    parts: dict[str, Any] = {}
     if around is None:
-        result = await _run_join(guest, _run_answering, connection, event)
-        answer = result.text if isinstance(result, _Answer) else _answer_of(result).text
+        result = await _run_join(guest, partial(_run_answering, parts), parts, connection, event)
+        answer = result.text if isinstance(result, _Answer) else _answer_of(parts, result).text
     else:
-        result = await around.run(connection, event, partial(_run_join, guest, around.run_in_thread))
+        result = await around.run(connection, event, partial(_run_join, guest, around.run_in_thread, parts))
         if not guest.is_handled:
             raise EventFailed("permission_denied", "A middleware has answered, and the connection is not in the room.")
-        answer = (await around.text_of(result, connection, _answer_of)).text
+        answer = (await around.text_of(result, connection, partial(_answer_of, parts))).text
     if peer.has_unsaved:
         await peer.save()
         guest.refuse_ended()
@@ -149,10 +151,14 @@ async def _enter(guest: RoomGuest, connection: Connection, event: Event, around:
 async def _run_join(
     guest: RoomGuest,
     run_in_thread: Callable[..., Coroutine[Any, Any, Any]],
+    parts: dict[str, Any],
     connection: Connection,
     event: Event,
 ) -> Any:
-    """Check a join, make the connection a member, and return what the join handler returns."""
+    """Check a join, make the connection a member, and return what the join handler returns.
+
+    ``parts`` gets what the answer holds beside that.
+    """
     room, peer = guest.room, guest.peer
     if room.has_rules:
         user = await user_of(peer, anew=bool(room.permissions))
@@ -160,6 +166,10 @@ async def _run_join(
         guest.refuse_ended()
     await guest.enter()
     guest.refuse_ended()
+    if room.history is not None:
+        # Before the join handler: the state that it reads is never older than the position.
+        parts |= await guest.recover(event.json().get("since"))
+        guest.refuse_ended()
     handler = room.join_handler.with_parameters(guest.parameters)
     result = await call_limited(handler, run_in_thread, connection)
     guest.record_handled()
@@ -175,18 +185,18 @@ class _Answer:
         self.text = text
 
 
-def _answer_of(state: object) -> _Answer:
-    return _Answer(to_text({"state": state}))
+def _answer_of(parts: dict[str, Any], state: object) -> _Answer:
+    return _Answer(to_text({"state": state, **parts}))
 
 
-async def _run_answering(function: Callable[..., Any], connection: Connection) -> Any:
-    return await run_handler(_run_plain, function, connection, owner=connection.id)
+async def _run_answering(parts: dict[str, Any], function: Callable[..., Any], connection: Connection) -> Any:
+    return await run_handler(_run_plain, parts, function, connection, owner=connection.id)
 
 
-def _run_plain(function: Callable[..., Any], connection: Connection) -> Any:
+def _run_plain(parts: dict[str, Any], function: Callable[..., Any], connection: Connection) -> Any:
     # The text is made in the thread of the handler, see run_answering().
     result = function(connection)
-    return result if inspect.isawaitable(result) else _answer_of(result)
+    return result if inspect.isawaitable(result) else _answer_of(parts, result)
 
 
 async def _handle_inside(peer: Peer, room: str, around: Around | None, connection: Connection, event: Event) -> Any:

@@ -7,6 +7,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from django_etp.history.limits import History
+
 from .declared import DeclaredRoom
 from .handlers import Handler, Hooks
 
@@ -46,6 +48,13 @@ class Namespace:
                     "in another namespace."
                 )
         self.rooms.append(room)
+
+    def history_of(self, name: str) -> History | None:
+        """Return how much a room keeps, by its name, if it has a history."""
+        for room in self.rooms:
+            if room.history is not None and room.pattern.match(name) is not None:
+                return room.history
+        return None
 
     def find_room(self, name: str) -> tuple[DeclaredRoom, dict[str, Any]] | None:
         """Return the declared room whose pattern matches a name, and the parameters; ``None`` if none matches."""

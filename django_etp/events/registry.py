@@ -20,6 +20,8 @@ from django.utils.module_loading import autodiscover_modules
 
 from django_etp.conf import get_settings
 from django_etp.exceptions import EventAlreadyRegistered, InvalidEventName
+from django_etp.history.limits import History
+from django_etp.hub import histories
 from django_etp.hub.names import check_namespace
 from django_etp.protocol.frames import check_event_name
 from django_etp.schemas.outgoing import build_outgoing
@@ -83,6 +85,16 @@ class Registry:
         """The names of all namespaces, sorted."""
         return sorted(self._namespaces)
 
+    @property
+    def has_histories(self) -> bool:
+        """Whether a declared room has a history."""
+        return any(room.history for namespace in self._namespaces.values() for room in namespace.rooms)
+
+    def history_of(self, namespace: str, room: str) -> History | None:
+        """Return how much a room keeps, by its name, if it has a history."""
+        found = self._namespaces.get(namespace)
+        return found.history_of(room) if found is not None and found.rooms else None
+
     def etp_event(
         self, name: str, *, namespace: str = "default", rate: str | None = None, rate_by: RateBy = "connection"
     ) -> Callable[[_Function], _Function]:
@@ -136,6 +148,7 @@ class Registry:
         login_required: bool = False,
         permission: str | Iterable[str] | None = None,
         presence: bool | Callable[..., Any] = False,
+        history: History | None = None,
     ) -> Callable[[Callable[..., Any]], DeclaredRoom]:
         """Declare a kind of room, and register the decorated function as its join handler.
 
@@ -150,6 +163,7 @@ class Registry:
             permission: the name of a permission that the user must have, or several.
             presence: whether members see who is there; or a function of the connection and the parameters that returns
                 what others may see of a member, a dict that JSON can hold.
+            history: how much of its past a room keeps. A client that was away gets what it missed, once and in order.
 
         Raises:
             ImproperlyConfigured: the pattern is not valid or has no literal part, or another room's pattern can match
@@ -159,8 +173,10 @@ class Registry:
         """
 
         def register(function: Callable[..., Any]) -> DeclaredRoom:
-            room = DeclaredRoom(handler_of(function), pattern, login_required, permission, presence)
+            room = DeclaredRoom(handler_of(function), pattern, login_required, permission, presence, history)
             self.namespace(namespace).add_room(room)
+            if history is not None:
+                histories.limits_of = self.history_of
             return room
 
         return register
@@ -212,6 +228,7 @@ class Registry:
         finally:
             self._namespaces.clear()
             self._namespaces.update(kept)
+            histories.limits_of = self.history_of if self.has_histories else None
 
     def _add_hook(self, kind: str, function: Any, namespace: str) -> Any:
         if isinstance(function, str):

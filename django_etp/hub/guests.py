@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from django_etp.history.store import Position
+
 from .members import Member
 
 __all__ = ["Guest", "Guests", "RoomGuests"]
@@ -35,8 +37,8 @@ class Guest(Protocol):
     def is_waiting(self) -> bool:
         """Whether the connection waits in the room, and is no member yet."""
 
-    def hold(self, frame: str) -> None:
-        """Keep a frame until the join is answered."""
+    def hold(self, frame: str, position: Position | None = None) -> None:
+        """Keep a frame, which has a position if the room has a history, until the join is answered."""
 
     def end(self) -> None:
         """Record that the server has taken the connection out of the room."""

@@ -10,29 +10,29 @@ Rules kept here:
 
 import asyncio
 import contextvars
-import logging
-import re
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from django_etp.cluster.gaps import Loss
 from django_etp.cluster.links import Link, open_link
-from django_etp.cluster.messages import Foreign, Frame, Malformed
+from django_etp.cluster.messages import Foreign, Frame
 from django_etp.concurrency.confirmations import Confirmation, confirmed
 from django_etp.concurrency.flusher import Flusher
-from django_etp.exceptions import ConnectionClosed, EtpError
-from django_etp.serialization import to_frame
-from django_etp.signals import messages_lost, notify
+from django_etp.exceptions import ConnectionClosed, HistoryUnavailable
 
+from . import histories
 from .asking import Asker
 from .batches import Batches
-from .delivery import deliver, deliver_frame
+from .delivery import deliver, deliver_frame, foreign_frame
 from .emissions import Emissions
 from .guests import Guest
-from .losses import describe_loss
-from .members import Member, Serving, hub_of
+from .histories import POSITIONED, Histories
+from .living import living
+from .losses import describe_loss, report_forgotten, report_lost
+from .members import Member, Serving, hub_of, is_hub
 from .membership import Membership
 from .names import check_can_join
 from .pace import Pace
@@ -41,12 +41,8 @@ from .publishing import publish
 
 __all__ = ["Hub"]
 
-logger = logging.getLogger(__name__)
-
 # How long connections may take to clean up when the server ends, in seconds: on_disconnect hooks have 9 s.
 _END_LIMIT = 10.0
-# Other text names no hub, and may not even be valid in the name of a group.
-_HUB_ID = re.compile(r"[0-9a-f]{16}")
 _T = TypeVar("_T")
 
 
@@ -81,7 +77,10 @@ class Hub:
         self._pace = Pace(loop)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.link: Link = open_link(self, is_serving=is_serving)
+        self.living: Callable[[], Callable[[str], bool]] = partial(living, self.id, self.link, self.membership)
         self.asker = Asker(self.id, self.link, self._reply_here)
+        run, forgotten = self._run_in_context, partial(report_forgotten, self)
+        self.histories = Histories(self.link, self.membership, self._pace, run, forgotten)
         self.batches = Batches(self.link, self.emissions, self._pace, partial(deliver, self.membership))
 
     async def start(self) -> None:
@@ -96,6 +95,7 @@ class Hub:
         """Leave the other processes' hubs; start() may follow."""
         if self.presence is not None:
             await self.presence.hand_over()
+        await self.histories.stop()
         await self.link.stop()
 
     async def stop(self) -> None:
@@ -115,6 +115,9 @@ class Hub:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def _run_in_context(self, coroutine: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+        return self.context.copy().run(self.run, coroutine)
 
     async def settle(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds until all that runs by run() is done."""
@@ -155,6 +158,7 @@ class Hub:
 
         Raises:
             ConnectionClosed: the connection is gone.
+            HistoryUnavailable: a room has a history, which cannot be reached; nothing was joined.
             InvalidRoomName, TooManyRooms: see check_can_join() and Membership.join(); nothing was joined.
         """
         rooms = tuple(rooms)
@@ -163,6 +167,12 @@ class Hub:
         if member.id not in self.membership:
             raise ConnectionClosed(f"Connection {member.id} is closed and cannot join a room.")
         await self.join_groups(self.membership.join(member, rooms))
+        if histories.limits_of is not None:
+            try:
+                await self.histories.begin(member.namespace, rooms)
+            except HistoryUnavailable:
+                await self.leave(member, rooms)
+                raise
 
     async def leave(self, member: Member, rooms: Iterable[str]) -> None:
         """Take a connection out of rooms; it need not be in them."""
@@ -185,22 +195,9 @@ class Hub:
             await asyncio.gather(*(self.link.join(group) for group in groups))
 
     async def _leave_groups(self, groups: list[str]) -> None:
+        self.histories.end(groups)  # before another connection may enter
         for group in groups:
             await self.link.leave(group)
-
-    def living(self) -> Callable[[str], bool]:
-        """Return a function that returns, for a connection's id, whether the connection may be alive as of now.
-
-        Any thread may call the function. While this hub is new, or receives nothing, it does not know the other hubs,
-        and takes all their connections for alive.
-        """
-        others, members, knows_others = self.link.others, self.membership, self.link.knows_others
-
-        def may_live(connection_id: str) -> bool:
-            hub = hub_of(connection_id)
-            return connection_id in members if hub == self.id else hub in others or not knows_others
-
-        return may_live
 
     # Sending
 
@@ -215,19 +212,28 @@ class Hub:
         Raises:
             LayerUnavailable: it was not sent to other processes.
         """
+        kept: list[Confirmation] = []
+        if rooms and histories.limits_of is not None:
+            rooms, kept = self.histories.send(namespace, rooms, text, exclude)
+            if not rooms:
+                return kept
         targets: list[str | None] = [None] if rooms is None else [*rooms]
         members = deliver(self.membership, namespace, targets, text, exclude)
         if rooms is None or len(rooms) < 2:
             frame = Frame(text, exclude)
         else:
             frame = Frame(text, exclude, tuple(rooms), self.emissions.new())
-        return publish(self.link, namespace, targets, frame, beside) + self._pace.slow(members, len(text))
+        return kept + publish(self.link, namespace, targets, frame, beside) + self._pace.slow(members, len(text))
 
     def relay(self, namespace: str, rooms: list[str], frame: Frame) -> list[Confirmation]:
         """Send a stored event, which has a name that begins with RELAYED, and may be sent again. See send()."""
+        rooms, kept = self.histories.send(namespace, rooms, frame.text, frame.exclude, frame.emission)
+        if not rooms:
+            return kept
+        frame = replace(frame, rooms=tuple(rooms) if len(rooms) > 1 else ())
         is_first = self.emissions.is_first(frame.emission)
         members = deliver(self.membership, namespace, rooms, frame.text, frame.exclude) if is_first else ()
-        return publish(self.link, namespace, rooms, frame) + self._pace.slow(members, len(frame.text))
+        return kept + publish(self.link, namespace, rooms, frame) + self._pace.slow(members, len(frame.text))
 
     def send_to(self, namespace: str, connection_id: str, text: str) -> list[Confirmation]:
         """Send a frame to one connection, in any process. See send()."""
@@ -235,7 +241,7 @@ class Hub:
             if member := self.membership.get(namespace, connection_id):
                 member.deliver(text)
                 return self._pace.slow([member], len(text))
-        elif _HUB_ID.fullmatch(hub := hub_of(connection_id)):
+        elif is_hub(hub := hub_of(connection_id)):
             return self.link.publish_to_hub(hub, Frame(text, connection_id=connection_id, namespace=namespace))
         return []
 
@@ -259,13 +265,15 @@ class Hub:
         return await self.asker.ask(hub, action, list(arguments), timeout)
 
     def _reply_here(self, action: str, arguments: list[Any]) -> asyncio.Task[Any]:
-        # In the hub's context, as for queries of other processes, and not in that of the caller, maybe a request's.
-        return self.context.copy().run(self.run, self._answer(self, action, arguments))
+        return self._run_in_context(self._answer(self, action, arguments))
 
     # For the link to call
 
     def deliver_frame(self, group: str, frame: Frame) -> Sequence[Member]:
         """Deliver a frame from another process to local members, and return those."""
+        if frame.emission.startswith(POSITIONED):
+            self.histories.receive(group, frame)
+            return ()
         return deliver_frame(self.membership, self.emissions, group, frame)
 
     def deliver_foreign(self, message: Foreign) -> None:
@@ -274,20 +282,12 @@ class Hub:
         Raises:
             Malformed: it is not an event that can be sent.
         """
-        try:
-            text = to_frame(message.event, message.data)
-        except EtpError as error:
-            raise Malformed(f"an event that other code sent to a room's group is not valid: {error}") from error
-        deliver(self.membership, message.namespace, [message.room], text, frozenset())
+        deliver(self.membership, message.namespace, [message.room], foreign_frame(message), frozenset())
 
     def report_loss(self, loss: Loss) -> None:
-        """Report messages that the layer lost to ``on_error``, which logs them; or to the log alone."""
-        for error in describe_loss(loss, self.membership, self.presence):
-            notify(messages_lost, error=error)
-            if self.report is None:
-                logger.error("%s", error)
-            else:
-                self.run(self.report(error.namespace or "default", error))
+        """Report messages that the layer lost, unless they are in the history of their room."""
+        if not self.histories.check(loss.group):
+            report_lost(self, describe_loss(loss, self.membership, self.presence))
 
     async def answer(self, action: str, arguments: list[Any]) -> Any:
         """Answer a query of another process."""

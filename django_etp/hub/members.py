@@ -1,5 +1,6 @@
 """A connection as its hub sees it, and the values that the rooms API returns about connections."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +8,9 @@ from typing import Any, Literal, Protocol
 
 from django_etp.protocol.frames import Event
 
-__all__ = ["ConnectionInfo", "Member", "RoomReply", "Serving", "check_id", "hub_of", "id_of", "ids"]
+__all__ = ["ConnectionInfo", "Member", "RoomReply", "Serving", "check_id", "hub_of", "id_of", "ids", "is_hub"]
+
+_HUB_ID = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -112,6 +115,11 @@ def check_id(connection_id: object) -> str:
 def hub_of(connection_id: str) -> str:
     """Return the id of the hub that a connection's id names."""
     return connection_id.partition(".")[0]
+
+
+def is_hub(hub: str) -> bool:
+    """Return whether a text may be the id of a hub. Other text may not even be valid in the name of a group."""
+    return bool(_HUB_ID.fullmatch(hub))
 
 
 def id_of(connection_or_id: "str | Member") -> str:

@@ -26,7 +26,9 @@ from channels.layers import InMemoryChannelLayer, channel_layers
 
 from django_etp.concurrency.tasks import end_tasks
 from django_etp.conf import get_settings
+from django_etp.history import memory
 
+from . import histories
 from .hub import Hub
 from .queries import answer
 
@@ -55,8 +57,7 @@ def serving_hub() -> Hub:
     loop = asyncio.get_running_loop()
     hub = _serving.get(loop)
     if hub is None:
-        for ended in [loop for loop in _serving if loop.is_closed()]:
-            del _serving[ended]
+        _forget_ended()
         hub = _serving[loop] = Hub(loop, answer, is_serving=True)
         _stop_with_reactor(hub)
         _retire_background()
@@ -76,10 +77,12 @@ def process_hub() -> Hub | None:
     for loop, hub in reversed(list(_serving.items())):
         if loop.is_running():
             return hub
+    _forget_ended()
     if (background := _background) is not None:  # the layer spans processes then, and to look it up takes time
         return background.hub
     alias = get_settings().channel_layer
-    if alias not in channel_layers or isinstance(channel_layers[alias], InMemoryChannelLayer):
+    spans_processes = alias in channel_layers and not isinstance(channel_layers[alias], InMemoryChannelLayer)
+    if not spans_processes and histories.limits_of is None:  # a history may be read before the first connection
         return None
     with _lock:
         if _background is None:
@@ -94,6 +97,14 @@ def log_no_recipients() -> None:
         "No recipients: this process serves no connections, and its channel layer is in memory or missing, so other "
         "processes receive nothing. Use a layer that spans processes, such as channels-redis."
     )
+
+
+def _forget_ended() -> None:
+    """Forget the hubs whose loops are closed, and the histories in memory, as if that process had ended."""
+    if ended := [loop for loop in _serving if loop.is_closed()]:
+        for loop in ended:
+            del _serving[loop]
+        memory.forget_all()
 
 
 def _stop_with_reactor(hub: Hub) -> None:

@@ -19,7 +19,7 @@ from typing import cast
 
 from django_etp.cluster.messages import Frame
 from django_etp.concurrency.confirmations import Confirmation, confirmed
-from django_etp.exceptions import EtpError, IncompleteAnswer, LayerUnavailable
+from django_etp.exceptions import EtpError, HistoryUnavailable, IncompleteAnswer, LayerUnavailable
 from django_etp.hub.hub import Hub
 from django_etp.hub.names import group_name
 from django_etp.rooms.queries import FindMissed
@@ -94,10 +94,10 @@ def _start(hub: Hub, events: Sequence[OutboxEvent], outcome: Outcome) -> list[tu
                 frozenset(json.loads(event.exclude)),
                 tuple(rooms) if len(rooms) > 1 else (),
                 event.emission,
-                begins_message=begun.isdisjoint(_rooms(event)),
+                begins_message=begun.isdisjoint(through_layer := _without_history(hub, event)),
             )
             started.append((event, hub.relay(event.namespace, rooms, frame)))
-            begun.update(_rooms(event))
+            begun.update(through_layer)
         except LayerUnavailable as error:
             outcome.problem = str(error)
             break
@@ -110,11 +110,15 @@ async def _find_refused(hub: Hub, events: Sequence[tuple[OutboxEvent, LayerUnava
     """Record the events that the layer refused, if it takes others for the same rooms."""
     working: set[str] = set()
     for event, error in events:
+        if isinstance(error, HistoryUnavailable):
+            outcome.problem = str(error)
+            continue
         if event.rooms not in working:
             # No member gets it: this hub delivers no event a second time, and others find no such connection.
             empty = Frame("", emission=event.emission, connection_id="none", begins_message=True)
             try:
-                await confirmed(hub.relay(event.namespace, event.room_names, empty))
+                rooms = [room for _, room in _without_history(hub, event)]
+                await confirmed(hub.relay(event.namespace, rooms, empty))
             except LayerUnavailable as problem:
                 outcome.problem = str(problem)
                 return
@@ -126,7 +130,10 @@ async def _find_missed(
     hub: Hub, events: Sequence[OutboxEvent], outcome: Outcome, expected: frozenset[str], *, is_patient: bool
 ) -> set[tuple[str, str]]:
     """Return the rooms for which a process has not received the last event, and so none of them."""
-    missed = {room: event.emission for event in events for room in _rooms(event)}
+    # A process that missed an event to a room with history reads it there.
+    missed = {room: event.emission for event in events for room in _without_history(hub, event)}
+    if not missed:
+        return set()
     problem = ""
     for pause in _ASK_AFTER:
         await asyncio.sleep(pause)
@@ -146,6 +153,10 @@ async def _find_missed(
         problem = f"A process has not received the events to {len(missed)} of its rooms."
     outcome.problem = problem
     return set(missed)
+
+
+def _without_history(hub: Hub, event: OutboxEvent) -> list[tuple[str, str]]:
+    return [room for room in _rooms(event) if hub.histories.limits(*room) is None]
 
 
 async def _ask(

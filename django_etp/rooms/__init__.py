@@ -6,9 +6,10 @@ the bare one from synchronous code. A bare call on a thread with a running event
 """
 
 from .api import ConnectionInfo, RoomReply, Rooms, of
+from .histories import PastEvent
 from .presence import Present
 
-__all__ = ["ConnectionInfo", "Present", "RoomReply", "Rooms", "of"]
+__all__ = ["ConnectionInfo", "PastEvent", "Present", "RoomReply", "Rooms", "of"]
 
 _default = of("default")
 group_name, user = _default.group_name, _default.user
@@ -32,5 +33,7 @@ connection_ids, aconnection_ids = _default.connection_ids, _default.aconnection_
 present, apresent = _default.present, _default.apresent
 is_online, ais_online = _default.is_online, _default.ais_online
 get, aget = _default.get, _default.aget
+position, aposition = _default.position, _default.aposition
+history, ahistory = _default.history, _default.ahistory
 disconnect, adisconnect = _default.disconnect, _default.adisconnect
 shutdown, ashutdown = _default.shutdown, _default.ashutdown

@@ -10,6 +10,7 @@ from django_etp.hub.names import group_name as _group_name
 
 from . import queries
 from .data import ChangeData, ReadData
+from .histories import RoomHistories
 from .presence import PresenceCalls
 from .removal import Recheck, leaving
 from .sends import Sends
@@ -20,7 +21,7 @@ __all__ = ["ConnectionInfo", "RoomReply", "Rooms", "of"]
 _Limit = float | None
 
 
-class Rooms(Sends, PresenceCalls):
+class Rooms(Sends, PresenceCalls, RoomHistories):
     """The rooms of one namespace."""
 
     def __repr__(self) -> str:

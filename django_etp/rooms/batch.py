@@ -11,9 +11,11 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 
 from django_etp.concurrency.confirmations import Confirmation
 from django_etp.exceptions import LayerUnavailable
+from django_etp.hub import histories
 from django_etp.hub.batches import Send
 from django_etp.hub.hub import Hub
 
@@ -114,7 +116,10 @@ class Batch:
             if start and self._error is None:
                 yield True
             sends = self.sends[start : start + _EVENTS_AT_ONCE]
-            self._publish(sends)
+            if histories.limits_of is not None:
+                sends = list(self._keep(sends))
+            if sends:
+                self._publish(sends)
             for send in sends:
                 members, confirmations = self.hub.batches.deliver(send)
                 self._expect(confirmations)
@@ -122,6 +127,18 @@ class Batch:
                 if deliveries >= _DELIVERIES_PER_TURN:
                     deliveries = 0
                     yield False
+
+    def _keep(self, sends: list[Send]) -> Iterator[Send]:
+        """Append events to the histories of their rooms; yield them for the other rooms."""
+        for send in sends:
+            try:
+                rooms, confirmations = self.hub.histories.send(send.namespace, send.rooms, send.text, send.exclude)
+            except LayerUnavailable as error:
+                self._error = error
+                continue
+            self._expect(confirmations)
+            if rooms:
+                yield replace(send, rooms=tuple(rooms))
 
     def _publish(self, sends: list[Send]) -> None:
         earlier, self.groups = self.groups, []

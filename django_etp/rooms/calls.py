@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from django_etp.concurrency.bridge import arun_on, call_on, not_confirmed, refuse_in_event_loop, run_on
@@ -95,6 +95,17 @@ class Calls:
             log_no_recipients()
             return query.merge([])
         return run_on(hub.loop, query.ask, hub, seconds, timeout=seconds)
+
+    async def arun(self, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any) -> _T | None:
+        """Return the result of a coroutine function of the hub, on the hub's event loop; ``None`` without a hub."""
+        hub = process_hub()
+        return None if hub is None else await arun_on(hub.loop, function, hub, self._namespace, *args)
+
+    def run(self, name: str, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any) -> _T | None:
+        """See arun()."""
+        refuse_in_event_loop(name)
+        hub = process_hub()
+        return None if hub is None else run_on(hub.loop, function, hub, self._namespace, *args)
 
 
 async def _send_and_wait(send: _Send, hub: Hub, *args: Any) -> None:

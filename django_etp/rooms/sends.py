@@ -54,6 +54,7 @@ class Sends:
         ``EmitInTransaction`` inside ``atomic()``.
 
         Raises:
+            HistoryUnavailable: the history of a room could not be reached; no client gets the event there.
             InvalidEventName: the name cannot be an event's.
             InvalidPayload: the data cannot become JSON, or does not fit the type of the event.
             InvalidRoomName: a name is not a room name, or it is reserved and not from user(); nothing was sent.

@@ -23,7 +23,6 @@ from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
 from django_etp.protocol.pending_streams import PendingStreams
-from django_etp.protocol.rooms import JOIN
 from django_etp.serialization import to_frame, to_text
 
 from . import commits as commits  # events bound to a commit are sent in tests
@@ -189,8 +188,10 @@ class EtpCommunicator(Inbox):
         """
         return sql_budget(most)
 
-    async def join(self, room: str, *, timeout: float = TIMEOUT) -> JoinedRoom:
+    async def join(self, room: str, *, since: str | None = None, timeout: float = TIMEOUT) -> JoinedRoom:
         """Join a declared room, and return it with its state. The client must offer the subprotocol ``etp.ext.v2``.
+
+        If the room has a history, the client goes on after the position ``since``.
 
         Raises:
             AckTimeout, ConnectionClosed, EventFailed: see emit_with_ack().
@@ -198,8 +199,7 @@ class EtpCommunicator(Inbox):
         """
         if not self._speaks_extensions:
             raise TypeError('To join, make the client with subprotocols=["etp.ext.v2"], and expect "__hello" first.')
-        answer = await self._ask(JOIN, to_text({"room": room}), timeout)
-        return JoinedRoom(self, self._ask, room, answer.json())
+        return await JoinedRoom.join(self, self._ask, room, since, timeout)
 
     async def _ask(self, name: str, text: str, timeout: float) -> Event:
         ack_id, future = self._acks.open()

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from django_etp.exceptions import EventFailed
 from django_etp.protocol.frames import Event, check_event_name, encode, encode_answer
-from django_etp.protocol.rooms import LEAVE, LEFT, PRESENCE, in_room, read_in_room
+from django_etp.protocol.rooms import JOIN, LEAVE, LEFT, PRESENCE, in_room, read_in_room, split_position
 from django_etp.serialization import to_text
 
 from .inbox import TIMEOUT
@@ -33,6 +33,8 @@ class JoinedRoom:
     Attributes:
         name: the name of the room.
         state: the result of the join handler, as JSON carries it.
+        position: the position of the last event, if the room has a history.
+        recovered: whether the client gets all that it missed since the position with which it joined.
         members: the entries of a room with presence by their keys, as of the answer to the join and of the changes that
             ``expect_presence()`` has returned. Above ``PRESENCE_LIMIT`` it is incomplete.
         count: how many entries the room has, if there are too many to list them; else ``None``.
@@ -42,9 +44,18 @@ class JoinedRoom:
         self._ask = ask
         self.name = name
         self.state = answer["state"]
+        self.position: str | None = answer.get("position")
+        self.recovered: bool = answer.get("recovered", False)
         self.members: dict[str, dict[str, Any]] = {entry["key"]: entry for entry in answer.get("members", ())}
         self.count: int | None = answer.get("count")
         self._client = client
+
+    @classmethod
+    async def join(cls, client: Client, ask: _Ask, name: str, since: str | None, timeout: float) -> "JoinedRoom":
+        """Join a room. See EtpCommunicator.join()."""
+        wanted = {"room": name} if since is None else {"room": name, "since": since}
+        answer = await ask(JOIN, to_text(wanted), timeout)
+        return cls(client, ask, name, answer.json())
 
     async def emit(self, event: str, data: object = None) -> None:
         """Send an event inside the room that needs no answer."""
@@ -78,6 +89,9 @@ class JoinedRoom:
         else:
             event = await self._client.expect_event(timeout=timeout)
         found = read_in_room(event)
+        if found is not None and self.position is not None and found[1].name != PRESENCE:
+            room, self.position = split_position(found[0])
+            found = room, found[1]
         if found is None or found[0] != self.name or name not in (None, found[1].name):
             raise AssertionError(f"Expected the event {name!r} inside the room {self.name!r}, got {event}.")
         return found[1]

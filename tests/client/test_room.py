@@ -245,6 +245,82 @@ def test_an_event_has_one_handler_in_a_room() -> None:
         room.on("__say")
 
 
+# History
+
+
+async def test_a_return_asks_for_the_events_after_the_last_one_that_came(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection, seen = client.room("orders/5"), await peer.accept(), []
+        room.on_state(lambda state, recovered: seen.append((state, recovered)))
+        room.on("changed")(lambda event: seen.append(event.data))
+        joining = asyncio.ensure_future(room.join())
+        assert await receive(connection) == '__join||1||{"room":"orders/5"}'
+        await connection.send('__ack___join||1||{"state":"old","position":"e.7","recovered":false}')
+        await joining
+        assert room.position == "e.7"
+        await connection.send("__in orders/5@e.8 changed||0||a")
+        await pong(client, connection)
+        await connection.close(1012)
+        connection = await peer.accept()
+        assert await receive(connection) == '__join||1||{"room":"orders/5","since":"e.8"}'
+        await connection.send('__ack___join||1||{"state":"new","position":"e.10","recovered":true}')
+        await pong(client, connection)
+        assert room.position == "e.8"  # the others are still to come
+        await connection.send("__in orders/5@e.9 changed||0||b")
+        await pong(client, connection)
+        assert room.position == "e.9"
+        assert seen == [("old", False), "a", ("new", True), "b"]
+        await connection.close(1012)
+        connection = await peer.accept()
+        assert await receive(connection) == '__join||1||{"room":"orders/5","since":"e.9"}'
+        await connection.send('__ack___join||1||{"state":"newer","position":"f.3","recovered":false}')
+        await pong(client, connection)
+        assert room.position == "f.3"
+        assert seen[-1] == ("newer", False)
+
+
+async def test_a_position_from_elsewhere_goes_with_the_first_join(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5", since="e.3"), await peer.accept()
+        joining = asyncio.ensure_future(room.join())
+        assert await receive(connection) == '__join||1||{"room":"orders/5","since":"e.3"}'
+        await connection.send('__ack___join||1||{"position":"e.3","recovered":true}')
+        await joining
+        assert client.room("orders/5", since="e.1").position == "e.3"
+        leaving = asyncio.ensure_future(room.leave())
+        await receive(connection)
+        await connection.send("__ack___leave||2")
+        await leaving
+        assert room.position is None
+
+
+async def test_an_event_that_a_second_join_repeats_is_dropped(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection, seen = client.room("orders/5", since="e.7"), await peer.accept(), []
+        room.on("changed")(lambda event: seen.append(event.data))
+        joining = asyncio.ensure_future(room.join())
+        await receive(connection)
+        await connection.send('__ack___join||1||{"position":"e.9","recovered":true}')
+        await joining
+        for position in ("e.8", "e.9", "e.9", "e.8", "e.10", "f.1", "f.2"):
+            await connection.send(f"__in orders/5@{position} changed||0||{position}")
+        await pong(client, connection)
+        assert seen == ["e.8", "e.9", "e.10", "f.1", "f.2"]
+        assert room.position == "f.2"
+
+
+async def test_a_room_without_history_may_have_an_at_sign_in_its_name(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, before, connection, seen = client.room("users/a@b.c"), client.room("users/a"), await peer.accept(), []
+        for each in (room, before):
+            each.on("changed")(lambda event, each=each: seen.append((each.name, event.data)))
+        await join(room, connection)
+        await join(before, connection, ack=2)
+        await connection.send("__in users/a@b.c changed||0||x")
+        await pong(client, connection)
+        assert seen == [("users/a@b.c", "x")]
+
+
 async def test_a_join_that_is_answered_right_after_the_end_of_the_membership_counts(peer: Peer) -> None:
     async with peer.client() as client:
         room, connection = client.room("orders/5"), await peer.accept()

@@ -35,6 +35,7 @@ DEFAULTS = {
     "RATE": None,
     "MAX_CONNECTIONS_PER_USER": 0,
     "ALLOWED_ORIGINS": None,
+    "HISTORY": {},
     "JSON_ENCODER": "django.core.serializers.json.DjangoJSONEncoder",
 }
 
@@ -85,6 +86,8 @@ def test_a_project_without_the_setting_has_the_defaults(settings: Any) -> None:
         ("ALLOWED_ORIGINS", "*"),
         ("ALLOWED_ORIGINS", []),
         ("ALLOWED_ORIGINS", ("https://example.com",)),
+        ("HISTORY", {"BACKEND": "django_etp.history.RedisHistory", "OPTIONS": {"url": "redis://x"}}),
+        ("HISTORY", {"OPTIONS": {}}),
         ("JSON_ENCODER", json.JSONEncoder),
         ("JSON_ENCODER", Encoder),
         ("JSON_ENCODER", f"{__name__}.Encoder"),
@@ -124,6 +127,7 @@ SECONDS = ["ACK_TIMEOUT", "QUESTION_TIMEOUT", "SLOW_CLIENT_TIMEOUT"]
             for value in (None, 1, b"shop", "x" * 29, "a shop", "b\u00fccher", "shop\n", "shop!", "\u0663")
         ),
         *(("ALLOWED_ORIGINS", value) for value in ("https://example.com", "", True, [1], [""], {"*"}, ["*"])),
+        *(("HISTORY", value) for value in (None, "x", {"BACKEND": 5}, {"OPTIONS": []}, {"URL": "redis://x"})),
         *(("JSON_ENCODER", value) for value in ("nowhere.Encoder", "json", "json.dumps", ".Encoder", dict, None)),
         ("JSON_ENCODER", ".conf.Encoder"),
         ("JSON_ENCODER", Encoder()),

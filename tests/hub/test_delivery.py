@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from django_etp.history.store import Position
 from django_etp.hub.delivery import deliver
 from django_etp.hub.membership import Membership
 
@@ -25,7 +26,11 @@ class Member(SimpleNamespace):
 def guest(membership: Membership, member: Member, room: str, *, is_inside: bool) -> list[str]:
     """Make a member a guest, inside or waiting; return the frames that are held for it."""
     held: list[str] = []
-    guest: Any = SimpleNamespace(id=member.id, key=("n", room), hold=held.append, is_waiting=not is_inside)
+
+    def hold(frame: str, position: Position | None = None) -> None:
+        held.append(frame)
+
+    guest: Any = SimpleNamespace(id=member.id, key=("n", room), hold=hold, is_waiting=not is_inside)
     membership.guests.add(guest)
     membership.join(member, [room])  # type: ignore[arg-type]
     (membership.guests.enter if is_inside else membership.guests.wait)(guest)

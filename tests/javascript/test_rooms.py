@@ -296,3 +296,51 @@ async def test_names_that_no_event_has(page: Page, peer: Peer) -> None:
     for call in ("on('__x', () => 1)", "emit('a||b')", "emitWithAck('a|')"):
         fate = await page.evaluate(f"fate((async () => client.room('orders/5').{call})())")
         assert fate == ["EtpError", "invalid_event_name"]
+
+
+async def test_a_return_asks_for_the_events_after_the_last_one_that_came(page: Page, peer: Peer) -> None:
+    connection = await start_extended(page, peer)
+    await page.evaluate("() => { client.room('orders/5', { since: 'e.6' }); }")
+    await page.evaluate("() => { window.joined = fate(watch('orders/5').join()); }")
+    assert await receive(connection) == '__join||1||{"room":"orders/5","since":"e.6"}'
+    await connection.send('__ack___join||1||{"state":"old","position":"e.7","recovered":false}')
+    await connection.send("__in orders/5@e.8 changed||0||1")
+    await wait_until(page, "seen.length > 1")
+    connection = await come_back(page, peer, connection)
+    assert await receive(connection) == '__join||1||{"room":"orders/5","since":"e.8"}'
+    await connection.send('__ack___join||1||{"state":"new","position":"e.10","recovered":true}')
+    await connection.send("__in orders/5@e.9 changed||0||2")
+    await wait_until(page, "seen.length > 3")
+    assert await seen(page) == [
+        ["orders/5", "state", "old", False],
+        ["orders/5", "changed", 1],
+        ["orders/5", "state", "new", True],
+        ["orders/5", "changed", 2],
+    ]
+    # Those that were to follow have not come yet.
+    connection = await come_back(page, peer, connection)
+    assert await receive(connection) == '__join||1||{"room":"orders/5","since":"e.9"}'
+    await connection.send('__ack___join||1||{"state":"newer","position":"f.3","recovered":false}')
+    await wait_until(page, "client.room('orders/5').position === 'f.3'")
+
+
+async def test_an_event_that_a_second_join_repeats_is_dropped(page: Page, peer: Peer) -> None:
+    connection = await start_extended(page, peer)
+    await page.evaluate("() => { client.room('orders/5', { since: 'e.7' }); }")
+    await page.evaluate("() => { window.joined = fate(watch('orders/5').join()); }")
+    await receive(connection)
+    await connection.send('__ack___join||1||{"state":null,"position":"e.9","recovered":true}')
+    for position in ("e.8", "e.9", "e.9", "e.8", "e.10", "f.1", "f.2"):
+        await connection.send(f"__in orders/5@{position} changed||0||{position}")
+    await wait_until(page, "client.room('orders/5').position === 'f.2'")
+    assert [each[2] for each in await seen(page)][1:] == ["e.8", "e.9", "e.10", "f.1", "f.2"]
+
+
+async def test_a_room_without_history_may_have_an_at_sign_in_its_name(page: Page, peer: Peer) -> None:
+    connection = await start_extended(page, peer)
+    await join(page, connection, "users/a@b.c")
+    await join(page, connection, "users/a", ack=2)
+    await seen(page)
+    await connection.send("__in users/a@b.c changed||0||1")
+    await wait_until(page, "seen.length > 0")
+    assert await seen(page) == [["users/a@b.c", "changed", 1]]

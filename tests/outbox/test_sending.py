@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from django_etp import Connection, History, etp_room, rooms
 from django_etp.cluster.links import LocalLink
 from django_etp.cluster.messages import Frame
 from django_etp.concurrency.confirmations import Confirmation
-from django_etp.exceptions import IncompleteAnswer, LayerUnavailable
+from django_etp.exceptions import HistoryUnavailable, IncompleteAnswer, LayerUnavailable
 from django_etp.hub.hub import Hub
 from django_etp.hub.names import group_name
 from django_etp.hub.process import serving_hub
@@ -175,3 +176,40 @@ async def test_processes_that_an_earlier_relay_knew_are_waited_for_until_they_ar
 async def test_processes_that_an_earlier_relay_knew_are_waited_for_with_patience_only(hub: Any) -> None:
     hub.link.unheard = [frozenset(["one"])]
     assert names(await send(hub, [event("1", "a")], expected=frozenset(["one"]), is_patient=False)) == (["1"], [])
+
+
+# Rooms with history
+
+
+@pytest.fixture
+def order(etp_registry: Any) -> None:
+    @etp_room("orders/<int:pk>", history=History())
+    async def order(connection: Connection, pk: int) -> None: ...
+
+
+@pytest.mark.usefixtures("order")
+async def test_an_event_is_in_a_history_once_however_often_it_is_sent(hub: Any) -> None:
+    async with clients("orders/5 a") as (client,):
+        events = [event("1", "orders/5", data="x"), event("2", "orders/5", "a"), event("3", "orders/5")]
+        for _ in range(3):
+            assert names(await send(hub, events, is_patient=True)) == (["1", "2", "3"], [])
+        await rooms.aemit("orders/5", "last")
+        assert [each.event for each in await rooms.ahistory("orders/5")] == ["1", "2", "3", "last"]
+        [received] = await got(client)
+        assert [name for name in received if name != "2"] == ["1", "3", "last"]
+        assert received.count("2") == 2  # once by the history, and once by the other room
+        # A process that missed one reads it in the history: nobody is asked.
+        assert {group for asked in hub.link.asked for group in asked[1]} == {group_name("default", "a")}
+
+
+@pytest.mark.usefixtures("order")
+async def test_an_event_is_kept_while_the_history_cannot_be_reached(hub: Any) -> None:
+    async def fail(events: Any) -> None:
+        raise HistoryUnavailable("It is down.")
+
+    hub.histories.store.append = fail
+    outcome = await send(hub, [event("1", "orders/5"), event("2", "a")], is_patient=True)
+    assert names(outcome) == (["2"], [])
+    assert "It is down" in outcome.problem
+    del hub.histories.store.append
+    assert names(await send(hub, [event("1", "orders/5")], is_patient=True)) == (["1"], [])

@@ -131,9 +131,10 @@ def test_settings_for_the_other_layer_pass_the_checks(project: Project):
     assert (layer["BACKEND"], layer["CONFIG"]["capacity"]) == ("channels_redis.core.RedisChannelLayer", 20_000)
 
 
-def test_page_names_every_check_of_the_layer_and_the_handlers():
+def test_page_names_every_check_of_the_layer_the_handlers_and_the_histories():
     package = docs.ROOT / "django_etp"
-    checks = (package / "checks" / "layers.py").read_text() + (package / "events" / "checks.py").read_text()
+    modules = (package / "checks" / "layers.py", package / "events" / "checks.py", package / "history" / "checks.py")
+    checks = "".join(module.read_text() for module in modules)
     ids = set(re.findall(r"django_etp\.[EW]\d{3}", checks))
     assert set(re.findall(r"^\| `(django_etp\.[EW]\d{3})` \|", PAGE.read_text(), re.MULTILINE)) == ids
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from django_etp import Connection, Event, EventFailed, InvalidEventName, etp_room, rooms
+from django_etp import Connection, Event, EventFailed, History, InvalidEventName, etp_room, rooms
 from django_etp.events.registry import Registry
 from django_etp.testing import EtpCommunicator
 from tests.support.declared import guest
@@ -113,6 +113,21 @@ async def test_a_client_knows_who_is_in_a_room_with_presence() -> None:
         assert len(joined.members) == 1
         with pytest.raises(AssertionError):
             await joined.expect_presence(timeout=0.02)
+
+
+async def test_events_about_members_have_no_position_in_a_room_with_history() -> None:
+    @etp_room("teams/<int:pk>", presence=True, history=History())
+    async def team(connection: Connection, pk: int) -> None: ...
+
+    async with guest() as client, guest() as other:
+        joined = await client.join("teams/5")
+        await other.join("teams/5")
+        assert len((await joined.expect_presence())["joined"]) == 1
+        before = joined.position
+        assert before == await rooms.aposition("teams/5")
+        await rooms.aemit("teams/5", "said")
+        await joined.expect_event("said")
+        assert joined.position == await rooms.aposition("teams/5") != before
 
 
 async def test_a_client_knows_the_count_of_a_crowded_room(settings: Any) -> None:

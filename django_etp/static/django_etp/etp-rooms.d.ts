@@ -22,6 +22,11 @@ export interface Return {
   readonly recovered: boolean;
 }
 
+export interface RoomOptions {
+  /** A position in a room with history, as from the page: the first join asks for the events after it. */
+  since?: string;
+}
+
 export interface JoinOptions {
   /** How long to wait for the answer; without a limit by default, since the server has one. */
   timeout?: number;
@@ -37,6 +42,9 @@ export interface JoinOptions {
  */
 export interface Room {
   readonly name: string;
+
+  /** In a room with history, the position of the last event that the client got; else null. */
+  readonly position: string | null;
 
   /** Whether the client is in the room now. */
   readonly isJoined: boolean;
@@ -74,10 +82,10 @@ export interface Room {
 /** A client with declared rooms. */
 export class EtpClient extends PlainClient {
   /** Return a room, the same one for the same name each time. Does not join it. Throws EtpError "invalid_room_name". */
-  room(name: string): Room;
+  room(name: string, options?: RoomOptions): Room;
 }
 
 /** Add rooms to a class of clients, to combine several modules. */
 export function withRooms<Base extends new (...args: any[]) => PlainClient>(
   base: Base,
-): Base & (new (...args: any[]) => { room(name: string): Room });
+): Base & (new (...args: any[]) => { room(name: string, options?: RoomOptions): Room });

@@ -12,12 +12,14 @@ export const withRooms = (Base) =>
     #rooms = new Map(); // by name
     #wanted = new Set(); // in the order of their joins
 
-    room(name) {
+    room(name, { since } = {}) {
       if (!/^[^ |]+$/.test(name)) {
         throw new EtpError(`A room's name holds no space and no "|": ${JSON.stringify(name)}`, "invalid_room_name");
       }
       if (!this.#rooms.has(name)) this.#rooms.set(name, new Room(name, this, this.#wanted));
-      return this.#rooms.get(name);
+      const room = this.#rooms.get(name);
+      if (since) room._begin(since);
+      return room;
     }
 
     /** Joins go out first, then what hooks send, and once the joins are answered what waited. */
@@ -32,9 +34,17 @@ export const withRooms = (Base) =>
       if (socket.protocol !== ROOMS || (!name && event.name !== "__left")) {
         return super._handle(socket, event, handlers);
       }
-      if (name) return this.#rooms.get(name)?._handle(inner, event, (found) => super._handle(socket, event, found));
+      if (name) return this.#find(name)?._handle(inner, event, (found) => super._handle(socket, event, found));
       const { room, code, message } = Object(JSON.parse(event.data));
       this.#rooms.get(room)?._end(new EtpError(message, code));
+    }
+
+    /** Return the room of an event: in a room with history the last @ separates the position of the event. */
+    #find(name) {
+      const [, before, position] = /^(.+)@([^@]*\.\d+)$/s.exec(name) ?? [];
+      const room = this.#rooms.get(before);
+      if (!room?._hasHistory) return this.#rooms.get(name);
+      return room._advance(position) ? room : null; // the answer to a second join may repeat it
     }
   };
 
@@ -47,6 +57,8 @@ class Room {
   #joining = null; // settles when the join or return under way has ended
   #left = new Set(); // hooks
   #name;
+  #position = null; // in a room with history, that of the last event
+  #hasHistory = false;
   #states = new Set(); // hooks
   #stay = new AbortController(); // leave() aborts the joins before it
   #wanted;
@@ -59,6 +71,10 @@ class Room {
 
   get name() {
     return this.#name;
+  }
+
+  get position() {
+    return this.#position;
   }
 
   get isJoined() {
@@ -120,6 +136,24 @@ class Room {
 
   // For the client
 
+  /** Ask for the events after a position with the first join. */
+  _begin(position) {
+    if (!this.#isWanted) this.#position = position;
+  }
+
+  get _hasHistory() {
+    return this.#hasHistory;
+  }
+
+  /** Record the position of an event; return whether it is after that of the last one, or of another epoch. */
+  _advance(position) {
+    const [epoch, number] = split(position);
+    const [last, known] = split(this.#position ?? "");
+    if (epoch === last && number <= known) return false;
+    if (this.#isWanted) this.#position = position;
+    return true;
+  }
+
   async _return() {
     this.#isJoined = false;
     const returning = this.#join({ timeout: Infinity, signal: this.#stay.signal }).catch((error) => {
@@ -150,23 +184,26 @@ class Room {
 
   #forget() {
     this.#isJoined = false;
+    this.#position = null;
     this.#wanted.delete(this);
     this._presence?.(null);
   }
 
   async #join(options) {
-    const answer = await this.#ask("__join", options);
+    const answer = await this.#ask("__join", options, this.#position ? { since: this.#position } : {});
     if (!answer) throw new EtpError("The server has no declared rooms", "unknown_event");
     this.#isJoined = true;
     this.#wanted.add(this);
-    const { state, recovered = false } = answer;
+    const { state, position = null, recovered = false } = answer;
+    this.#hasHistory = position !== null;
+    if (!recovered) this.#position = position; // else the events after its own position follow
     this.#run(this.#states, state, { recovered });
     if (answer.members) this._presence?.({ ...answer, isNew: true });
     return state;
   }
 
-  async #ask(name, options) {
-    const text = await this.#client._ask(name, JSON.stringify({ room: this.#name }), options);
+  async #ask(name, options, more) {
+    const text = await this.#client._ask(name, JSON.stringify({ room: this.#name, ...more }), options);
     return text && JSON.parse(text);
   }
 
@@ -194,6 +231,12 @@ class Room {
       }
     }
   }
+}
+
+/** Return the epoch and the number of a position. */
+function split(position) {
+  const end = position.lastIndexOf(".");
+  return [position.slice(0, end), Number(position.slice(end + 1))];
 }
 
 function register(hooks, hook) {
