@@ -46,6 +46,8 @@ class DatabaseHistory:
         using: the alias of the database.
     """
 
+    is_shared = True
+
     def __init__(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
         self._using = using
         self._pruning = Pruning(using)

@@ -35,6 +35,8 @@ __all__ = ["MemoryHistory", "forget_all"]
 class MemoryHistory:
     """Histories in memory, for a site of one process. They are lost when that ends."""
 
+    is_shared = False
+
     async def append(self, events: Sequence[NewEvent]) -> list[Appended]:
         """See Store."""
         now = time.time()

@@ -59,6 +59,8 @@ class RedisHistory:
         url: the address of the server, such as ``redis://localhost:6379/0``, as redis-py's ``from_url()`` takes it.
     """
 
+    is_shared = True
+
     def __init__(self, *, url: str) -> None:
         self._pool = BlockingConnectionPool.from_url(
             url,

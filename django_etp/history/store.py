@@ -131,7 +131,12 @@ class Store(Protocol):
     """A store of histories, which belongs to one event loop.
 
     All methods but close() raise ``HistoryUnavailable`` if the store cannot be reached.
+
+    Attributes:
+        is_shared: whether it has the events of all processes.
     """
+
+    is_shared: bool
 
     async def append(self, events: Sequence[NewEvent]) -> list[Appended]:
         """Append events, in order, and return their positions. A durable event that is there already stays in place."""

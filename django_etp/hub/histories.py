@@ -251,9 +251,10 @@ class Histories:
     def check(self, group: str) -> bool:
         """Read from the store what may be missing in a room; return whether that is possible."""
         known = self._rooms.get(group)
-        if known is not None:
-            known.feed.check()
-        return known is not None
+        if known is None:
+            return False
+        known.feed.check()
+        return self.store.is_shared  # or else it lacks what other processes sent
 
     def _take(self, group: str, entry: Entry) -> None:
         if (known := self._rooms.get(group)) is not None:
