@@ -29,7 +29,9 @@ async def test_no_event_becomes_visible_before_one_with_a_lower_number(postgres:
 
     def append_slowly() -> None:
         with transaction.atomic(using="history-postgres"):
-            DatabaseHistory(using="history-postgres")._append_to(room, new_events(room, ["slow"]), round(time.time() * 1000))
+            DatabaseHistory(using="history-postgres")._append_to(
+                room, new_events(room, ["slow"]), round(time.time() * 1000)
+            )
             locked.set()
             release.wait(20)
         connections.close_all()

@@ -56,7 +56,7 @@ def valkey() -> Iterator[Valkey]:
 
 @pytest.fixture(scope="module")
 def sqlite(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    with django_db_blocker.unblock(), sqlite_history(tmp_path_factory.mktemp("histories")):
+    with django_db_blocker.unblock(), sqlite_history(tmp_path_factory.mktemp("histories"), "hub-sqlite"):
         yield
 
 
@@ -69,7 +69,7 @@ def backend(request: pytest.FixtureRequest, settings: Any, django_db_blocker: An
         kinds["redis"] = {"BACKEND": "django_etp.history.RedisHistory", "OPTIONS": options}
     elif request.param == "sqlite":
         request.getfixturevalue("sqlite")
-        kinds["sqlite"] = {"BACKEND": "django_etp.history.DatabaseHistory", "OPTIONS": {"using": "history-sqlite"}}
+        kinds["sqlite"] = {"BACKEND": "django_etp.history.DatabaseHistory", "OPTIONS": {"using": "hub-sqlite"}}
     settings.ETP = {"HISTORY": kinds[request.param]}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "tests.support.layers.SharedLayer"}}
     with django_db_blocker.unblock():

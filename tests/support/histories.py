@@ -36,10 +36,10 @@ def added_database(alias: str, settings: dict[str, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def sqlite_history(folder: Path) -> Iterator[MakeStore]:
-    """Histories in a file of SQLite."""
-    with added_database("history-sqlite", {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / "history.sqlite3")}):
-        yield lambda: DatabaseHistory(using="history-sqlite")
+def sqlite_history(folder: Path, alias: str = "history-sqlite") -> Iterator[MakeStore]:
+    """Histories in a file of SQLite. Tests of several modules may run in one process, so each has its alias."""
+    with added_database(alias, {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / "history.sqlite3")}):
+        yield lambda: DatabaseHistory(using=alias)
 
 
 @contextmanager
