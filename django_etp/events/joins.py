@@ -132,10 +132,7 @@ async def _enter(guest: RoomGuest, connection: Connection, event: Event, around:
         result = await _run_join(guest, _run_answering, connection, event)
         answer = result.text if isinstance(result, _Answer) else _answer_of(result).text
     else:
-        result = await around.run(connection, event, partial(_run_join, guest, around.run_in_thread))
-        if not guest.is_handled:
-            raise EventFailed("permission_denied", "A middleware has answered, and the connection is not in the room.")
-        answer = (await around.text_of(result, connection, _answer_of)).text
+        answer = await _enter_inside(guest, connection, event, around)
     if peer.has_unsaved:
         await peer.save()
         guest.refuse_ended()
@@ -143,6 +140,24 @@ async def _enter(guest: RoomGuest, connection: Connection, event: Event, around:
         from .attendance import attend  # which imports the package of presence
 
         answer = f"{answer[:-1]},{await attend(guest, connection)}}}"
+    return answer
+
+
+async def _enter_inside(guest: RoomGuest, connection: Connection, event: Event, around: Around) -> str:
+    """Do what _enter() does, inside of the functions around the event."""
+    is_checked = False
+
+    async def handle(connection: Connection, event: Event) -> Any:
+        nonlocal is_checked
+        result = await _run_join(guest, around.run_in_thread, connection, event)
+        is_checked = True
+        return result
+
+    result = await around.run(connection, event, handle)
+    if not is_checked:  # whatever a function returns in place of a refusal, it lets nobody in
+        raise EventFailed("permission_denied", "The join was answered without its checks.")
+    answer: str = (await around.text_of(result, connection, _answer_of)).text
+    guest.refuse_ended()
     return answer
 
 
