@@ -69,8 +69,10 @@ async def handle_room_event(
         running[:] = event, handlers, room, guest.room if isinstance(guest, RoomGuest) else None
     if event.name == JOIN:
         return await _join(handlers, peer, connection, event, room, report, around)
-    handle = partial(_leave if event.name == LEAVE else _handle_inside, peer, room, around)
-    return await (handle(connection, event) if around is None else around.run(connection, event, handle))
+    handle = _leave if event.name == LEAVE else _handle_inside
+    if around is None:
+        return await handle(peer, room, None, connection, event)
+    return await around.run(connection, event, partial(handle, peer, room, around))
 
 
 def _room_in(event: Event) -> str:
@@ -211,9 +213,8 @@ async def _handle_inside(peer: Peer, room: str, around: Around | None, connectio
     handler = guest.room.events.get(event.name)
     if handler is None:
         raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r} in this room.")
-    handler = handler.with_parameters(guest.parameters)
     if around is not None:
-        return await around.call(handler, connection, event)
+        return await around.call(handler.with_parameters(guest.parameters), connection, event)
     if handler.limit is not None:
         await handler.limit.check(connection, event)
-    return await call(handler, run_answering, connection, event)
+    return await call(handler, run_answering, connection, event, **guest.parameters)
