@@ -53,7 +53,6 @@ class RoomGuest:
         name: the name of the room.
         parameters: the parameters in the name.
         peer: the connection.
-        is_handled: whether the join handler has succeeded.
         is_inside: whether a join was answered.
         ended: why the membership, or the join, has ended; ``None`` before that.
     """
@@ -63,12 +62,12 @@ class RoomGuest:
         "_context",
         "_held",
         "_held_size",
+        "_is_handled",
         "_lock",
         "_recovery",
         "_report",
         "_was_member",
         "ended",
-        "is_handled",
         "is_inside",
         "name",
         "parameters",
@@ -97,7 +96,7 @@ class RoomGuest:
         self._held: list[tuple[str, Position | None]] | None = None
         self._recovery: Recovery | None = None
         self._held_size = 0
-        self.is_handled = False
+        self._is_handled = False
         self._was_member = peer.hub.membership.has_joined(peer.id, name)
         self._lock = _locks.setdefault((peer.id, name), asyncio.Lock())
         peer.hub.membership.guests.add(self)
@@ -178,8 +177,8 @@ class RoomGuest:
 
     def record_handled(self) -> None:
         """Record that the join handler has succeeded. Raise the reason of the end, if it has ended meanwhile."""
-        if not self.is_handled:
-            self.is_handled = True
+        if not self._is_handled:
+            self._is_handled = True
             if self.ended is not None:
                 self._begin_on_leave()
         self.refuse_ended()
@@ -220,7 +219,7 @@ class RoomGuest:
             self.peer.deliver(encode_left(self.name, str(reason.code), str(reason.message)))
         if self.is_inside and self.room.has_presence and (presence := self.peer.hub.presence) is not None:
             presence.leave(self.id, self.key, is_gone=self.peer.disconnect is not None)
-        if self.is_handled:
+        if self._is_handled:
             self._begin_on_leave()
 
     async def put_out(self, reason: EventFailed) -> None:

@@ -53,8 +53,11 @@ class Handler:
         """Return the handler of a declared room, called with the parameters of one room."""
         if not parameters:
             return self
-        unwritten = self.unwritten and (partial(self.unwritten[0], **parameters), self.unwritten[1])
-        return Handler(partial(self.function, **parameters), self.is_async, self.limit, unwritten)
+        function = partial(self.function, **parameters)
+        if self.unwritten is None:
+            return Handler(function, self.is_async, self.limit)
+        unwritten, writer = self.unwritten
+        return Handler(function, self.is_async, self.limit, (partial(unwritten, **parameters), writer))
 
     @property
     def place(self) -> str:
@@ -107,15 +110,20 @@ def handler_of(function: Callable[..., Any], *arguments: str, can_stream: bool =
     return Handler(function, is_stream or iscoroutinefunction(function) or iscoroutinefunction(call))
 
 
-async def call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
-    """Call a handler or hook and return its result; ``run_in_thread`` runs a plain function."""
+async def call(
+    handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, **parameters: Any
+) -> Any:
+    """Call a handler or hook and return its result; ``run_in_thread`` runs a plain function.
+
+    ``parameters`` are those of a declared room. See also with_parameters().
+    """
     if handler.is_async:
         await keep_database_fresh()
         try:
-            return await handler.function(*args)
+            return await handler.function(*args, **parameters)
         except SystemExit as error:
             raise exited(error) from error
-    result = await run_in_thread(handler.function, *args)
+    result = await run_in_thread(handler.with_parameters(parameters).function, *args)
     return await result if inspect.isawaitable(result) else result
 
 

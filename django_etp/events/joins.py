@@ -70,8 +70,10 @@ async def handle_room_event(
         running[:] = event, handlers, room, guest.room if isinstance(guest, RoomGuest) else None
     if event.name == JOIN:
         return await _join(handlers, peer, connection, event, room, report, around)
-    handle = partial(_leave if event.name == LEAVE else _handle_inside, peer, room, around)
-    return await (handle(connection, event) if around is None else around.run(connection, event, handle))
+    handle = _leave if event.name == LEAVE else _handle_inside
+    if around is None:
+        return await handle(peer, room, None, connection, event)
+    return await around.run(connection, event, partial(handle, peer, room, around))
 
 
 def _room_in(event: Event) -> str:
@@ -129,15 +131,12 @@ async def _join(
 async def _enter(guest: RoomGuest, connection: Connection, event: Event, around: Around | None) -> str:
     """Check a join, make the connection a member, and return the state of the room, ready to be sent."""
     room, peer = guest.room, guest.peer
-    parts: dict[str, Any] = {}
     if around is None:
+        parts: dict[str, Any] = {}
         result = await _run_join(guest, partial(_run_answering, parts), parts, connection, event)
         answer = result.text if isinstance(result, _Answer) else _answer_of(parts, result).text
     else:
-        result = await around.run(connection, event, partial(_run_join, guest, around.run_in_thread, parts))
-        if not guest.is_handled:
-            raise EventFailed("permission_denied", "A middleware has answered, and the connection is not in the room.")
-        answer = (await around.text_of(result, connection, partial(_answer_of, parts))).text
+        answer = await _enter_inside(guest, connection, event, around)
     if peer.has_unsaved:
         await peer.save()
         guest.refuse_ended()
@@ -145,6 +144,25 @@ async def _enter(guest: RoomGuest, connection: Connection, event: Event, around:
         from .attendance import attend  # which imports the package of presence
 
         answer = f"{answer[:-1]},{await attend(guest, connection)}}}"
+    return answer
+
+
+async def _enter_inside(guest: RoomGuest, connection: Connection, event: Event, around: Around) -> str:
+    """Do what _enter() does, inside of the functions around the event."""
+    is_checked = False
+    parts: dict[str, Any] = {}
+
+    async def handle(connection: Connection, event: Event) -> Any:
+        nonlocal is_checked
+        result = await _run_join(guest, around.run_in_thread, parts, connection, event)
+        is_checked = True
+        return result
+
+    result = await around.run(connection, event, handle)
+    if not is_checked:  # whatever a function returns in place of a refusal, it lets nobody in
+        raise EventFailed("permission_denied", "The join was answered without its checks.")
+    answer: str = (await around.text_of(result, connection, partial(_answer_of, parts))).text
+    guest.refuse_ended()
     return answer
 
 
@@ -206,9 +224,8 @@ async def _handle_inside(peer: Peer, room: str, around: Around | None, connectio
     handler = guest.room.events.get(event.name)
     if handler is None:
         raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r} in this room.")
-    handler = handler.with_parameters(guest.parameters)
     if around is not None:
-        return await around.call(handler, connection, event)
+        return await around.call(handler.with_parameters(guest.parameters), connection, event)
     if handler.limit is not None:
         await handler.limit.check(connection, event)
-    return await call(handler, run_answering, connection, event)
+    return await call(handler, run_answering, connection, event, **guest.parameters)

@@ -4,7 +4,8 @@ Rules kept here:
 
 - An event over the rate fails with ``rate_limited`` and ``retry_after``, in seconds, and its handler does not run.
 - A connection with 100 refused events within a minute is closed with 1008.
-- The log has one warning for an offender and a minute: a connection, a user or an address, by what the rate counts.
+- The log has one warning for an offender and a minute: a user, or an address with anonymous clients. A client that
+  connects again and goes on is the same offender.
 - Counts of a connection go with it. The record of warnings is bounded.
 """
 
@@ -75,7 +76,7 @@ class RateLimit:
         Raises:
             RateLimited: it is over the rate.
         """
-        offender = self._offender(connection)
+        offender = f"connection {connection.id}" if self._by == "connection" else _person(connection, self._by)
         if self._by == "connection":
             counter = self._counters.get(connection)
             if counter is None:
@@ -87,14 +88,6 @@ class RateLimit:
             )
         if wait:
             await self._refuse(connection, event, offender, math.ceil(wait * 1000) / 1000)
-
-    def _offender(self, connection: Connection) -> str:
-        if self._by == "connection":
-            return f"connection {connection.id}"
-        if self._by == "user" and connection.user_id is not None:
-            return f"user {identity_of(connection.scope, connection.user_id)}"
-        client = connection.scope.get("client") or [""]
-        return f"address {client[0]}"
 
     async def _refuse(self, connection: Connection, event: Event, offender: str, retry_after: float) -> None:
         now = time.monotonic()
@@ -110,12 +103,13 @@ class RateLimit:
         )
 
     def _warn(self, connection: Connection, name: str | None, offender: str, now: float) -> None:
-        if now - _warned_at.get(offender, -math.inf) < _MINUTE:
+        person = _person(connection, "ip" if self._by == "ip" else "user")
+        if now - _warned_at.get(person, -math.inf) < _MINUTE:
             return
-        _warned_at.pop(offender, None)  # so that it is behind all others again
+        _warned_at.pop(person, None)  # so that it is behind all others again
         while len(_warned_at) >= _MOST_WARNED:
             del _warned_at[next(iter(_warned_at))]
-        _warned_at[offender] = now
+        _warned_at[person] = now
         logger.warning(
             "Events of %s are refused, since they are over the rate of %s: %s. A connection with %d of them in a "
             "minute is closed with 1008.",
@@ -125,3 +119,10 @@ class RateLimit:
             _MOST_REFUSED,
             extra=facts_of(connection, name, current_room()),
         )
+
+
+def _person(connection: Connection, by: RateBy) -> str:
+    if by == "user" and connection.user_id is not None:
+        return f"user {identity_of(connection.scope, connection.user_id)}"
+    client = connection.scope.get("client") or [""]
+    return f"address {client[0]}"

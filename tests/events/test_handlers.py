@@ -14,6 +14,7 @@ from django.utils.translation import activate, gettext_lazy
 
 from django_etp import Connection, Event, etp_event, on_connect, on_unknown_event
 from django_etp.concurrency import database as database_module
+from django_etp.events.handlers import call, handler_of
 from django_etp.events.registry import Registry
 from django_etp.testing import EtpCommunicator
 from tests.support.database import hang_up, is_spoiled, spoil
@@ -176,3 +177,18 @@ async def test_a_connection_whose_plain_handlers_wait_leaves_threads_to_others(s
                 assert await other.text() == "__ack_echo||1||here"
         finally:
             door.set()
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_parameters_of_a_room_may_have_any_name(is_async: bool) -> None:
+    async def coroutine_function(number: int, handler: int, run_in_thread: int) -> tuple[int, ...]:
+        return number, handler, run_in_thread
+
+    def plain_function(number: int, handler: int, run_in_thread: int) -> tuple[int, ...]:
+        return number, handler, run_in_thread
+
+    async def run(function: Any, *args: Any) -> Any:
+        return function(*args)
+
+    handler = handler_of(coroutine_function if is_async else plain_function)
+    assert await call(handler, run, 1, **{"handler": 2, "run_in_thread": 3}) == (1, 2, 3)

@@ -1,6 +1,5 @@
 """Rates of events: for a connection, a user and an address; what offenders and others get."""
 
-import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -217,12 +216,26 @@ async def test_what_is_kept_for_warnings_is_bounded(monkeypatch: pytest.MonkeyPa
     @etp_event("say", rate="1/min")
     async def say(connection: Connection, event: Event) -> None: ...
 
-    for _ in range(5):
-        wire = await opened()
+    for number in range(5):
+        wire = await opened(client=(f"10.0.0.{number}", 5000))
         assert await send(wire, "say", 2) == ["ok", "rate_limited"]
         await wire.leave()
-    assert len(limits._warned_at) == 3
-    await asyncio.sleep(0)
+    assert list(limits._warned_at) == [f"address 10.0.0.{number}" for number in (2, 3, 4)]
+
+
+@pytest.mark.parametrize("rate_by", ["connection", "user", "ip"])
+async def test_a_client_that_connects_again_and_goes_on_costs_no_further_warning(
+    rate_by: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    @etp_event("say", rate="1/min", rate_by=rate_by)
+    async def say(connection: Connection, event: Event) -> None: ...
+
+    for scope in ({"user": User(7)}, {"client": ("10.0.0.1", 5000)}, {"client": ("10.0.0.2", 5000)}):
+        for _ in range(3):
+            wire = await opened(**scope)
+            assert "rate_limited" in await send(wire, "say", 2)
+            await wire.leave()
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 3
 
 
 @pytest.mark.parametrize(

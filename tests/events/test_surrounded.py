@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 
 from django_etp import Connection, Event, EventFailed, current_room, etp_room, handler_name, rooms
 from tests.support.declared import guest, refused
@@ -119,3 +121,35 @@ async def test_one_may_change_the_state_of_a_join(settings: Any) -> None:
     declare()
     async with guest() as client:
         assert (await client.join("orders/5")).state == "swallowed"
+
+
+async def swallow_refusals(connection: Connection, event: Event, handle: Any) -> Any:
+    try:
+        return await handle(connection, event)
+    except PermissionDenied:
+        return {"instead": 1}
+
+
+async def test_one_that_swallows_a_refusal_lets_nobody_in_or_stay(settings: Any) -> None:
+    use(settings, __name__, "swallow_refusals")
+    order_room, may_enter = declare(), [True, False, False]
+    order_room.allow(lambda user, pk: may_enter.pop(0))
+    async with guest() as client:
+        assert (await client.join("orders/5")).state == {"pk": 5}
+        await refused(client, "orders/5", "permission_denied")
+        await refused(client, "orders/6", "permission_denied")
+        assert await rooms.anames() == []
+
+
+async def slow(connection: Connection, event: Event, handle: Any) -> Any:
+    state = await handle(connection, event)
+    await rooms.aleave("orders/5", user=connection.user)
+    return state
+
+
+async def test_a_connection_that_was_taken_out_meanwhile_is_not_in(settings: Any) -> None:
+    use(settings, __name__, "slow")
+    declare()
+    async with guest(user=User(pk=7)) as client:
+        await refused(client, "orders/5", "removed")
+        assert await rooms.anames() == []
