@@ -331,7 +331,7 @@ async def test_an_event_that_a_second_join_repeats_is_dropped(page: Page, peer: 
     await receive(connection)
     await connection.send('__ack___join||1||{"state":null,"position":"e.9","recovered":true}')
     for position in ("e.8", "e.9", "e.9", "e.8", "e.10", "f.1", "f.2"):
-        await connection.send(f'__in orders/5@{position} changed||0||{position}')
+        await connection.send(f"__in orders/5@{position} changed||0||{position}")
     await wait_until(page, "client.room('orders/5').position === 'f.2'")
     assert [each[2] for each in await seen(page)][1:] == ["e.8", "e.9", "e.10", "f.1", "f.2"]
 

@@ -131,9 +131,10 @@ def test_settings_for_the_other_layer_pass_the_checks(project: Project):
     assert (layer["BACKEND"], layer["CONFIG"]["capacity"]) == ("channels_redis.core.RedisChannelLayer", 20_000)
 
 
-def test_page_names_every_check_of_the_layer():
-    checks = (docs.ROOT / "django_etp" / "checks" / "layers.py").read_text()
-    ids = set(re.findall(r"django_etp\.[EW]\d{3}", checks))
+def test_page_names_every_check_of_the_layer_the_handlers_and_the_histories():
+    package = docs.ROOT / "django_etp"
+    modules = ("checks/layers.py", "events/checks.py", "history/checks.py")
+    ids = {id for each in modules for id in re.findall(r"django_etp\.[EW]\d{3}", (package / each).read_text())}
     assert set(re.findall(r"^\| `(django_etp\.[EW]\d{3})` \|", PAGE.read_text(), re.MULTILINE)) == ids
 
 
