@@ -20,6 +20,7 @@ from django_etp.connections.connection import Connection
 from django_etp.connections.peer import Peer
 from django_etp.exceptions import EventFailed, InvalidPayload
 from django_etp.protocol.frames import ROOMS_SUBPROTOCOL, Event
+from django_etp.protocol.past import HISTORY
 from django_etp.protocol.rooms import IN, JOIN, LEAVE, read_in_room
 from django_etp.serialization import to_text
 
@@ -29,6 +30,7 @@ from .errors import failure_of
 from .guests import Report, RoomGuest
 from .handlers import call, run_answering
 from .namespaces import Namespace
+from .past import answer_with_past
 
 __all__ = ["handle_room_event", "is_room_event"]
 
@@ -36,7 +38,7 @@ __all__ = ["handle_room_event", "is_room_event"]
 def is_room_event(event: Event, peer: Peer) -> bool:
     """Return whether an event is about declared rooms; only a client that offered ``etp.ext.v2`` sends such events."""
     name = event.name
-    return (name in (JOIN, LEAVE) or (name.startswith(IN) and read_in_room(event) is not None)) and (
+    return (name in (JOIN, LEAVE, HISTORY) or (name.startswith(IN) and read_in_room(event) is not None)) and (
         ROOMS_SUBPROTOCOL in peer.scope.get("subprotocols", ())
     )
 
@@ -51,6 +53,8 @@ async def handle_room_event(
     """
     if event.name == JOIN:
         return await _join(handlers, peer, connection, _room_in(event), event.json().get("since"), report)
+    if event.name == HISTORY:
+        return await answer_with_past(_guest_inside(peer, _room_in(event)), event)
     if event.name == LEAVE:
         guest = peer.hub.membership.guests.get(peer.id, _room_in(event))
         if isinstance(guest, RoomGuest):
@@ -152,12 +156,18 @@ def _run_plain(parts: dict[str, Any], function: Callable[..., Any], connection: 
 
 async def _handle_inside(peer: Peer, connection: Connection, event: Event) -> object:
     found = read_in_room(event)
-    guest = peer.hub.membership.guests.get(peer.id, found[0]) if found is not None else None
-    if found is None or not isinstance(guest, RoomGuest) or not guest.is_inside:
-        raise EventFailed("permission_denied", "The event is for members of the room, and this connection is none.")
+    assert found is not None
+    guest = _guest_inside(peer, found[0])
     handler = guest.room.events.get(found[1].name)
     if handler is None:
         raise EventFailed("unknown_event", f"No handler for the event {found[1].name[:80]!r} in this room.")
     if running := running_event.get():
         running[0] = found[1]
     return await call(handler.with_parameters(guest.parameters), run_answering, connection, found[1])
+
+
+def _guest_inside(peer: Peer, room: str) -> RoomGuest:
+    guest = peer.hub.membership.guests.get(peer.id, room)
+    if not isinstance(guest, RoomGuest) or not guest.is_inside:
+        raise EventFailed("permission_denied", "The event is for members of the room, and this connection is none.")
+    return guest
