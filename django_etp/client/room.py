@@ -15,17 +15,18 @@ Rules kept here:
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from django_etp.exceptions import AckTimeout, ConnectionClosed, EtpError, EventFailed
 from django_etp.protocol.frames import Event, check_event_name
+from django_etp.protocol.past import HISTORY, PastEvent
 from django_etp.protocol.rooms import JOIN, LEAVE, in_room
 
 from .content import object_in
-from .handlers import call
 from .members import Members
+from .room_handlers import RoomHandlers
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
@@ -33,17 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientRoom"]
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
-
-class ClientRoom:
+class ClientRoom(RoomHandlers):
     """A declared room of the server; an async context manager that joins and leaves it. See ``EtpClient.room()``."""
 
     def __init__(self, name: str, rooms: "ClientRooms") -> None:
+        super().__init__()
         self.name = name
         self._rooms = rooms
-        self._handlers: dict[str, Callable[..., Any]] = {}
-        self._hooks: dict[str, list[Callable[..., Any]]] = {"state": [], "left": [], "presence": []}
         self._members = Members()
         # The connection on which the room is joined, or was last; None if the room is not wanted.
         self._connection: ClientConnection | None = None
@@ -89,47 +87,6 @@ class ClientRoom:
     def member_count(self) -> int:
         """How many entries a room with presence has."""
         return self._members.count
-
-    # Registering
-
-    def on(self, name: str) -> Callable[[_Function], _Function]:
-        """Register the decorated function as the handler of the event ``name`` inside the room. See EtpClient.on().
-
-        Raises:
-            EtpError: the event already has a handler in this room.
-            InvalidEventName: an event cannot have this name.
-        """
-        check_event_name(name)
-
-        def register(function: _Function) -> _Function:
-            if name in self._handlers:
-                raise EtpError(f"Event {name!r:.80} already has a handler in this room: {self._handlers[name]!r:.200}.")
-            self._handlers[name] = function
-            return function
-
-        return register
-
-    def on_state(self, function: _Function) -> _Function:
-        """Register a function of the room's state, and of whether all missed events follow (a bool).
-
-        It runs after the join, and after each return.
-        """
-        self._hooks["state"].append(function)
-        return function
-
-    def on_left(self, function: _Function) -> _Function:
-        """Register a function of an ``EventFailed`` that runs if the server takes the client out, or refuses a return.
-
-        The error has the ``code`` and the ``message`` of the server. The client does not return to the room by itself
-        then.
-        """
-        self._hooks["left"].append(function)
-        return function
-
-    def on_presence(self, function: _Function) -> _Function:
-        """Register a function of the members; it runs after the join, after each return, and after each change."""
-        self._hooks["presence"].append(function)
-        return function
 
     # Joining and sending
 
@@ -200,6 +157,23 @@ class ClientRoom:
         connection = await self._joined()
         return await self._rooms.ask(connection, in_room(self.name, event), data, timeout)
 
+    async def history(
+        self, *, limit: int = 50, before: str | None = None, timeout: float | None = None
+    ) -> list[PastEvent]:
+        """Return past events of a room with history, the oldest first: the last ones, or those before a position.
+
+        There may be fewer than ``limit``, up to 1,000, since they fit into one message. An empty list is the end.
+
+        Raises:
+            AckTimeout, ConnectionClosed: see emit_with_ack().
+            EventFailed: the room has no history, ``"not_found"``, or the server cannot read it.
+            EtpError: the client is not in the room.
+        """
+        connection = await self._joined()
+        asked = {"room": self.name, "limit": limit, "before": before}
+        answer = await self._rooms.ask(connection, HISTORY, asked, timeout)
+        return [PastEvent.from_plain(each) for each in answer.json()["events"]]
+
     # Called by ClientRooms
 
     def note_members(self, event: Event) -> None:
@@ -216,16 +190,6 @@ class ClientRoom:
         self._connection = connection
         returning = self._returning = asyncio.get_running_loop().create_future()
         return self._return(connection, returning)
-
-    async def handle(self, event: Event) -> object:
-        """Return the result of the handler of an event inside the room.
-
-        Raises:
-            EventFailed: the event has no handler here.
-        """
-        if handler := self._handlers.get(event.name):
-            return await call(handler, event)
-        raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r} in this room.")
 
     def note_end(self) -> None:
         """Record that the server has taken the client out. end_noted() follows, behind the events before that."""

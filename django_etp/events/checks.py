@@ -46,7 +46,7 @@ def _nothing_registered() -> Warning:
         f"The project has no event handlers: no installed app registers a handler, a hook or a declared room. Modules "
         f"looked for: {names}.",
         hint=f'Write @etp_event("hello") in such a module of an app in INSTALLED_APPS.{_near_names()}',
-        id="django_etp.W401",
+        id="django_etp.W301",
     )
 
 
@@ -54,7 +54,7 @@ def _unmatched(name: str) -> Warning:
     return Warning(
         f"ETP['EVENT_MODULES'] names {name!r}, but no installed app has a module of that name.",
         hint=f"Correct the name, or add the app to INSTALLED_APPS.{_near_names(name)}",
-        id="django_etp.W402",
+        id="django_etp.W302",
     )
 
 
@@ -64,7 +64,7 @@ def _without_handlers(config: AppConfig, module: ModuleType) -> Warning:
         "no declared room.",
         hint="Decorate its functions with @etp_event, or import the module that does. If the module is for something "
         "else, take its name out of ETP['EVENT_MODULES'].",
-        id="django_etp.W403",
+        id="django_etp.W303",
         obj=config,
     )
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from django_etp.exceptions import EtpError
 from django_etp.protocol.frames import Event
+from django_etp.protocol.past import HISTORY
 from django_etp.protocol.rooms import JOIN, LEAVE
 
 __all__ = ["current_event", "current_room", "handler_name", "name_of", "running_event", "running_names"]
@@ -59,7 +60,7 @@ def name_of(running: list[Any]) -> str | None:
         case [_, handlers, room, kind]:
             if kind is None:
                 kind, _ = handlers.find_room(room) or (None, {})
-            if kind is not None and (name in kind.events or name in (JOIN, LEAVE)):
+            if kind is not None and (name in kind.events or name in (JOIN, LEAVE, HISTORY)):
                 return f"{kind.pattern.text} {name}"
     return None
 

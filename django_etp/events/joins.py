@@ -20,6 +20,7 @@ from django_etp.connections.connection import Connection
 from django_etp.connections.peer import Peer
 from django_etp.exceptions import EventFailed, InvalidPayload
 from django_etp.protocol.frames import ROOMS_SUBPROTOCOL, Event
+from django_etp.protocol.past import HISTORY
 from django_etp.protocol.rooms import IN, JOIN, LEAVE, read_in_room
 from django_etp.serialization import to_text
 
@@ -31,6 +32,7 @@ from .guests import Report, RoomGuest
 from .handlers import call, run_answering
 from .limits import RateLimited
 from .namespaces import Namespace
+from .past import answer_with_past
 
 __all__ = ["handle_room_event", "is_room_event"]
 
@@ -38,7 +40,7 @@ __all__ = ["handle_room_event", "is_room_event"]
 def is_room_event(event: Event, peer: Peer) -> bool:
     """Return whether an event is about declared rooms; only a client that offered ``etp.ext.v2`` sends such events."""
     name = event.name
-    return (name in (JOIN, LEAVE) or (name.startswith(IN) and read_in_room(event) is not None)) and (
+    return (name in (JOIN, LEAVE, HISTORY) or (name.startswith(IN) and read_in_room(event) is not None)) and (
         ROOMS_SUBPROTOCOL in peer.scope.get("subprotocols", ())
     )
 
@@ -70,7 +72,7 @@ async def handle_room_event(
         running[:] = event, handlers, room, guest.room if isinstance(guest, RoomGuest) else None
     if event.name == JOIN:
         return await _join(handlers, peer, connection, event, room, report, around)
-    handle = _leave if event.name == LEAVE else _handle_inside
+    handle = _OTHERS.get(event.name, _handle_inside)
     if around is None:
         return await handle(peer, room, None, connection, event)
     return await around.run(connection, event, partial(handle, peer, room, around))
@@ -217,10 +219,12 @@ def _run_plain(parts: dict[str, Any], function: Callable[..., Any], connection: 
     return result if inspect.isawaitable(result) else _answer_of(parts, result)
 
 
+async def _read_past(peer: Peer, room: str, around: Around | None, connection: Connection, event: Event) -> Any:
+    return await answer_with_past(_guest_inside(peer, room), event)
+
+
 async def _handle_inside(peer: Peer, room: str, around: Around | None, connection: Connection, event: Event) -> Any:
-    guest = peer.hub.membership.guests.get(peer.id, room)
-    if not isinstance(guest, RoomGuest) or not guest.is_inside:
-        raise EventFailed("permission_denied", "The event is for members of the room, and this connection is none.")
+    guest = _guest_inside(peer, room)
     handler = guest.room.events.get(event.name)
     if handler is None:
         raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r} in this room.")
@@ -229,3 +233,13 @@ async def _handle_inside(peer: Peer, room: str, around: Around | None, connectio
     if handler.limit is not None:
         await handler.limit.check(connection, event)
     return await call(handler, run_answering, connection, event, **guest.parameters)
+
+
+def _guest_inside(peer: Peer, room: str) -> RoomGuest:
+    guest = peer.hub.membership.guests.get(peer.id, room)
+    if not isinstance(guest, RoomGuest) or not guest.is_inside:
+        raise EventFailed("permission_denied", "The event is for members of the room, and this connection is none.")
+    return guest
+
+
+_OTHERS: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {LEAVE: _leave, HISTORY: _read_past}

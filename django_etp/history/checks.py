@@ -36,7 +36,7 @@ def check_histories(has_histories: Callable[[], bool]) -> Callable[..., list[Che
                     f"The store of histories cannot be made: {error}",
                     hint="Correct ETP['HISTORY']: 'BACKEND' is the dotted path of a class, such as "
                     "'django_etp.history.RedisHistory', and 'OPTIONS' are its arguments, such as {'url': ...}.",
-                    id="django_etp.E301",
+                    id="django_etp.E401",
                 )
             ]
         return [_not_shared()] if kind is MemoryHistory and has_histories() and _spans_processes() else []
@@ -60,5 +60,5 @@ def _not_shared() -> CheckMessage:
         "histories of its own, so clients that return to another process miss events.",
         hint="Set ETP['HISTORY'] to a store that processes share: 'django_etp.history.RedisHistory' or "
         "'django_etp.history.DatabaseHistory'.",
-        id="django_etp.W301",
+        id="django_etp.W401",
     )

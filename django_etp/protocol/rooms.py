@@ -30,6 +30,7 @@ __all__ = [
     "is_later",
     "read_in_room",
     "split_position",
+    "without_position",
 ]
 
 JOIN = "__join"
@@ -67,6 +68,12 @@ def split_position(name: str) -> tuple[str, str]:
     """
     found = _POSITIONED.fullmatch(name)
     return (name, "") if found is None else (found[1], found[2])
+
+
+def without_position(name: str) -> str:
+    """Return the name of an event on the wire as it would be if its room had no history."""
+    mark, room, rest = (*name.split(" ", 2), "", "")[:3]
+    return f"{IN}{split_position(room)[0]} {rest}" if mark == IN.rstrip() and rest else name
 
 
 def is_later(position: str, than: str | None) -> bool:

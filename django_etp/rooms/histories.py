@@ -1,6 +1,5 @@
 """The part of the rooms API that reads the history of a declared room."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,32 +8,12 @@ from django_etp.history.limits import History
 from django_etp.history.store import Entry, Position
 from django_etp.hub.hub import Hub
 from django_etp.hub.names import group_name, room_name
-from django_etp.protocol.frames import Event, decode
+from django_etp.protocol.frames import decode
+from django_etp.protocol.past import PastEvent
 
 from .calls import Calls
 
-__all__ = ["PastEvent", "RoomHistories"]
-
-
-@dataclass(frozen=True, slots=True)
-class PastEvent:
-    """An event in the history of a room.
-
-    Attributes:
-        position: its position, for ``before`` or ``since``.
-        event: its name.
-        data: its data, as it goes over the wire; ``""`` if it has none.
-        at: when it was sent.
-    """
-
-    position: str
-    event: str
-    data: str
-    at: datetime
-
-    def json(self) -> Any:
-        """Return the data as JSON carries it. See Event.json()."""
-        return Event(self.event, 0, self.data).json()
+__all__ = ["PastEvent", "RoomHistories", "read_past"]
 
 
 class RoomHistories:
@@ -72,12 +51,12 @@ class RoomHistories:
             HistoryUnavailable, InvalidRoomName, LayerUnavailable: see aposition().
             ValueError: the limit is no number above 0.
         """
-        past = await Calls(self.namespace).arun(_history, room_name(room), _checked(limit), before)
+        past = await Calls(self.namespace).arun(read_past, room_name(room), _checked(limit), before)
         return _refuse(room) if past is None else past
 
     def history(self, room: str, *, limit: int = 50, before: str | None = None) -> list[PastEvent]:
         """See ahistory()."""
-        past = Calls(self.namespace).run("history", _history, room_name(room), _checked(limit), before)
+        past = Calls(self.namespace).run("history", read_past, room_name(room), _checked(limit), before)
         return _refuse(room) if past is None else past
 
 
@@ -86,7 +65,8 @@ async def _position(hub: Hub, namespace: str, room: str) -> str:
     return str(await hub.histories.store.position(group_name(namespace, room)))
 
 
-async def _history(hub: Hub, namespace: str, room: str, most: int, before: str | None) -> list[PastEvent]:
+async def read_past(hub: Hub, namespace: str, room: str, most: int, before: str | None) -> list[PastEvent]:
+    """Return events of the history of a room. See RoomHistories.ahistory()."""
     limits = _limits(hub, namespace, room)
     position = None
     if before is not None and (position := Position.parse(before)) is None:

@@ -4,6 +4,7 @@ import asyncio
 
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.frames import Event, decode
+from django_etp.protocol.rooms import without_position
 
 __all__ = ["TIMEOUT", "Inbox"]
 
@@ -33,7 +34,8 @@ class Inbox:
     ) -> Event:
         """Return the next event, and check its name if one is given.
 
-        With ``skip_others``, return the next event of that name, and drop those before it.
+        With ``skip_others``, return the next event of that name, and drop those before it. Positions of events in rooms
+        with history do not count.
 
         Raises:
             AssertionError: another event came, the connection was closed, or nothing came within ``timeout`` seconds.
@@ -51,7 +53,7 @@ class Inbox:
             async with asyncio.timeout(timeout):
                 while isinstance(frame := await self._get(), str):
                     event = decode(frame)
-                    if event.name == name:
+                    if name in (event.name, without_position(event.name)):
                         return event
                     skipped.append(event.name)
         except TimeoutError:

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from django_etp.exceptions import EventFailed
 from django_etp.protocol.frames import Event, check_event_name, encode, encode_answer
+from django_etp.protocol.past import HISTORY, PastEvent
 from django_etp.protocol.rooms import JOIN, LEAVE, LEFT, PRESENCE, in_room, read_in_room, split_position
 from django_etp.serialization import to_text
 
@@ -119,6 +120,11 @@ class JoinedRoom:
         if content["room"] != self.name or code not in (None, content["code"]):
             raise AssertionError(f"Expected the end of the room {self.name!r} with the code {code!r}, got {content}.")
         return EventFailed(content["code"], content["message"], is_from_peer=True)
+
+    async def history(self, *, limit: int = 50, before: str | None = None, timeout: float = TIMEOUT) -> list[PastEvent]:
+        """Return past events of a room with history, the oldest first: the last ones, or those before a position."""
+        answer = await self._ask(HISTORY, to_text({"room": self.name, "limit": limit, "before": before}), timeout)
+        return [PastEvent.from_plain(each) for each in answer.json()["events"]]
 
     async def leave(self, *, timeout: float = TIMEOUT) -> None:
         """Leave the room."""

@@ -1,14 +1,16 @@
 """One declared room of the Python client, against a server that the test plays itself."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from django_etp.client import EtpClient
-from django_etp.exceptions import AckTimeout, ConnectionClosed, EtpError, EventFailed, InvalidEventName
+from django_etp.exceptions import AckTimeout, ConnectionClosed, EtpError, EventFailed
 from django_etp.protocol import Event
+from django_etp.protocol.past import PastEvent
 from tests.support.room_peers import WAIT, Peer, join, pong, receive, refused, start_peer
 
 
@@ -236,15 +238,6 @@ async def test_errors_in_the_rooms_functions_are_reported(peer: Peer) -> None:
             assert isinstance(await errors.get(), ZeroDivisionError)
 
 
-def test_an_event_has_one_handler_in_a_room() -> None:
-    room = EtpClient("ws://127.0.0.1:1/").room("orders/5")
-    room.on("say")(print)
-    with pytest.raises(EtpError, match="already has a handler"):
-        room.on("say")(print)
-    with pytest.raises(InvalidEventName):
-        room.on("__say")
-
-
 # History
 
 
@@ -292,6 +285,23 @@ async def test_a_position_from_elsewhere_goes_with_the_first_join(peer: Peer) ->
         await connection.send("__ack___leave||2")
         await leaving
         assert room.position is None
+
+
+async def test_past_events_are_asked_for(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        with pytest.raises(EtpError, match="not in the room"):
+            await room.history()
+        await join(room, connection)
+        asking = asyncio.ensure_future(room.history(limit=2, before="e.9"))
+        assert await receive(connection) == '__history||2||{"room":"orders/5","limit":2,"before":"e.9"}'
+        past = {"position": "e.8", "event": "changed", "data": "5", "at": 1.5}
+        await connection.send(f'__ack___history||2||{{"events":[{json.dumps(past)}]}}')
+        assert await asking == [PastEvent("e.8", "changed", "5", datetime.fromtimestamp(1.5, UTC))]
+        asking = asyncio.ensure_future(room.history(timeout=0.01))
+        await receive(connection)
+        with pytest.raises(AckTimeout):
+            await asking
 
 
 async def test_an_event_that_a_second_join_repeats_is_dropped(peer: Peer) -> None:

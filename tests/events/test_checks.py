@@ -62,7 +62,7 @@ def test_nothing_is_found_where_apps_have_handlers() -> None:
 
 def test_a_project_without_handlers_is_found(no_handlers: None) -> None:
     (message,) = found()
-    assert message.id == "django_etp.W401"
+    assert message.id == "django_etp.W301"
     assert "'etp_events'" in message.msg
     assert "@etp_event" in (message.hint or "")
 
@@ -70,7 +70,7 @@ def test_a_project_without_handlers_is_found(no_handlers: None) -> None:
 def test_a_name_that_fits_no_module_is_found(settings: Any) -> None:
     settings.ETP = {"EVENT_MODULES": ["handlers.nowhere", "nowhere"]}
     messages = found()
-    assert [message.id for message in messages] == ["django_etp.W402", "django_etp.W402"]
+    assert [message.id for message in messages] == ["django_etp.W302", "django_etp.W302"]
     assert "'handlers.nowhere'" in messages[0].msg
     assert "'nowhere'" in messages[1].msg
 
@@ -92,7 +92,7 @@ def test_a_name_that_nearly_fits_is_proposed(app: Path, settings: Any) -> None:
 def test_a_module_that_registers_nothing_is_found(app: Path) -> None:
     (app / "etp_events.py").write_text("from django_etp import etp_event\nasync def hello(connection, event): ...\n")
     (message,) = found()
-    assert message.id == "django_etp.W403"
+    assert message.id == "django_etp.W303"
     assert "'shop'" in message.msg
     assert "shop.etp_events" in message.msg
 
@@ -121,7 +121,7 @@ def test_a_module_of_another_name_is_imported_and_checked_if_the_setting_names_i
     (app / "events" / "__init__.py").touch()
     (app / "events" / "chat.py").write_text("import django_etp")
     settings.ETP = {"EVENT_MODULES": ["events.chat"]}
-    assert ids() == ["django_etp.W403"]
+    assert ids() == ["django_etp.W303"]
 
 
 def test_a_module_for_something_else_is_not_found(app: Path, settings: Any) -> None:

@@ -12,7 +12,7 @@ REDIS = {"BACKEND": "django_etp.history.RedisHistory", "OPTIONS": {"url": "redis
 
 
 def found() -> list[CheckMessage]:
-    return [message for message in run_checks() if message.id in ("django_etp.E301", "django_etp.W301")]
+    return [message for message in run_checks() if message.id in ("django_etp.E401", "django_etp.W401")]
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def room(etp_registry: Any) -> None:
 def test_memory_beside_a_layer_that_spans_processes_is_a_warning(settings: Any) -> None:
     settings.CHANNEL_LAYERS = PUBSUB
     [message] = found()
-    assert message.id == "django_etp.W301"
+    assert message.id == "django_etp.W401"
     settings.ETP = {"HISTORY": {"BACKEND": "django_etp.history.MemoryHistory"}}
     assert len(found()) == 1
     settings.ETP = {"HISTORY": REDIS}
@@ -52,7 +52,7 @@ def test_without_a_room_with_history_nothing_is_checked(settings: Any) -> None:
 def test_a_store_that_cannot_be_made_is_an_error(settings: Any, history: Any) -> None:
     settings.ETP = {"HISTORY": history}
     [message] = found()
-    assert message.id == "django_etp.E301"
+    assert message.id == "django_etp.E401"
     assert "ETP['HISTORY']" in str(message.hint)
 
 

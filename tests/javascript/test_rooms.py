@@ -324,6 +324,23 @@ async def test_a_return_asks_for_the_events_after_the_last_one_that_came(page: P
     await wait_until(page, "client.room('orders/5').position === 'f.3'")
 
 
+async def test_past_events_are_asked_for(page: Page, peer: Peer) -> None:
+    connection = await start_extended(page, peer)
+    outside = await page.evaluate("fate(client.room('orders/5').history())")
+    assert outside == ["EtpError", "permission_denied"]
+    await join(page, connection, "orders/5")
+    await page.evaluate("() => { window.past = client.room('orders/5').history({ limit: 2, before: 'e.9' }); }")
+    assert await receive(connection) == '__history||2||{"room":"orders/5","limit":2,"before":"e.9"}'
+    past = {"position": "e.8", "event": "changed", "data": '{"a":5}', "at": 1.5}
+    await connection.send(f"__ack___history||2||{json.dumps({'events': [past]})}")
+    assert await page.evaluate("past.then((events) => events.map((each) => ({ ...each, at: each.at.toJSON() })))") == [
+        {"position": "e.8", "event": "changed", "data": {"a": 5}, "at": "1970-01-01T00:00:01.500Z"}
+    ]
+    await page.evaluate("() => { window.past = fate(client.room('orders/5').history({ timeout: 20 })); }")
+    assert await receive(connection) == '__history||3||{"room":"orders/5"}'
+    assert await page.evaluate("past") == ["AckTimeout", "ack_timeout"]
+
+
 async def test_an_event_that_a_second_join_repeats_is_dropped(page: Page, peer: Peer) -> None:
     connection = await start_extended(page, peer)
     await page.evaluate("() => { client.room('orders/5', { since: 'e.7' }); }")

@@ -133,9 +133,8 @@ def test_settings_for_the_other_layer_pass_the_checks(project: Project):
 
 def test_page_names_every_check_of_the_layer_the_handlers_and_the_histories():
     package = docs.ROOT / "django_etp"
-    modules = (package / "checks" / "layers.py", package / "events" / "checks.py", package / "history" / "checks.py")
-    checks = "".join(module.read_text() for module in modules)
-    ids = set(re.findall(r"django_etp\.[EW]\d{3}", checks))
+    modules = ("checks/layers.py", "events/checks.py", "history/checks.py")
+    ids = {id for each in modules for id in re.findall(r"django_etp\.[EW]\d{3}", (package / each).read_text())}
     assert set(re.findall(r"^\| `(django_etp\.[EW]\d{3})` \|", PAGE.read_text(), re.MULTILINE)) == ids
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from django_etp.protocol import Event, decode
-from django_etp.protocol.rooms import encode_left, in_room, is_later, read_in_room, split_position
+from django_etp.protocol.rooms import encode_left, in_room, is_later, read_in_room, split_position, without_position
 
 
 @pytest.mark.parametrize("name", ["said", "said it", "", "a b c", "x|y"])
@@ -28,6 +28,20 @@ def test_outside_of_rooms_a_frame_stays_as_it_is() -> None:
 )
 def test_the_last_at_sign_separates_a_position(name: str, parts: tuple[str, str]) -> None:
     assert split_position(name) == parts
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("__in orders/5@e.7 it changed", "__in orders/5 it changed"),
+        ("__in orders/5 changed", "__in orders/5 changed"),
+        ("__in orders/5@e.7", "__in orders/5@e.7"),
+        ("said orders/5@e.7 x", "said orders/5@e.7 x"),
+        ("", ""),
+    ],
+)
+def test_an_event_has_a_name_without_its_position(name: str, plain: str) -> None:
+    assert without_position(name) == plain
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,10 @@ async def test_events_about_members_have_no_position_in_a_room_with_history() ->
         await rooms.aemit("teams/5", "said")
         await joined.expect_event("said")
         assert joined.position == await rooms.aposition("teams/5") != before
+        await rooms.aemit("teams/5", "first")
+        await rooms.aemit("teams/5", "second")
+        await joined.expect_event("second", skip_others=True)
+        assert joined.position == await rooms.aposition("teams/5")
 
 
 async def test_a_client_knows_the_count_of_a_crowded_room(settings: Any) -> None:

@@ -27,6 +27,25 @@ export interface RoomOptions {
   since?: string;
 }
 
+/** An event in the history of a room. */
+export interface PastEvent {
+  /** Its position, for `before` or `since`. */
+  readonly position: string;
+  /** Its name. */
+  readonly event: string;
+  /** Its data, as a handler gets it. */
+  readonly data: any;
+  /** When it was sent. */
+  readonly at: Date;
+}
+
+export interface HistoryOptions extends AskOptions {
+  /** How many events at most: 50 by default, up to 1,000. */
+  limit?: number;
+  /** The position of an event: those before it are returned; by default the last ones. */
+  before?: string;
+}
+
 export interface JoinOptions {
   /** How long to wait for the answer; without a limit by default, since the server has one. */
   timeout?: number;
@@ -77,6 +96,13 @@ export interface Room {
 
   /** Send an event inside the room and resolve to its answer. Rejects as `emit` throws. See `EtpClient.emitWithAck`. */
   emitWithAck<Answer = any>(name: string, payload?: unknown, options?: AskOptions): Promise<Answer>;
+
+  /**
+   * Resolve to past events of a room with history, the oldest first. There may be fewer than `limit`, since they fit into
+   * one message; an empty list is the end. Rejects as `emitWithAck`, and with EtpError "not_found" if the room has no
+   * history.
+   */
+  history(options?: HistoryOptions): Promise<PastEvent[]>;
 }
 
 /** A client with declared rooms. */

@@ -134,6 +134,13 @@ class Room {
     return this.#client._decode(await this.#client._ask(`__in ${this.#name} ${name}`, data, options));
   }
 
+  async history({ limit, before, ...options } = {}) {
+    while (this.#joining) await this.#joining;
+    this.#check();
+    const { events } = await this.#ask("__history", options, { limit, before });
+    return events.map(({ data, at, ...past }) => ({ ...past, data: this.#client._decode(data), at: new Date(at * 1000) }));
+  }
+
   // For the client
 
   /** Ask for the events after a position with the first join. */
