@@ -103,7 +103,8 @@ class Cluster:
         """Start the processes and print the addresses."""
         print("Starting Valkey, two daphne processes and a Celery worker ...", flush=True)
         broker = f"redis://127.0.0.1:{self._start_valkey()}/0"
-        self._migrate()
+        for command in ("migrate", "seed"):
+            self._manage(command)
         env = {"ETP_DEMO_BROKER": broker}
         servers = [self._start(name, [sys.executable, "-m", *DAPHNE], env) for name in ("daphne-1", "daphne-2")]
         worker = self._start("celery", [sys.executable, "-m", *CELERY], env)
@@ -157,16 +158,16 @@ class Cluster:
                 return port
         raise Failed("No free port was found for Valkey.")
 
-    def _migrate(self) -> None:
-        migrate = Process("migrate", [sys.executable, "manage.py", "migrate"], {}, self._logs / "migrate.log")
+    def _manage(self, command: str) -> None:
+        process = Process(command, [sys.executable, "manage.py", command], {}, self._logs / f"{command}.log")
         try:
-            while migrate.code is None:
+            while process.code is None:
                 self._pause()
         finally:
-            migrate.terminate()
-            migrate.wait(END_LIMIT)
-        if migrate.code:
-            raise migrate.failure(f"ended with {migrate.code}")
+            process.terminate()
+            process.wait(END_LIMIT)
+        if process.code:
+            raise process.failure(f"ended with {process.code}")
 
     def _wait_for_log(self, process: Process, pattern: str) -> str:
         deadline = time.monotonic() + START_LIMIT

@@ -8,7 +8,7 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 
-from .models import Message, Room
+from .models import Message
 
 
 def validate_name(name: str) -> None:
@@ -50,10 +50,6 @@ class LogInForm(forms.Form):
         return self.user
 
 
-class RoomForm(forms.Form):
-    room = forms.ChoiceField(choices=Room.choices, error_messages={"invalid_choice": "There is no such room."})
-
-
 class TextField(forms.CharField):
     """Text of several lines. Count each line end as one character; a browser's form sends two."""
 
@@ -71,7 +67,7 @@ class TextForm(forms.Form):
     )
 
 
-class MessageForm(RoomForm, TextForm):
+class MessageForm(TextForm):
     key = forms.SlugField(max_length=Message.MAX_KEY_LENGTH)
 
 
