@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import rooms as rooms
     from .connections.connection import Connection
+    from .events.current import current_event
     from .events.registry import etp_event, etp_room, on_connect, on_disconnect, on_error, on_unknown_event
     from .exceptions import (
         AckTimeout,
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
     from .protocol.closing import Disconnect
     from .protocol.frames import Event
     from .rooms.model_events import model_events
+    from .rooms.presence import Present
     from .rooms.warnings import EmitInTransaction
+    from .schemas.outgoing import outgoing
 
 __all__ = [
     "AckTimeout",
@@ -61,12 +64,14 @@ __all__ = [
     "MessageTooLarge",
     "MessagesLost",
     "NoRoomMatch",
+    "Present",
     "ProtocolError",
     "RejectConnection",
     "RoomReply",
     "SyncCallInEventLoop",
     "TooManyEvents",
     "TooManyRooms",
+    "current_event",
     "etp_event",
     "etp_room",
     "model_events",
@@ -74,6 +79,7 @@ __all__ = [
     "on_disconnect",
     "on_error",
     "on_unknown_event",
+    "outgoing",
     "rooms",
 ]
 
@@ -85,7 +91,9 @@ _MODULES = {
     "Disconnect": "protocol.closing",
     "EmitInTransaction": "rooms.warnings",
     "Event": "protocol.frames",
+    "Present": "rooms.presence",
     "RoomReply": "hub.members",
+    "current_event": "events.current",
     "etp_event": "events.registry",
     "etp_room": "events.registry",
     "model_events": "rooms.model_events",
@@ -93,6 +101,7 @@ _MODULES = {
     "on_disconnect": "events.registry",
     "on_error": "events.registry",
     "on_unknown_event": "events.registry",
+    "outgoing": "schemas.outgoing",
 }
 
 

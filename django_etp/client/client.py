@@ -26,6 +26,7 @@ from django_etp.exceptions import ConnectionClosed, EtpError
 from django_etp.protocol.closing import Disconnect, check_close
 from django_etp.protocol.frames import Event, check_event_name
 
+from . import streams
 from .attempts import Attempts, no_delay_left
 from .connection import ClientConnection
 from .credentials import Cookies, Credentials, Headers, Token
@@ -161,8 +162,6 @@ class EtpClient:
         """
         return self._rooms.get(name)
 
-    # Sending
-
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection now."""
@@ -196,6 +195,8 @@ class EtpClient:
             EventFailed: the server sent a failure in place of an answer.
         """
         return await self._current().ask(event, data, self._ack_timeout if timeout is None else timeout)
+
+    stream = streams.stream
 
     async def ping(self, *, timeout: float | None = None) -> float:
         """Return how long the server took to answer a ping, in seconds. See emit_with_ack()."""
@@ -231,8 +232,6 @@ class EtpClient:
             await asyncio.wait([self._runner])
             if not self._runner.cancelled():
                 await self._runner
-
-    # The connection
 
     def _current(self) -> ClientConnection:
         if self._connection is None:

@@ -13,7 +13,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed as WebSocketClosed
@@ -41,6 +40,7 @@ from .content import expires_in, greeted_id, text_of
 from .event_queue import EventQueue
 from .handlers import ClientHandlers, is_end
 from .rooms import ClientRooms
+from .streams import ClientStreams
 from .websocket import CLOSE_WAIT, REFUSALS, BaseWebSocket
 
 __all__ = ["ClientConnection"]
@@ -60,7 +60,8 @@ class ClientConnection:
         id: its id on the server; ``None`` if the server did not send it.
         expires_in: how long the login by a token lasts from the greeting on, in seconds; ``None`` if it does not end.
         speaks_extensions: whether the server selected ``etp.ext.v1``, or ``etp.ext.v2``.
-        speaks_rooms: whether it selected ``etp.ext.v2``, and has declared rooms.
+        speaks_rooms: whether it selected ``etp.ext.v2``, and has declared rooms and streamed answers.
+        streams: the streamed answers that are being read.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class ClientConnection:
         self._events = EventQueue(
             lambda event: self.start(self._handle(event)), self._acks, max_running=max_running, max_queued=max_queued
         )
+        self.streams = ClientStreams(self._acks, self._events.has_room, self.send, can_stop=self.speaks_rooms)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_given_up = False
 
@@ -233,11 +235,12 @@ class ClientConnection:
                     answered(event)
                 self._acks.settle(event)
             case "ping":
-                with suppress(ConnectionClosed):
-                    await self.send(encode_answer(event))
+                await self._answer(event, encode_answer(event))
+            case "part":
+                await self.streams.put(event)
             case "greeting":
                 self.id, self.expires_in = greeted_id(event), expires_in(event)
-            case "event":
+            case "event" | "stop":
                 if self.speaks_rooms:
                     self._rooms.note(event)
                 try:

@@ -13,7 +13,7 @@ Rules kept here:
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -23,6 +23,7 @@ from django_etp.protocol.rooms import JOIN, LEAVE, in_room
 
 from .content import object_in
 from .handlers import call
+from .members import Members
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
@@ -40,7 +41,8 @@ class ClientRoom:
         self.name = name
         self._rooms = rooms
         self._handlers: dict[str, Callable[..., Any]] = {}
-        self._hooks: dict[str, list[Callable[..., Any]]] = {"state": [], "left": []}
+        self._hooks: dict[str, list[Callable[..., Any]]] = {"state": [], "left": [], "presence": []}
+        self._members = Members()
         # The connection on which the room is joined, or was last; None if the room is not wanted.
         self._connection: ClientConnection | None = None
         self._returning: asyncio.Future[None] | None = None
@@ -69,6 +71,19 @@ class ClientRoom:
     def is_wanted(self) -> bool:
         """Whether the client is in the room, or returns to it with the next connection."""
         return self._connection is not None
+
+    @property
+    def members(self) -> Mapping[str, dict[str, Any]]:
+        """The entries of a room with presence by their keys, a live map: ``key``, ``info``, ``since``, ``connections``.
+
+        It is empty outside of the room, and in a crowded room, which has a ``member_count`` alone.
+        """
+        return self._members.entries
+
+    @property
+    def member_count(self) -> int:
+        """How many entries a room with presence has."""
+        return self._members.count
 
     # Registering
 
@@ -104,6 +119,11 @@ class ClientRoom:
         then.
         """
         self._hooks["left"].append(function)
+        return function
+
+    def on_presence(self, function: _Function) -> _Function:
+        """Register a function of the members; it runs after the join, after each return, and after each change."""
+        self._hooks["presence"].append(function)
         return function
 
     # Joining and sending
@@ -150,6 +170,7 @@ class ClientRoom:
         connection, self._connection = self._connection or self._joining, None
         self._leaves += 1
         self._rooms.forget(self)
+        self._members.clear()
         if connection is not None and connection.is_open:
             await self._rooms.ask(connection, LEAVE, {"room": self.name})
 
@@ -174,6 +195,15 @@ class ClientRoom:
         return await self._rooms.ask(connection, in_room(self.name, event), data, timeout)
 
     # Called by ClientRooms
+
+    def note_members(self, event: Event) -> None:
+        """Apply an event about the members, when it is read."""
+        if self._connection is not None:
+            self._members.change(object_in(event))
+
+    async def report_members(self) -> None:
+        """Run the functions of ``on_presence``."""
+        await self._rooms.run_hooks(self._hooks["presence"], "on_presence", self.members)
 
     def begin_return(self, connection: "ClientConnection") -> Coroutine[Any, Any, None]:
         """Join the room on a new connection."""
@@ -208,6 +238,7 @@ class ClientRoom:
         if self._connection is not None:
             self._connection = None
             self._rooms.forget(self)
+            self._members.clear()
             await self._rooms.run_hooks(self._hooks["left"], "on_left", reason)
 
     async def _return(self, connection: "ClientConnection", returning: asyncio.Future[None]) -> None:
@@ -242,6 +273,8 @@ class ClientRoom:
                 self._rooms.want(self)
                 state, recovered = content.get("state"), content.get("recovered") is True
                 connection.start(self._rooms.run_hooks(self._hooks["state"], "on_state", state, recovered))
+                if self._members.replace(content):
+                    connection.start(self.report_members())
 
         await self._rooms.ask(connection, JOIN, {"room": self.name}, timeout, answered)
         return content

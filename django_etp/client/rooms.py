@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django_etp.exceptions import ConnectionClosed, EventFailed, InvalidRoomName
 from django_etp.protocol.frames import Event
-from django_etp.protocol.rooms import IN, LEAVE, LEFT, read_in_room
+from django_etp.protocol.rooms import IN, LEAVE, LEFT, PRESENCE, read_in_room
 
 from .content import object_in
 from .handlers import ClientHandlers
@@ -54,6 +54,8 @@ class ClientRooms:
         """Look at an event when it is read, before anything that is read later."""
         if event.name == LEFT and (room := self._rooms.get(str(object_in(event).get("room")))):
             room.note_end()
+        elif room := self._room_of_presence(event):
+            room.note_members(event)
 
     def concerns(self, event: Event) -> bool:
         """Whether an event is one of a room."""
@@ -66,9 +68,18 @@ class ClientRooms:
             if room := self._rooms.get(str(content.get("room"))):
                 code, message = str(content.get("code", "")), str(content.get("message", ""))
                 await room.end_noted(EventFailed(code, message, is_from_peer=True))
+        elif room := self._room_of_presence(event):
+            await room.report_members()
         elif (found := read_in_room(event)) and (room := self._wanted.get(found[0])):
             return await room.handle(found[1])
         return None  # the client has just left
+
+    def _room_of_presence(self, event: Event) -> ClientRoom | None:
+        """Return the wanted room whose members an event is about; ``None`` if it is another event."""
+        if not event.name.endswith(f" {PRESENCE}"):
+            return None
+        found = read_in_room(event)
+        return self._wanted.get(found[0]) if found is not None and found[1].name == PRESENCE else None
 
     # Called by the rooms
 

@@ -54,8 +54,7 @@ _UNDER_WAY = 0.5
 # A publisher begins a new stream after 10 minutes of silence.
 _FORGET_AFTER = 1800.0
 _MOST_STREAMS = 200_000
-# How often room is made for more of them, in seconds: it takes a quarter of one.
-_MAKE_ROOM_EVERY = 5.0
+_MAKE_ROOM_EVERY = 5.0  # seconds; it takes a quarter of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +151,7 @@ class GapTracker:
             stream = self._begin(group, message.stream, message.number, message.frames_before, now)
             if message.number > 1:
                 doubt = _Gap(1, message.number - 1, message.frames_before, now, is_at_end=False)
-                self._doubt((message.group, message.stream), stream, doubt)
+                stream.doubt = self._doubts[message.group, message.stream] = doubt
         if stream.doubt:
             self._judge(message.group, message.stream, message.age, -math.inf, now, asks=is_new)
         stream.seen_at = now
@@ -185,7 +184,7 @@ class GapTracker:
             if (not is_answer and now - group.joined_at < _UNDER_WAY) or not self._has_room(now):
                 return
             stream = self._begin(group, name, last + 1, frames, now)
-            self._doubt(key, stream, _Gap(1, last, frames, now, is_at_end=True))
+            stream.doubt = self._doubts[key] = _Gap(1, last, frames, now, is_at_end=True)
         elif last >= stream.expected:
             gap = _Gap(stream.expected, last, frames - stream.frames, now, is_at_end=True)
             self._add(gap, key, stream)
@@ -240,11 +239,8 @@ class GapTracker:
         self._forget(lambda stream: stream.seen_at <= seen[len(seen) // 2], joined_at=now)
         if self._count >= _MOST_STREAMS and not self._was_full:
             self._was_full = True
-            logger.error(
-                "Messages of more than %s streams are missing on the channel layer; losses of further streams are not "
-                "noticed. Does another program write to the broker?",
-                f"{_MOST_STREAMS:,}",
-            )
+            many = f"More than {_MOST_STREAMS:,} streams miss messages; losses of further ones are not noticed."
+            logger.error("%s Does another program write to the broker?", many)
         return self._count < _MOST_STREAMS
 
     def _forget(self, is_old: Callable[[_Stream], bool], joined_at: float = -math.inf) -> None:
@@ -264,9 +260,6 @@ class GapTracker:
         stream = group.streams[name] = _Stream(expected, frames, now, began_before)
         self._count += 1
         return stream
-
-    def _doubt(self, key: tuple[str, str], stream: _Stream, doubt: _Gap) -> None:
-        stream.doubt = self._doubts[key] = doubt
 
     def _judge(self, group_name: str, name: str, age: float, measured_after: float, now: float, *, asks: bool) -> None:
         """End the doubt about the first numbers of a stream if this age, measured after a time until now, allows it."""

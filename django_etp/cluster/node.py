@@ -32,6 +32,7 @@ from .heartbeat import Heartbeat
 from .host import Host
 from .inquiries import Inquiries
 from .liveness import Liveness
+from .load import load_of
 from .messages import Frame, Query, pack
 from .publisher import Publisher
 from .receiver import Receiver
@@ -77,6 +78,7 @@ class Node:
         self._liveness = Liveness(receives_rooms=is_serving)
         self._heartbeat = Heartbeat(host.id, self._hub_group, self._transport, self._directory, self._liveness)
         self._publisher = Publisher(host.id, self._transport.send, partial(self._transport.send, control_group()))
+        self.load = partial(load_of, self._publisher, self._liveness)
         self._queries = Queries(host.id, self._send_query, own_ask_group, self._directory.is_gone)
         self._traffic = Traffic(host, self._liveness, self._publisher.owns)
         self._eviction = Eviction(self._transport, self._directory, lambda: self._receiver.traffic_groups, self._run)

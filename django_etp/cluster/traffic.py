@@ -53,7 +53,7 @@ class Traffic:
             case Foreign():
                 self._host.deliver_foreign(message)
             case Echo() if message.hub == self._host.id:
-                self._liveness.record_echo(message.number)
+                self._liveness.record_echo(message.number, now)
             case _:
                 raise Malformed(f"a message of type {message.type!r} does not belong on a room's group")
 

@@ -12,6 +12,7 @@ from django_etp.protocol.frames import check_event_name
 from django_etp.rooms.patterns import RoomPattern
 
 from .handlers import Handler, handler_of
+from .typed import typed_if_ready
 
 __all__ = ["DeclaredRoom"]
 
@@ -29,10 +30,17 @@ class DeclaredRoom:
         rule: the function of ``allow``, if there is one.
         events: the handlers of the events inside the room.
         leave_handler: the function of ``on_leave``, if there is one.
+        has_presence: whether members see who is there.
+        describe: the function that returns what others may see of a member, if there is one.
     """
 
     def __init__(
-        self, join_handler: Handler, pattern: str, login_required: bool, permission: str | Iterable[str] | None
+        self,
+        join_handler: Handler,
+        pattern: str,
+        login_required: bool,
+        permission: str | Iterable[str] | None,
+        presence: bool | Callable[..., Any] = False,
     ) -> None:
         update_wrapper(self, join_handler.function, updated=())
         self.join_handler = join_handler
@@ -49,6 +57,12 @@ class DeclaredRoom:
         self.events: dict[str, Handler] = {}
         self.leave_handler: Handler | None = None
         self._check_signature(join_handler, "connection")
+        self.has_presence = presence is not False
+        self.describe: Handler | None = None
+        if not isinstance(presence, bool):
+            if not callable(presence):
+                raise TypeError(f"presence= of {self.place} takes True, False or a function, got {presence!r:.80}.")
+            self.describe = self._new_handler("presence", presence, None, "connection")
 
     def __repr__(self) -> str:
         return f"<DeclaredRoom {self.pattern.text!r}>"
@@ -97,9 +111,9 @@ class DeclaredRoom:
         check_event_name(name)
 
         def register(function: _Function) -> _Function:
-            self.events[name] = self._new_handler(
-                f"event {name!r}", function, self.events.get(name), "connection", "event"
-            )
+            present = self.events.get(name)
+            handler = self._new_handler(f"event {name!r}", function, present, "connection", "event", can_stream=True)
+            self.events[name] = typed_if_ready(handler)
             return function
 
         return register
@@ -117,9 +131,14 @@ class DeclaredRoom:
         return function
 
     def _new_handler(
-        self, what: str, function: Callable[..., Any], present: Handler | None, *arguments: str
+        self,
+        what: str,
+        function: Callable[..., Any],
+        present: Handler | None,
+        *arguments: str,
+        can_stream: bool = False,
     ) -> Handler:
-        handler = handler_of(function)
+        handler = handler_of(function, can_stream=can_stream)
         if present is not None:
             raise EventAlreadyRegistered(
                 f"The room {self.pattern.text!r} has a function for {what} already: {present.place}. {handler.place} "

@@ -195,6 +195,8 @@ class RoomGuest:
         self.peer.hub.membership.guests.remove(self)
         if self.is_inside and not is_asked_for:
             self.peer.deliver(encode_left(self.name, str(reason.code), str(reason.message)))
+        if self.is_inside and self.room.has_presence and (presence := self.peer.hub.presence) is not None:
+            presence.leave(self.id, self.key, is_gone=self.peer.disconnect is not None)
         if self._is_handled:
             self._begin_on_leave()
 

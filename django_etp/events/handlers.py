@@ -26,6 +26,8 @@ from django_etp.exceptions import InvalidPayload
 from django_etp.protocol.frames import Event
 from django_etp.serialization import to_text
 
+from .signatures import check_takes, is_async_generator, place_of, unwrapped
+
 __all__ = ["Handler", "Hooks", "call", "handler_of", "run_answering", "run_reporting"]
 
 
@@ -43,11 +45,7 @@ class Handler:
     @property
     def place(self) -> str:
         """The function's module, name, file and line, for messages."""
-        function = _as_written(self.function)
-        name = getattr(function, "__qualname__", repr(function))
-        code = getattr(function, "__code__", None)
-        where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-        return f"{getattr(function, '__module__', '?')}.{name}{where}"
+        return place_of(self.function)
 
 
 class Hooks:
@@ -75,18 +73,24 @@ class Hooks:
         self._handlers = sorted([*self._handlers, handler], key=_app_position)
 
 
-def handler_of(function: Callable[..., Any]) -> Handler:
+def handler_of(function: Callable[..., Any], *arguments: str, can_stream: bool = False) -> Handler:
     """Return the handler of a function that an application registers.
 
+    ``can_stream``: whether it may be an async generator, whose values are a streamed answer.
+
     Raises:
-        TypeError: it is no function, or a generator.
+        TypeError: it is no function, or a generator, or it cannot be called with the arguments.
     """
     if not callable(function) or isinstance(function, type):
         raise TypeError(f"A handler must be a function, got {function!r:.80}.")
     call = getattr(function, "__call__", None)  # noqa: B004 (an instance's method, which may be async)
-    if any(inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each) for each in (function, call)):
-        raise TypeError(f"A handler must not be a generator: {function!r:.80}. Return the answer instead of yielding.")
-    return Handler(function, iscoroutinefunction(function) or iscoroutinefunction(call))
+    is_stream = is_async_generator(function)
+    if any(map(inspect.isgeneratorfunction, (function, call))) or (is_stream and not can_stream):
+        wanted = "Write it as an async def to stream the answer" if can_stream else "Return a value instead of yielding"
+        raise TypeError(f"A handler must not be a generator: {function!r:.80}. {wanted}.")
+    if arguments:
+        check_takes(function, *arguments)
+    return Handler(function, is_stream or iscoroutinefunction(function) or iscoroutinefunction(call))
 
 
 async def call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
@@ -128,14 +132,7 @@ def _answer_of(function: Callable[..., Any], connection: Connection, event: Even
 def _app_position(handler: Handler) -> int:
     if not apps.apps_ready:
         return 0
-    module = getattr(_as_written(handler.function), "__module__", None)
+    module = getattr(unwrapped(handler.function), "__module__", None)
     app = apps.get_containing_app_config(module) if module else None
     configs = list(apps.get_app_configs())
     return configs.index(app) if app else len(configs)
-
-
-def _as_written(function: Any) -> Any:
-    """Return the function as the application wrote it, without the decorators and partials around it."""
-    while isinstance(function := inspect.unwrap(function), partial):
-        function = function.func
-    return function

@@ -22,6 +22,7 @@ from django_etp.protocol.rooms import IN, JOIN, LEAVE, read_in_room
 from django_etp.serialization import to_text
 
 from .access import call_limited, check_access, refusal_of, user_of
+from .current import running_event
 from .errors import failure_of
 from .guests import Report, RoomGuest
 from .handlers import call, run_answering
@@ -109,6 +110,10 @@ async def _enter(guest: RoomGuest, connection: Connection) -> str:
     if peer.has_unsaved:
         await peer.save()
         guest.refuse_ended()
+    if room.has_presence:
+        from .attendance import attend  # which imports the package of presence
+
+        answer = f"{answer[:-1]},{await attend(guest, connection)}}}"
     return answer
 
 
@@ -143,4 +148,6 @@ async def _handle_inside(peer: Peer, connection: Connection, event: Event) -> ob
     handler = guest.room.events.get(found[1].name)
     if handler is None:
         raise EventFailed("unknown_event", f"No handler for the event {found[1].name[:80]!r} in this room.")
+    if running := running_event.get():
+        running[0] = found[1]
     return await call(handler.with_parameters(guest.parameters), run_answering, connection, found[1])

@@ -12,7 +12,8 @@ Rules kept here:
 Nothing here waits: there is no event loop and no channel layer.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from django_etp.conf import get_settings
 from django_etp.exceptions import TooManyRooms
@@ -47,6 +48,8 @@ class Membership:
         self.namespaces: set[str] = set()
         self.guests = Guests()
         self.changed_users = ChangedUsers(lambda user_id: bool(self.of_user(user_id)))
+        # Is called with the user of each connection that comes or goes, if something is interested.
+        self.user_changed: Callable[[str], None] | None = None
         # The connections whose hooks run, and the rooms that they cannot join; None for all rooms.
         self._barred: dict[str, frozenset[str] | None] = {}
 
@@ -64,7 +67,9 @@ class Membership:
     def enter(self, member: Member) -> list[str]:
         """Put a connection into the rooms that it cannot leave; return the groups to join."""
         self.namespaces.add(member.namespace)
-        return self._put_in(member, self._fixed_rooms(member))
+        groups = self._put_in(member, self._fixed_rooms(member))
+        self._notify_of_user(self._users_room_of.get(member.id))
+        return groups
 
     def change_user(self, member: Member, user_id: object) -> tuple[list[str], list[str]]:
         """Put a connection into another user's room; return the groups to leave, and the groups to join."""
@@ -74,7 +79,10 @@ class Membership:
         entered = self._users_room_of[member.id] = user_room(user_id)
         if entered == left:
             return [], []
-        return self._take_out(member, [left] if left is not None else []), self._put_in(member, [entered])
+        groups = self._take_out(member, [left] if left is not None else []), self._put_in(member, [entered])
+        self._notify_of_user(left)
+        self._notify_of_user(entered)
+        return groups
 
     def remove(self, member: Member) -> list[str]:
         """Remove a connection; return the groups to leave, which have no member here any more."""
@@ -82,11 +90,12 @@ class Membership:
         self._barred.pop(member.id, None)
         self.guests.close(member.id)
         rooms = [*self._rooms_of.pop(member.id, ()), *self._fixed_rooms(member)]
-        self._users_room_of.pop(member.id, None)
-        empty = self._take_out(member, rooms)
+        users_room = self._users_room_of.pop(member.id, None)
+        groups = self._take_out(member, rooms)
+        self._notify_of_user(users_room)
         if len(self.namespaces) > _MOST_NAMESPACES and (member.namespace, None) not in self._rooms:
             self.namespaces.discard(member.namespace)
-        return empty
+        return groups
 
     def is_alone(self, member: Member) -> bool:
         """Return whether a connection is the only one in any of its rooms."""
@@ -112,6 +121,11 @@ class Membership:
         self._rooms_of.setdefault(member.id, {}).update(new)
         return self._put_in(member, rooms)
 
+    def listen(self, listener: Member, room: str) -> list[str]:
+        """Put a listener, which is no connection, into a reserved room; return the groups to join."""
+        self._rooms_of[listener.id] = {room: None}
+        return self._put_in(listener, [room])
+
     def leave(self, member: Member, rooms: Iterable[str]) -> list[str]:
         """Take a connection out of rooms; it need not be in them. Return the groups to leave."""
         joined = self._rooms_of.get(member.id, {})
@@ -133,6 +147,10 @@ class Membership:
     def _fixed_rooms(self, member: Member) -> tuple[str | None, ...]:
         users_room = self._users_room_of.get(member.id)
         return (None,) if users_room is None else (None, users_room)
+
+    def _notify_of_user(self, users_room: str | None) -> None:
+        if self.user_changed is not None and users_room is not None:
+            self.user_changed(users_room.removeprefix(user_room("")))
 
     def _put_in(self, member: Member, rooms: Iterable[str | None]) -> list[str]:
         groups = []
@@ -172,6 +190,11 @@ class Membership:
         """Return the connections of all namespaces, accepted or not."""
         return list(self._members.values())
 
+    def user_of(self, member: Member) -> str | None:
+        """Return the user of a connection as of_user() takes it; ``None`` for an anonymous one."""
+        users_room = self._users_room_of.get(member.id)
+        return None if users_room is None else users_room.removeprefix(user_room(""))
+
     def of_user(self, user_id: object) -> list[Member]:
         """Return the connections of a user, of all namespaces, accepted or not."""
         room = user_room(user_id)
@@ -209,6 +232,12 @@ class Membership:
             and not name.startswith(RESERVED_PREFIX)
             and any(member.is_accepted for member in members.values())
             and (name not in waited_in or self.members(namespace, name))
+        )
+
+    def count_rooms(self) -> Counter[str]:
+        """Return how many rooms have a member, by namespace; without those that a connection cannot leave."""
+        return Counter(
+            namespace for namespace, name in self._rooms if name is not None and not name.startswith(RESERVED_PREFIX)
         )
 
     def rooms_of(self, connection_id: str) -> frozenset[str]:

@@ -5,6 +5,7 @@ Rules kept here:
 - A client joins and leaves with the events ``__join`` and ``__leave``, whose data is ``{"room": name}``.
 - An event inside a room is ``__in <room> <event>``, in both directions. The name of a room holds no space, so the name
   of the event, which may hold some, is the rest.
+- ``__presence`` is an event inside a room with presence: entries that joined, changed and left, or their number.
 - ``__left`` reports to a client that the server took it out of a room.
 
 No I/O, no Django: server, client and testing kit share this module.
@@ -14,12 +15,13 @@ import json
 
 from .frames import Event, encode
 
-__all__ = ["IN", "JOIN", "LEAVE", "LEFT", "encode_left", "in_room", "read_in_room"]
+__all__ = ["IN", "JOIN", "LEAVE", "LEFT", "PRESENCE", "encode_left", "in_room", "read_in_room"]
 
 JOIN = "__join"
 LEAVE = "__leave"
 LEFT = "__left"
 IN = "__in "
+PRESENCE = "__presence"
 
 
 def in_room(room: str | None, frame: str) -> str:

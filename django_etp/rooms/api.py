@@ -4,40 +4,24 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from asgiref.sync import sync_to_async
-
-from django_etp.concurrency.bridge import refuse_in_event_loop
-from django_etp.hub.hub import Hub
-from django_etp.hub.members import ConnectionInfo, Member, RoomReply, check_id, id_of, ids
-from django_etp.hub.names import UserRoom, check_namespace, room_name, room_names, user_room
+from django_etp.hub.members import ConnectionInfo, Member, RoomReply, check_id, id_of
+from django_etp.hub.names import UserRoom, room_name, room_names, user_room
 from django_etp.hub.names import group_name as _group_name
-from django_etp.protocol.frames import Event
-from django_etp.serialization import to_frame
 
 from . import queries
-from .asking import AskConnection, AskRooms
-from .calls import Calls
-from .commits import emit_with_commit
 from .data import ChangeData, ReadData
-from .emits import EmitOnCommit
+from .presence import PresenceCalls
 from .removal import Recheck, leaving
+from .sends import Sends
 from .users import identity
-from .warnings import warn_in_transaction
 
 __all__ = ["ConnectionInfo", "RoomReply", "Rooms", "of"]
 
-_Rooms = str | Iterable[str]
-_Exclude = Iterable[str | Member] | str | Member
+_Limit = float | None
 
 
-class Rooms:
+class Rooms(Sends, PresenceCalls):
     """The rooms of one namespace."""
-
-    def __init__(self, namespace: str) -> None:
-        check_namespace(namespace)
-        self.namespace = namespace
-        calls = Calls(namespace)
-        self._asend, self._send, self._aask, self._ask = calls.asend, calls.send, calls.aask, calls.ask
 
     def __repr__(self) -> str:
         return f"<Rooms of namespace {self.namespace!r}>"
@@ -66,145 +50,6 @@ class Rooms:
             InvalidRoomName: the user is anonymous, or not saved yet.
         """
         return UserRoom(user_room(identity(user)))
-
-    # Sending
-
-    async def aemit(self, room_or_rooms: _Rooms, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
-        """Send an event to all members of one or several rooms, one copy to each.
-
-        ``data`` is sent unchanged if it is str, else as JSON; ``None`` sends no data. ``exclude`` names connections, or
-        their ids, that do not get the event. This never waits for a member. In ``DEBUG``, and under the testing kit,
-        emit() warns with ``EmitInTransaction`` inside ``atomic()``.
-
-        Raises:
-            InvalidEventName: the name cannot be an event's.
-            InvalidPayload: the data cannot become JSON.
-            InvalidRoomName: a name is not a room name, or it is reserved and not from user(); nothing was sent.
-            LayerUnavailable: the channel layer did not confirm; members in this process have the event already.
-        """
-        await self._asend(Hub.send, room_names(room_or_rooms), to_frame(event, data), ids(exclude))
-
-    def emit(self, room_or_rooms: _Rooms, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
-        """See aemit()."""
-        warn_in_transaction()
-        self._send("emit", Hub.send, room_names(room_or_rooms), to_frame(event, data), ids(exclude))
-
-    async def aemit_on_commit(
-        self,
-        room_or_rooms: _Rooms,
-        event: str,
-        data: object = None,
-        *,
-        exclude: _Exclude = (),
-        key: object = None,
-        durable: bool = False,
-        using: str | None = None,
-    ) -> None:
-        """Send an event when the outermost transaction commits; at once if there is none, as in async code.
-
-        The events of a transaction are sent in order, as one batch. None is sent after a rollback, and those made after
-        a savepoint vanish with a rollback to it. The batch is sent in the background, and the committing thread waits
-        for it for 0.1 s at most. If the channel layer fails, that is logged and reported to ``on_error``. Async code
-        has no transactions of Django, so aemit_on_commit() does the same as aemit(), or stores the event.
-
-        Args:
-            room_or_rooms: see aemit(), also for ``event``, ``data`` and ``exclude``.
-            key: within a transaction the last event with the same rooms, name and key is sent, in its own place, and
-                those before it are not. Keys are compared as text.
-            durable: store the event in the transaction, and send it from there: it is not lost if a process or the
-                broker fails. This needs the app ``django_etp.outbox``.
-            using: the alias of the database with the transaction; by default ``"default"``.
-
-        Raises:
-            ImproperlyConfigured: ``durable``, and the app is not installed.
-            InvalidEventName, InvalidPayload, InvalidRoomName: see aemit().
-            LayerUnavailable: see aemit(); from aemit_on_commit() alone, without ``durable``.
-        """
-        emit = EmitOnCommit.create(self.namespace, room_or_rooms, event, data, exclude, key)
-        if durable:
-            await sync_to_async(emit.store)(using)
-        else:
-            await self._asend(Hub.send, list(emit.rooms), emit.frame, emit.exclude)
-
-    def emit_on_commit(
-        self,
-        room_or_rooms: _Rooms,
-        event: str,
-        data: object = None,
-        *,
-        exclude: _Exclude = (),
-        key: object = None,
-        durable: bool = False,
-        using: str | None = None,
-    ) -> None:
-        """See aemit_on_commit()."""
-        refuse_in_event_loop("emit_on_commit")
-        emit = EmitOnCommit.create(self.namespace, room_or_rooms, event, data, exclude, key)
-        if durable:
-            emit.store(using)
-        elif emit.rooms:
-            emit_with_commit(emit, using)
-
-    async def abroadcast(self, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
-        """Send an event to all connections of the namespace. See aemit()."""
-        await self._asend(Hub.send, None, to_frame(event, data), ids(exclude))
-
-    def broadcast(self, event: str, data: object = None, *, exclude: _Exclude = ()) -> None:
-        """See abroadcast()."""
-        self._send("broadcast", Hub.send, None, to_frame(event, data), ids(exclude))
-
-    async def aemit_to(self, connection_id: str, event: str, data: object = None) -> None:
-        """Send an event to one connection; does nothing if it is gone. See aemit()."""
-        await self._asend(Hub.send_to, check_id(connection_id), to_frame(event, data))
-
-    def emit_to(self, connection_id: str, event: str, data: object = None) -> None:
-        """See aemit_to()."""
-        self._send("emit_to", Hub.send_to, check_id(connection_id), to_frame(event, data))
-
-    async def aemit_with_ack(
-        self, room_or_rooms: _Rooms, event: str, data: object = None, *, timeout: float | None = None
-    ) -> list[RoomReply]:
-        """Send an event to all members of one or several rooms and return a reply for each.
-
-        ``timeout`` is how long each member may take to answer, in seconds; by default the setting ``ACK_TIMEOUT``.
-
-        Raises:
-            IncompleteAnswer: a process did not reply; the replies from the others are in ``answer``.
-            InvalidEventName, InvalidPayload, InvalidRoomName, LayerUnavailable: see aemit().
-        """
-        query = AskRooms.create(self.namespace, room_or_rooms, event, data, timeout)
-        return await self._aask(query, query.limit)
-
-    def emit_with_ack(
-        self, room_or_rooms: _Rooms, event: str, data: object = None, *, timeout: float | None = None
-    ) -> list[RoomReply]:
-        """See aemit_with_ack()."""
-        query = AskRooms.create(self.namespace, room_or_rooms, event, data, timeout)
-        return self._ask("emit_with_ack", query, query.limit)
-
-    async def aemit_to_with_ack(
-        self, connection_id: str, event: str, data: object = None, *, timeout: float | None = None
-    ) -> Event:
-        """Send an event to one connection and return its answer.
-
-        ``timeout`` is in seconds; by default it is the setting ``ACK_TIMEOUT``.
-
-        Raises:
-            AckTimeout: no answer came in time.
-            ConnectionClosed: the connection is gone, or closed before the answer came.
-            EventFailed: the client, which uses the extensions, reported that the event failed there.
-            InvalidEventName, InvalidPayload: see aemit().
-            LayerUnavailable: the query could not be sent to the connection's process.
-        """
-        query = AskConnection.create(self.namespace, connection_id, event, data, timeout)
-        return await self._aask(query, query.limit)
-
-    def emit_to_with_ack(
-        self, connection_id: str, event: str, data: object = None, *, timeout: float | None = None
-    ) -> Event:
-        """See aemit_to_with_ack()."""
-        query = AskConnection.create(self.namespace, connection_id, event, data, timeout)
-        return self._ask("emit_to_with_ack", query, query.limit)
 
     # Membership
 
@@ -325,8 +170,6 @@ class Rooms:
         """See aget()."""
         return self._ask("get", queries.GetConnection(self.namespace, check_id(connection_id)), timeout)
 
-    # Data
-
     async def adata(self, connection_id: str, *, timeout: float | None = None) -> dict[str, Any]:
         """Return a copy of a connection's data, as it is in the connection's process.
 
@@ -360,8 +203,6 @@ class Rooms:
         """See aupdate_data()."""
         return self._ask("update_data", ChangeData.create(self.namespace, connection_id, values, remove), timeout)
 
-    # Closing
-
     async def adisconnect(
         self, connection_id: str, code: int = 1000, reason: str = "", *, timeout: float | None = None
     ) -> None:
@@ -374,9 +215,7 @@ class Rooms:
         """
         await self._aask(queries.CloseConnection(self.namespace, check_id(connection_id), code, reason), timeout)
 
-    def disconnect(
-        self, connection_id: str, code: int = 1000, reason: str = "", *, timeout: float | None = None
-    ) -> None:
+    def disconnect(self, connection_id: str, code: int = 1000, reason: str = "", *, timeout: _Limit = None) -> None:
         """See adisconnect()."""
         self._ask("disconnect", queries.CloseConnection(self.namespace, check_id(connection_id), code, reason), timeout)
 
@@ -391,9 +230,5 @@ class Rooms:
 
 @lru_cache(maxsize=1024)  # a namespace's name may be that of a tenant, or come from data
 def of(namespace: str) -> Rooms:
-    """Return the rooms of a namespace.
-
-    Raises:
-        TypeError: the name is not str.
-    """
+    """Return the rooms of a namespace; raise ``TypeError`` if its name is not str."""
     return Rooms(namespace)

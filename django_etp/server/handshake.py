@@ -34,6 +34,7 @@ from django_etp.exceptions import ConnectionClosed, RejectConnection
 from django_etp.protocol.closing import Disconnect, cut_reason
 from django_etp.protocol.frames import HELLO, Event, encode
 from django_etp.sessions.cookies import can_set_cookie, session_cookie
+from django_etp.signals import connected, notify
 
 from .maintenance import tidy_session
 from .origins import is_origin_allowed
@@ -202,3 +203,5 @@ class Handshake:
         await self._dispatcher.save()
         tidy_session(self._peer)
         self._dispatcher.start()
+        if self._peer.disconnect is None:
+            notify(connected, connection=self._dispatcher.connection)

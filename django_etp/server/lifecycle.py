@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import Any
 
-from django_etp.auth.token_login import begin_renewal, watch_login
+from django_etp.auth.token_login import watch_login
 from django_etp.conf import get_settings
 from django_etp.connections.asgi import Receive, Send, disconnect_of
 from django_etp.connections.outbox import Outbox
@@ -29,12 +29,13 @@ from django_etp.events.guests import end_guests
 from django_etp.events.registry import registry
 from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
 from django_etp.protocol.closing import Disconnect
-from django_etp.protocol.endpoint import meaning_of
-from django_etp.protocol.frames import AUTH, RESERVED_PREFIX, decode, encode_answer
+from django_etp.protocol.frames import RESERVED_PREFIX, decode
 from django_etp.quoting import line_of
+from django_etp.signals import disconnected, notify, slow_client_closed
 
 from .handshake import Handshake
 from .message_size import check_size, limit_on_server
+from .reserved import take_reserved
 from .serving import Serving
 
 __all__ = ["Lifecycle"]
@@ -147,6 +148,7 @@ class Lifecycle:
             self._peer.id,
             facts,
         )
+        notify(slow_client_closed, connection=self._dispatcher.connection)
         self._peer.end(Disconnect(1013, "reads too slowly"), drop=True)
 
     def write_failed(self, error: Exception) -> None:
@@ -163,6 +165,8 @@ class Lifecycle:
     def begin_end(self) -> None:
         """Clean up, or begin to: the connection has ended."""
         hub = self._serving.hub
+        if self._handshake is None:
+            notify(disconnected, connection=self._dispatcher.connection, disconnect=self._peer.disconnect)
         has_more = any(self._what_remains()) or self._peer.has_unsaved
         if not has_more and hub.remove_at_once(self._peer):
             self._dispatcher.stop()
@@ -225,16 +229,8 @@ class Lifecycle:
             event = decode(data)
             if self._malformed:
                 self._malformed -= 1
-            if event.name.startswith(RESERVED_PREFIX):
-                match meaning_of(event, speaks_extensions=self._peer.speaks_extensions):
-                    case "answer":
-                        self._peer.settle(event)
-                        return False
-                    case "ping":
-                        self._peer.deliver(encode_answer(event))
-                        return False
-                    case "event" if event.name == AUTH and begin_renewal(self._peer, event, self._dispatcher.context):
-                        return False
+            if event.name.startswith(RESERVED_PREFIX) and take_reserved(self._peer, event, self._dispatcher.context):
+                return False
             return self._dispatcher.submit(event, len(data))
         except InvalidFrame as error:
             self._malformed += 1

@@ -167,7 +167,7 @@ class EtpCommunicator:
         if not self._speaks_extensions:
             raise TypeError('To join, make the client with subprotocols=["etp.ext.v2"], and expect "__hello" first.')
         answer = await self._ask(JOIN, to_text({"room": room}), timeout)
-        return JoinedRoom(self, self._ask, room, answer.json()["state"])
+        return JoinedRoom(self, self._ask, room, answer.json())
 
     async def _ask(self, name: str, text: str, timeout: float) -> Event:
         ack_id, future = self._acks.open()

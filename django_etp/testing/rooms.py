@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from django_etp.exceptions import EventFailed
 from django_etp.protocol.frames import Event, check_event_name, encode, encode_answer
-from django_etp.protocol.rooms import LEAVE, LEFT, in_room, read_in_room
+from django_etp.protocol.rooms import LEAVE, LEFT, PRESENCE, in_room, read_in_room
 from django_etp.serialization import to_text
 
 __all__ = ["JoinedRoom"]
@@ -30,12 +30,17 @@ class JoinedRoom:
     Attributes:
         name: the name of the room.
         state: the result of the join handler, as JSON carries it.
+        members: the entries of a room with presence by their keys, as of the answer to the join and of the changes that
+            ``expect_presence()`` has returned. Above ``PRESENCE_LIMIT`` it is incomplete.
+        count: how many entries the room has, if there are too many to list them; else ``None``.
     """
 
-    def __init__(self, client: Client, ask: _Ask, name: str, state: Any) -> None:
+    def __init__(self, client: Client, ask: _Ask, name: str, answer: dict[str, Any]) -> None:
         self._ask = ask
         self.name = name
-        self.state = state
+        self.state = answer["state"]
+        self.members: dict[str, dict[str, Any]] = {entry["key"]: entry for entry in answer.get("members", ())}
+        self.count: int | None = answer.get("count")
         self._client = client
 
     async def emit(self, event: str, data: object = None) -> None:
@@ -64,6 +69,19 @@ class JoinedRoom:
         if found is None or found[0] != self.name or name not in (None, found[1].name):
             raise AssertionError(f"Expected the event {name!r} inside the room {self.name!r}, got {event}.")
         return found[1]
+
+    async def expect_presence(self, *, timeout: float = _TIMEOUT) -> dict[str, Any]:
+        """Return the changes of the entries of the room, which must be the next event that the client gets.
+
+        It is ``{"joined": [...], "changed": [...], "left": [keys]}``, or ``{"count": n}``. See expect_event().
+        """
+        content: dict[str, Any] = (await self.expect_event(PRESENCE, timeout=timeout)).json()
+        self.count = content.get("count")
+        for entry in (*content.get("joined", ()), *content.get("changed", ())):
+            self.members[entry["key"]] = entry
+        for key in content.get("left", ()):
+            self.members.pop(key, None)
+        return content
 
     async def expect_left(self, code: str | None = None, *, timeout: float = _TIMEOUT) -> EventFailed:
         """Return why the server took the client out of the room, which must be the next that the client gets.

@@ -418,6 +418,29 @@ async def test_a_failure_is_raised_with_its_code(peer: Peer, code: str) -> None:
         assert (failed.value.code, failed.value.message) == (code, "Because")
 
 
+async def test_the_facts_of_a_failure_are_on_the_error(peer: Peer) -> None:
+    facts = {"errors": [{"path": ["to"], "message": "No", "code": "x"}], "details": {"left": 5}, "retry_after": 1.5}
+    async with peer.connected() as (client, connection):
+        asked = asyncio.create_task(client.emit_with_ack("x"))
+        await receive(connection)
+        await connection.send(f"__err_x||1||{json.dumps({'code': 'no', **facts})}")
+        with pytest.raises(EventFailed) as failed:
+            await asked
+    failure = failed.value
+    assert {"errors": failure.errors, "details": failure.details, "retry_after": failure.retry_after} == facts
+
+
+async def test_a_handler_of_the_client_sends_details(peer: Peer) -> None:
+    async with peer.connected() as (client, connection):
+
+        @client.on("x")
+        def refuse(event: Event) -> None:
+            raise EventFailed("busy", details={"left": 5})
+
+        await connection.send("x||4")
+        assert await receive(connection) == '__err_x||4||{"code":"busy","message":"","details":{"left":5}}'
+
+
 async def test_a_failure_that_the_server_said_itself_does_not_come_back_to_it(
     peer: Peer, caplog: pytest.LogCaptureFixture
 ) -> None:

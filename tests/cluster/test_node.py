@@ -255,7 +255,7 @@ def test_a_layer_that_opens_slowly_is_not_asked_to_join_groups_before(caplog: py
 async def test_every_name_in_the_layer_begins_with_that_of_the_site(settings: Any, site: str, prefix: str) -> None:
     settings.ETP = {"SITE": site}
     async with serving() as hub, serving() as other:
-        await hub._link.join(group_name("default", "lobby"))
+        await hub.link.join(group_name("default", "lobby"))
         assert await other.ask(hub.id, "count", "default", "lobby", timeout=5) == [0]
         kinds = ["ask", "ask", "control", "hub", "hub", "room"]
         assert sorted(group.removeprefix(prefix).split(".")[0] for group in SharedLayer.memory.groups) == kinds

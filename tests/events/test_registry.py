@@ -268,7 +268,7 @@ def test_a_room_belongs_to_the_names_of_its_namespace(etp_registry: Registry) ->
 
 
 def test_the_decorated_function_stays_what_it_was(etp_registry: Registry) -> None:
-    def handler(connection: Any, event: Any) -> None: ...
+    def handler(connection: Any, event: Any = None) -> None: ...
 
     assert etp_event("event")(handler) is handler
     for hook in (on_connect, on_disconnect, on_error, on_unknown_event):
@@ -280,7 +280,7 @@ def test_the_decorated_function_stays_what_it_was(etp_registry: Registry) -> Non
 def test_one_function_may_handle_several_events(etp_registry: Registry) -> None:
     @etp_event("one")
     @etp_event("two")
-    def handler(connection: Any, event: Any) -> None: ...
+    def handler(connection: Any, event: Any) -> Any: ...
 
     events = etp_registry.namespace("default").events
     assert events["one"].function is events["two"].function is handler
@@ -312,7 +312,7 @@ def test_a_second_handler_in_one_namespace_is_refused(etp_registry: Registry) ->
 
 
 def test_each_namespace_has_handlers_and_hooks_of_its_own(etp_registry: Registry) -> None:
-    def handler(connection: Any, event: Any) -> None: ...
+    def handler(connection: Any, event: Any = None) -> None: ...
 
     etp_event("event")(handler)
     etp_event("event", namespace="game")(handler)
@@ -339,10 +339,22 @@ class NoFunction:
     """What a decorator above the wrong line gets; calling it would make one more."""
 
 
-@pytest.mark.parametrize("function", [None, "handler", 1, NoFunction, generator, async_generator, Generator()])
+@pytest.mark.parametrize("function", [None, "handler", 1, NoFunction, generator, Generator()])
 def test_what_cannot_handle_anything_is_refused(etp_registry: Registry, function: Any) -> None:
     with pytest.raises(TypeError, match="A handler must"):
         etp_event("event")(function)
+
+
+@pytest.mark.parametrize("hook", [on_connect, on_disconnect, on_error, on_unknown_event])
+@pytest.mark.parametrize("function", [generator, async_generator, Generator()])
+def test_a_hook_streams_nothing(hook: Any, function: Any) -> None:
+    with pytest.raises(TypeError, match=r"A handler must not be a generator: .* Return a value instead of yielding"):
+        hook(function)
+
+
+def test_a_generator_learns_how_to_stream() -> None:
+    with pytest.raises(TypeError, match="Write it as an async def to stream the answer"):
+        etp_event("event")(generator)
 
 
 @pytest.mark.parametrize("hook", [on_connect, on_disconnect, on_error, on_unknown_event])
@@ -365,10 +377,10 @@ def test_what_is_no_name_is_no_namespace(etp_registry: Registry, namespace: Any)
 # For tests
 
 
-async def coroutine_function(connection: Any, event: Any) -> None: ...
+async def coroutine_function(connection: Any, event: Any = None) -> None: ...
 
 
-def plain_function(connection: Any, event: Any) -> None: ...
+def plain_function(connection: Any, event: Any = None) -> None: ...
 
 
 def test_what_is_registered_inside_isolated_is_gone_after_it() -> None:
@@ -390,3 +402,11 @@ def test_isolated_cleans_up_after_an_error() -> None:
         registry.etp_event("inside")(plain_function)
         raise ImproperlyConfigured
     assert registry.namespace("default").events == {}
+
+
+def test_it_knows_whether_a_room_has_presence() -> None:
+    registry = Registry()
+    registry.etp_room("a")(lambda connection: None)
+    assert not registry.has_presence
+    registry.etp_room("b", presence=True, namespace="game")(lambda connection: None)
+    assert registry.has_presence

@@ -23,7 +23,12 @@ def declare() -> None:
     @on_connect
     def enter(connection: Connection) -> None: ...
 
-    @etp_room("orders/<int:pk>", login_required=True, permission=["shop.view_order", "shop.add_order"])
+    @etp_room(
+        "orders/<int:pk>",
+        login_required=True,
+        permission=["shop.view_order", "shop.add_order"],
+        presence=lambda connection, pk: {},
+    )
     def order_room(connection: Connection, pk: int) -> None: ...
 
     order_room.allow(lambda user, pk: True)
@@ -39,7 +44,15 @@ def test_all_that_is_registered_is_listed_with_its_place() -> None:
     assert kinds[0] == ["namespace", "'default'"]
     assert kinds[1][:2] == ["event", "'hello'"]
     assert kinds[2][:2] == ["room", "orders/<int:pk>"]
-    assert [kind[0] for kind in kinds[3:]] == ["allow", "on_leave", "event", "on_connect", "namespace", "room"]
+    assert [kind[0] for kind in kinds[3:]] == [
+        "allow",
+        "on_leave",
+        "presence",
+        "event",
+        "on_connect",
+        "namespace",
+        "room",
+    ]
     assert all("test_etp_events.py:" in line for line in lines if not line.startswith("namespace"))
 
 

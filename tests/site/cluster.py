@@ -144,6 +144,14 @@ async def declared_room(connection: Connection, name: str) -> dict[str, str]:
     return {"name": name}
 
 
+@etp_room("present/<slug:name>", namespace=NAMESPACE, presence=lambda connection, name: {"who": who(connection)})
+async def present_room(connection: Connection, name: str) -> None: ...
+
+
+def who(connection: Connection) -> str:
+    return str(connection.scope["query_string"].decode())
+
+
 @declared_room.allow
 def may_enter(user: Any, name: str) -> bool:
     return name not in shut_rooms

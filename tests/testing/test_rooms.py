@@ -1,6 +1,7 @@
 """A test's client in a declared room."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -94,3 +95,41 @@ async def test_a_client_without_the_subprotocol_cannot_join() -> None:
     async with EtpCommunicator() as client:
         with pytest.raises(TypeError, match=r"etp\.ext\.v2"):
             await client.join("orders/5")
+
+
+async def test_a_client_knows_who_is_in_a_room_with_presence() -> None:
+    @etp_room("teams/<int:pk>", presence=lambda connection, pk: {"at": pk})
+    async def team(connection: Connection, pk: int) -> None: ...
+
+    async with guest() as client, guest() as other:
+        joined = await client.join("teams/5")
+        assert [entry["info"] for entry in joined.members.values()] == [{"at": 5}]
+        assert joined.count is None
+        theirs = await other.join("teams/5")
+        assert len((await joined.expect_presence())["joined"]) == 1
+        assert joined.members == theirs.members
+        await theirs.leave()
+        await joined.expect_presence()
+        assert len(joined.members) == 1
+        with pytest.raises(AssertionError):
+            await joined.expect_presence(timeout=0.02)
+
+
+async def test_a_client_knows_the_count_of_a_crowded_room(settings: Any) -> None:
+    settings.ETP = {"PRESENCE_LIMIT": 1}
+
+    @etp_room("teams/<int:pk>", presence=True)
+    async def team(connection: Connection, pk: int) -> None: ...
+
+    async with guest() as client, guest() as other:
+        joined = await client.join("teams/5")
+        theirs = await other.join("teams/5")
+        assert (theirs.count, len(theirs.members)) == (2, 1)
+        assert await joined.expect_presence() == {"count": 2}
+        assert joined.count == 2
+
+
+async def test_a_room_without_presence_has_no_members() -> None:
+    async with guest() as client:
+        joined = await client.join("orders/5")
+        assert (joined.members, joined.count) == ({}, None)

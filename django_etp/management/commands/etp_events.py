@@ -57,6 +57,8 @@ def _functions(room: DeclaredRoom) -> Iterator[tuple[str, Handler]]:
         yield "allow", room.rule
     if room.leave_handler is not None:
         yield "on_leave", room.leave_handler
+    if room.describe is not None:
+        yield "presence", room.describe
 
 
 def _rooms(namespace: Namespace) -> Iterator[tuple[str, str]]:

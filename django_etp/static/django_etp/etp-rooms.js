@@ -138,6 +138,7 @@ class Room {
   /** Answer an event of the room; one that comes after `leave()` is dropped. */
   async _handle(name, event, answer) {
     if (!this.#isWanted && !event.ackId) return;
+    if (name === "__presence") return this._presence?.(JSON.parse(event.data));
     const own = { ...event, name };
     const handlers = this.#isWanted ? [...(this.#handlers.get(name) ?? [])] : [];
     return answer(handlers.map((handler) => (payload) => handler(payload, own)));
@@ -150,6 +151,7 @@ class Room {
   #forget() {
     this.#isJoined = false;
     this.#wanted.delete(this);
+    this._presence?.(null);
   }
 
   async #join(options) {
@@ -159,6 +161,7 @@ class Room {
     this.#wanted.add(this);
     const { state, recovered = false } = answer;
     this.#run(this.#states, state, { recovered });
+    if (answer.members) this._presence?.({ ...answer, isNew: true });
     return state;
   }
 
