@@ -4,14 +4,13 @@ A handler is a coroutine function, which runs on the event loop, or a plain func
 the ORM. Its return value answers the browser's `join` or `emitWithAck`: a string as it is, anything else as JSON.
 """
 
-import time
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 
-from django_etp import Connection, Event, IncompleteAnswer, RejectConnection, etp_room, on_connect, rooms
+from django_etp import Connection, Event, RejectConnection, etp_room, on_connect, rooms
 
 from . import converters as converters  # registers <room:…>
 from .forms import MessageForm, first_error
@@ -30,7 +29,12 @@ async def welcome(connection: Connection) -> None:
         raise RejectConnection("Log in first")
 
 
-@etp_room("rooms/<room:room>", login_required=True)
+async def shown_to_others(connection: Connection, room: Room) -> dict[str, Any]:
+    """Return what the members of a room see of each other. A user with several windows is one member."""
+    return {"name": connection.user.get_username()}
+
+
+@etp_room("rooms/<room:room>", login_required=True, presence=shown_to_others)
 def chat_room(connection: Connection, room: Room) -> dict[str, Any]:
     """Give a newcomer the room's latest messages. This is a plain function because it reads them from the database.
 
@@ -51,12 +55,6 @@ def chat_room(connection: Connection, room: Room) -> dict[str, Any]:
 def may_enter(user: User, room: Room) -> bool:
     """Keep the office for the staff. django_etp asks at each join, and again when the user has changed."""
     return room.admits(user)
-
-
-@chat_room.event("here")
-def here(connection: Connection, event: Event, room: Room) -> None:
-    """Show everybody who is there now. Pages send it once they are in: lists do not hold a connection before that."""
-    _send_presence()
 
 
 @chat_room.event("say")
@@ -83,38 +81,8 @@ async def typing(connection: Connection, event: Event, room: Room) -> None:
     await rooms.aemit(chat_room(room=room), "typing", {"name": name}, exclude=[connection.id])
 
 
-@chat_room.on_leave
-def gone(connection: Connection, room: Room) -> None:
-    """Runs once for each time in a room, however it ended: left, closed, or taken out."""
-    _send_presence()
-
-
 @receiver(post_save, sender=User)
 def tell_pages(instance: User, created: bool, update_fields: frozenset[str] | None, **kwargs: Any) -> None:
     """Tell the pages of a user whose rights may have changed: they try a room again that was closed to them."""
     if not created and (update_fields is None or "is_staff" in update_fields):
         rooms.emit_on_commit(rooms.user(instance), "rights", {"is_staff": instance.is_staff})
-
-
-def _send_presence() -> None:
-    """Send the names in each room to all connections. A user with several windows has several connections and one name.
-
-    Another thread or process may do the same at this moment. A list includes everything that happened before it was
-    looked up, so each carries that time, and browsers ignore a list that arrives after a later one.
-    """
-    looked_up_at = time.time()
-    try:
-        everyone = rooms.connections()
-    except IncompleteAnswer as error:  # a process is ending or busy: use the answers of the others
-        everyone = error.answer
-    users = dict(User.objects.filter(pk__in={other.user_id for other in everyone}).values_list("pk", "username"))
-    names_in = {
-        room: sorted({users[other.user_id] for other in everyone if chat_room(room=room) in other.rooms})
-        for room in Room
-    }
-    open_rooms = {room.value: names for room, names in names_in.items() if not room.is_for_staff}
-    rooms.broadcast("presence", {"looked_up_at": looked_up_at, "rooms": open_rooms})
-    for room, names in names_in.items():
-        if room.is_for_staff:  # its members alone learn who is there
-            staff_room = {"looked_up_at": looked_up_at, "rooms": {room.value: names}}
-            rooms.emit(chat_room(room=room), "presence", staff_room)

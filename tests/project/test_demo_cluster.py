@@ -176,8 +176,14 @@ async def test_chat_spans_both_servers(demo: Demo):
 async def test_each_server_tells_who_is_on_the_other(demo: Demo):
     first, second = demo.urls
     async with enter(first, "Cleo") as cleo, enter(second, "Dan"):
-        while "Dan" not in (await cleo.expect("presence")).json()["rooms"]["lobby"]:
-            pass
+        joined = list[str]()
+        while "Dan" not in joined:
+            change = (await cleo.expect(f"{IN_LOBBY} __presence")).json()
+            joined = [entry["info"]["name"] for entry in change["joined"]]
+
+
+def test_it_says_how_to_be_on_the_staff(demo: Demo):
+    assert "come in as Host with the password 'parlour'" in demo.output
 
 
 async def test_form_is_sent_by_the_celery_worker(demo: Demo):

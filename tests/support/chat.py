@@ -8,9 +8,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
-from django.core.management import call_command
-from django.test import AsyncClient, Client
+from django.core.management import CommandError, call_command
+from django.test import AsyncClient, Client, override_settings
 
 from django_etp import rooms
 from django_etp.exceptions import EventFailed
@@ -23,6 +24,11 @@ pytestmark = pytest.mark.django_db
 OpenPage = Callable[..., AbstractAsyncContextManager[EtpCommunicator]]
 
 
+@pytest.fixture(autouse=True)
+def fast_passwords(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture
 def ada() -> User:
     return User.objects.create_user("Ada")
@@ -33,9 +39,15 @@ def grace() -> User:
     return User.objects.create_user("Grace")
 
 
+def seed() -> None:
+    """Run `manage.py seed` as in development."""
+    with override_settings(DEBUG=True):
+        call_command("seed")
+
+
 @pytest.fixture
 def host() -> User:
-    call_command("seed")
+    seed()
     return User.objects.get(username="Host")
 
 
@@ -67,8 +79,8 @@ def cookies(browser: AsyncClient) -> list[tuple[str, str]]:
 # Logging in
 
 
-def log_in(client: Client, name: str) -> Any:
-    return client.post("/login/", {"name": name})
+def log_in(client: Client, name: str, password: str = "") -> Any:
+    return client.post("/login/", {"name": name, "password": password})
 
 
 @pytest.mark.parametrize(
@@ -110,16 +122,29 @@ def test_two_users_of_one_name_whom_a_race_has_made_come_in_as_the_first(client:
     assert client.get("/rooms/lobby/").context["user"].username == "Ada"
 
 
-def test_nobody_comes_in_as_a_user_with_a_password(client: Client) -> None:
-    User.objects.create_superuser("admin", password="secret")
-    assert "This name belongs to another user." in log_in(client, "Admin").content.decode()
+@pytest.mark.parametrize(
+    "fields", [{"is_active": False}, {"is_staff": True}, {"is_superuser": True}, {"password": make_password("secret")}]
+)
+def test_a_name_alone_is_enough_for_guests_only(client: Client, ada: User, fields: dict[str, Any]) -> None:
+    User.objects.filter(pk=ada.pk).update(**fields)
+    assert "This name belongs to another user." in log_in(client, "ADA").content.decode()
     assert client.get("/rooms/lobby/").status_code == 302
 
 
-def test_nobody_comes_in_as_a_user_who_was_switched_off(client: Client, ada: User) -> None:
-    ada.is_active = False
+@pytest.mark.parametrize(("name", "password"), [("Ada", "wrong"), ("Grace", "secret"), ("Nobody", "secret")])
+def test_a_wrong_password_is_refused_in_words(client: Client, ada: User, grace: User, name: str, password: str) -> None:
+    ada.set_password("secret")
     ada.save()
-    assert "This name belongs to another user." in log_in(client, "Ada").content.decode()
+    assert "This is not the password of a user of this name." in log_in(client, name, password).content.decode()
+    assert client.get("/rooms/lobby/").status_code == 302
+    assert User.objects.count() == 2
+
+
+def test_a_user_who_was_switched_off_does_not_come_in_with_the_password(client: Client, host: User) -> None:
+    host.is_active = False
+    host.save()
+    assert "This is not the password" in log_in(client, "Host", "parlour").content.decode()
+    assert client.get("/rooms/lobby/").status_code == 302
 
 
 def test_the_way_back_leads_to_the_room_asked_for(client: Client) -> None:
@@ -239,9 +264,7 @@ async def test_an_announcement_reaches_everybody_in_the_room(page: OpenPage, ada
     await http.aforce_login(ada)
     async with page(user=ada) as first, page(user=grace) as second:
         lobby = await enter(first, "lobby")
-        await presence(second)
         await enter(second, "kitchen")
-        await presence(first)
         response = await http.post("/rooms/lobby/announce/", {"text": "Tea"}, headers={"Accept": "application/json"})
         assert response.json() == {}
         announcement = (await lobby.expect_event("message")).json()
@@ -253,22 +276,11 @@ async def test_an_announcement_reaches_everybody_in_the_room(page: OpenPage, ada
 
 
 async def enter(client: EtpCommunicator, room: str) -> JoinedRoom:
-    """Join a room as the page does, and pass over the list of those who are there."""
-    joined = await arrive(client, room)
-    await presence(client)
-    return joined
+    return await client.join(f"rooms/{room}")
 
 
-async def arrive(client: EtpCommunicator, room: str) -> JoinedRoom:
-    joined = await client.join(f"rooms/{room}")
-    await joined.emit("here")
-    return joined
-
-
-async def presence(client: EtpCommunicator) -> Any:
-    """Return the names in each room that is not empty."""
-    rooms = (await client.expect_event("presence")).json()["rooms"]
-    return {room: names for room, names in rooms.items() if names}
+def names(room: JoinedRoom) -> list[str]:
+    return [entry["info"]["name"] for entry in room.members.values()]
 
 
 def saying(text: str, *, key: str = "k1") -> dict[str, str]:
@@ -321,47 +333,42 @@ async def test_there_is_no_entering_other_rooms(page: OpenPage, ada: User, room:
         await client.expect_nothing()
 
 
-async def test_everybody_learns_who_is_where(page: OpenPage, ada: User, grace: User) -> None:
-    async with page(user=ada) as first:
-        async with page(user=grace) as second:
-            await arrive(first, "lobby")
-            assert [await presence(client) for client in (first, second)] == [{"lobby": ["Ada"]}] * 2
-            lobby = await arrive(second, "lobby")
-            assert [await presence(client) for client in (first, second)] == [{"lobby": ["Ada", "Grace"]}] * 2
-            await lobby.leave()
-            assert await presence(first) == {"lobby": ["Ada"]}
-            await arrive(second, "kitchen")
-            assert await presence(first) == {"lobby": ["Ada"], "kitchen": ["Grace"]}
-        assert await presence(first) == {"lobby": ["Ada"]}
+async def test_members_learn_who_comes_and_goes(page: OpenPage, ada: User, grace: User) -> None:
+    async with page(user=ada) as first, page(user=grace) as second:
+        ours = await enter(first, "lobby")
+        assert names(ours) == ["Ada"]
+        theirs = await enter(second, "lobby")
+        assert names(theirs) == ["Ada", "Grace"]
+        await ours.expect_presence()
+        assert names(ours) == ["Ada", "Grace"]
+        await theirs.leave()
+        await ours.expect_presence()
+        assert names(ours) == ["Ada"]
+        assert names(await enter(second, "kitchen")) == ["Grace"]
+        await first.expect_nothing()
 
 
-async def test_a_user_with_two_windows_is_named_once(page: OpenPage, ada: User) -> None:
-    async with page(user=ada) as first:
-        async with page(user=ada) as second:
-            await arrive(first, "lobby")
-            await arrive(second, "lobby")
-            assert [await presence(first), await presence(first)] == [{"lobby": ["Ada"]}] * 2
-        assert await presence(first) == {"lobby": ["Ada"]}
+async def test_a_user_with_two_windows_is_one_member(page: OpenPage, ada: User) -> None:
+    async with page(user=ada) as first, page(user=ada) as second:
+        await enter(first, "lobby")
+        lobby = await enter(second, "lobby")
+        assert [(entry["info"], entry["connections"]) for entry in lobby.members.values()] == [({"name": "Ada"}, 2)]
 
 
 async def test_a_message_is_confirmed_kept_and_sent_to_the_others(page: OpenPage, ada: User, grace: User) -> None:
     async with page(user=ada) as first, page(user=grace) as second:
-        ours = await enter(first, "lobby")
-        await presence(second)
-        theirs = await enter(second, "lobby")
+        ours, theirs = await enter(first, "lobby"), await enter(second, "lobby")
+        await ours.expect_presence()
         confirmed = (await ours.emit_with_ack("say", saying("  Hello\nGrace  "))).json()["message"]
         assert (confirmed["name"], confirmed["text"], confirmed["key"]) == ("Ada", "Hello\nGrace", "k1")
         assert (await theirs.expect_event("message")).json() == confirmed
-        await presence(first)
         await first.expect_nothing()
     assert (await Message.objects.aget()).text == "Hello\nGrace"
 
 
 async def test_a_message_sent_again_is_the_same_message(page: OpenPage, ada: User, grace: User) -> None:
     async with page(user=ada) as first, page(user=grace) as second:
-        ours = await enter(first, "lobby")
-        await presence(second)
-        theirs = await enter(second, "lobby")
+        ours, theirs = await enter(first, "lobby"), await enter(second, "lobby")
         answers = [(await ours.emit_with_ack("say", saying("Hello"))).json() for _ in range(2)]
         assert answers[0] == answers[1]
         # If the channel layer failed, the others have missed the first one. Pages recognise a copy by its key.
@@ -404,12 +411,9 @@ async def test_an_incomplete_message_is_refused(page: OpenPage, ada: User, data:
 
 async def test_typing_shows_to_the_others_in_the_room(page: OpenPage, ada: User, grace: User) -> None:
     async with page(user=ada) as first, page(user=grace) as second, page(user=grace) as elsewhere:
-        ours = await enter(first, "lobby")
-        await presence(second), await presence(elsewhere)
-        theirs = await enter(second, "lobby")
-        await presence(first), await presence(elsewhere)
+        ours, theirs = await enter(first, "lobby"), await enter(second, "lobby")
+        await ours.expect_presence()
         await enter(elsewhere, "kitchen")
-        await presence(first), await presence(second)
         await ours.emit("typing")
         assert (await theirs.expect_event("typing")).json() == {"name": "Ada"}
         await first.expect_nothing()
@@ -439,12 +443,9 @@ async def expect_closed(client: EtpCommunicator) -> None:
 async def test_the_office_is_for_the_staff(page: OpenPage, ada: User, host: User) -> None:
     async with page(user=ada) as client, page(user=host) as staff:
         await expect_closed(client)
-        office = await arrive(staff, "office")
-        assert office.state["name"] == "Host"
-        assert await presence(staff) == {}  # the others do not learn who is in the office
-        assert (await office.expect_event("presence")).json()["rooms"] == {"office": ["Host"]}
-        assert await presence(client) == {}
-        await client.expect_nothing()
+        office = await enter(staff, "office")
+        assert (office.state["name"], names(office)) == ("Host", ["Host"])
+        await client.expect_nothing()  # the others do not learn who is in the office
 
 
 async def set_staff(user: User, is_staff: bool) -> None:
@@ -470,7 +471,6 @@ async def test_who_leaves_the_staff_is_taken_out(page: OpenPage, host: User) -> 
         events = [await client.expect_event(), await client.expect_event()]
         assert {event.name for event in events} == {"rights", "__left"}
         await rooms.aemit(chat_room(room=Room.OFFICE), "message", {})
-        await presence(client)
         await client.expect_nothing()
         await expect_closed(client)
 
@@ -483,8 +483,26 @@ def test_the_office_takes_announcements_of_the_staff_only(client: Client, ada: U
     assert Message.objects.get().author == host
 
 
-def test_host_comes_in_by_name_and_finds_nothing_in_the_admin(client: Client, host: User) -> None:
-    call_command("seed")  # once more changes nothing
-    log_in(client, "Host")
+def test_host_comes_in_with_the_password_and_finds_nothing_in_the_admin(client: Client, host: User) -> None:
+    log_in(client, "Host", "parlour")
     assert client.get("/rooms/office/").context["user"] == host
     assert "permission to view or edit anything" in client.get("/admin/").content.decode()
+
+
+def test_host_stays_logged_in_when_the_demo_starts_again(client: Client, host: User) -> None:
+    log_in(client, "Host", "parlour")
+    seed()
+    assert client.get("/rooms/office/").context["user"] == host
+
+
+def test_a_guest_who_had_the_name_is_logged_out(client: Client) -> None:
+    log_in(client, "Host")
+    assert not client.get("/rooms/lobby/").context["user"].is_staff
+    seed()
+    assert client.get("/rooms/lobby/").status_code == 302
+
+
+def test_a_password_that_everybody_knows_is_for_development_only() -> None:
+    with pytest.raises(CommandError, match="DEBUG = True only"):
+        call_command("seed")
+    assert not User.objects.exists()

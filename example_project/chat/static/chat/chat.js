@@ -1,6 +1,6 @@
 /** The chat's page: send the user's actions to the server, and show the server's events. */
 
-import { ConnectionLost, EtpClient } from "../django_etp/etp-rooms.js";
+import { ConnectionLost, EtpClient } from "../django_etp/etp-presence.js";
 import { MessageLog, showAvatar, showPeople, showTyping } from "./view.js";
 
 const TYPING_EVERY = 1_500;
@@ -19,9 +19,7 @@ const announcement = find("announcement");
 const announcementForm = announcement.querySelector("form");
 
 let room = document.body.dataset.room;
-let presence = {}; // room -> names, as the server sent them last
-const presenceAt = {}; // room -> when they were looked up
-let known = null; // the names in this room then; null right after entering it
+let known = null; // the names that the page shows; null until it is in the room
 let lastTyped = 0;
 let wasLost = false;
 let didNotOpen = false; // the banner shows it
@@ -51,12 +49,10 @@ for (const [where, each] of rooms) {
     showTyping(find("typing"), [...typists.keys()]);
   });
 
-  each.on("presence", takePresence);
+  each.onPresence(() => where === room && showPresent());
   each.onState((state) => showEntered(where, state)); // after a join, and after each return
   each.onLeft((reason) => showRefused(where, reason)); // the user lost the right to be there
 }
-
-client.on("presence", takePresence);
 
 client.on("rights", () => {
   if (isClosedToUser) enter();
@@ -70,7 +66,6 @@ client.onConnect(() => {
 
 client.onDisconnect(({ code, willReconnect }) => {
   wasLost = true;
-  known = null;
   if (FATAL_CODES.includes(code)) showLoggedOut();
   else if (willReconnect) showBanner("Connection lost. Reconnecting…", "Try now", () => client.connect());
   else showBanner("The server closed the connection.", "Connect", connect);
@@ -85,9 +80,8 @@ function connect() {
 function showLoggedOut() {
   client.close();
   isLoggedOut = true;
-  presence = {};
-  known = null;
-  updatePresence();
+  rooms.get(room).leave();
+  showPresent();
   for (const typist of [...typists.keys()]) stopTyping(typist);
   showBanner(LOGGED_OUT, "Log in", () => location.reload()); // through the login page, and back to this room
 }
@@ -97,7 +91,6 @@ function showLoggedOut() {
 /** Enter the room that the page shows. From then on the client returns to it after each reconnect, until it leaves. */
 async function enter() {
   const entering = room;
-  known = null;
   try {
     await rooms.get(entering).join();
   } catch (error) {
@@ -112,8 +105,8 @@ function showEntered(where, { name, history, follows }) {
     didNotOpen = false;
     showClosed(false);
     log.fill([...history, ...outboxOf(where)], follows);
+    known = null;
   }
-  rooms.get(where).emit("here");
   for (const message of outboxOf(where)) deliver(message);
 }
 
@@ -134,15 +127,13 @@ function showClosed(isClosed) {
   if (!isClosed) return;
   log.clear();
   announcement.close();
-  delete presence[room];
-  updatePresence();
+  showPresent();
 }
 
 /** Leave a room that the page does not show, once what was written there has been sent. */
 function leave(where) {
   if (where === room || outboxOf(where).some((message) => !message.hasFailed)) return;
   rooms.get(where).leave().catch(() => {}); // who lost the connection has left
-  if (roomLinks.find(({ dataset }) => dataset.room === where).dataset.staff) delete presence[where];
 }
 
 function goTo(link) {
@@ -160,9 +151,9 @@ function goTo(link) {
   for (const typist of [...typists.keys()]) stopTyping(typist);
   log.clear();
   showClosed(false);
-  known = null;
   leave(before);
-  updatePresence();
+  known = null;
+  showPresent();
   if (client.state !== "closed") enter();
 }
 
@@ -176,31 +167,17 @@ for (const link of roomLinks) {
 }
 window.addEventListener("popstate", () => goTo(roomLinks.find((link) => link.pathname === location.pathname)));
 
-function takePresence({ looked_up_at: at, rooms: names }) {
-  for (const [where, here] of Object.entries(names)) {
-    if (at < presenceAt[where]) continue; // a later list has arrived already
-    presenceAt[where] = at;
-    presence[where] = here;
+/** Show who is in the room, and write between the messages who has come and gone since. */
+function showPresent() {
+  const { members, memberCount } = rooms.get(room);
+  const names = [...members.values()].map(({ info }) => info.name).sort((a, b) => a.localeCompare(b));
+  showPeople(find("people-list"), names, me);
+  find("people-count").textContent = memberCount || "–";
+  if (known && names.length) {
+    for (const name of names) if (!known.includes(name)) log.note(`${name} came in`);
+    for (const name of known) if (!names.includes(name)) log.note(`${name} left`);
   }
-  updatePresence();
-}
-
-function updatePresence() {
-  for (const link of roomLinks) {
-    const count = link.querySelector(".count");
-    const names = presence[link.dataset.room] ?? [];
-    count.textContent = names.length;
-    count.hidden = names.length === 0;
-    count.title = names.join(", ");
-  }
-  const here = presence[room] ?? [];
-  showPeople(find("people-list"), here, me);
-  find("people-count").textContent = here.length;
-  if (known) {
-    for (const name of here) if (!known.includes(name)) log.note(`${name} came in`);
-    for (const name of known) if (!here.includes(name)) log.note(`${name} left`);
-  }
-  known = here.includes(me) ? here : null;
+  known = names.length ? names : null; // a crowded room has a count alone
 }
 
 // Writing
