@@ -244,6 +244,15 @@ def test_whitenoise_serves_the_module_under_its_hashed_name(build: BuildRecipe):
     assert "immutable" in headers["Cache-Control"]
 
 
+def test_modules_import_each_other_under_their_hashed_names(build: BuildRecipe):
+    files = build("static") / "static_root" / "django_etp"
+    for module in (docs.ROOT / "django_etp/static/django_etp").glob("etp*.js"):
+        (hashed,) = files.glob(f"{module.stem}.????????????.js")
+        imports = re.findall(r'from "\./(.*)"', module.read_text())
+        names = [next(files.glob(f"{Path(name).stem}.????????????.js")).name for name in imports]
+        assert re.findall(r'from "\./(.*)"', hashed.read_text()) == names
+
+
 @pytest.mark.nginx
 @pytest.mark.skipif(not NGINX, reason="nginx is missing")
 def test_nginx_serves_the_module(build: BuildRecipe, tmp_path_factory: pytest.TempPathFactory):
