@@ -34,6 +34,7 @@ demo: .venv/installed ## Run the example chat on port 8000, or on another: make 
 	@case '$(PORT)' in ''|0*|*[!0-9]*|??????*) false;; *) [ '$(PORT)' -le 65535 ];; esac || { echo "PORT=$(PORT) is no port: choose one from 1 to 65535, as in make demo PORT=8001" >&2; exit 1; }
 	@$(BIN)/python -c 'import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", $(PORT)))' 2>/dev/null || { echo "Port $(PORT) is taken, or not for you to take: choose another one, as in make demo PORT=8001" >&2; exit 1; }
 	@$(BIN)/python manage.py migrate --verbosity 0
+	@$(BIN)/python manage.py seed
 	@echo "Open http://127.0.0.1:$(PORT)/ in two browser windows, one of them private, and chat. Ctrl+C ends it."
 	@exec $(BIN)/python -m daphne --verbosity 0 --websocket_timeout -1 --bind 127.0.0.1 --port $(PORT) example_project.asgi:application
 

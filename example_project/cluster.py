@@ -103,7 +103,8 @@ class Cluster:
         """Start the processes and print the addresses."""
         print("Starting Valkey, two daphne processes and a Celery worker ...", flush=True)
         broker = f"redis://127.0.0.1:{self._start_valkey()}/0"
-        self._migrate()
+        self._manage("migrate")
+        seeded = self._manage("seed")
         env = {"ETP_DEMO_BROKER": broker}
         servers = [self._start(name, [sys.executable, "-m", *DAPHNE], env) for name in ("daphne-1", "daphne-2")]
         worker = self._start("celery", [sys.executable, "-m", *CELERY], env)
@@ -114,6 +115,7 @@ class Cluster:
             "so you can be two people at once.\n\n"
             f"    http://127.0.0.1:{first}/\n"
             f"    http://localhost:{second}/\n\n"
+            f"{seeded}\n"
             "The Celery worker sends the announcements of both pages. From a command line:\n\n"
             f'    ETP_DEMO_BROKER={broker} {_python()} manage.py announce lobby "Lunch is ready"\n\n'
             f"Logs: {self._logs}\n"
@@ -157,16 +159,18 @@ class Cluster:
                 return port
         raise Failed("No free port was found for Valkey.")
 
-    def _migrate(self) -> None:
-        migrate = Process("migrate", [sys.executable, "manage.py", "migrate"], {}, self._logs / "migrate.log")
+    def _manage(self, command: str) -> str:
+        """Run a management command to its end, and return what it printed."""
+        process = Process(command, [sys.executable, "manage.py", command], {}, self._logs / f"{command}.log")
         try:
-            while migrate.code is None:
+            while process.code is None:
                 self._pause()
         finally:
-            migrate.terminate()
-            migrate.wait(END_LIMIT)
-        if migrate.code:
-            raise migrate.failure(f"ended with {migrate.code}")
+            process.terminate()
+            process.wait(END_LIMIT)
+        if process.code:
+            raise process.failure(f"ended with {process.code}")
+        return process.log
 
     def _wait_for_log(self, process: Process, pattern: str) -> str:
         deadline = time.monotonic() + START_LIMIT

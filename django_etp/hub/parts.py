@@ -20,6 +20,9 @@ class Presence(Protocol):
     def own_share(self, id: str) -> tuple[int, list[Any]]:
         """Return the version and the entries of this process's share of a room, as plain values."""
 
+    def kept(self, id: str) -> list[str]:
+        """Return the entries of a room that this process keeps of others that have ended, as messages."""
+
     def repair(self, group: str) -> bool:
         """Ask again for messages that a channel-layer group has lost; return whether the group is one of presence."""
 

@@ -9,6 +9,7 @@ Rules kept here:
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -103,15 +104,16 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class Farewell:
-    """The entries of a process that ends, by rooms: they stay for the grace."""
+    """The entries of a process that has ended, by rooms, and how long they stay, in seconds."""
 
     hub: str
     rooms: dict[str, tuple[Entry, ...]]
+    seconds: float
 
     def encode(self) -> str:
         """Return the message as text."""
         rooms = {id: [entry.to_plain() for entry in entries] for id, entries in self.rooms.items()}
-        return json.dumps(["farewell", self.hub, rooms])
+        return json.dumps(["farewell", self.hub, rooms, self.seconds])
 
 
 Message = Delta | Digest | Farewell
@@ -135,13 +137,14 @@ def read(text: str) -> Message:
         case ["digest", str(hub), int(counter), str(low), str(high), dict(versions)]:
             if all(isinstance(version, int) for version in versions.values()):
                 return Digest(hub, counter, low, high, versions)
-        case ["farewell", str(hub), dict(rooms)] if all(isinstance(rows, list) for rows in rooms.values()):
-            return Farewell(hub, {id: tuple(map(Entry.from_plain, rows)) for id, rows in rooms.items()})
+        case ["farewell", str(hub), dict(rooms), (int() | float()) as seconds] if math.isfinite(seconds):
+            if all(isinstance(rows, list) for rows in rooms.values()):
+                return Farewell(hub, {id: tuple(map(Entry.from_plain, rows)) for id, rows in rooms.items()}, seconds)
     raise Malformed(f"a message about presence must be a delta, a digest or a farewell, got {text[:80]!r}")
 
 
-def farewells(hub: str, rooms: Iterable[tuple[str, Iterable[Entry]]]) -> Iterator[Farewell]:
-    """Yield the farewells of a process that has these entries, by rooms."""
+def farewells(hub: str, rooms: Iterable[tuple[str, Iterable[Entry]]], seconds: float) -> Iterator[Farewell]:
+    """Yield the farewells of a process that has these entries, by rooms, which stay for so many seconds."""
     part: dict[str, list[Entry]] = {}
     size = 0
     for id, entries in rooms:
@@ -149,11 +152,11 @@ def farewells(hub: str, rooms: Iterable[tuple[str, Iterable[Entry]]]) -> Iterato
             part.setdefault(id, []).append(entry)
             size += 1
             if size == MOST_AT_ONCE:
-                yield _farewell(hub, part)
+                yield _farewell(hub, part, seconds)
                 part, size = {}, 0
     if part:
-        yield _farewell(hub, part)
+        yield _farewell(hub, part, seconds)
 
 
-def _farewell(hub: str, part: dict[str, Any]) -> Farewell:
-    return Farewell(hub, {id: tuple(entries) for id, entries in part.items()})
+def _farewell(hub: str, part: dict[str, Any], seconds: float) -> Farewell:
+    return Farewell(hub, {id: tuple(entries) for id, entries in part.items()}, seconds)

@@ -8,6 +8,7 @@ from django_etp.hub.hub import Hub
 from django_etp.hub.queries import HubQuery, register_query
 
 from .entries import Entry
+from .messages import Message, read
 
 __all__ = ["MOST_IN_PAGE", "OneShare", "Page", "SharesOfAll"]
 
@@ -23,27 +24,30 @@ class Page:
         version: the share's version; each change after it will come as a delta, or has come.
         entries: the entries.
         is_last: whether no entries follow.
+        kept: the entries that the process keeps of others that have ended; with the first page alone.
     """
 
     hub: str
     version: int
     entries: tuple[Entry, ...]
     is_last: bool
+    kept: tuple[Message, ...] = ()
 
     @classmethod
     def of(cls, hub: Hub, id: str, after: str) -> list[Any]:
         """Return a page of this process's own share, as plain values: the entries whose keys follow ``after``."""
         if hub.presence is None:
-            return [hub.id, 0, [], True]
+            return [hub.id, 0, [], True, []]
         version, rows = hub.presence.own_share(id)
         rows = sorted(row for row in rows if row[0] > after)
-        return [hub.id, version, rows[:MOST_IN_PAGE], len(rows) <= MOST_IN_PAGE]
+        kept = [] if after else hub.presence.kept(id)
+        return [hub.id, version, rows[:MOST_IN_PAGE], len(rows) <= MOST_IN_PAGE, kept]
 
     @classmethod
     def read(cls, reply: Any) -> "Page":
         """Return the page in a reply."""
-        hub, version, rows, is_last = reply
-        return cls(str(hub), int(version), tuple(map(Entry.from_plain, rows)), bool(is_last))
+        hub, version, rows, is_last, kept = reply
+        return cls(str(hub), int(version), tuple(map(Entry.from_plain, rows)), bool(is_last), tuple(map(read, kept)))
 
 
 @register_query("presence_of_all")

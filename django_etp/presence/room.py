@@ -14,6 +14,7 @@ Rules kept here:
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Protocol
 
 from django_etp.exceptions import EtpError, IncompleteAnswer
@@ -41,8 +42,8 @@ class Site(Protocol):
     def next_version(self) -> int:
         """Return the next version of any share of this process."""
 
-    def heard(self, hub: str) -> None:
-        """Record that another process lives."""
+    def heard(self, hub: str, kept: Iterable[Message] = ()) -> None:
+        """Record that another process lives, and take over the entries that it keeps of others that have ended."""
 
     def closed(self, room: "PresenceRoom") -> None:
         """Record that a room is closed."""
@@ -224,12 +225,11 @@ class PresenceRoom:
             pages = error.answer if isinstance(error.answer, list) else []
         except EtpError:
             pages = []  # a digest shows what is missing
-        pages = [page for page in pages if page.hub != self._hub.id and page.entries]
-        for page in pages:
-            self._site.heard(page.hub)
-            if page.is_last:
+        for page in (others := [page for page in pages if page.hub != self._hub.id]):
+            self._site.heard(page.hub, page.kept)
+            if page.is_last and page.entries:
                 self._replace(page.hub, page.entries, page.version)
-        await asyncio.gather(*(self._ask_for_share(page.hub) for page in pages if not page.is_last))
+        await asyncio.gather(*(self._ask_for_share(page.hub) for page in others if not page.is_last))
 
     def _replace(self, hub: str, entries: tuple[Entry, ...] | list[Entry], version: int) -> None:
         old = self.table.shares.get(hub)

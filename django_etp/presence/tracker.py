@@ -12,8 +12,9 @@ How presence works, over all processes:
   share. One that has a share in the range that the digest does not name drops it. After a reported loss a process asks
   at once.
 - A process that ends sends its entries to all others in a farewell, and they keep them for the grace: its users return
-  to other processes meanwhile. If no other process serves connections, it waits a moment for one: if one process after
-  the other is restarted, the next one begins with the first client that returns.
+  to other processes meanwhile. They pass them on to a process that opens a room, since it may have been started later.
+- If no other process listens, one that ends waits a moment for it: if one process after the other is restarted, the
+  next one begins with the first client that returns. The digest of a process shows that it listens.
 - The entries of a process that ends without a farewell are dropped once the directory has expired it and it has been
   silent for 18 s. So its users are gone within 20 s, and those of a process that is cut off from the broker for 15 s
   are not. The directory of a process that is cut off itself expires no other one.
@@ -21,7 +22,9 @@ How presence works, over all processes:
 
 import asyncio
 from bisect import bisect_left
+from collections.abc import Iterable
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from django_etp.cluster.directory import beat_interval
@@ -44,9 +47,12 @@ _SILENT_FOR = 18.0
 _LOOK_EVERY = 0.5
 # After this many digests that did not come, its connections are taken for ended.
 _MISSED = 2.5
-# How often a process that ends looks for another one, and how long it waits for the layer to take its farewells.
+# How often a process that ends looks for another one that listens, and how long it waits for the layer to take its
+# farewells.
 _LOOKS_FOR_OTHERS, _LOOK_FOR_OTHERS_EVERY = 40, 0.05
 _SEND_LIMIT = 1.0
+# The farewells that a process passes on to one that opens a room. A room that needs more is crowded.
+_MOST_KEPT = 4
 
 
 def tracker_of(hub: Hub) -> "Tracker":
@@ -69,6 +75,7 @@ class Tracker:
         self._version = 0
         self._orphans = Orphans(hub, self.rooms)
         self._heard_at: dict[str, float] = {}
+        self._listening: set[str] = set()  # the other processes whose digests came
         self._online: Online | None = None
         self._listener: Listener | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -82,8 +89,7 @@ class Tracker:
         """Listen to the other processes, and send them digests; does nothing if that has begun."""
         if self._listener is None and not isinstance(self._hub.link, LocalLink):
             self._listener = Listener(self._hub, "", self._receive)
-            self._hub.run(self._listener.listen(EVERYBODY))
-            self._timer = self._hub.loop.call_later(_LOOK_EVERY, self._look)
+            self._hub.run(self._listen(self._listener))
 
     async def open(self, namespace: str, name: str) -> PresenceRoom:
         """Return a room, once this process knows its entries. The caller enters it without waiting in between."""
@@ -125,17 +131,20 @@ class Tracker:
 
     async def hand_over(self) -> None:
         """Send the entries of this process to the others, which keep them for the grace, and end."""
-        listener, self._listener = self._listener, None
-        if listener is None:
+        if self._listener is None:
             return
         for _ in range(_LOOKS_FOR_OTHERS):
-            if self._hub.link.others or not any(room.table.own.entries for room in self.rooms.values()):
+            if not self._listening.isdisjoint(self._hub.link.others) or not self._has_entries:
                 break
             await asyncio.sleep(_LOOK_FOR_OTHERS_EVERY)
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return  # another call has done the rest
         if self._timer is not None:
             self._timer.cancel()
         rooms = [(room.id, room.last_entries()) for room in self.rooms.values()]
-        sends = [listener.send(EVERYBODY, each.encode()) for each in farewells(self._hub.id, rooms)]
+        own = farewells(self._hub.id, rooms, get_settings().presence_grace)
+        sends = [listener.send(EVERYBODY, each.encode()) for each in (*own, *self._orphans.farewells())]
         with suppress(EtpError, TimeoutError):
             async with asyncio.timeout(_SEND_LIMIT):
                 await self._hub.sent([confirmation for each in sends for confirmation in each])
@@ -146,6 +155,17 @@ class Tracker:
             room.close()
         listener.close()
 
+    @property
+    def _has_entries(self) -> bool:
+        return any(room.table.own.entries for room in self.rooms.values())
+
+    async def _listen(self, listener: Listener) -> None:
+        try:
+            await listener.listen(EVERYBODY)
+        finally:
+            if self._listener is listener:
+                self._look()  # sends the first digest
+
     # For rooms
 
     def next_version(self) -> int:
@@ -153,9 +173,11 @@ class Tracker:
         self._version += 1
         return self._version
 
-    def heard(self, hub: str) -> None:
+    def heard(self, hub: str, kept: Iterable[Message] = ()) -> None:
         """See Site."""
         self._heard_at[hub] = self._hub.loop.time()
+        for message in kept:
+            self._receive(message)
 
     def closed(self, room: PresenceRoom) -> None:
         """See Site."""
@@ -178,6 +200,10 @@ class Tracker:
             return self._version, []
         return room.version, [entry.to_plain() for entry in room.table.own.entries.values()]
 
+    def kept(self, id: str) -> list[str]:
+        """Return the entries of a room that this process keeps of others that have ended, as farewells."""
+        return [each.encode() for each in islice(self._orphans.farewells(id), _MOST_KEPT)]
+
     # The other processes
 
     def repair(self, group: str) -> bool:
@@ -195,6 +221,7 @@ class Tracker:
             return
         match message:
             case Digest():
+                self._listening.add(message.hub)
                 self.heard(message.hub)
                 for room in self.rooms.values():
                     room.compare(message)
@@ -215,6 +242,7 @@ class Tracker:
                 else:
                     room.table.orphan(hub)
         self._heard_at = {hub: at for hub, at in self._heard_at.items() if hub in known or hub in others}
+        self._listening &= known | others
         if now >= self._digest_at:
             self._digest_at = now + every
             self._send_digest()

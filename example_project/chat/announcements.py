@@ -5,6 +5,7 @@ from django.db import transaction
 
 from django_etp import rooms
 
+from .etp_events import chat_room
 from .models import Message, Room
 
 
@@ -12,4 +13,4 @@ def announce(room: Room | str, author: User, text: str) -> None:
     """Save an announcement; with the commit, send it to all members of the room, in all processes."""
     with transaction.atomic():
         message = Message.objects.create(room=room, author=author, text=text, is_announcement=True)
-        rooms.emit_on_commit(room, "message", message.as_payload())
+        rooms.emit_on_commit(chat_room(room=room), "message", message.as_payload())

@@ -4,11 +4,13 @@ import unicodedata
 from typing import Any
 
 from django import forms
+from django.contrib.auth import authenticate
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 
-from .models import Message, Room
+from .models import Message
 
 
 def validate_name(name: str) -> None:
@@ -19,7 +21,7 @@ def validate_name(name: str) -> None:
 
 
 class LogInForm(forms.Form):
-    """Log in with a name only. Names of users who have a password, such as an administrator, are refused."""
+    """Let guests in by a name alone. Users with a password need it, and so do all members of the staff."""
 
     name = forms.CharField(
         max_length=24,
@@ -29,29 +31,46 @@ class LogInForm(forms.Form):
             "max_length": "A name may have up to %(limit_value)d characters.",
         },
         validators=[validate_name],
-        widget=forms.TextInput(attrs={"autocomplete": "nickname", "autofocus": True}),
+        widget=forms.TextInput(attrs={"autocomplete": "username", "autofocus": True}),
+    )
+    password = forms.CharField(
+        required=False,
+        strip=False,
+        label="Password, if you are on the staff",
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
 
     def __init__(self, request: HttpRequest | None = None, **options: Any) -> None:
-        super().__init__(**options)  # LoginView passes the request; nothing here depends on it
+        super().__init__(**options)
+        self.request = request
+        self.user: AbstractBaseUser | None = None
 
     def clean_name(self) -> str:
-        name = " ".join(self.cleaned_data["name"].split())
-        # Two visitors may log in at once as Ada and as ada. From then on both names belong to the first user.
-        user = User.objects.filter(username__iexact=name).order_by("pk").first()
-        if user is None:
-            user, _ = User.objects.get_or_create(username=name, defaults={"password": make_password(None)})
-        self.user = user
-        if self.user.has_usable_password() or not self.user.is_active:
-            raise forms.ValidationError("This name belongs to another user.")
-        return name
+        return " ".join(self.cleaned_data["name"].split())
 
-    def get_user(self) -> User:
+    def clean(self) -> None:
+        name, password = self.cleaned_data.get("name"), self.cleaned_data.get("password")
+        if name and password:
+            self.user = authenticate(self.request, username=name, password=password)
+            if self.user is None:
+                self.add_error("password", "This is not the password of a user of this name.")
+        elif name:
+            self.user = find_guest(name)
+            if self.user is None:
+                self.add_error("name", "This name belongs to another user.")
+
+    def get_user(self) -> AbstractBaseUser | None:
         return self.user
 
 
-class RoomForm(forms.Form):
-    room = forms.ChoiceField(choices=Room.choices, error_messages={"invalid_choice": "There is no such room."})
+def find_guest(name: str) -> User | None:
+    """Return the guest of this name, who may be new. Return None if the name belongs to somebody else."""
+    # Two visitors may log in at once as Ada and as ada. From then on both names belong to the first user.
+    user = User.objects.filter(username__iexact=name).order_by("pk").first()
+    if user is None:
+        user, _ = User.objects.get_or_create(username=name, defaults={"password": make_password(None)})
+    is_guest = user.is_active and not (user.has_usable_password() or user.is_staff or user.is_superuser)
+    return user if is_guest else None
 
 
 class TextField(forms.CharField):
@@ -71,7 +90,7 @@ class TextForm(forms.Form):
     )
 
 
-class MessageForm(RoomForm, TextForm):
+class MessageForm(TextForm):
     key = forms.SlugField(max_length=Message.MAX_KEY_LENGTH)
 
 

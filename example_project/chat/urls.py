@@ -1,23 +1,10 @@
 """The chat's URLs."""
 
 from django.contrib.auth.views import LogoutView
-from django.urls import path, register_converter
+from django.urls import path
 
+from . import converters as converters  # registers <room:…>
 from . import views
-from .models import Room
-
-
-class RoomConverter:
-    regex = "|".join(Room.values)
-
-    def to_python(self, value: str) -> Room:
-        return Room(value)
-
-    def to_url(self, value: Room | str) -> str:
-        return Room(value).value
-
-
-register_converter(RoomConverter, "room")
 
 urlpatterns = [
     path("", views.home, name="home"),

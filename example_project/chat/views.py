@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import LoginView
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
@@ -19,7 +20,7 @@ class LogInView(LoginView):
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    """Open the room that the visitor was in last, which the handler of "enter" stores in the session."""
+    """Open the room that the visitor was in last, which `chat_room` stores in the session."""
     last = request.session.get("room")
     return redirect("room", last if last in Room else Room.LOBBY)
 
@@ -33,6 +34,8 @@ def room(request: HttpRequest, room: Room) -> HttpResponse:
 @require_POST
 def announce(request: HttpRequest, room: Room) -> HttpResponse:
     """Send an announcement to the room; answer with JSON for the page's script, with HTML for a plain form."""
+    if not room.admits(request.user):
+        raise PermissionDenied("You may not enter this room.")
     wants_json = not request.accepts("text/html")
     form = TextForm(request.POST, auto_id="announcement-%s")
     if not form.is_valid():

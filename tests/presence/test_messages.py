@@ -15,7 +15,7 @@ ANA = Entry("ana", '{"a":"ü"}', 1.5, 1.0, 1, 0)
         Delta("h", 0, 1, (ANA,), ("bob",)),
         Digest("h", 7, "a", "b", {"aa": 3}),
         Digest("h", 7),
-        Farewell("h", {"aa": (ANA,), "ab": ()}),
+        Farewell("h", {"aa": (ANA,), "ab": ()}, 9.5),
     ],
 )
 def test_a_message_comes_back_from_its_text(message: Message) -> None:
@@ -28,10 +28,11 @@ def test_a_message_comes_back_from_its_text(message: Message) -> None:
         *("", "{", "[" * 10**5, "null", "[]", '["other", "h"]'),
         *('["delta", "h", 1, 1, [], []]', '["delta", "h", -1, 1, [], []]', '["delta", "h", 0, 1, [], [5]]'),
         *('["delta", "h", 0, 1, [[]], []]', '["delta", 5, 0, 1, [], []]', '["digest", "h", 1, "", "", {"a": "b"}]'),
-        *('["digest", "h", 1, "", "", []]', '["farewell", "h", []]', '["farewell", "h", {"a": 5}]'),
-        *('["farewell", "h", {"a": [5]}]', '["delta", "h", 0, 1, [], []'),
+        *('["digest", "h", 1, "", "", []]', '["farewell", "h", [], 9]', '["farewell", "h", {"a": 5}, 9]'),
+        *('["farewell", "h", {"a": [5]}, 9]', '["farewell", "h", {}, "9"]', '["farewell", "h", {}, NaN]'),
+        '["delta", "h", 0, 1, [], []',
     ],
-    ids=range(17),
+    ids=range(19),
 )
 def test_other_texts_are_malformed(text: str) -> None:
     with pytest.raises(Malformed):
@@ -46,11 +47,11 @@ def test_a_digest_covers_its_range() -> None:
 
 def test_farewells_are_bounded() -> None:
     entries = [Entry(str(number), "{}", 1, 1, 0, 1) for number in range(MOST_AT_ONCE + 5)]
-    parts = list(farewells("h", [("aa", entries[:10]), ("ab", entries)]))
+    parts = list(farewells("h", [("aa", entries[:10]), ("ab", entries)], 9.5))
     assert [sum(map(len, part.rooms.values())) for part in parts] == [MOST_AT_ONCE, 15]
     assert [list(part.rooms) for part in parts] == [["aa", "ab"], ["ab"]]
     assert [*parts[0].rooms["ab"], *parts[1].rooms["ab"]] == entries
-    assert list(farewells("h", [("aa", [])])) == []
+    assert list(farewells("h", [("aa", [])], 9.5)) == []
 
 
 def test_rooms_of_namespaces_have_ids_of_their_own() -> None:

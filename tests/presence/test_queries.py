@@ -46,6 +46,8 @@ async def test_a_reply_that_cannot_be_read_counts_as_none():
     async with hubs(1) as (hub,):
         query = SharesOfAll("default", ID)
         with pytest.raises(EtpError, match="cannot be read"):
-            query._read([["a", 1, [["forged"]], True]])
+            query._read([["a", 1, [["forged"]], True, []]])
+        with pytest.raises(EtpError, match="cannot be read"):
+            query._read([["a", 1, [], True, ["forged"]]])
         assert read_query(query.action, query.to_plain()) == query
         await hub.settle(1)

@@ -158,6 +158,52 @@ async def test_the_last_process_waits_a_moment_for_the_next_one():
 
 
 @hurried
+async def test_the_last_process_waits_until_the_next_one_listens():
+    """A process is known to the others before it listens to what they send about presence."""
+    async with hubs(1) as (first,):
+        await (await sit(first, "ana")).leave(is_gone=True)
+        stopping = asyncio.get_running_loop().create_task(stop(first))
+        second = await start_hub(has_presence=False)
+        await asyncio.sleep(1)
+        assert first.link.others
+        ana = await sit(second, "bob")
+        await stopping
+        await asyncio.sleep(0.5)
+        assert ana.counts == {"ana": 1, "bob": 1}
+        await stop(second)
+
+
+@hurried
+async def test_a_process_that_is_started_within_the_grace_knows_the_entries_of_those_that_ended_before():
+    async with hubs(2) as (here, there):
+        ana = await sit(here, "ana")
+        await (await sit(there, "bob")).leave(is_gone=True)
+        await stop(there)
+        await asyncio.sleep(5)
+        new = await start_hub()
+        await asyncio.sleep(1)
+        assert (await sit(new, "cleo")).counts == {"ana": 1, "bob": 1, "cleo": 1}
+        await asyncio.sleep(2)
+        assert await present(here) == await present(new) == ana.counts == {"ana": 1, "bob": 1, "cleo": 1}
+        await asyncio.sleep(3)
+        assert await present(here) == await present(new) == ana.counts == {"ana": 1, "cleo": 1}
+        await stop(new)
+
+
+@hurried
+async def test_a_process_that_ends_passes_on_the_entries_that_it_keeps():
+    async with hubs(2) as (here, there):
+        for hub, key in ((there, "bob"), (here, "ana")):
+            await (await sit(hub, key)).leave(is_gone=True)
+            stopping = asyncio.get_running_loop().create_task(stop(hub))
+            await asyncio.sleep(1)
+        new = await start_hub()
+        await stopping
+        assert (await sit(new, "cleo")).counts == {"ana": 1, "bob": 1, "cleo": 1}
+        await stop(new)
+
+
+@hurried
 async def test_the_last_process_ends_soon_if_no_other_one_comes():
     async with hubs(1) as (hub,):
         await (await sit(hub, "ana")).leave(is_gone=True)

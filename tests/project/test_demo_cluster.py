@@ -24,6 +24,7 @@ from django_etp.protocol import Event, decode, encode
 ROOT = Path(__file__).resolve().parents[2]
 WAIT = 30.0  # seconds for what must come
 START = 90.0
+IN_LOBBY = "__in rooms/lobby"  # how the wire names an event inside the room
 END = 40.0
 
 
@@ -133,12 +134,20 @@ class Person:
     async def connect(self) -> AsyncIterator[None]:
         cookie = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._cookies)
         url = self.url.replace("http", "ws") + "ws/"
-        async with connect(url, additional_headers={"Cookie": cookie}, proxy=None, ping_interval=None) as self._peer:
+        options: dict[str, Any] = {"proxy": None, "ping_interval": None, "subprotocols": ["etp.ext.v2"]}
+        async with connect(url, additional_headers={"Cookie": cookie}, **options) as self._peer:
             yield
 
     async def ask(self, name: str, data: object) -> Any:
         await self._peer.send(encode(Event(name, 1, json.dumps(data))))
         return (await self.expect(f"__ack_{name}")).json()
+
+    async def say(self, text: str, key: str) -> None:
+        await self.ask(f"{IN_LOBBY} say", {"text": text, "key": key})
+
+    async def hear(self) -> Any:
+        """Return the next message in the lobby."""
+        return (await self.expect(f"{IN_LOBBY} message")).json()
 
     async def expect(self, name: str) -> Event:
         """Return the next event of this name; others that come before are passed over."""
@@ -154,24 +163,30 @@ async def enter(url: str, name: str) -> AsyncIterator[Person]:
     person = Person(url)
     await asyncio.to_thread(person.post, "login/", "login/", name=name)
     async with person.connect():
-        assert (await person.ask("enter", {"room": "lobby"}))["name"] == name
+        assert (await person.ask("__join", {"room": "rooms/lobby"}))["state"]["name"] == name
         yield person
 
 
 async def test_chat_spans_both_servers(demo: Demo):
     first, second = demo.urls
     async with enter(first, "Ana") as ana, enter(second, "Ben") as ben:
-        await ana.ask("say", {"room": "lobby", "text": "hello over there", "key": "a1"})
-        assert (await ben.expect("message")).json()["text"] == "hello over there"
-        await ben.ask("say", {"room": "lobby", "text": "hello back", "key": "b1"})
-        assert (await ana.expect("message")).json()["text"] == "hello back"
+        await ana.say("hello over there", key="a1")
+        assert (await ben.hear())["text"] == "hello over there"
+        await ben.say("hello back", key="b1")
+        assert (await ana.hear())["text"] == "hello back"
 
 
 async def test_each_server_tells_who_is_on_the_other(demo: Demo):
     first, second = demo.urls
     async with enter(first, "Cleo") as cleo, enter(second, "Dan"):
-        while "Dan" not in (await cleo.expect("presence")).json()["rooms"]["lobby"]:
-            pass
+        joined = list[str]()
+        while "Dan" not in joined:
+            change = (await cleo.expect(f"{IN_LOBBY} __presence")).json()
+            joined = [entry["info"]["name"] for entry in change["joined"]]
+
+
+def test_it_says_how_to_be_on_the_staff(demo: Demo):
+    assert "come in as Host with the password 'parlour'" in demo.output
 
 
 async def test_form_is_sent_by_the_celery_worker(demo: Demo):
@@ -179,7 +194,7 @@ async def test_form_is_sent_by_the_celery_worker(demo: Demo):
     async with enter(first, "Eve") as eve, enter(second, "Finn") as finn:
         await asyncio.to_thread(eve.post, "rooms/lobby/", "rooms/lobby/announce/", text="tea is ready")
         for person in (eve, finn):
-            message = (await person.expect("message")).json()
+            message = await person.hear()
             assert (message["name"], message["text"], message["is_announcement"]) == ("Eve", "tea is ready", True)
     assert re.search(r"announce_later\[[\w-]+\] received", demo.log("celery"))
 
@@ -200,7 +215,7 @@ async def test_command_that_is_printed_announces(demo: Demo):
             output, _ = await announcing.communicate()
         assert (announcing.returncode, output) == (0, b"")
         for person in (gil, hana):
-            message = (await person.expect("message")).json()
+            message = await person.hear()
             assert (message["text"], message["is_announcement"]) == ("Lunch is ready", True)
 
 

@@ -34,27 +34,33 @@ Enter = Callable[..., Awaitable[Page]]
 
 @contextmanager
 def start_chat(database: Path, port: int = 0) -> Iterator[Server]:
-    env = {"DATABASE_FILE": str(database)}
+    env = {"DATABASE_FILE": str(database), "DJANGO_SETTINGS_MODULE": "tests.support.chat_settings"}
     migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
-    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"} | env
-    subprocess.run(migrate, cwd=ROOT, env=environment, check=True)
+    subprocess.run(migrate, cwd=ROOT, env=os.environ | env, check=True)
     with start_server("daphne", "example_project.asgi:application", env=env, port=port) as server:
         yield server
 
 
-def make_admin(database: Path) -> None:
-    """Let the user "admin" with the password "secret" into the admin."""
+def make_users(database: Path) -> None:
+    """Create Host, who is on the staff, and let the user "admin" with the password "secret" into the admin."""
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
-    environment |= {"DATABASE_FILE": str(database), "DJANGO_SUPERUSER_PASSWORD": "secret"}
-    make = [sys.executable, "manage.py", "createsuperuser", "--noinput", "--username=admin", "--email=a@example.com"]
-    subprocess.run(make, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    script = "\n".join(
+        [
+            "from django.contrib.auth.models import User",
+            "from django.core.management import call_command",
+            "call_command('seed')",
+            "User.objects.create_superuser('admin', password='secret')",
+        ]
+    )
+    make = [sys.executable, "manage.py", "shell", "-v0", "-c", script]
+    subprocess.run(make, cwd=ROOT, env=environment | {"DATABASE_FILE": str(database)}, check=True)
 
 
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     database = tmp_path_factory.mktemp("chat") / "chat.sqlite3"
     with start_chat(database) as server:
-        make_admin(database)
+        make_users(database)
         yield server
         assert server.complaints == []
         assert "Traceback" not in server.log
@@ -76,7 +82,12 @@ async def enter(browser: Browser) -> AsyncIterator[Enter]:
     errors: list[str] = []
 
     async def enter(
-        server: Server, name: str, *, prepare: Callable[[Page], Awaitable[None]] | None = None, **options: Any
+        server: Server,
+        name: str,
+        *,
+        password: str = "",
+        prepare: Callable[[Page], Awaitable[None]] | None = None,
+        **options: Any,
     ) -> Page:
         context = await browser.new_context(**options)
         contexts.append(context)
@@ -86,6 +97,7 @@ async def enter(browser: Browser) -> AsyncIterator[Enter]:
             await prepare(page)
         await page.goto(f"http://{server.host}/")
         await page.get_by_label("Your name").fill(name)
+        await page.get_by_label("Password").fill(password)
         await page.get_by_role("button", name="Come in").click()
         await expect_to_be_in(page, name)
         return page
@@ -116,6 +128,22 @@ async def say_at_once(page: Page, texts: list[str]) -> None:
         }""",
         texts,
     )
+
+
+async def open_admin(page: Page, server: Server) -> None:
+    await page.goto(f"http://{server.host}/admin/login/")
+    await page.get_by_label("Username").fill("admin")
+    await page.get_by_label("Password").fill("secret")
+    await page.get_by_role("button", name="Log in").click()
+
+
+async def set_staff(admin: Page, server: Server, name: str, is_staff: bool) -> None:
+    """Make a user a member of the staff in the admin, or no member."""
+    await admin.goto(f"http://{server.host}/admin/auth/user/?q={name}")
+    await admin.locator("#result_list").get_by_role("link", name=name, exact=True).click()
+    await admin.get_by_label("Staff status").set_checked(is_staff)
+    await admin.get_by_role("button", name="Save", exact=True).click()
+    await expect(admin.locator(".messagelist .success")).to_contain_text(name)
 
 
 async def log_out(page: Page) -> None:
@@ -163,7 +191,6 @@ async def test_people_see_who_is_there(chat: Server, enter: Enter) -> None:
     grace = await enter(chat, "Grace")
     await expect(people(ada)).to_have_text(["Ada", "Grace"])
     await expect(people(grace)).to_have_text(["Ada", "Grace"])
-    await expect(ada.get_by_role("link", name=re.compile("Lobby"))).to_contain_text("2")
     await expect(ada.get_by_role("log")).to_contain_text("Grace came in")
 
 
@@ -238,10 +265,7 @@ async def test_orders_that_are_edited_in_the_admin_change_on_an_open_page(chat: 
     orders = page.get_by_role("list", name="Orders").get_by_role("listitem")
     await expect(page.get_by_role("status")).to_be_empty()
     admin = await enter(chat, "Ada")
-    await admin.goto(f"http://{chat.host}/admin/login/")
-    await admin.get_by_label("Username").fill("admin")
-    await admin.get_by_label("Password").fill("secret")
-    await admin.get_by_role("button", name="Log in").click()
+    await open_admin(admin, chat)
     await admin.goto(f"http://{chat.host}/admin/orders/order/add/")
     await admin.get_by_role("textbox", name="Customer:").fill("Grace")
     await admin.get_by_role("textbox", name="Item:").fill("A kettle")
@@ -291,6 +315,50 @@ async def test_rooms_keep_their_messages_to_themselves(chat: Server, enter: Ente
     await expect(message(grace, "for the lobby").locator(".tick")).to_have_text(RECEIVED)
     await expect(message(grace, "for the kitchen")).to_have_count(0)
     await expect(message(ada, "for the lobby")).to_have_count(0)
+
+
+async def test_the_office_opens_to_those_who_join_the_staff(chat: Server, enter: Enter) -> None:
+    page, admin = await enter(chat, "Clerk"), await enter(chat, "Ada")
+    host = await enter(chat, "Host", password="parlour")
+    await host.get_by_role("link", name=re.compile("Office")).click()
+    await expect(people(host)).to_have_text(["Host"])
+    await say(host, "between us")
+    await page.get_by_role("link", name=re.compile("Office")).click()
+    closed = page.get_by_role("alert").filter(has_text="This room is for the staff")
+    parts = page.locator("#log, #composer, #announce-open")
+    for part in await parts.all():
+        await expect(part).to_be_hidden()
+    await expect(closed).to_be_visible()
+    await expect(people(page)).to_have_count(0)
+    assert "between us" not in await page.content()
+    await open_admin(admin, chat)
+    await set_staff(admin, chat, "Clerk", True)
+    await expect(message(page, "between us")).to_be_visible()
+    await expect(closed).to_be_hidden()
+    await expect(people(page)).to_have_text(["Clerk", "Host"])
+    await say(page, "at last")
+    await expect(message(host, "at last")).to_be_visible()
+    await set_staff(admin, chat, "Clerk", False)
+    await expect(closed).to_be_visible()
+    await expect(message(page, "between us")).to_have_count(0)
+    await expect(people(host)).to_have_text(["Host"])
+    await page.get_by_role("link", name=re.compile("Lobby")).click()
+    await expect(closed).to_be_hidden()
+    await expect_to_be_in(page, "Clerk")
+
+
+async def test_what_was_written_in_a_room_is_sent_there_although_the_page_has_left_it(
+    chat: Server, enter: Enter
+) -> None:
+    line = Line()
+    ada, grace = await enter(chat, "Ada", prepare=line.lay), await enter(chat, "Grace")
+    await line.cut(ada)
+    await say(ada, "for those in the lobby")
+    await ada.get_by_role("link", name=re.compile("Kitchen")).click()
+    line.mend()
+    await expect(message(grace, "for those in the lobby")).to_be_visible()
+    await expect(people(ada)).to_have_text(["Ada"])
+    await expect(people(grace)).to_have_text(["Grace"])  # the page has left the lobby then
 
 
 async def test_each_room_has_an_address(chat: Server, enter: Enter) -> None:
@@ -493,7 +561,7 @@ async def test_an_answer_that_comes_after_a_change_of_room_is_not_shown_there(ch
 
     def hold_answers(page: WebSocketRoute) -> None:
         def pass_on(frame: str | bytes) -> None:
-            if str(frame).startswith("__ack_say"):
+            if re.match(r"__ack___in \S+ say", str(frame)):
                 held.append((page, frame))
             else:
                 page.send(frame)
@@ -514,33 +582,38 @@ async def test_an_answer_that_comes_after_a_change_of_room_is_not_shown_there(ch
 
 
 async def test_what_is_said_while_the_room_opens_is_sent_once(chat: Server, enter: Enter) -> None:
-    opened, said = asyncio.Event(), []
+    """It waits until the page is in the room, since only members may speak there."""
+    opened, joins, said = asyncio.Event(), list[str](), list[str]()
+    opening: list[asyncio.Task[None]] = []
 
-    def hold_the_room(page: WebSocketRoute) -> None:
+    def hold_the_kitchen(page: WebSocketRoute) -> None:
         server = page.connect_to_server()
-        opening: list[asyncio.Task[None]] = []
 
         async def open_late(frame: str | bytes) -> None:
             await opened.wait()
             page.send(frame)
 
         def from_server(frame: str | bytes) -> None:
-            if not opened.is_set() and str(frame).startswith("__ack_"):
+            if any(str(frame).startswith(f"__ack___join||{ack_id}||") for ack_id in joins):
                 opening.append(asyncio.create_task(open_late(frame)))
             else:
                 page.send(frame)
 
         def from_page(frame: str | bytes) -> None:
-            if str(frame).startswith("say||"):
+            if str(frame).startswith("__join||") and "kitchen" in str(frame):
+                joins.append(str(frame).split("||")[1])
+            if str(frame).startswith("__in rooms/kitchen say||"):
                 said.append(str(frame))
             server.send(frame)
 
         server.on_message(from_server)
         page.on_message(from_page)
 
-    ada = await enter(chat, "Ada", prepare=lambda page: page.route_web_socket("**/ws/", hold_the_room))
+    ada = await enter(chat, "Ada", prepare=lambda page: page.route_web_socket("**/ws/", hold_the_kitchen))
+    await ada.get_by_role("link", name=re.compile("Kitchen")).click()
     await say(ada, "said too early")
-    await eventually(lambda: asyncio.sleep(0, len(said)), lambda count: count == 1)
+    await eventually(lambda: asyncio.sleep(0, len(opening)), lambda count: count == 1)
+    assert said == []
     opened.set()
     await say(ada, "said later")
     for text in ("said too early", "said later"):
@@ -557,7 +630,8 @@ async def test_a_room_that_did_not_open_is_forgotten_once_another_does(chat: Ser
         def pass_on(frame: str | bytes) -> None:
             if "kitchen" in str(frame):
                 refused.append(str(frame))
-                page.send(f'__ack_enter||{str(frame).split("||")[1]}||{{"error": "The kitchen is closed."}}')
+                failure = '{"code": "handler_error", "message": "The handler failed."}'
+                page.send(f"__err___join||{str(frame).split('||')[1]}||{failure}")
             else:
                 server.send(frame)
 
@@ -565,7 +639,7 @@ async def test_a_room_that_did_not_open_is_forgotten_once_another_does(chat: Ser
 
     ada = await enter(chat, "Ada", prepare=lambda page: page.route_web_socket("**/ws/", refuse_the_kitchen))
     await ada.get_by_role("link", name=re.compile("Kitchen")).click()
-    await expect(ada.get_by_role("status")).to_have_text("The kitchen is closed.")
+    await expect(ada.get_by_role("status")).to_contain_text("The room did not open.")
     await ada.get_by_role("link", name=re.compile("Workshop")).click()
     await expect_to_be_in(ada, "Ada")
     await expect(ada.get_by_role("status")).to_be_empty()

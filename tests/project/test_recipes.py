@@ -136,36 +136,32 @@ print(signed_token(token(ada.pk), {}), signed_token(token(ada.pk + 1), {}), sign
 
 
 async def test_who_leaves_the_team_leaves_its_room(build: BuildRecipe):
-    project = build("permissions")
+    project = build("teams")
     with (project / "chat" / "etp_events.py").open("a") as handlers:
         handlers.write(CHANGE_TEAM)
     cookies = {"sessionid": docs.python(project, "manage.py", "shell", "-v0", "-c", LOG_IN).strip()}
     with serve(project) as server:
-        with pytest.raises(InvalidStatus):
-            await connect(server)
         async with (
             EtpClient(server.ws_url(), cookies=cookies) as phone,
             EtpClient(server.ws_url(), cookies=cookies) as tab,
         ):
-            left: asyncio.Queue[str] = asyncio.Queue()
-
-            @phone.on("left")
-            @tab.on("left")
-            def record(event: Event) -> None:
-                left.put_nowait(event.data)
-
-            with pytest.raises(EventFailed, match="no member"):
-                await phone.emit_with_ack("enter", "gardeners")
+            news: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+            rooms = [client.room("teams/gardeners") for client in (phone, tab)]
+            for client, room in zip((phone, tab), rooms, strict=True):
+                client.on("new team")(lambda event: news.put_nowait(("new team", event.data)))
+                room.on_left(lambda error: news.put_nowait(("left", error.code)))
+                with pytest.raises(EventFailed, match="permission_denied"):
+                    await room.join()
             await phone.emit_with_ack("join team", "gardeners")
-            message = {"team": "gardeners", "text": "hello"}
-            for client in (phone, tab):
-                await client.emit_with_ack("enter", "gardeners")
-                assert (await client.emit_with_ack("say", message)).data == "delivered"
+            assert [await asyncio.wait_for(news.get(), WAIT) for _ in rooms] == [("new team", "gardeners")] * 2
+            for room in rooms:
+                assert await room.join() == {"members": ["ada"]}
+                assert (await room.emit_with_ack("say", "hello")).data == "delivered"
             await phone.emit_with_ack("leave team", "gardeners")
-            assert [await asyncio.wait_for(left.get(), WAIT) for _ in range(2)] == ["team gardeners"] * 2
-            for client in (phone, tab):
-                with pytest.raises(EventFailed, match="Enter the room first"):
-                    await client.emit_with_ack("say", message)
+            assert [await asyncio.wait_for(news.get(), WAIT) for _ in rooms] == [("left", "permission_denied")] * 2
+            for room in rooms:
+                with pytest.raises(EventFailed, match="permission_denied"):
+                    await room.join()
 
 
 LOG_IN = """
@@ -175,14 +171,17 @@ from django.test import Client
 print(client.cookies["sessionid"].value)
 """
 CHANGE_TEAM = """
+from django_etp import etp_event
+
+
 @etp_event("join team")
 def join_team(connection, event):
-    connection.user.groups.add(Group.objects.get_or_create(name=event.data)[0])
+    Team.objects.create(name=event.data).members.add(connection.user, through_defaults={})
 
 
 @etp_event("leave team")
 def leave_team(connection, event):
-    connection.user.groups.remove(Group.objects.get(name=event.data))
+    Membership.objects.filter(team__name=event.data, user_id=connection.user.pk).delete()
 """
 
 
@@ -243,6 +242,15 @@ def test_whitenoise_serves_the_module_under_its_hashed_name(build: BuildRecipe):
     assert gzip.decompress(body) == (docs.ROOT / "django_etp/static/django_etp/etp.js").read_bytes()
     assert headers["Content-Type"].startswith("text/javascript")
     assert "immutable" in headers["Cache-Control"]
+
+
+def test_modules_import_each_other_under_their_hashed_names(build: BuildRecipe):
+    files = build("static") / "static_root" / "django_etp"
+    for module in (docs.ROOT / "django_etp/static/django_etp").glob("etp*.js"):
+        (hashed,) = files.glob(f"{module.stem}.????????????.js")
+        imports = re.findall(r'from "\./(.*)"', module.read_text())
+        names = [next(files.glob(f"{Path(name).stem}.????????????.js")).name for name in imports]
+        assert re.findall(r'from "\./(.*)"', hashed.read_text()) == names
 
 
 @pytest.mark.nginx

@@ -3,19 +3,30 @@
 `test_example_project.py` runs this file under the example's settings.
 """
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
-from django.test import AsyncClient, Client
+from django.core.management import CommandError, call_command
+from django.test import AsyncClient, Client, override_settings
 
-from django_etp.testing import EtpCommunicator
-from example_project.chat.etp_events import HISTORY_LENGTH
+from django_etp import rooms
+from django_etp.exceptions import EventFailed
+from django_etp.testing import EtpCommunicator, JoinedRoom
+from example_project.chat.etp_events import HISTORY_LENGTH, chat_room
 from example_project.chat.models import Message, Room
 
 pytestmark = pytest.mark.django_db
 
-Communicator = type[EtpCommunicator]
+OpenPage = Callable[..., AbstractAsyncContextManager[EtpCommunicator]]
+
+
+@pytest.fixture(autouse=True)
+def fast_passwords(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture
@@ -26,6 +37,31 @@ def ada() -> User:
 @pytest.fixture
 def grace() -> User:
     return User.objects.create_user("Grace")
+
+
+def seed() -> None:
+    """Run `manage.py seed` as in development."""
+    with override_settings(DEBUG=True):
+        call_command("seed")
+
+
+@pytest.fixture
+def host() -> User:
+    seed()
+    return User.objects.get(username="Host")
+
+
+@pytest.fixture
+def page(etp_communicator: type[EtpCommunicator]) -> OpenPage:
+    """`async with page(user=ada) as client:` connects as the chat's page does."""
+
+    @asynccontextmanager
+    async def open_page(**options: Any) -> AsyncIterator[EtpCommunicator]:
+        async with etp_communicator(subprotocols=["etp.ext.v2"], **options) as client:
+            await client.expect_event("__hello")
+            yield client
+
+    return open_page
 
 
 async def logged_in(user: User) -> AsyncClient:
@@ -43,8 +79,8 @@ def cookies(browser: AsyncClient) -> list[tuple[str, str]]:
 # Logging in
 
 
-def log_in(client: Client, name: str) -> Any:
-    return client.post("/login/", {"name": name})
+def log_in(client: Client, name: str, password: str = "") -> Any:
+    return client.post("/login/", {"name": name, "password": password})
 
 
 @pytest.mark.parametrize(
@@ -86,16 +122,29 @@ def test_two_users_of_one_name_whom_a_race_has_made_come_in_as_the_first(client:
     assert client.get("/rooms/lobby/").context["user"].username == "Ada"
 
 
-def test_nobody_comes_in_as_a_user_with_a_password(client: Client) -> None:
-    User.objects.create_superuser("admin", password="secret")
-    assert "This name belongs to another user." in log_in(client, "Admin").content.decode()
+@pytest.mark.parametrize(
+    "fields", [{"is_active": False}, {"is_staff": True}, {"is_superuser": True}, {"password": make_password("secret")}]
+)
+def test_a_name_alone_is_enough_for_guests_only(client: Client, ada: User, fields: dict[str, Any]) -> None:
+    User.objects.filter(pk=ada.pk).update(**fields)
+    assert "This name belongs to another user." in log_in(client, "ADA").content.decode()
     assert client.get("/rooms/lobby/").status_code == 302
 
 
-def test_nobody_comes_in_as_a_user_who_was_switched_off(client: Client, ada: User) -> None:
-    ada.is_active = False
+@pytest.mark.parametrize(("name", "password"), [("Ada", "wrong"), ("Grace", "secret"), ("Nobody", "secret")])
+def test_a_wrong_password_is_refused_in_words(client: Client, ada: User, grace: User, name: str, password: str) -> None:
+    ada.set_password("secret")
     ada.save()
-    assert "This name belongs to another user." in log_in(client, "Ada").content.decode()
+    assert "This is not the password of a user of this name." in log_in(client, name, password).content.decode()
+    assert client.get("/rooms/lobby/").status_code == 302
+    assert User.objects.count() == 2
+
+
+def test_a_user_who_was_switched_off_does_not_come_in_with_the_password(client: Client, host: User) -> None:
+    host.is_active = False
+    host.save()
+    assert "This is not the password" in log_in(client, "Host", "parlour").content.decode()
+    assert client.get("/rooms/lobby/").status_code == 302
 
 
 def test_the_way_back_leads_to_the_room_asked_for(client: Client) -> None:
@@ -141,9 +190,9 @@ def test_the_first_page_is_the_lobby(client: Client, ada: User) -> None:
     assert client.get("/").url == "/rooms/lobby/"
 
 
-async def test_the_last_room_is_where_the_next_page_opens(etp_communicator: Communicator, ada: User) -> None:
+async def test_the_last_room_is_where_the_next_page_opens(page: OpenPage, ada: User) -> None:
     browser = await logged_in(ada)
-    async with etp_communicator(headers=cookies(browser)) as socket:
+    async with page(headers=cookies(browser)) as socket:
         for room in ("workshop", "kitchen"):
             await enter(socket, room)
     assert (await browser.get("/")).url == "/rooms/kitchen/"
@@ -158,17 +207,17 @@ def test_a_last_room_that_is_no_more_leads_to_the_lobby(client: Client, ada: Use
     assert client.get("/").url == "/rooms/lobby/"
 
 
-async def test_logging_out_ends_the_sockets_of_all_tabs(etp_communicator: Communicator, ada: User) -> None:
+async def test_logging_out_ends_the_sockets_of_all_tabs(page: OpenPage, ada: User) -> None:
     browser, device = await logged_in(ada), await logged_in(ada)
     async with (
-        etp_communicator(headers=cookies(browser)) as tab,
-        etp_communicator(headers=cookies(browser)) as another_tab,
-        etp_communicator(headers=cookies(device)) as elsewhere,
+        page(headers=cookies(browser)) as tab,
+        page(headers=cookies(browser)) as another_tab,
+        page(headers=cookies(device)) as elsewhere,
     ):
         await browser.post("/logout/")
         for socket in (tab, another_tab):
             await socket.expect_close(4401)
-        assert (await enter(elsewhere, "lobby"))["name"] == "Ada"
+        assert (await enter(elsewhere, "lobby")).state["name"] == "Ada"
 
 
 # Announcements
@@ -210,138 +259,129 @@ def test_an_announcement_takes_a_post_of_somebody_logged_in(client: Client, ada:
     assert not Message.objects.exists()
 
 
-async def test_an_announcement_reaches_everybody_in_the_room(
-    etp_communicator: Communicator, ada: User, grace: User
-) -> None:
+async def test_an_announcement_reaches_everybody_in_the_room(page: OpenPage, ada: User, grace: User) -> None:
     http = AsyncClient()
     await http.aforce_login(ada)
-    async with etp_communicator(user=ada) as first, etp_communicator(user=grace) as second:
-        await enter(first, "lobby")
+    async with page(user=ada) as first, page(user=grace) as second:
+        lobby = await enter(first, "lobby")
         await enter(second, "kitchen")
-        await presence(first), await presence(first)
         response = await http.post("/rooms/lobby/announce/", {"text": "Tea"}, headers={"Accept": "application/json"})
         assert response.json() == {}
-        announcement = (await first.expect_event("message")).json()
+        announcement = (await lobby.expect_event("message")).json()
         assert (announcement["name"], announcement["text"], announcement["is_announcement"]) == ("Ada", "Tea", True)
-        await presence(second), await presence(second)
         await second.expect_nothing()
 
 
 # Events
 
 
-async def enter(client: EtpCommunicator, room: str) -> Any:
-    return (await client.emit_with_ack("enter", {"room": room})).json()
+async def enter(client: EtpCommunicator, room: str) -> JoinedRoom:
+    return await client.join(f"rooms/{room}")
 
 
-async def presence(client: EtpCommunicator) -> Any:
-    """Return the names in each room that is not empty."""
-    rooms = (await client.expect_event("presence")).json()["rooms"]
-    return {room: names for room, names in rooms.items() if names}
+def names(room: JoinedRoom) -> list[str]:
+    return [entry["info"]["name"] for entry in room.members.values()]
 
 
-def saying(text: str, *, room: str = "lobby", key: str = "k1") -> dict[str, str]:
-    return {"room": room, "text": text, "key": key}
+def saying(text: str, *, key: str = "k1") -> dict[str, str]:
+    return {"text": text, "key": key}
 
 
-async def test_who_is_not_logged_in_is_told_to_stay_away(etp_communicator: Communicator) -> None:
+async def test_who_is_not_logged_in_is_told_to_stay_away(etp_communicator: type[EtpCommunicator]) -> None:
     client = etp_communicator()
     await client.connect()
     await client.expect_close(4403)
     await client.disconnect()
 
 
-async def test_entering_answers_with_name_and_history(etp_communicator: Communicator, ada: User) -> None:
+async def test_entering_answers_with_name_and_history(page: OpenPage, ada: User) -> None:
     for text in ("one", "two"):
         await Message.objects.acreate(room="lobby", author=ada, text=text)
     await Message.objects.acreate(room="kitchen", author=ada, text="elsewhere")
-    async with etp_communicator(user=ada) as client:
-        answer = await enter(client, "lobby")
-    assert answer["name"] == "Ada"
-    assert [message["text"] for message in answer["history"]] == ["one", "two"]
+    async with page(user=ada) as client:
+        state = (await enter(client, "lobby")).state
+    assert state["name"] == "Ada"
+    assert [message["text"] for message in state["history"]] == ["one", "two"]
 
 
-async def test_the_history_has_an_end(etp_communicator: Communicator, ada: User) -> None:
+async def test_the_history_has_an_end(page: OpenPage, ada: User) -> None:
     await Message.objects.abulk_create(
         Message(room="lobby", author=ada, text=str(number)) for number in range(HISTORY_LENGTH + 5)
     )
-    async with etp_communicator(user=ada) as client:
-        answer = await enter(client, "lobby")
-    texts = [message["text"] for message in answer["history"]]
+    async with page(user=ada) as client:
+        state = (await enter(client, "lobby")).state
+    texts = [message["text"] for message in state["history"]]
     assert texts == [str(number) for number in range(5, HISTORY_LENGTH + 5)]
-    assert answer["follows"] == (await Message.objects.aget(text="4")).key
+    assert state["follows"] == (await Message.objects.aget(text="4")).key
 
 
-async def test_a_history_that_begins_with_the_first_message_follows_none(
-    etp_communicator: Communicator, ada: User
-) -> None:
+async def test_a_history_that_begins_with_the_first_message_follows_none(page: OpenPage, ada: User) -> None:
     await Message.objects.abulk_create(
         Message(room="lobby", author=ada, text=str(number)) for number in range(HISTORY_LENGTH)
     )
-    async with etp_communicator(user=ada) as client:
-        answer = await enter(client, "lobby")
-    assert (len(answer["history"]), answer["follows"]) == (HISTORY_LENGTH, None)
+    async with page(user=ada) as client:
+        state = (await enter(client, "lobby")).state
+    assert (len(state["history"]), state["follows"]) == (HISTORY_LENGTH, None)
 
 
-@pytest.mark.parametrize("data", [{"room": "cellar"}, {"room": {}}, {"room": None}, {}, [], 7])
-async def test_there_is_no_entering_other_rooms(etp_communicator: Communicator, ada: User, data: Any) -> None:
-    async with etp_communicator(user=ada) as client:
-        assert "error" in (await client.emit_with_ack("enter", data)).json()
+@pytest.mark.parametrize("room", ["rooms/cellar", "rooms/", "lobby"])
+async def test_there_is_no_entering_other_rooms(page: OpenPage, ada: User, room: str) -> None:
+    async with page(user=ada) as client:
+        with pytest.raises(EventFailed) as refusal:
+            await client.join(room)
+        assert refusal.value.code == "not_found"
         await client.expect_nothing()
 
 
-async def test_everybody_learns_who_is_where(etp_communicator: Communicator, ada: User, grace: User) -> None:
-    async with etp_communicator(user=ada) as first:
-        async with etp_communicator(user=grace) as second:
-            await enter(first, "lobby")
-            assert [await presence(client) for client in (first, second)] == [{"lobby": ["Ada"]}] * 2
-            await enter(second, "lobby")
-            assert [await presence(client) for client in (first, second)] == [{"lobby": ["Ada", "Grace"]}] * 2
-            await enter(second, "kitchen")
-            assert await presence(first) == {"lobby": ["Ada"], "kitchen": ["Grace"]}
-        assert await presence(first) == {"lobby": ["Ada"]}
+async def test_members_learn_who_comes_and_goes(page: OpenPage, ada: User, grace: User) -> None:
+    async with page(user=ada) as first, page(user=grace) as second:
+        ours = await enter(first, "lobby")
+        assert names(ours) == ["Ada"]
+        theirs = await enter(second, "lobby")
+        assert names(theirs) == ["Ada", "Grace"]
+        await ours.expect_presence()
+        assert names(ours) == ["Ada", "Grace"]
+        await theirs.leave()
+        await ours.expect_presence()
+        assert names(ours) == ["Ada"]
+        assert names(await enter(second, "kitchen")) == ["Grace"]
+        await first.expect_nothing()
 
 
-async def test_a_user_with_two_windows_is_named_once(etp_communicator: Communicator, ada: User) -> None:
-    async with etp_communicator(user=ada) as first:
-        async with etp_communicator(user=ada) as second:
-            await enter(first, "lobby")
-            await enter(second, "lobby")
-            assert [await presence(first), await presence(first)] == [{"lobby": ["Ada"]}] * 2
-        assert await presence(first) == {"lobby": ["Ada"]}
-
-
-async def test_a_message_is_confirmed_kept_and_sent_to_the_others(
-    etp_communicator: Communicator, ada: User, grace: User
-) -> None:
-    async with etp_communicator(user=ada) as first, etp_communicator(user=grace) as second:
+async def test_a_user_with_two_windows_is_one_member(page: OpenPage, ada: User) -> None:
+    async with page(user=ada) as first, page(user=ada) as second:
         await enter(first, "lobby")
-        await enter(second, "lobby")
-        confirmed = (await first.emit_with_ack("say", saying("  Hello\nGrace  "))).json()["message"]
+        lobby = await enter(second, "lobby")
+        assert [(entry["info"], entry["connections"]) for entry in lobby.members.values()] == [({"name": "Ada"}, 2)]
+
+
+async def test_a_message_is_confirmed_kept_and_sent_to_the_others(page: OpenPage, ada: User, grace: User) -> None:
+    async with page(user=ada) as first, page(user=grace) as second:
+        ours, theirs = await enter(first, "lobby"), await enter(second, "lobby")
+        await ours.expect_presence()
+        confirmed = (await ours.emit_with_ack("say", saying("  Hello\nGrace  "))).json()["message"]
         assert (confirmed["name"], confirmed["text"], confirmed["key"]) == ("Ada", "Hello\nGrace", "k1")
-        await presence(second), await presence(second)
-        assert (await second.expect_event("message")).json() == confirmed
-        await presence(first), await presence(first)
+        assert (await theirs.expect_event("message")).json() == confirmed
         await first.expect_nothing()
     assert (await Message.objects.aget()).text == "Hello\nGrace"
 
 
-async def test_a_message_sent_again_is_the_same_message(etp_communicator: Communicator, ada: User, grace: User) -> None:
-    async with etp_communicator(user=ada) as first, etp_communicator(user=grace) as second:
-        await enter(second, "lobby")
-        await presence(second)
-        answers = [(await first.emit_with_ack("say", saying("Hello"))).json() for _ in range(2)]
+async def test_a_message_sent_again_is_the_same_message(page: OpenPage, ada: User, grace: User) -> None:
+    async with page(user=ada) as first, page(user=grace) as second:
+        ours, theirs = await enter(first, "lobby"), await enter(second, "lobby")
+        answers = [(await ours.emit_with_ack("say", saying("Hello"))).json() for _ in range(2)]
         assert answers[0] == answers[1]
         # If the channel layer failed, the others have missed the first one. Pages recognise a copy by its key.
-        assert [(await second.expect_event("message")).json() for _ in range(2)] == [answers[0]["message"]] * 2
+        assert [(await theirs.expect_event("message")).json() for _ in range(2)] == [answers[0]["message"]] * 2
         await second.expect_nothing()
     assert await Message.objects.acount() == 1
 
 
-async def test_keys_of_two_authors_do_not_collide(etp_communicator: Communicator, ada: User, grace: User) -> None:
-    async with etp_communicator(user=ada) as first, etp_communicator(user=grace) as second:
-        await first.emit_with_ack("say", saying("Hello"))
-        assert (await second.emit_with_ack("say", saying("Hi"))).json()["message"]["name"] == "Grace"
+async def test_keys_of_two_authors_do_not_collide(page: OpenPage, ada: User, grace: User) -> None:
+    async with page(user=ada) as first, page(user=grace) as second:
+        await (await enter(first, "lobby")).emit_with_ack("say", saying("Hello"))
+        kitchen = await second.join("rooms/kitchen")
+        assert (await kitchen.emit_with_ack("say", saying("Hi"))).json()["message"]["name"] == "Grace"
 
 
 @pytest.mark.parametrize(
@@ -350,42 +390,119 @@ async def test_keys_of_two_authors_do_not_collide(etp_communicator: Communicator
         (saying(""), "Write something first."),
         (saying(" \n "), "Write something first."),
         (saying("x" * 501), "That is too long: up to 500 characters, please; these are 501."),
-        (saying("Hello", room="cellar"), "There is no such room."),
         (saying("nul \x00"), "Null characters are not allowed."),
     ],
 )
 async def test_a_bad_message_is_refused_in_words(
-    etp_communicator: Communicator, ada: User, fields: dict[str, str], complaint: str
+    page: OpenPage, ada: User, fields: dict[str, str], complaint: str
 ) -> None:
-    async with etp_communicator(user=ada) as client:
-        assert (await client.emit_with_ack("say", fields)).json() == {"error": complaint}
+    async with page(user=ada) as client:
+        lobby = await enter(client, "lobby")
+        assert (await lobby.emit_with_ack("say", fields)).json() == {"error": complaint}
     assert not await Message.objects.aexists()
 
 
 @pytest.mark.parametrize("data", [{}, [], 7, saying("Hello", key=""), saying("Hello", key="not a key")])
-async def test_an_incomplete_message_is_refused(etp_communicator: Communicator, ada: User, data: Any) -> None:
-    async with etp_communicator(user=ada) as client:
-        assert "error" in (await client.emit_with_ack("say", data)).json()
+async def test_an_incomplete_message_is_refused(page: OpenPage, ada: User, data: Any) -> None:
+    async with page(user=ada) as client:
+        lobby = await enter(client, "lobby")
+        assert "error" in (await lobby.emit_with_ack("say", data)).json()
 
 
-async def test_typing_shows_to_the_others_in_the_room(etp_communicator: Communicator, ada: User, grace: User) -> None:
-    async with (
-        etp_communicator(user=ada) as first,
-        etp_communicator(user=grace) as second,
-        etp_communicator(user=grace) as elsewhere,
-    ):
-        await enter(first, "lobby")
-        await enter(second, "lobby")
+async def test_typing_shows_to_the_others_in_the_room(page: OpenPage, ada: User, grace: User) -> None:
+    async with page(user=ada) as first, page(user=grace) as second, page(user=grace) as elsewhere:
+        ours, theirs = await enter(first, "lobby"), await enter(second, "lobby")
+        await ours.expect_presence()
         await enter(elsewhere, "kitchen")
-        await first.emit("typing")
-        for client in (first, second, elsewhere):
-            await presence(client), await presence(client), await presence(client)
-        assert (await second.expect_event("typing")).json() == {"room": "lobby", "name": "Ada"}
+        await ours.emit("typing")
+        assert (await theirs.expect_event("typing")).json() == {"name": "Ada"}
         await first.expect_nothing()
         await elsewhere.expect_nothing()
 
 
-async def test_typing_before_entering_shows_to_nobody(etp_communicator: Communicator, ada: User) -> None:
-    async with etp_communicator(user=ada) as client:
-        await client.emit("typing")
+@pytest.mark.parametrize("event", ["say", "typing"])
+async def test_events_of_a_room_are_for_those_inside(page: OpenPage, ada: User, event: str) -> None:
+    async with page(user=ada) as client:
+        lobby = await enter(client, "lobby")
+        await lobby.leave()
+        with pytest.raises(EventFailed) as refusal:
+            await lobby.emit_with_ack(event, saying("Hello"))
+        assert refusal.value.code == "permission_denied"
+    assert not await Message.objects.aexists()
+
+
+# The room of the staff
+
+
+async def expect_closed(client: EtpCommunicator) -> None:
+    with pytest.raises(EventFailed) as refusal:
+        await client.join("rooms/office")
+    assert refusal.value.code == "permission_denied"
+
+
+async def test_the_office_is_for_the_staff(page: OpenPage, ada: User, host: User) -> None:
+    async with page(user=ada) as client, page(user=host) as staff:
+        await expect_closed(client)
+        office = await enter(staff, "office")
+        assert (office.state["name"], names(office)) == ("Host", ["Host"])
+        await client.expect_nothing()  # the others do not learn who is in the office
+
+
+async def set_staff(user: User, is_staff: bool) -> None:
+    user = await User.objects.aget(pk=user.pk)  # the connection has another object of the user
+    user.is_staff = is_staff
+    await user.asave()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_who_joins_the_staff_may_enter_at_once(page: OpenPage, ada: User) -> None:
+    async with page(user=ada) as client:
+        await expect_closed(client)
+        await set_staff(ada, True)
+        assert (await client.expect_event("rights")).json() == {"is_staff": True}
+        assert (await client.join("rooms/office")).state["name"] == "Ada"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_who_leaves_the_staff_is_taken_out(page: OpenPage, host: User) -> None:
+    async with page(user=host) as client:
+        await client.join("rooms/office")
+        await set_staff(host, False)
+        events = [await client.expect_event(), await client.expect_event()]
+        assert {event.name for event in events} == {"rights", "__left"}
+        await rooms.aemit(chat_room(room=Room.OFFICE), "message", {})
         await client.expect_nothing()
+        await expect_closed(client)
+
+
+def test_the_office_takes_announcements_of_the_staff_only(client: Client, ada: User, host: User) -> None:
+    client.force_login(ada)
+    assert client.post("/rooms/office/announce/", {"text": "Tea"}).status_code == 403
+    client.force_login(host)
+    assert client.post("/rooms/office/announce/", {"text": "Tea"}).status_code == 302
+    assert Message.objects.get().author == host
+
+
+def test_host_comes_in_with_the_password_and_finds_nothing_in_the_admin(client: Client, host: User) -> None:
+    log_in(client, "Host", "parlour")
+    assert client.get("/rooms/office/").context["user"] == host
+    assert "permission to view or edit anything" in client.get("/admin/").content.decode()
+
+
+def test_host_stays_logged_in_when_the_demo_starts_again(client: Client, host: User) -> None:
+    log_in(client, "Host", "parlour")
+    seed()
+    assert client.get("/rooms/office/").context["user"] == host
+
+
+def test_a_guest_who_had_the_name_is_logged_out(client: Client) -> None:
+    log_in(client, "Host")
+    assert not client.get("/rooms/lobby/").context["user"].is_staff
+    seed()
+    assert client.get("/rooms/lobby/").status_code == 302
+
+
+def test_a_password_that_everybody_knows_is_for_development_only() -> None:
+    with pytest.raises(CommandError, match="DEBUG = True only"):
+        call_command("seed")
+    assert not User.objects.exists()

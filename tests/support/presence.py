@@ -108,11 +108,12 @@ async def hubs(count: int) -> AsyncIterator[list[Hub]]:
         await stop(hub)
 
 
-async def start_hub() -> Hub:
+async def start_hub(*, has_presence: bool = True) -> Hub:
     """Start a hub that serves connections."""
     hub = Hub(asyncio.get_running_loop(), answer, is_serving=True)
     await hub.start()
-    tracker_of(hub).begin()
+    if has_presence:
+        tracker_of(hub).begin()
     return hub
 
 

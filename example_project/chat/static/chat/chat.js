@@ -1,6 +1,6 @@
 /** The chat's page: send the user's actions to the server, and show the server's events. */
 
-import { ConnectionLost, EtpClient } from "../django_etp/etp.js";
+import { ConnectionLost, EtpClient } from "../django_etp/etp-presence.js";
 import { MessageLog, showAvatar, showPeople, showTyping } from "./view.js";
 
 const TYPING_EVERY = 1_500;
@@ -19,97 +19,126 @@ const announcement = find("announcement");
 const announcementForm = announcement.querySelector("form");
 
 let room = document.body.dataset.room;
-let presence = {}; // room -> names, as the server sent them last
-let presenceAt = 0;
-let known = null; // the names in this room then; null right after entering it
+let known = null; // the names that the page shows; null until it is in the room
 let lastTyped = 0;
 let wasLost = false;
 let didNotOpen = false; // the banner shows it
+let isClosedToUser = false; // the page shows it in place of the messages
 let isLoggedOut = false;
-let lastEntered = Promise.resolve();
 let lastSent = Promise.resolve();
 const typists = new Map(); // name -> the timer that removes it
 const outbox = new Map(); // key -> message that the server has not confirmed
 const underWay = new Set(); // keys of those messages that this connection is sending
 
 const client = new EtpClient("/ws/", { maxDelay: 5_000 });
+const rooms = new Map(roomLinks.map(({ dataset }) => [dataset.room, client.room(`rooms/${dataset.room}`)]));
 
 // Events of the server
 
-client.on("message", (message) => {
-  if (message.room !== room) return;
-  stopTyping(message.name);
-  log.add(message);
-});
+for (const [where, each] of rooms) {
+  each.on("message", (message) => {
+    if (where !== room) return;
+    stopTyping(message.name);
+    log.add(message);
+  });
 
-client.on("presence", ({ looked_up_at: at, rooms }) => {
-  if (at < presenceAt) return; // a later list has arrived already
-  presenceAt = at;
-  presence = rooms;
-  updatePresence();
-});
+  each.on("typing", ({ name }) => {
+    if (where !== room || name === me) return;
+    clearTimeout(typists.get(name));
+    typists.set(name, setTimeout(stopTyping, TYPING_FADES_AFTER, name));
+    showTyping(find("typing"), [...typists.keys()]);
+  });
 
-client.on("typing", ({ room: where, name }) => {
-  if (where !== room || name === me) return;
-  clearTimeout(typists.get(name));
-  typists.set(name, setTimeout(stopTyping, TYPING_FADES_AFTER, name));
-  showTyping(find("typing"), [...typists.keys()]);
+  each.onPresence(() => where === room && showPresent());
+  each.onState((state) => showEntered(where, state)); // after a join, and after each return
+  each.onLeft((reason) => showRefused(where, reason)); // the user lost the right to be there
+}
+
+client.on("rights", () => {
+  if (isClosedToUser) enter();
 });
 
 client.onConnect(() => {
   showBanner(wasLost ? "Connected again." : "");
   if (wasLost) setTimeout(() => client.state === "open" && showBanner(""), BACK_SHOWS_FOR);
   wasLost = false;
-  return enter();
 });
 
 client.onDisconnect(({ code, willReconnect }) => {
   wasLost = true;
   if (FATAL_CODES.includes(code)) showLoggedOut();
   else if (willReconnect) showBanner("Connection lost. Reconnecting…", "Try now", () => client.connect());
-  else showBanner("The server closed the connection.", "Connect", () => client.connect());
+  else showBanner("The server closed the connection.", "Connect", connect);
 });
+
+function connect() {
+  client.connect();
+  enter();
+}
 
 /** The user logged out, perhaps in another tab. Users here have no password to change, so the login is over. */
 function showLoggedOut() {
   client.close();
   isLoggedOut = true;
-  presence = {};
-  known = null;
-  updatePresence();
+  rooms.get(room).leave();
+  showPresent();
   for (const typist of [...typists.keys()]) stopTyping(typist);
   showBanner(LOGGED_OUT, "Log in", () => location.reload()); // through the login page, and back to this room
 }
 
 // Rooms
 
-/** Enter the room that the page shows. One request at a time, so that the server ends in the room clicked last. */
-function enter() {
-  known = null;
-  lastEntered = lastEntered.then(async () => {
-    const entering = room;
-    const answer = await client.emitWithAck("enter", { room: entering });
-    if (entering !== room) return; // the user has chosen another room meanwhile
-    if (answer.error) return showDidNotOpen(answer.error);
-    if (answer.name !== me) return location.reload(); // another window logged in as another user
-    if (didNotOpen) showBanner("");
-    didNotOpen = false;
-    log.fill([...answer.history, ...outboxOf(entering)], answer.follows);
-    for (const message of outbox.values()) deliver(message);
-  });
-  lastEntered = lastEntered.catch((error) => {
-    if (!(error instanceof ConnectionLost)) showDidNotOpen("The room did not open.", "Try again", enter);
-  });
-  return lastEntered;
+/** Enter the room that the page shows. From then on the client returns to it after each reconnect, until it leaves. */
+async function enter() {
+  const entering = room;
+  try {
+    await rooms.get(entering).join();
+  } catch (error) {
+    showRefused(entering, error);
+  }
 }
 
-function showDidNotOpen(...banner) {
+function showEntered(where, { name, history, follows }) {
+  if (name !== me) return location.reload(); // another window logged in as another user
+  if (where === room) {
+    if (didNotOpen) showBanner("");
+    didNotOpen = false;
+    showClosed(false);
+    log.fill([...history, ...outboxOf(where)], follows);
+    known = null;
+  }
+  for (const message of outboxOf(where)) deliver(message);
+}
+
+function showRefused(where, error) {
+  if (where !== room || error instanceof ConnectionLost || error.code === "left") return;
+  if (error.code === "permission_denied") return showClosed(true);
   didNotOpen = true;
-  showBanner(...banner);
+  showBanner("The room did not open.", "Try again", enter);
+}
+
+/** Show that the room is closed to this user, without its messages and what one could do in it. */
+function showClosed(isClosed) {
+  const hadFocus = find("closed").contains(document.activeElement);
+  isClosedToUser = isClosed;
+  find("closed").hidden = !isClosed;
+  for (const part of [find("scroll"), composer, find("announce-open")]) part.hidden = isClosed;
+  if (hadFocus && !isClosed) text.focus();
+  if (!isClosed) return;
+  log.clear();
+  announcement.close();
+  showPresent();
+}
+
+/** Leave a room that the page does not show, once what was written there has been sent. */
+function leave(where) {
+  if (where === room || outboxOf(where).some((message) => !message.hasFailed)) return;
+  rooms.get(where).leave().catch(() => {}); // who lost the connection has left
 }
 
 function goTo(link) {
   if (!link || link.dataset.room === room) return;
+  const before = room;
   room = link.dataset.room;
   for (const each of roomLinks) each.toggleAttribute("aria-current", false);
   link.setAttribute("aria-current", "page");
@@ -121,9 +150,11 @@ function goTo(link) {
   announcementForm.action = link.dataset.announce;
   for (const typist of [...typists.keys()]) stopTyping(typist);
   log.clear();
+  showClosed(false);
+  leave(before);
   known = null;
-  updatePresence();
-  if (client.state === "open") enter();
+  showPresent();
+  if (client.state !== "closed") enter();
 }
 
 for (const link of roomLinks) {
@@ -136,22 +167,17 @@ for (const link of roomLinks) {
 }
 window.addEventListener("popstate", () => goTo(roomLinks.find((link) => link.pathname === location.pathname)));
 
-function updatePresence() {
-  for (const link of roomLinks) {
-    const count = link.querySelector(".count");
-    const names = presence[link.dataset.room] ?? [];
-    count.textContent = names.length;
-    count.hidden = names.length === 0;
-    count.title = names.join(", ");
+/** Show who is in the room, and write between the messages who has come and gone since. */
+function showPresent() {
+  const { members, memberCount } = rooms.get(room);
+  const names = [...members.values()].map(({ info }) => info.name).sort((a, b) => a.localeCompare(b));
+  showPeople(find("people-list"), names, me);
+  find("people-count").textContent = memberCount || "–";
+  if (known && names.length) {
+    for (const name of names) if (!known.includes(name)) log.note(`${name} came in`);
+    for (const name of known) if (!names.includes(name)) log.note(`${name} left`);
   }
-  const here = presence[room] ?? [];
-  showPeople(find("people-list"), here, me);
-  find("people-count").textContent = here.length;
-  if (known) {
-    for (const name of here) if (!known.includes(name)) log.note(`${name} came in`);
-    for (const name of known) if (!here.includes(name)) log.note(`${name} left`);
-  }
-  known = here.includes(me) ? here : null;
+  known = names.length ? names : null; // a crowded room has a count alone
 }
 
 // Writing
@@ -170,7 +196,7 @@ composer.addEventListener("submit", (event) => {
   complain("");
   log.add(message);
   log.showLatest();
-  if (client.state === "open") deliver(message);
+  if (rooms.get(room).isJoined) deliver(message); // else once the room has been entered
 });
 
 text.addEventListener("keydown", (event) => {
@@ -181,9 +207,9 @@ text.addEventListener("keydown", (event) => {
 
 text.addEventListener("input", () => {
   complain("");
-  if (!text.value.trim() || client.state !== "open" || Date.now() - lastTyped < TYPING_EVERY) return;
+  if (!text.value.trim() || !rooms.get(room).isJoined || Date.now() - lastTyped < TYPING_EVERY) return;
   lastTyped = Date.now();
-  client.emit("typing");
+  rooms.get(room).emit("typing");
 });
 
 /**
@@ -193,21 +219,24 @@ text.addEventListener("input", () => {
 function deliver(message) {
   if (underWay.has(message.key)) return;
   underWay.add(message.key);
+  message.hasFailed = false;
   log.mark(message.key, "sending");
   lastSent = lastSent.then(() => send(message));
 }
 
 async function send(message) {
   try {
-    const answer = await client.emitWithAck("say", message);
+    const answer = await rooms.get(message.room).emitWithAck("say", { key: message.key, text: message.text });
     outbox.delete(message.key);
     if (answer.error) log.mark(message.key, "failed", answer.error);
     else if (answer.message.room === room) log.add(answer.message); // else the user has chosen another room
   } catch (error) {
     if (error instanceof ConnectionLost) return; // sent again after the room is entered again
+    message.hasFailed = true;
     log.mark(message.key, "failed", "Not sent.", () => deliver(message));
   } finally {
     underWay.delete(message.key);
+    leave(message.room);
   }
 }
 
@@ -276,7 +305,7 @@ function showBanner(message, label, action) {
 }
 
 for (const avatar of document.querySelectorAll("[data-avatar]")) showAvatar(avatar, avatar.dataset.avatar);
-client.connect();
+connect();
 setTimeout(() => {
   if (client.state === "connecting" && !wasLost) showBanner("Connecting…", "Try now", () => client.connect());
 }, 2_000);
