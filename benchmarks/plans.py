@@ -30,6 +30,8 @@ from .contenders import (
 
 __all__ = ["full", "short"]
 
+# As browsers offer it.
+_DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
 _PUBSUB, _REDIS = "RedisPubSubChannelLayer", "RedisChannelLayer"
 _OTHERS = (CHANNELS, CHANNELS_JSON, SOCKET_IO)
 
@@ -47,6 +49,7 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
         yield from versus(Room(1000, 30), (BARE,))
         yield from versus(Handshakes(), (BARE,))
         yield from versus(Memory(200), (BARE, CHANNELS), is_fresh=True)
+    yield from _classes((Echo(), Echo(in_flight=1), Room(200)), Memory(200), rounds=5)
     yield from _two_processes(_PUBSUB, Room(1000, 100), Room(1000, 15))
     yield from _calls(_PUBSUB, (1, 8), rounds=5)
     yield from _commits(_PUBSUB, rounds=5)
@@ -73,6 +76,8 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
             yield from _versus(server, Latency(percentile, storm=200), (BARE,), rounds=5)
         yield from _prices(server)
         yield from _growth(server)
+    common = (Echo(), Echo(in_flight=1), Latency(), Room(200), Room(1000), Handshakes())
+    yield from _classes(common, Memory(1000), rounds=15)
     for server in sorted(SERVERS.keys() - set(servers)):
         yield from _versus(server, Echo(), (BARE,))
         yield from _versus(server, Room(200), (BARE,))
@@ -104,6 +109,28 @@ def _versus(
     for number, pair in enumerate(pairs, start=100):
         sides = (Side(who.name, work, who, server, twin=number if is_fresh else 0) for who in pair)
         yield Match(work.title, server, *sides, rounds)
+
+
+def _classes(works: Sequence[Work], memory: Memory, rounds: int) -> Iterator[Match]:
+    """Compare uvicorn with the WebSocket class of django_etp and with its own."""
+    ours, own = "django_etp.uvicorn", "uvicorn"
+    names = {ours: "django_etp's class", own: "uvicorn's class"}
+    pairs = (
+        (ETP_IN_STACK, ours, BARE, own),
+        (ETP_IN_STACK, ours, ETP_IN_STACK, own),
+        (BARE, ours, BARE, own),
+    )
+    memories = (("", memory), (", with compression", replace(memory, headers=_DEFLATE)))
+    titled = [(work.title, work) for work in works] + [(f"{work.title}{more}", work) for more, work in memories]
+    for group, (title, work) in enumerate(titled, start=30):
+        for number, (one, server, other, other_server) in enumerate(pairs):
+            # Memory is measured in processes in which nothing else was measured.
+            twin = 10 * group + number if isinstance(work, Memory) else 0
+            sides = (
+                Side(f"{who.name} on {names[where]}", work, who, where, twin=twin)
+                for who, where in ((one, server), (other, other_server))
+            )
+            yield Match(title, "uvicorn, two classes", *sides, rounds)
 
 
 def _two_processes(layer: str, work: Room, smaller: Room) -> Iterator[Match]:

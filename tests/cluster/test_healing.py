@@ -22,7 +22,7 @@ QUESTION_TIMEOUT = 2.0
 SLACK = 3.0  # seconds that a busy machine may add to what is measured
 
 EACH_LAYER = pytest.mark.parametrize("layer", LAYERS)
-EACH_SERVER = pytest.mark.parametrize("kind", ["daphne", "uvicorn", "uvicorn-sansio"])
+EACH_SERVER = pytest.mark.parametrize("kind", ["daphne", "uvicorn", "uvicorn-etp"])
 
 
 class Cluster:
