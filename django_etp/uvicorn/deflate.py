@@ -67,8 +67,9 @@ class Inflater:
     def _unpack(self, data: bytes, limit: int) -> bytes:
         if self._stream.eof:  # a last block came, and nothing behind it belongs to the message
             return b""
+        # The limit is below zero if it was lowered after the first fragments. zlib takes zero for no limit.
         try:
-            unpacked = self._stream.decompress(data, limit + 1)
+            unpacked = self._stream.decompress(data, limit + 1) if limit >= 0 else b""
         except zlib.error:
             raise FrameError(1007, "invalid compressed data") from None
         if len(unpacked) > limit:

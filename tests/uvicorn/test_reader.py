@@ -2,6 +2,7 @@
 
 import random
 import tracemalloc
+import zlib
 from itertools import pairwise
 from typing import Any
 
@@ -226,6 +227,22 @@ def test_a_compressed_message_is_limited_by_what_it_unpacks_to(is_split):
     noise = random.Random(1).randbytes(MAX)  # becomes longer
     assert read(frames(noise), takes_compressed=True) == [noise]
     assert read(frames(bytes(50_000_000)), takes_compressed=True) == [1009]
+
+
+@pytest.mark.parametrize("lowered_to", [0, 998, 999, 1000])
+def test_a_limit_that_is_lowered_in_the_middle_of_a_compressed_message(lowered_to):
+    reader = Reader(MAX)
+    reader.takes_compressed = True
+    compressor = zlib.compressobj(wbits=-15)
+    half = compressor.compress(bytes(1000)) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    bomb = compressor.compress(bytes(10_000)) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    reader.feed(frame(0, half, first=RSV1 | BINARY))
+    assert reader.read() is None
+    reader.max_size = lowered_to
+    reader.feed(frame(CONTINUATION, bomb))
+    with pytest.raises(FrameError) as error:
+        reader.read()
+    assert error.value.code == 1009
 
 
 def test_invalid_compressed_data():
