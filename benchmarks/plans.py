@@ -12,6 +12,8 @@ from benchmarks.workloads.deliveries import Room
 from benchmarks.workloads.durable_emits import DurableCalls, DurableLatency
 from benchmarks.workloads.echoes import Echo, Latency
 from benchmarks.workloads.handshakes import Handshakes, Memory
+from benchmarks.workloads.joins import Joins
+from benchmarks.workloads.presence import CrowdChurn, CrowdJoins
 from benchmarks.workloads.queries import JoinsAndLeaves, MembersQuery
 from benchmarks.workloads.session_data import COOKIE
 from benchmarks.workloads.sync_emits import Calls
@@ -49,12 +51,14 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
         yield from versus(Room(1000, 30), (BARE,))
         yield from versus(Handshakes(), (BARE,))
         yield from versus(Memory(200), (BARE, CHANNELS), is_fresh=True)
+        yield from _declared(server, Room(1000, 30), rounds=5)
     yield from _classes((Echo(), Echo(in_flight=1), Room(200)), Memory(200), rounds=5)
     yield from _two_processes(_PUBSUB, Room(1000, 100), Room(1000, 15))
     yield from _calls(_PUBSUB, (1, 8), rounds=5)
     yield from _commits(_PUBSUB, rounds=5)
     yield from _durable(_PUBSUB, DurableCalls(4), DurableLatency(50), rounds=3)
     yield from _members_query(rounds=5)
+    yield from _presence(rounds=5)
 
 
 def full(servers: Sequence[str]) -> Iterator[Match]:
@@ -74,6 +78,7 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _versus(server, Memory(1000), (BARE, *_OTHERS), rounds=5, is_fresh=True)
         for percentile in (50, 99):
             yield from _versus(server, Latency(percentile, storm=200), (BARE,), rounds=5)
+        yield from _declared(server, Room(1000, 100), rounds=9)
         yield from _prices(server)
         yield from _growth(server)
     common = (Echo(), Echo(in_flight=1), Latency(), Room(200), Room(1000), Handshakes())
@@ -91,6 +96,7 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _received(layer, rounds=5)
         yield from _growth_of_processes(layer)
     yield from _members_query(rounds=9)
+    yield from _presence(rounds=9)
     one, *more = (Side(f"{count} processes receive it", Copies(count), BARE) for count in (1, 10, 50))
     for side in more:
         yield Match(side.work.title, "Valkey", side, one, rounds=5)
@@ -194,6 +200,16 @@ def _call(name: str, threads: int, contender: Contender, layer: str, caller: str
     return Side(name, Calls(threads), contender, layer=layer, caller=caller)
 
 
+def _presence(rounds: int) -> Iterator[Match]:
+    """Compare a room with presence with one without it."""
+    for kind in (CrowdJoins, CrowdChurn):
+        sides = (
+            Side(f"{name} presence", kind(has_presence), ETP_IN_STACK, layer=_PUBSUB, processes=2, twin=3)
+            for name, has_presence in (("with", True), ("without", False))
+        )
+        yield Match(f"{kind().title}, two processes", f"uvicorn, {_PUBSUB}", *sides, rounds)
+
+
 def _members_query(rounds: int) -> Iterator[Match]:
     question, round_trip = MembersQuery(), MembersQuery(2, is_round_trip=True)
     sides = (
@@ -224,6 +240,16 @@ def _prices(server: str) -> Iterator[Match]:
             for twin, (name, work) in enumerate((("with", dear), ("without", cheap)), start=200)
         )
         yield Match(f"price of {title}", server, *sides)
+
+
+def _declared(server: str, work: Room, rounds: int) -> Iterator[Match]:
+    """Compare declared rooms with others."""
+    for title, declared, plain in (
+        (f"burst of {work.messages:,} to a room of {work.members:,}", replace(work, is_declared=True), work),
+        ("a join and a leave by events, with rules as async functions", Joins(), Joins(is_declared=False)),
+    ):
+        sides = (Side(name, each, ETP_IN_STACK, server) for name, each in (("declared", declared), ("plain", plain)))
+        yield Match(title, server, *sides, rounds)
 
 
 def _growth(server: str) -> Iterator[Match]:

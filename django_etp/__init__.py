@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import rooms as rooms
     from .connections.connection import Connection
-    from .events.registry import etp_event, on_connect, on_disconnect, on_error, on_unknown_event
+    from .events.current import current_event
+    from .events.registry import etp_event, etp_room, on_connect, on_disconnect, on_error, on_unknown_event
     from .exceptions import (
         AckTimeout,
         ConnectionClosed,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         LayerUnavailable,
         MessagesLost,
         MessageTooLarge,
+        NoRoomMatch,
         ProtocolError,
         RejectConnection,
         SyncCallInEventLoop,
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
     from .protocol.closing import Disconnect
     from .protocol.frames import Event
     from .rooms.model_events import model_events
+    from .rooms.presence import Present
     from .rooms.warnings import EmitInTransaction
+    from .schemas.outgoing import outgoing
 
 __all__ = [
     "AckTimeout",
@@ -59,18 +63,23 @@ __all__ = [
     "LayerUnavailable",
     "MessageTooLarge",
     "MessagesLost",
+    "NoRoomMatch",
+    "Present",
     "ProtocolError",
     "RejectConnection",
     "RoomReply",
     "SyncCallInEventLoop",
     "TooManyEvents",
     "TooManyRooms",
+    "current_event",
     "etp_event",
+    "etp_room",
     "model_events",
     "on_connect",
     "on_disconnect",
     "on_error",
     "on_unknown_event",
+    "outgoing",
     "rooms",
 ]
 
@@ -82,13 +91,17 @@ _MODULES = {
     "Disconnect": "protocol.closing",
     "EmitInTransaction": "rooms.warnings",
     "Event": "protocol.frames",
+    "Present": "rooms.presence",
     "RoomReply": "hub.members",
+    "current_event": "events.current",
     "etp_event": "events.registry",
+    "etp_room": "events.registry",
     "model_events": "rooms.model_events",
     "on_connect": "events.registry",
     "on_disconnect": "events.registry",
     "on_error": "events.registry",
     "on_unknown_event": "events.registry",
+    "outgoing": "schemas.outgoing",
 }
 
 

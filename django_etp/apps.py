@@ -24,12 +24,14 @@ class DjangoEtpConfig(AppConfig):
         checks.register(check_settings)
         checks.register(check_channel_layer)
         checks.register(check_session_engine)
+        from .auth.permissions import connect_permission_signals
         from .auth.receivers import connect_signals
         from .hub import process
         from .rooms.model_events import connect_waiting
         from .server.serving import report_to_hooks
 
         connect_signals()
+        connect_permission_signals()
         process.report = report_to_hooks
         connect_waiting()
         if not find_problems(getattr(settings, "ETP", {})):

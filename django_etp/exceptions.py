@@ -7,10 +7,11 @@
     │   ├── InvalidEventName        an event name that ETP cannot carry, or a reserved one
     │   ├── InvalidCloseCode        a close code or reason that RFC 6455 does not let an endpoint send
     │   └── TooManyEvents           a peer sent more events than MAX_QUEUED_EVENTS lets wait
-    ├── InvalidPayload              data that is not JSON where JSON was expected, or cannot become JSON
+    ├── InvalidPayload              data that is not JSON, does not fit its declared type, or cannot become JSON
     ├── DataTooLarge                connection.data exceeds MAX_DATA_SIZE
     ├── InvalidRoomName             a room name that is not text, too long, or reserved
     ├── TooManyRooms                a connection would be in more rooms than MAX_ROOMS allows
+    ├── NoRoomMatch                 a declared room has no name for these parameters
     ├── EventFailed                 the event failed at the peer; raise it in a handler to send a failure
     ├── AckTimeout                  no answer came in time; also a TimeoutError
     ├── ConnectionClosed            the connection has ended, or ended before the answer came
@@ -23,6 +24,10 @@
 
 This module imports neither Django nor Channels, so that clients and codecs can use it without Django.
 """
+
+import json
+from collections.abc import Iterable
+from typing import Any
 
 from .quoting import one_line
 
@@ -42,6 +47,7 @@ __all__ = [
     "LayerUnavailable",
     "MessageTooLarge",
     "MessagesLost",
+    "NoRoomMatch",
     "ProtocolError",
     "RejectConnection",
     "SyncCallInEventLoop",
@@ -88,16 +94,26 @@ class TooManyEvents(ProtocolError):
 
 
 class InvalidPayload(EtpError):
-    """Data that is not JSON where JSON was expected, or a value that cannot become wire text.
+    """Data that is not JSON where JSON was expected or does not fit its declared type, or a value that cannot be sent.
 
     Attributes:
+        errors: the misfits with a declared type, as dicts: ``path``, a list of keys and indexes in the data,
+            ``message``, a sentence for people, and ``code``, which the type's library gives.
         is_outgoing: whether this side was to send the data, and did not receive it.
         is_answer: whether it is the data of an answer. If a handler does not catch such an error, the handler failed:
             the event that it handles is not at fault.
     """
 
-    def __init__(self, text: str = "", *, is_outgoing: bool = False, is_answer: bool = False) -> None:
+    def __init__(
+        self,
+        text: str = "",
+        *,
+        errors: Iterable[dict[str, Any]] = (),
+        is_outgoing: bool = False,
+        is_answer: bool = False,
+    ) -> None:
         super().__init__(text)
+        self.errors = list(errors)
         self.is_outgoing = is_outgoing
         self.is_answer = is_answer
 
@@ -113,25 +129,52 @@ class InvalidRoomName(EtpError):
 class TooManyRooms(EtpError):
     """A connection would be in more rooms than the setting MAX_ROOMS allows; it has joined none of them.
 
-    If a handler does not catch it, a client that speaks ``etp.ext.v1`` gets the code ``too_many_rooms``.
+    If a handler does not catch it, a client that speaks the extensions gets the code ``too_many_rooms``.
     """
 
 
+class NoRoomMatch(EtpError):
+    """A declared room has no name for these parameters; the text holds the pattern and the parameters."""
+
+
 class EventFailed(EtpError):
-    """An event failed at the peer. A handler raises it to send a failure to a peer that speaks ``etp.ext.v1``.
+    """An event failed at the peer. A handler raises it to send a failure to a peer that speaks the extensions.
 
     Attributes:
         code: ``handler_error``, ``unknown_event``, ``invalid_payload``, ``permission_denied``, ``rate_limited``,
             ``too_many_events``, ``too_many_rooms``, or one of the application's own.
         message: a sentence for people. The error's own text is escaped and cut to 200 characters.
+        details: further facts for the peer, which JSON can hold; ``None`` if there are none.
+        errors: with the code ``invalid_payload``, the misfits; see ``InvalidPayload.errors``.
+        retry_after: when to try again, in seconds; ``None`` if that is not known.
         is_from_peer: whether a peer sent the failure. If a handler does not catch such a failure, the handler failed:
             a failure from one peer is never sent on to another.
     """
 
-    def __init__(self, code: str, message: str = "", *, is_from_peer: bool = False) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str = "",
+        *,
+        details: Any = None,
+        errors: Iterable[dict[str, Any]] = (),
+        retry_after: float | None = None,
+        is_from_peer: bool = False,
+    ) -> None:
         super().__init__(code, message)
+        # Checked at once, so that the traceback shows the line that is wrong.
+        if details is not None and not is_from_peer:
+            try:
+                json.dumps(details, allow_nan=False)
+            except (TypeError, ValueError, RecursionError) as error:
+                raise TypeError(
+                    f"The details of an EventFailed must be what JSON can hold, got {type(details).__name__}: {error}."
+                ) from error
         self.code = code
         self.message = message
+        self.details = details
+        self.errors = list(errors)
+        self.retry_after = retry_after
         self.is_from_peer = is_from_peer
 
     def __str__(self) -> str:

@@ -5,7 +5,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
@@ -14,7 +14,17 @@ from .conf import get_settings
 from .exceptions import InvalidPayload
 from .protocol.frames import Event, check_event_name, encode
 
-__all__ = ["to_frame", "to_text"]
+__all__ = ["TypedEvent", "to_frame", "to_parts", "to_text"]
+
+
+@runtime_checkable
+class TypedEvent(Protocol):
+    """An event with the type of its payload; see ``schemas/outgoing.py``."""
+
+    name: str
+
+    def text_of(self, data: Any) -> str:
+        """Return the wire text of a payload."""
 
 
 def to_text(value: object) -> str:
@@ -43,15 +53,23 @@ def to_text(value: object) -> str:
         ) from error
 
 
-def to_frame(name: str, data: object = None, ack_id: int = 0) -> str:
-    """Return the frame of an event that an application sends.
+def to_frame(event: "str | TypedEvent", data: object = None, ack_id: int = 0) -> str:
+    """Return the frame of an event that an application sends, by its name or with the type of its payload.
 
     Raises:
         InvalidEventName: an event cannot have this name; names that start with ``__`` are reserved.
         InvalidPayload: the data cannot become wire text.
     """
-    check_event_name(name)
-    return encode(Event(name, ack_id, to_text(data)))
+    name, text = to_parts(event, data)
+    return encode(Event(name, ack_id, text))
+
+
+def to_parts(event: "str | TypedEvent", data: object = None) -> tuple[str, str]:
+    """Return the name of an event that an application sends, and the wire text of its data. See to_frame()."""
+    if type(event) is not str and isinstance(event, TypedEvent):
+        return event.name, event.text_of(data)
+    check_event_name(event)
+    return event, to_text(data)
 
 
 @lru_cache(maxsize=8)

@@ -29,7 +29,8 @@ def run(arguments: Sequence[str], cache: Path) -> int:
 
     pytest itself keeps in ``cache``, an empty folder, which tests failed.
     """
-    parts = [[*_IN_PARALLEL, *arguments]] if arguments else [[*_IN_PARALLEL, "-m", "not strain"], ["-m", "strain"]]
+    whole = [[*_IN_PARALLEL, "-m", "not strain"], ["-m", "strain", "tests/strain"]]
+    parts = [[*_IN_PARALLEL, *arguments]] if arguments else whole
     statuses = []
     for part in parts:
         status = _pytest(cache, *part)

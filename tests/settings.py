@@ -13,14 +13,12 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "channels",
     "django_etp",
-    "tests.shop",
+    "tests.depot",
     "django_etp.outbox",
     "rest_framework",
     "rest_framework.authtoken",
     "knox",
 ]
-# Their tables are made at once, as the last migration leaves them.
-MIGRATION_MODULES = {"authtoken": None, "knox": None}
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -19,6 +19,7 @@ PARENTS = {
     "DataTooLarge": "EtpError",
     "InvalidRoomName": "EtpError",
     "TooManyRooms": "EtpError",
+    "NoRoomMatch": "EtpError",
     "EventFailed": "EtpError",
     "AckTimeout": "EtpError",
     "ConnectionClosed": "EtpError",
@@ -93,6 +94,12 @@ def test_a_failure_is_the_applications_own_unless_a_peer_said_so() -> None:
     assert not exceptions.EventFailed("busy").is_from_peer
 
 
+@pytest.mark.parametrize("details", [object(), {"a": {1, 2}}, {(1, 2): 3}, float("nan")])
+def test_details_that_json_cannot_hold_are_refused_where_they_are_written(details: object) -> None:
+    with pytest.raises(TypeError, match="The details of an EventFailed must be what JSON can hold, got"):
+        exceptions.EventFailed("busy", details=details)
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -103,6 +110,8 @@ def test_a_failure_is_the_applications_own_unless_a_peer_said_so() -> None:
         exceptions.IncompleteAnswer("why", answer=[1]),
         exceptions.InvalidFrame("why", frame="hello"),
         exceptions.EventFailed("busy", "later", is_from_peer=True),
+        exceptions.EventFailed("busy", details={"left": 5}, errors=[{"path": ["to"]}], retry_after=1.5),
+        exceptions.InvalidPayload("why", errors=[{"path": ["to"]}]),
         exceptions.InvalidPayload("why", is_outgoing=True),
         exceptions.InvalidPayload("why", is_answer=True),
     ],

@@ -14,7 +14,7 @@ from django.utils.functional import SimpleLazyObject, lazystr
 from django.utils.safestring import mark_safe
 
 from django_etp.exceptions import InvalidEventName, InvalidPayload
-from django_etp.serialization import to_frame, to_text
+from django_etp.serialization import to_frame, to_parts, to_text
 
 
 class Colour(str, enum.Enum):  # noqa: UP042 (what projects have)
@@ -136,3 +136,24 @@ def test_names_that_an_application_must_not_send(name: str) -> None:
 def test_data_that_no_frame_can_carry(data: object) -> None:
     with pytest.raises(InvalidPayload):
         to_frame("news", data)
+
+
+class Loud:
+    """An event that shouts its payload."""
+
+    name = "loud"
+
+    def text_of(self, data: object) -> str:
+        return str(data).upper()
+
+
+def test_an_event_with_a_type_writes_its_own_payload() -> None:
+    assert to_parts(Loud(), "hi") == ("loud", "HI")
+    assert to_frame(Loud(), "hi", 3) == "loud||3||HI"
+    assert to_parts("said", {"a": 1}) == ("said", '{"a":1}')
+
+
+@pytest.mark.parametrize("event", [None, 5, object(), b"said"])
+def test_what_is_no_event_is_refused(event: Any) -> None:
+    with pytest.raises(InvalidEventName, match="must be str"):
+        to_parts(event)

@@ -127,7 +127,7 @@ class Peer(asyncio.Protocol):
             self.transport.write(message(self.dialect.pong))
         elif self.dialect.greeting and payload.startswith(self.dialect.greeting):
             self._greeted.set_result(None)
-        elif self._answer is not None and not self._answer.done():
+        elif self._answer is not None and not self._answer.done() and self.dialect.answered(payload):
             self._answer.set_result(payload)
 
     def _take_control(self, opcode: int, payload: bytes) -> None:

@@ -16,6 +16,8 @@ from benchmarks.harness.clients import Peer, connect, disconnect, message_of_ser
 from benchmarks.harness.comparisons import Figure, Round, Stopwatch
 from benchmarks.harness.sites import Site
 
+from .joins import WITH_ROOMS, join
+
 __all__ = ["Room"]
 
 # After this many seconds without data, the rest counts as lost.
@@ -34,11 +36,13 @@ class Room:
         members: their number.
         messages: the number in a burst; servers that write many at once do that in larger bursts.
         size: characters of each message.
+        is_declared: the members enter a declared room, with the extensions that this takes.
     """
 
     members: int = 200
     messages: int = 100
     size: int = 32
+    is_declared: bool = False
     unit: str = "deliveries per s"
 
     @property
@@ -51,10 +55,12 @@ class Room:
         share, rest = divmod(self.members, len(site.servers))
         peers: list[Peer] = []
         for number, server in enumerate(site.servers):
-            peers += await connect(server.port, site.contender.dialect, share + (number < rest))
-        room = f"room-{site.servers[0].port}"  # other sites may share the broker, so use a room of our own
+            headers = WITH_ROOMS if self.is_declared else ""
+            peers += await connect(server.port, site.contender.dialect, share + (number < rest), headers=headers)
+        # Other sites may share the broker, so use a room of our own.
+        room = f"{'declared/' if self.is_declared else 'room-'}{site.servers[0].port}"
         for peer in peers:
-            await peer.ask("join", room)
+            await join(peer, room, is_declared=self.is_declared)
         crowd = _Crowd(peers)
 
         async def burst() -> Figure:

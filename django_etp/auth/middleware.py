@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from django_etp.connections.asgi import Receive, Send, refuse, refuse_for_now
-from django_etp.protocol.frames import SUBPROTOCOL
+from django_etp.connections.scope import extensions_of
 
 from .authenticator import Authenticate, Authenticator, NoVerdict
 from .token_login import TokenLogin
@@ -59,8 +59,7 @@ class TokenAuthMiddleware:
         try:
             login = await self._log_in(scope, tokens)
         except NoVerdict:
-            selected = SUBPROTOCOL if SUBPROTOCOL in scope["subprotocols"] else None
-            await refuse_for_now(scope, send, selected)
+            await refuse_for_now(scope, send, extensions_of(scope))
             return
         if login is None:
             await refuse(receive, send, 4401)

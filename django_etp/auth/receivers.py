@@ -34,7 +34,7 @@ from django_etp.sessions.loaded import loaded_content, session_hash
 
 from .revocation import CheckUser, CloseSession, ReplaceSession
 
-__all__ = ["connect_signals"]
+__all__ = ["connect_signals", "is_in_transaction", "notify"]
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _close_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
         return
     user_id = str(tenancy.identity(user, user_key(user)))
     if request is None:  # a handler logged out through Channels, which ends the session next
-        _notify(CheckUser(_ALL_NAMESPACES, user_id))
+        notify(CheckUser(_ALL_NAMESPACES, user_id))
     elif key := getattr(getattr(request, "session", None), "session_key", None):
         _notify_of_session(CloseSession(_ALL_NAMESPACES, user_id, session_hash(key)))
 
@@ -87,13 +87,13 @@ def _close_session(*, request: Any, user: Any = None, **kwargs: Any) -> None:
 def _notify_of_session(query: HubCommand) -> None:
     """Notify the hubs of the end of a session; in a transaction on the sessions' database, after its commit."""
     using = database_of_sessions()
-    if using is not None and _is_in_transaction(using):
-        transaction.on_commit(partial(_notify, query), using=using)
+    if using is not None and is_in_transaction(using):
+        transaction.on_commit(partial(notify, query), using=using)
     else:
-        _notify(query)
+        notify(query)
 
 
-def _is_in_transaction(using: str) -> bool:
+def is_in_transaction(using: str) -> bool:
     """Return whether a transaction is open that will be committed; that of a test will not."""
     return any(not getattr(block, "_from_testcase", False) for block in connections[using].atomic_blocks)
 
@@ -124,10 +124,10 @@ def _check_deleted_user(*, instance: Any, using: str, **kwargs: Any) -> None:
 def _check_user_later(user: Any, using: str) -> None:
     # Now: a deleted user has no key after the delete, and the schema is the one that was written to.
     user_id = str(tenancy.identity(None, user_key(user), tenancy.schema_on(using)))
-    transaction.on_commit(lambda: _notify(CheckUser(_ALL_NAMESPACES, user_id)), using=using)
+    transaction.on_commit(lambda: notify(CheckUser(_ALL_NAMESPACES, user_id)), using=using)
 
 
-def _notify(query: HubCommand) -> None:
+def notify(query: HubCommand) -> None:
     """Send a query to all hubs soon, without waiting: this thread may be the one that serves all requests."""
     try:
         if hub := process_hub():

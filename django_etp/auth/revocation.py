@@ -21,8 +21,6 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model, load_backend
 from django.contrib.sessions.backends.base import SessionBase
-from django.core.exceptions import ValidationError
-from django.db import router
 from django.utils.crypto import constant_time_compare
 
 from django_etp import tenancy
@@ -30,10 +28,13 @@ from django_etp.concurrency.workers import run_own
 from django_etp.conf import get_settings
 from django_etp.connections.peer import Peer
 from django_etp.connections.scope import schema_of
+from django_etp.connections.users import load_users
 from django_etp.hub.hub import Hub
 from django_etp.hub.members import Member
 from django_etp.hub.queries import HubCommand, register_query
 from django_etp.protocol.closing import LOGGED_OUT, PASSWORD_CHANGED, SESSION_ENDED, USER_GONE, Disconnect
+from django_etp.rooms.patterns import are_used
+from django_etp.rooms.removal import Recheck
 from django_etp.sessions.listing import existing_sessions
 from django_etp.sessions.loaded import session_hash, session_key_of
 
@@ -142,8 +143,9 @@ def _has_session(connection: Peer, hashed_key: str) -> bool:
 class CheckUser(HubCommand):
     """Check a user's connections, of all namespaces, soon; once for all changes until then.
 
-    Not at once: a view that changes a password saves the user first, and then gives its own session the new hash and a
-    new key. A client that came back in between would be anonymous.
+    Their declared rooms are checked at once, but not the connections: a view that changes a password saves the user
+    first, and then gives its own session the new hash and a new key. A client that came back in between would be
+    anonymous.
     """
 
     user_id: str
@@ -154,6 +156,8 @@ class CheckUser(HubCommand):
         if self.user_id not in users and hub.membership.of_user(self.user_id):
             users.add(self.user_id)
             hub.loop.call_later(_CHECK_AFTER, lambda: hub.run(_check_soon(hub, self.user_id)), context=hub.context)
+        if are_used():
+            hub.run(Recheck("", self.user_id, None).reply(hub))
 
 
 async def _check_soon(hub: Hub, user_id: str) -> None:
@@ -245,7 +249,7 @@ def _find_ended(visits: list[_Visit]) -> dict[str, Disconnect]:
 
 
 def _find_ended_in_schema(visits: list[_Visit]) -> dict[str, Disconnect]:
-    users = _users(visit.user_id for visit in visits)
+    users = load_users(visit.user_id for visit in visits)
     keys = {visit.session_key for visit in visits if visit.session_key is not None}
     gone = keys - existing_sessions(keys) if keys and get_settings().close_on_logout else set()
     ended = {}
@@ -256,23 +260,6 @@ def _find_ended_in_schema(visits: list[_Visit]) -> dict[str, Disconnect]:
         if disconnect is not None:
             ended[visit.connection_id] = disconnect
     return ended
-
-
-def _users(ids: Iterable[Any]) -> dict[Any, Any]:
-    wanted, users = [id for id in set(ids) if _is_key(id)], {}
-    # Not from a replica, which may lag behind.
-    stored = get_user_model()._base_manager.using(router.db_for_write(get_user_model()))
-    for start in range(0, len(wanted), 500):
-        users.update(stored.in_bulk(wanted[start : start + 500]))
-    return users
-
-
-def _is_key(id: Any) -> bool:
-    try:
-        get_user_model()._meta.pk.get_prep_value(id)
-    except (TypeError, ValueError, ValidationError):
-        return False  # a token may hold anything; in a database query it would fail the check of all users
-    return True
 
 
 def _end_of_user(user: Any, visit: _Visit) -> Disconnect | None:

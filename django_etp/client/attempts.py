@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from websockets.asyncio.client import process_exception  # type: ignore[attr-defined]
-from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
+from websockets.exceptions import ConnectionClosed as WebSocketClosed
+from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
 
+from django_etp.exceptions import ConnectionClosed
 from django_etp.protocol.closing import LOGGED_OUT, USER_GONE, Disconnect
+from django_etp.quoting import one_line
 
-__all__ = ["CONNECT_ERRORS", "Attempts", "FailedAttempt"]
+__all__ = ["CONNECT_ERRORS", "Attempts", "FailedAttempt", "no_delay_left"]
 
 # Why connecting may fail: an invalid URL, a network or server that cannot be reached, a refusal.
 CONNECT_ERRORS = (OSError, WebSocketException)
@@ -79,7 +82,7 @@ class Attempts:
         """
         self._failures += 1
         self._denials += isinstance(error, InvalidStatus) and error.response.status_code == 403
-        may_pass = may_pass or isinstance(error, ConnectionClosed)
+        may_pass = may_pass or isinstance(error, WebSocketClosed)
         # websockets returns an error here, instead of None, if connecting again should not help.
         self._refusals = 0 if may_pass or process_exception(error) is None else self._refusals + 1
         can_succeed = may_pass or (isinstance(error, CONNECT_ERRORS) and not isinstance(error, InvalidURI))
@@ -100,3 +103,11 @@ class Attempts:
     def next_delay(self) -> float | None:
         """Return the delay before the next attempt, in seconds; ``None`` if none is left."""
         return next(self._delays, None)
+
+
+def no_delay_left(disconnect: Disconnect) -> ConnectionClosed:
+    """Return the error for the end of a connection after which no delay is left."""
+    return ConnectionClosed(
+        f"The connection ended with {disconnect.code} ({one_line(disconnect.reason) or 'no reason'}), and "
+        "reconnect_delays has no delay left before another attempt."
+    )

@@ -25,13 +25,15 @@ from websockets.client import backoff
 from django_etp.exceptions import ConnectionClosed, EtpError
 from django_etp.protocol.closing import Disconnect, check_close
 from django_etp.protocol.frames import Event, check_event_name
-from django_etp.quoting import one_line
 
-from .attempts import Attempts
+from . import streams
+from .attempts import Attempts, no_delay_left
 from .connection import ClientConnection
 from .credentials import Cookies, Credentials, Headers, Token
 from .handlers import ClientHandlers
 from .renewal import keep_logged_in
+from .room import ClientRoom
+from .rooms import ClientRooms
 from .websocket import Connector
 
 __all__ = ["EtpClient"]
@@ -56,7 +58,7 @@ class EtpClient:
         max_concurrent_events: how many handlers run at a time, for each connection.
         max_queued_events: how many events wait beyond that. While they do, the client reads nothing, which slows the
             server; if no handler ends for 6 s meanwhile, the connection is closed with 1008.
-        offers_extensions: whether to ask the server for failures and the greeting (``etp.ext.v1``).
+        extensions: whether to offer the server ``etp.ext.v2`` and ``etp.ext.v1``: rooms, failures and the greeting.
         options: further keyword arguments of ``websockets.asyncio.client.connect``, such as ``ssl`` or ``proxy``.
     """
 
@@ -74,7 +76,7 @@ class EtpClient:
         max_message_size: int = 1024 * 1024,
         max_concurrent_events: int = 100,
         max_queued_events: int = 1000,
-        offers_extensions: bool = True,
+        extensions: bool = True,
         **options: Any,
     ) -> None:
         self._ack_timeout = ack_timeout
@@ -83,12 +85,12 @@ class EtpClient:
         self._limits = {"max_running": max_concurrent_events, "max_queued": max_queued_events}
         self._credentials = Credentials(headers, cookies, token)
         self._connector = Connector(
-            url, self._credentials, origin, offers_extensions=offers_extensions, max_size=max_message_size, **options
+            url, self._credentials, origin, extensions=extensions, max_size=max_message_size, **options
         )
         self._handlers = ClientHandlers()
+        self._rooms = ClientRooms(self._handlers, self._current, ack_timeout)
         self._connection: ClientConnection | None = None
-        # Earlier connections whose handlers may still run.
-        self._left_busy: set[ClientConnection] = set()
+        self._left_busy: set[ClientConnection] = set()  # earlier ones, whose handlers may still run
         self._connected: asyncio.Future[None] | None = None
         self._runner: asyncio.Task[None] | None = None
         self._is_waiting = False  # for a connection, or for the time to make one
@@ -145,18 +147,20 @@ class EtpClient:
         return self._handlers.add_hook("attempt_failed", function)
 
     def on_error(self, function: _Function) -> _Function:
-        """Register a function of an exception.
-
-        It runs when a handler or hook raises one, when the server breaks the protocol, and when the client gives up
-        connecting again.
-        """
+        """Register a function of an exception: of a handler or hook, of the server, or why the client gave up."""
         return self._handlers.add_hook("error", function)
 
     def on_unknown_event(self, function: _Function) -> _Function:
         """Register a function of an event that has no handler; its result is the answer."""
         return self._handlers.add_hook("unknown_event", function)
 
-    # Sending
+    def room(self, name: str) -> ClientRoom:
+        """Return a declared room of the server, the same object for one name each time; does not join it.
+
+        Raises:
+            InvalidRoomName: a declared room cannot have this name: it holds a space or ``|``, or is empty.
+        """
+        return self._rooms.get(name)
 
     @property
     def is_connected(self) -> bool:
@@ -191,6 +195,8 @@ class EtpClient:
             EventFailed: the server sent a failure in place of an answer.
         """
         return await self._current().ask(event, data, self._ack_timeout if timeout is None else timeout)
+
+    stream = streams.stream
 
     async def ping(self, *, timeout: float | None = None) -> float:
         """Return how long the server took to answer a ping, in seconds. See emit_with_ack()."""
@@ -227,8 +233,6 @@ class EtpClient:
             if not self._runner.cancelled():
                 await self._runner
 
-    # The connection
-
     def _current(self) -> ClientConnection:
         if self._connection is None:
             raise ConnectionClosed("There is no connection to the server now.")
@@ -249,11 +253,7 @@ class EtpClient:
                 disconnect = await self._serve(result)
                 if not attempts.ended(disconnect) or not self._is_reconnecting:
                     return
-                delay = attempts.next_delay()
-                error = ConnectionClosed(
-                    f"The connection ended with {disconnect.code} ({one_line(disconnect.reason) or 'no reason'}), and "
-                    "reconnect_delays has no delay left before another attempt."
-                )
+                delay, error = attempts.next_delay(), no_delay_left(disconnect)
             if delay is None:
                 await self._handlers.report(error, "connecting again, for the last time")
                 raise error
@@ -266,12 +266,12 @@ class EtpClient:
         try:
             websocket = await self._connector.open()
             self._is_waiting = False
-            connection = self._connection = ClientConnection(websocket, self._handlers, **self._limits)
+            connection = self._connection = ClientConnection(websocket, self._handlers, self._rooms, **self._limits)
+            self._rooms.return_to(connection)
             await connection.greet()
             return connection
         except BaseException as error:
             if self._connection is not None:
-                self._connection.give_up()
                 self._connection.abort()
                 self._connection = None
             assert self._connected is not None
@@ -283,8 +283,7 @@ class EtpClient:
 
     async def _serve(self, connection: ClientConnection) -> Disconnect:
         try:
-            assert self._connected is not None
-            if not self._connected.done():
+            if self._connected is not None and not self._connected.done():
                 self._connected.set_result(None)
             connection.start(self._handlers.run_hooks("connect"))
             async with keep_logged_in(connection, self._credentials, self._handlers):

@@ -13,29 +13,34 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed as WebSocketClosed
 from websockets.protocol import State
 
-from django_etp.exceptions import (
-    ConnectionClosed,
-    InvalidFrame,
-    InvalidPayload,
-    MessageTooLarge,
-    ProtocolError,
-    TooManyEvents,
-)
+from django_etp.exceptions import ConnectionClosed, InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
 from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
 from django_etp.protocol.failures import encode_failure, handler_failed, named_failure
-from django_etp.protocol.frames import AUTH, PING, SUBPROTOCOL, Event, check_event_name, decode, encode, encode_answer
+from django_etp.protocol.frames import (
+    AUTH,
+    PING,
+    ROOMS_SUBPROTOCOL,
+    SUBPROTOCOL,
+    Event,
+    check_event_name,
+    decode,
+    encode,
+    encode_answer,
+)
 from django_etp.quoting import line_of, one_line
 
+from .content import expires_in, greeted_id, text_of
 from .event_queue import EventQueue
 from .handlers import ClientHandlers, is_end
+from .rooms import ClientRooms
+from .streams import ClientStreams
 from .websocket import CLOSE_WAIT, REFUSALS, BaseWebSocket
 
 __all__ = ["ClientConnection"]
@@ -54,21 +59,33 @@ class ClientConnection:
     Attributes:
         id: its id on the server; ``None`` if the server did not send it.
         expires_in: how long the login by a token lasts from the greeting on, in seconds; ``None`` if it does not end.
-        speaks_extensions: whether the server selected ``etp.ext.v1``.
+        speaks_extensions: whether the server selected ``etp.ext.v1``, or ``etp.ext.v2``.
+        speaks_rooms: whether it selected ``etp.ext.v2``, and has declared rooms and streamed answers.
+        streams: the streamed answers that are being read.
     """
 
     def __init__(
-        self, websocket: BaseWebSocket, handlers: ClientHandlers, *, max_running: int, max_queued: int
+        self,
+        websocket: BaseWebSocket,
+        handlers: ClientHandlers,
+        rooms: ClientRooms,
+        *,
+        max_running: int,
+        max_queued: int,
     ) -> None:
         self.id: str | None = None
         self.expires_in: float | None = None
-        self.speaks_extensions = websocket.subprotocol == SUBPROTOCOL
+        self.speaks_rooms = websocket.subprotocol == ROOMS_SUBPROTOCOL
+        self.speaks_extensions = self.speaks_rooms or websocket.subprotocol == SUBPROTOCOL
         self._websocket = websocket
         self._handlers = handlers
+        self._rooms = rooms
         self._acks = PendingAcks()
+        self._answered: dict[int, Callable[[Event], None]] = {}
         self._events = EventQueue(
             lambda event: self.start(self._handle(event)), self._acks, max_running=max_running, max_queued=max_queued
         )
+        self.streams = ClientStreams(self._acks, self._events.has_room, self.send, can_stop=self.speaks_rooms)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_given_up = False
 
@@ -122,11 +139,33 @@ class ClientConnection:
 
     async def emit(self, name: str, data: object) -> None:
         """Send an event; see EtpClient.emit()."""
-        await self.send(_frame(name, data))
+        check_event_name(name)
+        await self.emit_named(name, data)
+
+    async def emit_named(self, name: str, data: object) -> None:
+        """Send an event with a name on the wire, which may be a reserved one."""
+        await self.send(encode(Event(name, 0, text_of(data))))
 
     async def ask(self, name: str, data: object, timeout: float) -> Event:
         """Send an event and return its answer; see EtpClient.emit_with_ack()."""
-        return await self._ask(lambda ack_id: _frame(name, data, ack_id), timeout)
+        check_event_name(name)
+        return await self.ask_named(name, data, timeout)
+
+    async def ask_named(
+        self, name: str, data: object, timeout: float, answered: Callable[[Event], None] | None = None
+    ) -> Event:
+        """Send an event with a name on the wire, which may be a reserved one, and return its answer.
+
+        ``answered`` is called with the answer before anything else is read; not if the event failed.
+        """
+        text = text_of(data)
+
+        def frame(ack_id: int) -> str:
+            if answered is not None:
+                self._answered[ack_id] = answered
+            return encode(Event(name, ack_id, text))
+
+        return await self._ask(frame, timeout)
 
     async def ping(self, timeout: float) -> None:
         """Return once the server has answered a ping."""
@@ -135,7 +174,7 @@ class ClientConnection:
     async def renew(self, token: str | None, timeout: float) -> float | None:
         """Renew the login with a token; return how long it lasts now, in seconds, or ``None`` if it does not end."""
         data = json.dumps({"token": token})
-        return _expires_in(await self._ask(lambda ack_id: encode(Event(AUTH, ack_id, data)), timeout))
+        return expires_in(await self._ask(lambda ack_id: encode(Event(AUTH, ack_id, data)), timeout))
 
     async def send(self, frame: str) -> None:
         """Send a frame.
@@ -175,7 +214,8 @@ class ClientConnection:
         return bool(self._tasks)
 
     def abort(self) -> None:
-        """Drop the connection without a close, because the task that reads or closes it was cancelled."""
+        """Drop the connection without a close, and let pending questions fail."""
+        self.give_up()
         self._websocket.transport.abort()
 
     def cancel(self) -> None:
@@ -191,13 +231,18 @@ class ClientConnection:
             return
         match meaning_of(event, speaks_extensions=self.speaks_extensions):
             case "answer":
+                if (answered := self._answered.pop(event.ack_id, None)) and event.is_ack:
+                    answered(event)
                 self._acks.settle(event)
             case "ping":
-                with suppress(ConnectionClosed):
-                    await self.send(encode_answer(event))
+                await self._answer(event, encode_answer(event))
+            case "part":
+                await self.streams.put(event)
             case "greeting":
-                self.id, self.expires_in = _greeted_id(event), _expires_in(event)
-            case "event":
+                self.id, self.expires_in = greeted_id(event), expires_in(event)
+            case "event" | "stop":
+                if self.speaks_rooms:
+                    self._rooms.note(event)
                 try:
                     await self._events.put(event)
                 except TooManyEvents as error:
@@ -215,9 +260,12 @@ class ClientConnection:
 
     async def _handle(self, event: Event) -> None:
         try:
-            result = await self._handlers.answer(event, speaks_extensions=self.speaks_extensions)
+            if self.speaks_rooms and self._rooms.concerns(event):
+                result = await self._rooms.answer(event)
+            else:
+                result = await self._handlers.answer(event, speaks_extensions=self.speaks_extensions)
             if event.ack_id:
-                await self._answer(event, encode_answer(event, _text(result)))
+                await self._answer(event, encode_answer(event, text_of(result)))
         except BaseException as error:
             if is_end(error):
                 raise
@@ -250,41 +298,3 @@ class ClientConnection:
             self._acks.discard(ack_id)
             raise
         return await self._acks.wait(ack_id, future, timeout, sending)
-
-
-def _frame(name: str, data: object, ack_id: int = 0) -> str:
-    check_event_name(name)
-    return encode(Event(name, ack_id, _text(data)))
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return str.__str__(value)  # plain str: formatting a member of a str Enum would give its name
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidPayload(
-            f"A payload must be None, str or what JSON can hold, got {type(value).__name__}: {error}. "
-            "Convert it first.",
-            is_outgoing=True,
-        ) from error
-
-
-def _greeted_id(event: Event) -> str | None:
-    id = _fact(event, "id")
-    return id if isinstance(id, str) else None
-
-
-def _expires_in(event: Event) -> float | None:
-    seconds = _fact(event, "expires_in")
-    return seconds if isinstance(seconds, int | float) else None
-
-
-def _fact(event: Event, name: str) -> object:
-    try:
-        facts = event.json()
-    except InvalidPayload:
-        return None
-    return facts.get(name) if isinstance(facts, dict) else None

@@ -32,6 +32,9 @@ class EventQueue:
         acks: the pending acks of the connection.
         max_running: how many handlers run at a time.
         max_queued: how many events wait.
+
+    Attributes:
+        has_room: is set when there may be room: a handler has ended, or has begun to wait for an answer.
     """
 
     def __init__(self, start: Callable[[Event], None], acks: PendingAcks, *, max_running: int, max_queued: int) -> None:
@@ -42,8 +45,7 @@ class EventQueue:
         self._events: deque[Event] = deque()
         self._running = 0
         self._is_closed = False
-        # Set when there may be room: a handler has ended, or has begun to wait for an answer.
-        self._has_room = asyncio.Event()
+        self.has_room = asyncio.Event()
 
     async def put(self, event: Event) -> None:
         """Start the handler of an event, or let the event wait. A closed queue drops it.
@@ -53,9 +55,9 @@ class EventQueue:
         """
         try:
             while self._is_full:
-                self._has_room.clear()
+                self.has_room.clear()
                 async with asyncio.timeout(_STALL_LIMIT):
-                    await self._has_room.wait()
+                    await self.has_room.wait()
         except TimeoutError:
             raise TooManyEvents(
                 f"{self._max_queued:,} events of the server wait to be handled, and in {_STALL_LIMIT:g} s no handler "
@@ -73,19 +75,19 @@ class EventQueue:
     def handled(self) -> None:
         """Record that a handler has ended; start the next."""
         self._running -= 1
-        self._has_room.set()
+        self.has_room.set()
         while self._events and self._running < self._max_running:
             self._run(self._events.popleft())
 
     def question_opened(self) -> None:
         """Record that this side waits for an answer: more events may now wait."""
-        self._has_room.set()
+        self.has_room.set()
 
     def close(self) -> None:
         """Drop the events that wait, and all that are put from now on."""
         self._is_closed = True
         self._events.clear()
-        self._has_room.set()
+        self.has_room.set()
 
     @property
     def _is_full(self) -> bool:

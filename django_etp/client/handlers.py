@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from django_etp.cancellation import must_pass
@@ -10,7 +10,7 @@ from django_etp.exceptions import EtpError, EventFailed, InvalidFrame, MessageTo
 from django_etp.protocol.frames import Event, check_event_name
 from django_etp.quoting import line_of, quote_traceback
 
-__all__ = ["ClientHandlers", "is_end"]
+__all__ = ["ClientHandlers", "call", "is_end"]
 
 logger = logging.getLogger(__name__)
 logger.addFilter(quote_traceback)
@@ -49,24 +49,28 @@ class ClientHandlers:
             EventFailed: the event has no handler, and the server speaks the extensions.
         """
         if handler := self._handlers.get(event.name):
-            return await _call(handler, event)
+            return await call(handler, event)
         if not self._hooks["unknown_event"] and speaks_extensions:
             raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")
         result = None
         for hook in self._hooks["unknown_event"]:
-            answer = await _call(hook, event)
+            answer = await call(hook, event)
             result = result if answer is None else answer
         return result
 
     async def run_hooks(self, kind: str, *args: Any) -> None:
         """Run all hooks of a kind; report the errors that they raise."""
-        for hook in self._hooks[kind]:
+        await self.run_all(self._hooks[kind], f"on_{kind}", *args)
+
+    async def run_all(self, hooks: Iterable[Callable[..., Any]], kind: str, *args: Any) -> None:
+        """Run functions that were registered as hooks of a kind; report the errors that they raise."""
+        for hook in tuple(hooks):
             try:
-                await _call(hook, *args)
+                await call(hook, *args)
             except BaseException as error:
                 if is_end(error):
                     raise
-                await self.report(error, f"running an on_{kind} hook")
+                await self.report(error, f"running an {kind} hook")
 
     async def report(self, error: BaseException, doing: str) -> None:
         """Log an error and pass it to the ``on_error`` hooks; ``doing`` is what the client was doing."""
@@ -81,7 +85,7 @@ class ClientHandlers:
         )
         for hook in self._hooks["error"]:
             try:
-                await _call(hook, error)
+                await call(hook, error)
             except BaseException as failure:
                 if is_end(failure):
                     raise
@@ -93,6 +97,7 @@ def is_end(error: BaseException) -> bool:
     return must_pass(error) or isinstance(error, SystemExit)
 
 
-async def _call(function: Callable[..., Any], *args: Any) -> Any:
+async def call(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a plain or an async function, and return its result."""
     result = function(*args)
     return await result if inspect.isawaitable(result) else result

@@ -9,7 +9,7 @@ from websockets.exceptions import InvalidURI
 from websockets.typing import Origin, Subprotocol
 from websockets.uri import parse_uri
 
-from django_etp.protocol.frames import SUBPROTOCOL
+from django_etp.protocol.frames import ROOMS_SUBPROTOCOL, SUBPROTOCOL
 
 from .credentials import Credentials, TokenLogger
 
@@ -46,7 +46,7 @@ class Connector:
         credentials: Credentials,
         origin: str | None,
         *,
-        offers_extensions: bool,
+        extensions: bool,
         **options: Any,
     ) -> None:
         try:
@@ -59,7 +59,7 @@ class Connector:
         self._connect = connect(
             url,
             origin=None if origin is None else Origin(origin),
-            subprotocols=[Subprotocol(SUBPROTOCOL)] if offers_extensions else None,
+            subprotocols=[Subprotocol(ROOMS_SUBPROTOCOL), Subprotocol(SUBPROTOCOL)] if extensions else None,
             **{"create_connection": WebSocket, **options},
         )
 

@@ -74,6 +74,10 @@ class Directory:
         """Whether a node went lately, and sent no heartbeat since."""
         return id in self._gone
 
+    def unheard_of(self, ids: frozenset[str]) -> frozenset[str]:
+        """Return those of these ids whose nodes have sent no heartbeat here, not even a last one."""
+        return frozenset(id for id in ids if id not in self._entries and id not in self._gone)
+
     def record(self, beat: Beat, now: float) -> bool:
         """Record a heartbeat, which may be the last one; return whether its sender had expired.
 

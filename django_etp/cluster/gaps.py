@@ -23,11 +23,15 @@ measured it, and is compared with the time since the join: the clocks of two mac
 - The publishers are asked after a join as well: the last number of a stream at that time is its start. Announcements
   that come within 0.5 s of the join are no start: a message that was sent before the join may not be counted yet.
 
+At most 200,000 streams are remembered, since messages may be forged. Past that, the half of them that was seen last is
+kept. The groups of the others count as joined anew, so that a stream that comes again is not reported as lost.
+
 No clock and no layer: callers pass the time, which is monotonic.
 """
 
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -35,6 +39,8 @@ from .ledger import Told
 from .messages import RoomMessage
 
 __all__ = ["GapTracker", "Loss"]
+
+logger = logging.getLogger(__name__)
 
 _PATIENCE = 1.0
 # By how much an age may be wrong, in seconds, and as a share of the time since the join: two clocks differ a little in
@@ -47,6 +53,8 @@ _DOUBTED_FOR = 15.0
 _UNDER_WAY = 0.5
 # A publisher begins a new stream after 10 minutes of silence.
 _FORGET_AFTER = 1800.0
+_MOST_STREAMS = 200_000
+_MAKE_ROOM_EVERY = 5.0  # seconds; it takes a quarter of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,9 @@ class GapTracker:
         self._with_gaps: set[tuple[str, str]] = set()
         self._doubts: dict[tuple[str, str], _Gap] = {}  # those first that were noticed first
         self._unclear: dict[str, None] = {}
+        self._count = 0
+        self._next_room_at = -math.inf
+        self._was_full = False
 
     @property
     def needs_echo(self) -> bool:
@@ -122,6 +133,7 @@ class GapTracker:
         """Forget a group."""
         self._unclear.pop(group, None)
         if left := self._groups.pop(group, None):
+            self._count -= len(left.streams)
             for name, stream in left.streams.items():
                 self._with_gaps.discard((group, name))
                 if stream.doubt:
@@ -134,10 +146,12 @@ class GapTracker:
             return True
         stream = group.streams.get(message.stream)
         if is_new := stream is None:
+            if not self._has_room(now):
+                return True
             stream = self._begin(group, message.stream, message.number, message.frames_before, now)
             if message.number > 1:
                 doubt = _Gap(1, message.number - 1, message.frames_before, now, is_at_end=False)
-                self._doubt((message.group, message.stream), stream, doubt)
+                stream.doubt = self._doubts[message.group, message.stream] = doubt
         if stream.doubt:
             self._judge(message.group, message.stream, message.age, -math.inf, now, asks=is_new)
         stream.seen_at = now
@@ -167,10 +181,10 @@ class GapTracker:
         key = group_name, name
         stream = group.streams.get(name)
         if stream is None:
-            if not is_answer and now - group.joined_at < _UNDER_WAY:
+            if (not is_answer and now - group.joined_at < _UNDER_WAY) or not self._has_room(now):
                 return
             stream = self._begin(group, name, last + 1, frames, now)
-            self._doubt(key, stream, _Gap(1, last, frames, now, is_at_end=True))
+            stream.doubt = self._doubts[key] = _Gap(1, last, frames, now, is_at_end=True)
         elif last >= stream.expected:
             gap = _Gap(stream.expected, last, frames - stream.frames, now, is_at_end=True)
             self._add(gap, key, stream)
@@ -212,10 +226,30 @@ class GapTracker:
 
     def forget_old(self, now: float) -> None:
         """Forget streams that ended long ago."""
+        self._forget(lambda stream: now - stream.seen_at > _FORGET_AFTER)
+
+    def _has_room(self, now: float) -> bool:
+        """Return whether one more stream can be remembered; streams that were not seen of late are forgotten for it."""
+        if self._count < _MOST_STREAMS:
+            return True
+        if now < self._next_room_at:
+            return False
+        self._next_room_at = now + _MAKE_ROOM_EVERY
+        seen = sorted(stream.seen_at for group in self._groups.values() for stream in group.streams.values())
+        self._forget(lambda stream: stream.seen_at <= seen[len(seen) // 2], joined_at=now)
+        if self._count >= _MOST_STREAMS and not self._was_full:
+            self._was_full = True
+            many = f"More than {_MOST_STREAMS:,} streams miss messages; losses of further ones are not noticed."
+            logger.error("%s Does another program write to the broker?", many)
+        return self._count < _MOST_STREAMS
+
+    def _forget(self, is_old: Callable[[_Stream], bool], joined_at: float = -math.inf) -> None:
         for group in self._groups.values():
             for name, stream in tuple(group.streams.items()):
-                if not (stream.gaps or stream.doubt) and now - stream.seen_at > _FORGET_AFTER:
+                if not (stream.gaps or stream.doubt) and is_old(stream):
                     del group.streams[name]
+                    group.joined_at = max(group.joined_at, joined_at)
+                    self._count -= 1
 
     def _add(self, gap: _Gap, key: tuple[str, str], stream: _Stream) -> None:
         stream.gaps.append(gap)
@@ -224,10 +258,8 @@ class GapTracker:
     def _begin(self, group: _Group, name: str, expected: int, frames: int, now: float) -> _Stream:
         began_before = -math.inf if name in group.announced else math.inf
         stream = group.streams[name] = _Stream(expected, frames, now, began_before)
+        self._count += 1
         return stream
-
-    def _doubt(self, key: tuple[str, str], stream: _Stream, doubt: _Gap) -> None:
-        stream.doubt = self._doubts[key] = doubt
 
     def _judge(self, group_name: str, name: str, age: float, measured_after: float, now: float, *, asks: bool) -> None:
         """End the doubt about the first numbers of a stream if this age, measured after a time until now, allows it."""

@@ -13,6 +13,7 @@ from django_etp.conf import get_settings
 from django_etp.conf.layer_names import channel_prefix
 
 from .host import Host
+from .load import Load
 from .messages import Foreign, Frame, Malformed, Message
 from .node import Node
 from .reader import keep_running, read_channel
@@ -35,6 +36,12 @@ class Link(Protocol):
     @property
     def knows_others(self) -> bool:
         """Whether ``others`` holds all other hubs that live, as far as this process can know."""
+
+    def unheard_of(self, hubs: frozenset[str]) -> frozenset[str]:
+        """Return those of these hubs that may live, although this process has not heard of them yet."""
+
+    def load(self) -> Load:
+        """Return what waits for the channel layer, and how fast that is."""
 
     async def start(self) -> None:
         """Announce to the other hubs that this one has connections."""
@@ -66,6 +73,14 @@ class LocalLink:
 
     others: frozenset[str] = frozenset()
     knows_others = True
+
+    def unheard_of(self, hubs: frozenset[str]) -> frozenset[str]:
+        """Return none: there are no other hubs."""
+        return frozenset()
+
+    def load(self) -> Load:
+        """Return no load: there is no channel layer, or none that is used."""
+        return Load()
 
     async def start(self) -> None:
         """Do nothing: there are no other hubs."""

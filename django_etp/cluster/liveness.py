@@ -31,7 +31,9 @@ class Liveness:
         self._beat_sent_at: dict[int, float] = {}
         self._beat_back = 0
         self._echo = 0
+        self._echo_back = 0
         self._echo_sent_at: dict[int, float] = {}
+        self._lag = 0.0
         self._traffic_at = 0.0
         self._control_at = 0.0
         # When the broker first took an own message since then; 0 if it has taken none.
@@ -86,9 +88,17 @@ class Liveness:
         self._beat_back = max(self._beat_back, number)
         self.returned_at = max(self.returned_at, self._beat_sent_at.pop(number, 0.0))
 
-    def record_echo(self, number: int) -> None:
+    def record_echo(self, number: int, now: float) -> None:
         """Record an echo that came back."""
-        self.echoed_at = max(self.echoed_at, self._echo_sent_at.pop(number, 0.0))
+        sent_at = self._echo_sent_at.pop(number, 0.0)
+        self.echoed_at = max(self.echoed_at, sent_at)
+        if sent_at and number > self._echo_back:
+            self._echo_back, self._lag = number, now - sent_at
+
+    def lag(self, now: float) -> float:
+        """Return for how many seconds the last echo was under way; if a later one has been for longer, for how many."""
+        under_way = [at for number, at in self._echo_sent_at.items() if number > self._echo_back]
+        return max([self._lag, *(now - at for at in under_way)])
 
     def record_echo_taken(self, number: int, now: float) -> None:
         """Record that the broker has taken an echo, which may be back already."""

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, get_args, get_origin
 from django_etp.conf.layer_names import ask_group
 
 from .malformed import Malformed, shorten
-from .numbers import Numbers, Wanted
+from .numbers import MAX_STREAM_NAME, Numbers, Wanted
 
 __all__ = [
     "MAX_INTERVAL",
@@ -127,10 +127,10 @@ class RoomMessage:
     def __post_init__(self) -> None:
         # No message is empty.
         if not (self.number >= 1 and self.frames_before >= self.number - 1 and self.frames):
-            raise Malformed(
-                f"its numbers do not fit: message {self.number} with {len(self.frames)} frames, {self.frames_before} "
-                "before"
-            )
+            frames = f"{len(self.frames)} frames, {self.frames_before} before"
+            raise Malformed(f"its numbers do not fit: message {self.number} with {frames}")
+        if len(self.stream) > MAX_STREAM_NAME:
+            raise Malformed(f"'stream' must be a name of at most {MAX_STREAM_NAME} characters, got {len(self.stream)}")
         if not math.isfinite(self.born):
             raise Malformed(f"'born' must be a time, got {shorten(self.born)}")
         if not self.age >= 0:

@@ -32,12 +32,13 @@ from .heartbeat import Heartbeat
 from .host import Host
 from .inquiries import Inquiries
 from .liveness import Liveness
+from .load import load_of
 from .messages import Frame, Query, pack
 from .publisher import Publisher
 from .receiver import Receiver
 from .responder import Responder
 from .rpc import Queries
-from .tasks import Tasks
+from .tasks import Tasks, bounded
 from .ticker import Ticker
 from .traffic import Traffic
 from .transport import Transport
@@ -77,6 +78,7 @@ class Node:
         self._liveness = Liveness(receives_rooms=is_serving)
         self._heartbeat = Heartbeat(host.id, self._hub_group, self._transport, self._directory, self._liveness)
         self._publisher = Publisher(host.id, self._transport.send, partial(self._transport.send, control_group()))
+        self.load = partial(load_of, self._publisher, self._liveness)
         self._queries = Queries(host.id, self._send_query, own_ask_group, self._directory.is_gone)
         self._traffic = Traffic(host, self._liveness, self._publisher.owns)
         self._eviction = Eviction(self._transport, self._directory, lambda: self._receiver.traffic_groups, self._run)
@@ -128,6 +130,10 @@ class Node:
     def knows_others(self) -> bool:
         """Whether it has received messages for so long, without a pause, that a hub not in ``others`` does not live."""
         return self._liveness.receives_for(asyncio.get_running_loop().time()) > _NONE_UNKNOWN_AFTER
+
+    def unheard_of(self, hubs: frozenset[str]) -> frozenset[str]:
+        """Return those of these hubs that may live, although this node has not heard of them yet."""
+        return frozenset() if self.knows_others else self._directory.unheard_of(hubs)
 
     async def start(self) -> None:
         """Enter as a hub with connections; wait until the others know of it, for 1 s at most."""
@@ -233,9 +239,9 @@ class Node:
 
     async def _leave(self, *, is_known: bool) -> None:
         try:
-            await _bounded(self._publisher.stop(), _FLUSH_LIMIT)
+            await bounded(self._publisher.stop(), _FLUSH_LIMIT)
             if is_known:
-                await _bounded(self._heartbeat.announce_end(), _END_LIMIT)
+                await bounded(self._heartbeat.announce_end(), _END_LIMIT)
                 self._traffic.leave(self._hub_group)
                 await self._receiver.leave_own_groups()
             await self._transport.close()
@@ -290,11 +296,3 @@ class Node:
     def _healed(self, silence: float) -> None:
         self._publisher.send_numbers_again()
         self._inquiries.ask_all(silence)
-
-
-async def _bounded(coroutine: Coroutine[Any, Any, None], seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await coroutine
-    except Exception as error:
-        logger.debug("A step of this node's end was cut short: %r", error)

@@ -3,7 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-__all__ = ["Numbers", "Wanted"]
+__all__ = ["MAX_STREAM_NAME", "Numbers", "Wanted"]
+
+# Names of streams are remembered, and may be forged.
+MAX_STREAM_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,11 @@ class Publisher:
             self._fence(group, joint)
         return [self._put(group, plain, size, joint).confirmation for group in groups]
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many frames wait, or are under way, and their number of characters."""
+        return self._waiting_frames, self._waiting_bytes
+
     def owns(self, stream: str) -> bool:
         """Return whether a stream is, or was, this publisher's."""
         return stream.startswith(self._name)

@@ -1,11 +1,11 @@
-"""The tasks of one node, which end with it."""
+"""The tasks of one node, which end with it, and the bounded steps of its end."""
 
 import asyncio
 import logging
 from collections.abc import Coroutine
 from typing import Any
 
-__all__ = ["Tasks"]
+__all__ = ["Tasks", "bounded"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,3 +32,12 @@ class Tasks:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()):
             logger.debug("A call to the channel layer failed; healing will notice if messages were lost: %r", error)
+
+
+async def bounded(coroutine: Coroutine[Any, Any, None], seconds: float) -> None:
+    """Run a coroutine for at most so many seconds; a failure is only logged, for debugging."""
+    try:
+        async with asyncio.timeout(seconds):
+            await coroutine
+    except Exception as error:
+        logger.debug("A step of this node's end was cut short: %r", error)

@@ -9,6 +9,7 @@ from .host import Host
 from .ledger import Ledger, Told
 from .liveness import Liveness
 from .messages import Echo, Foreign, Frame, Malformed, Message, Numbers, RoomMessage
+from .numbers import MAX_STREAM_NAME
 
 __all__ = ["Traffic"]
 
@@ -52,7 +53,7 @@ class Traffic:
             case Foreign():
                 self._host.deliver_foreign(message)
             case Echo() if message.hub == self._host.id:
-                self._liveness.record_echo(message.number)
+                self._liveness.record_echo(message.number, now)
             case _:
                 raise Malformed(f"a message of type {message.type!r} does not belong on a room's group")
 
@@ -72,7 +73,7 @@ class Traffic:
                 case [
                     [str(), str(name), int() | float(), int(last), int(frames)],
                     int() | float(),
-                ] if 1 <= last <= frames and age >= 0:
+                ] if 1 <= last <= frames and age >= 0 and len(name) <= MAX_STREAM_NAME:
                     if not self._owns(name):
                         told = Told(stream, age)
                         self._gaps.receive_last(told, measured_after, now, is_answer=bool(numbers.asked))

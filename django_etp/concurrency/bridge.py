@@ -15,7 +15,7 @@ from django_etp.exceptions import LayerUnavailable, SyncCallInEventLoop
 
 from .confirmations import Confirmation
 
-__all__ = ["arun_on", "call_on", "loop_ended", "refuse_in_event_loop", "run_on"]
+__all__ = ["arun_on", "call_on", "loop_ended", "not_confirmed", "refuse_in_event_loop", "run_on"]
 
 _T = TypeVar("_T")
 
@@ -31,6 +31,14 @@ while_waiting: Callable[[concurrent.futures.Future[Any], asyncio.AbstractEventLo
 def loop_ended() -> LayerUnavailable:
     """Return the error for callers of a loop that has ended."""
     return LayerUnavailable("The event loop that serves this process's connections has ended. Is the server stopping?")
+
+
+def not_confirmed(timeout: float) -> LayerUnavailable:
+    """Return the error for a caller whose own ``timeout``, in seconds, is over before the layer has confirmed."""
+    return LayerUnavailable(
+        f"The channel layer did not confirm a send within the timeout of {timeout:g} s. Other processes may still get "
+        "the event."
+    )
 
 
 def refuse_in_event_loop(name: str) -> None:
@@ -67,10 +75,16 @@ def run_on(
     return _wait(_submit(loop, function(*args)), loop, timeout, is_patient=is_patient)
 
 
-def call_on(loop: asyncio.AbstractEventLoop, function: Callable[..., Iterable[Confirmation]], *args: Any) -> None:
+def call_on(
+    loop: asyncio.AbstractEventLoop,
+    function: Callable[..., Iterable[Confirmation]],
+    *args: Any,
+    timeout: float | None = None,
+) -> None:
     """Call a plain function on ``loop``, which runs on another thread, and wait until its confirmations are settled.
 
-    Threads send this way: it takes one turn of that loop, and run_on() one turn for each step of a coroutine.
+    Threads send this way: it takes one turn of that loop, and run_on() one turn for each step of a coroutine. With a
+    ``timeout``, in seconds, the wait ends then, and the call goes on.
 
     Raises:
         LayerUnavailable: the layer did not confirm, or the loop ended, or did not finish the call in time.
@@ -82,7 +96,10 @@ def call_on(loop: asyncio.AbstractEventLoop, function: Callable[..., Iterable[Co
         loop.call_soon_threadsafe(_call, future, function, args)
     except RuntimeError:  # it was closed just now
         raise loop_ended() from None
-    _wait(future, loop, 0.0)
+    if timeout is None:
+        _wait(future, loop, 0.0)
+    else:
+        _wait_briefly(future, loop, timeout)
 
 
 def _call(future: concurrent.futures.Future[None], function: Callable[..., Iterable[Confirmation]], args: Any) -> None:
@@ -133,6 +150,21 @@ def _wait(
                 if while_waiting is not None:
                     while_waiting(future, loop, deadline)
     return _result(future)  # done just now, or the call itself raised a TimeoutError
+
+
+def _wait_briefly(future: concurrent.futures.Future[None], loop: asyncio.AbstractEventLoop, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    if while_waiting is not None:
+        while_waiting(future, loop, deadline)
+    while not future.done():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise not_confirmed(timeout)
+        if not loop.is_running():
+            raise loop_ended()
+        with suppress(TimeoutError):
+            future.exception(min(left, _CHECK_LOOP_EVERY))
+    _result(future)
 
 
 def _turns(loop: asyncio.AbstractEventLoop) -> bool:

@@ -40,6 +40,10 @@ class Writer(Protocol):
         """Whether more waits than ``MAX_OUTBOX``."""
 
     @property
+    def waiting_size(self) -> int:
+        """The number of bytes that wait to be written, or are being written."""
+
+    @property
     def taken(self) -> int:
         """The number of bytes that the client's side has taken."""
 
@@ -72,6 +76,11 @@ class Watch:
             if not self._windows:
                 self._look_at(now + self._interval())
             self._windows[writer] = _Window(now, writer.taken)
+
+    def waiting(self) -> tuple[int, int]:
+        """Return how many writers wait, of those that had to wait when they were last looked at, and their bytes."""
+        sizes = [writer.waiting_size for writer in self._windows if writer.is_waiting]
+        return len(sizes), sum(sizes)
 
     def _look_at(self, due: float) -> None:
         self._due = due

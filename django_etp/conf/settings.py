@@ -23,6 +23,7 @@ from .origins import is_origin_pattern
 __all__ = [
     "EtpSettings",
     "ack_timeout",
+    "checked_timeout",
     "find_problems",
     "get_settings",
     "is_origin_rule",
@@ -51,6 +52,8 @@ class EtpSettings:
     sync_workers: int = 32
     disconnect_grace: float = 8.0
     question_timeout: float = 2.0
+    presence_grace: float = 10.0
+    presence_limit: int = 500
     close_on_logout: bool = True
     session_check_interval: float = 60.0
     allowed_origins: str | Sequence[str] | None = None
@@ -76,17 +79,22 @@ def ack_timeout(timeout: float | None) -> float:
     Raises:
         TypeError: ``timeout`` is not a number of seconds.
     """
-    return get_settings().ack_timeout if timeout is None else _checked_timeout(timeout)
+    return get_settings().ack_timeout if timeout is None else checked_timeout(timeout)
 
 
 def question_timeout(timeout: float | None) -> float:
     """Return how long a caller waits for other processes, in seconds. See ack_timeout()."""
-    return get_settings().question_timeout if timeout is None else _checked_timeout(timeout)
+    return get_settings().question_timeout if timeout is None else checked_timeout(timeout)
 
 
-def _checked_timeout(timeout: float) -> float:
+def checked_timeout(timeout: float) -> float:
+    """Return a caller's ``timeout``, in seconds.
+
+    Raises:
+        TypeError: it is not a number of seconds.
+    """
     if not isinstance(timeout, int | float) or math.isnan(timeout):
-        raise TypeError(f"timeout= must be a number of seconds, or None for the setting's; got {timeout!r:.80}.")
+        raise TypeError(f"timeout= must be a number of seconds, or None for the default; got {timeout!r:.80}.")
     return timeout
 
 
@@ -164,6 +172,8 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "SYNC_WORKERS": ("a whole number above 0", _is_count),
     "DISCONNECT_GRACE": ("a number of seconds, 0 or more", _is_seconds_or_zero),
     "QUESTION_TIMEOUT": ("a number of seconds above 0", _is_seconds),
+    "PRESENCE_GRACE": ("a number of seconds, 0 or more", _is_seconds_or_zero),
+    "PRESENCE_LIMIT": ("a whole number above 0", _is_count),
     "CLOSE_ON_LOGOUT": ("True or False", lambda value: isinstance(value, bool)),
     "SESSION_CHECK_INTERVAL": ("a number of seconds above 0", _is_seconds),
     "ALLOWED_ORIGINS": (

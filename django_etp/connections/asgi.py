@@ -7,9 +7,12 @@ from typing import Any
 
 from channels.sessions import InstanceSessionWrapper
 
+from django_etp.protocol.closing import Disconnect
+
 __all__ = [
     "Receive",
     "Send",
+    "disconnect_of",
     "past_session_middleware",
     "refuse",
     "refuse_for_now",
@@ -23,6 +26,11 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _TRY_AGAIN = b"Service Unavailable: try again later.\n"
+
+
+def disconnect_of(message: dict[str, Any]) -> Disconnect:
+    """Return how a connection ended, for the server's message of that."""
+    return Disconnect(message.get("code") or 1005, message.get("reason") or "")
 
 
 async def refuse(receive: Receive, send: Send, code: int) -> None:

@@ -12,8 +12,9 @@ from django.contrib.sessions.backends.base import SessionBase
 from django_etp.concurrency.bridge import arun_on, refuse_in_event_loop, run_on
 from django_etp.conf import ack_timeout
 from django_etp.protocol.closing import check_close
-from django_etp.protocol.frames import Event, check_event_name
-from django_etp.serialization import to_frame, to_text
+from django_etp.protocol.frames import Event
+from django_etp.schemas.outgoing import EventName
+from django_etp.serialization import to_frame, to_parts
 from django_etp.sessions.data import ConnectionData
 
 from .peer import Peer
@@ -109,25 +110,28 @@ class Connection:
         """See aaccept()."""
         self._from_thread("accept", self._peer.accept)
 
-    async def aemit(self, event: str, data: object = None) -> None:
+    async def aemit(self, event: EventName[_T], data: _T | None = None) -> None:
         """Send an event that wants no answer. Inside ``on_connect`` this accepts the handshake first.
 
-        ``data`` is sent as it is if it is str, as JSON otherwise, and not at all if it is ``None``. Waits while the
-        client is far behind in reading.
+        ``event`` is a name, or an event of ``outgoing()``, whose type writes the data. Otherwise ``data`` is sent as it
+        is if it is str, as JSON otherwise, and not at all if it is ``None``. Waits while the client is far behind in
+        reading.
 
         Raises:
             ConnectionClosed: the connection is closed.
             InvalidEventName: the name is not for events.
-            InvalidPayload: the data cannot become JSON.
+            InvalidPayload: the data cannot become JSON, or does not fit the type of the event.
         """
         await arun_on(self._peer.hub.loop, self._peer.emit, to_frame(event, data), is_patient=True)
 
-    def emit(self, event: str, data: object = None) -> None:
+    def emit(self, event: EventName[_T], data: _T | None = None) -> None:
         """See aemit()."""
         # The data becomes JSON in this thread: here the encoder may use the ORM.
         self._from_thread("emit", self._peer.emit, to_frame(event, data), is_patient=True)
 
-    async def aemit_with_ack(self, event: str, data: object = None, *, timeout: float | None = None) -> Event:
+    async def aemit_with_ack(
+        self, event: EventName[_T], data: _T | None = None, *, timeout: float | None = None
+    ) -> Event:
         """Send an event and return the answer to it.
 
         ``timeout`` is in seconds, the setting ``ACK_TIMEOUT`` by default.
@@ -137,20 +141,18 @@ class Connection:
             ConnectionClosed: the connection is closed, or closed before the answer came.
             EventFailed: the client speaks the extensions, and reports that the event failed there.
             InvalidEventName: the name is not for events.
-            InvalidPayload: the data cannot become JSON.
+            InvalidPayload: the data cannot become JSON, or does not fit the type of the event.
             TypeError: ``timeout`` is no number.
         """
         seconds = ack_timeout(timeout)
-        check_event_name(event)
-        peer, text = self._peer, to_text(data)
-        return await arun_on(peer.hub.loop, peer.emit_with_ack, event, text, seconds, timeout=seconds)
+        peer, (name, text) = self._peer, to_parts(event, data)
+        return await arun_on(peer.hub.loop, peer.emit_with_ack, name, text, seconds, timeout=seconds)
 
-    def emit_with_ack(self, event: str, data: object = None, *, timeout: float | None = None) -> Event:
+    def emit_with_ack(self, event: EventName[_T], data: _T | None = None, *, timeout: float | None = None) -> Event:
         """See aemit_with_ack()."""
         seconds = ack_timeout(timeout)
-        check_event_name(event)
-        text = to_text(data)
-        return self._from_thread("emit_with_ack", self._peer.emit_with_ack, event, text, seconds, timeout=seconds)
+        name, text = to_parts(event, data)
+        return self._from_thread("emit_with_ack", self._peer.emit_with_ack, name, text, seconds, timeout=seconds)
 
     async def aping(self, *, timeout: float | None = None) -> float:
         """Return how long the client took to answer a ping, in seconds. See aemit_with_ack() for what is raised."""

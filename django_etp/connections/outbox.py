@@ -110,6 +110,11 @@ class Outbox:
         return self._is_writing or bool(self._frames)
 
     @property
+    def waiting_size(self) -> int:
+        """See Writer."""
+        return self._put - self._taken
+
+    @property
     def is_far_behind(self) -> bool:
         """Whether so much waits that a sender which may wait does so."""
         return self._put - self._taken > _BYTES_ENOUGH or len(self._frames or ()) > _FRAMES_ENOUGH

@@ -17,19 +17,19 @@ from django_etp.exceptions import ConnectionClosed
 from django_etp.hub.hub import Hub
 from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import LOGGED_OUT, SESSION_ENDED, Disconnect, check_close
-from django_etp.protocol.frames import PING, SUBPROTOCOL, Event, encode
+from django_etp.protocol.frames import PING, Event, encode
+from django_etp.protocol.rooms import in_room
 from django_etp.serialization import to_frame
 from django_etp.sessions.data import from_json
 from django_etp.sessions.loaded import session_key_of
 from django_etp.sessions.session import ConnectionSession
 
 from .outbox import Outbox
-from .scope import identity_of, tenant_of, user_id_of
+from .scope import extensions_of, identity_of, tenant_of, user_id_of
 from .state import CONNECTING, OPEN
 
 if TYPE_CHECKING:
-    from django.contrib.auth.base_user import AbstractBaseUser
-    from django.contrib.auth.models import AnonymousUser
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 __all__ = ["Peer"]
 
@@ -111,8 +111,8 @@ class Peer:
 
     @property
     def speaks_extensions(self) -> bool:
-        """Whether the client offered ``etp.ext.v1``: it gets a greeting, and failures with their codes."""
-        return SUBPROTOCOL in self.scope.get("subprotocols", ())
+        """Whether the client offered the extensions: it gets a greeting, and failures with their codes."""
+        return extensions_of(self.scope) is not None
 
     def to_row(self) -> tuple[str, int | str | None, float]:
         """Return its id, its user's id and when it connected, in seconds since 1970, as plain values."""
@@ -155,9 +155,9 @@ class Peer:
         await self.accept()
         return await self.ask(event, data, timeout)
 
-    async def ask(self, event: str, data: object, timeout: float) -> Event:
-        """Send an event and return the answer to it. Before the accept, wait for that; accept nothing."""
-        return await self._ask(lambda ack_id: to_frame(event, data, ack_id), timeout)
+    async def ask(self, event: str, data: object, timeout: float, room: str | None = None) -> Event:
+        """Send an event, maybe inside a room, and return the answer. Before the accept, wait for that."""
+        return await self._ask(lambda ack_id: in_room(room, to_frame(event, data, ack_id)), timeout)
 
     async def ping(self, timeout: float) -> float:
         """Accept the handshake, then return how long the client took to answer a ping, in seconds."""

@@ -1,12 +1,13 @@
-"""Read a connection's user and tenant from its ASGI scope."""
+"""Read a connection's user, tenant and extensions from its ASGI scope."""
 
 from typing import Any
 
 from django_etp import tenancy
 from django_etp.hub.names import user_key
+from django_etp.protocol.frames import ROOMS_SUBPROTOCOL, SUBPROTOCOL
 from django_etp.sessions.lazy import unwrapped
 
-__all__ = ["identity_of", "schema_of", "tenant_of", "user_id_of"]
+__all__ = ["extensions_of", "identity_of", "schema_of", "tenant_of", "user_id_of"]
 
 
 def user_id_of(scope: dict[str, Any]) -> Any:
@@ -40,3 +41,11 @@ def tenant_of(scope: dict[str, Any]) -> object:
 def schema_of(scope: dict[str, Any]) -> str:
     """Return the name of the schema of the tenant; ``""`` for the public one, and for no tenant."""
     return tenancy.schema_name(tenant_of(scope))
+
+
+def extensions_of(scope: dict[str, Any]) -> str | None:
+    """Return the subprotocol of the extensions that the client offered, the later one of two; ``None`` for none."""
+    offered = scope.get("subprotocols", ())
+    if ROOMS_SUBPROTOCOL in offered:
+        return ROOMS_SUBPROTOCOL
+    return SUBPROTOCOL if SUBPROTOCOL in offered else None

@@ -12,10 +12,9 @@ Rules kept here:
 
 import asyncio
 import contextvars
-import logging
 import sys
+import time
 from collections import deque
-from functools import cache
 
 from django_etp.cancellation import must_pass
 from django_etp.concurrency.workers import exited
@@ -24,18 +23,22 @@ from django_etp.connections.connection import Connection
 from django_etp.connections.peer import Peer
 from django_etp.exceptions import EventFailed, ProtocolError, TooManyEvents
 from django_etp.protocol.failures import encode_failure
-from django_etp.protocol.frames import Event, encode_answer
+from django_etp.protocol.frames import RESERVED_PREFIX, Event, encode_answer
 from django_etp.serialization import to_text
+from django_etp.signals import event_handled
 
 from .budget import MAX_HELD, SMALL, held_by
+from .current import running_event
 from .errors import failure_observer, failure_of, report
-from .handlers import Namespace, call, run_answering, run_reporting
-from .registry import registry
+from .handlers import call, run_answering, run_reporting
+from .joins import handle_room_event, is_room_event
+from .namespaces import Namespace
+from .outcomes import report_handled
 from .repeats import Repeats
+from .streams import Stream, stop_streams
+from .unknown import log_unknown_event
 
 __all__ = ["Dispatcher"]
-
-logger = logging.getLogger(__name__)
 
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
@@ -45,11 +48,11 @@ class Dispatcher:
 
     Attributes:
         context: the context variables of the handshake.
+        connection: the handle that handlers and hooks get.
         held: the bytes in memory of the events that run or wait, without small ones.
     """
 
     __slots__ = (
-        "_connection",
         "_handlers",
         "_loop",
         "_max_running",
@@ -58,13 +61,14 @@ class Dispatcher:
         "_repeats",
         "_running",
         "_tasks",
+        "connection",
         "context",
         "held",
     )
 
     def __init__(self, peer: Peer, handlers: Namespace) -> None:
         self._peer = peer
-        self._connection = Connection(peer)
+        self.connection = Connection(peer)
         # An event that has waited must not see the context variables that the handler before it, or a hook, has set.
         self.context = contextvars.copy_context()
         self._handlers = handlers
@@ -114,9 +118,10 @@ class Dispatcher:
         )
 
     def stop(self) -> None:
-        """Start no more events."""
+        """Start no more events, and end streamed answers."""
         self._max_running = 0
         self._queue = None
+        stop_streams(self._peer.id)
 
     @property
     def is_busy(self) -> bool:
@@ -133,7 +138,7 @@ class Dispatcher:
     async def connect(self) -> None:
         """Run the ``on_connect`` hooks in order; an exception ends that and is raised."""
         for hook in self._handlers.on_connect:
-            await call(hook, run_reporting, self._connection)
+            await call(hook, run_reporting, self.connection)
 
     async def save(self) -> None:
         """Write the changes of hooks to the data or the session; report a failure."""
@@ -170,7 +175,7 @@ class Dispatcher:
             deadline = asyncio.timeout(share)
             try:
                 async with deadline:
-                    await call(hook, run_reporting, self._connection, self._peer.disconnect)
+                    await call(hook, run_reporting, self.connection, self._peer.disconnect)
             except BaseException as error:
                 if must_pass(error):
                     raise
@@ -184,10 +189,10 @@ class Dispatcher:
         """
         if not is_last:
             if self._repeats is None:
-                self._repeats = Repeats(self._connection.id)
+                self._repeats = Repeats(self.connection.id)
             if not self._repeats.admit(error):
                 return
-        await report(self._handlers, self._connection, error, doing)
+        await report(self._handlers, self.connection, error, doing)
 
     def report_rest(self) -> None:
         """Log how many failures were counted and not reported: the connection has ended."""
@@ -202,13 +207,17 @@ class Dispatcher:
 
     async def _handle(self, item: Event | ProtocolError) -> None:
         # One flat coroutine, which also counts itself: a done callback would cost each event more.
-        peer, connection = self._peer, self._connection
+        peer, connection = self._peer, self.connection
+        began_at, failure = (time.perf_counter() if event_handled.receivers else 0.0), None
         is_saving = False
+        running: list[Event] = []
         try:
             if not isinstance(item, Event):
                 await self.report(item, "a frame it sent")
                 await self.save()
                 return
+            running.append(item)
+            running_event.set(running)
             handler = self._handlers.events.get(item.name)
             if handler is None:
                 result = await self._handle_unknown(item)
@@ -216,6 +225,9 @@ class Dispatcher:
                 result = await handler.function(connection, item)
             else:
                 result = await call(handler, run_answering, connection, item)
+            if type(result) is Stream:
+                await self._finish_stream(result, item)
+                return
             if (peer.share is not None or peer.has_other_user) and peer.has_unsaved:
                 is_saving = True
                 await peer.save()
@@ -225,6 +237,7 @@ class Dispatcher:
                 if answering is not None:
                     await answering
         except BaseException as error:
+            failure = error if began_at else None
             if must_pass(error):
                 raise
             await self._handle_failure(item, error, failed_to_save=is_saving)
@@ -232,6 +245,7 @@ class Dispatcher:
             if self._tasks:  # an eager task that never waited is not in there
                 self._tasks.pop(id(item), None)
             self._running -= 1
+            running.clear()
             if self.held:
                 self.held -= held_by(item)
             # Only if no other handler runs: it could still change a nested value of the data.
@@ -239,6 +253,14 @@ class Dispatcher:
                 peer.share.mark_saved()
             if self._queue and self._running < self._max_running:
                 self._start(self._queue.popleft())
+            if began_at:
+                report_handled(self._handlers, connection, item, began_at, failure)
+
+    async def _finish_stream(self, stream: Stream, event: Event) -> None:
+        answer = await stream.run(self._peer, event)
+        await self.save()
+        if event.ack_id and answer is not None and (answering := self._peer.answer(encode_answer(event, answer))):
+            await answering
 
     def refuse(self, event: Event, error: TooManyEvents) -> None:
         """Answer an event that is one too many with a failure, if the client speaks the extensions."""
@@ -256,30 +278,21 @@ class Dispatcher:
             return
         if (observe := failure_observer.get()) is not None:
             observe(item, error)
-        if item.ack_id and self._peer.speaks_extensions:
-            answering = self._peer.answer(encode_failure(item, failure_of(error)))
-            if answering is not None:
-                await answering
+        if not (item.ack_id and self._peer.speaks_extensions):
+            return
+        if (answering := self._peer.answer(encode_failure(item, failure_of(error)))) is not None:
+            await answering
 
     async def _handle_unknown(self, event: Event) -> object:
-        if not self._handlers.events and not self._handlers.on_unknown_event:
-            _log_nothing_is_handled(self._peer.namespace)
-        if not self._handlers.on_unknown_event and self._peer.speaks_extensions:
-            raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")
+        if event.name.startswith(RESERVED_PREFIX) and is_room_event(event, self._peer):
+            return await handle_room_event(self._handlers, self._peer, self.connection, event, self.report)
+        if not self._handlers.on_unknown_event:
+            log_unknown_event(event.name, self._peer.namespace, self._handlers)
+            if self._peer.speaks_extensions:
+                raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r}.")
         answer: object = None
         for hook in self._handlers.on_unknown_event:
             # Like a handler it may wait for acks, so a plain function runs in a handler's thread.
-            result = await call(hook, run_answering, self._connection, event)
+            result = await call(hook, run_answering, self.connection, event)
             answer = answer if result is None else result
         return answer
-
-
-@cache
-def _log_nothing_is_handled(namespace: str) -> None:
-    """Log, once per namespace and process, that events arrive in a namespace without handlers."""
-    logger.warning(
-        "Events arrive in the namespace %r, which has no handler; namespaces with handlers: %s. Look for a typo in "
-        "namespace=…, in ETP['EVENT_MODULES'], or in the name of an app's module.",
-        namespace,
-        ", ".join(map(repr, registry.handled)) or "none",
-    )

@@ -17,6 +17,7 @@ from django_etp.exceptions import (
     ConnectionClosed,
     EventFailed,
     InvalidFrame,
+    InvalidPayload,
     MessageTooLarge,
     TooManyEvents,
     TooManyRooms,
@@ -25,7 +26,8 @@ from django_etp.protocol.failures import handler_failed, named_failure
 from django_etp.protocol.frames import Event
 from django_etp.quoting import line_of, quote_traceback
 
-from .handlers import Namespace, call, run_reporting
+from .handlers import call, run_reporting
+from .namespaces import Namespace
 
 __all__ = ["failure_observer", "failure_of", "report"]
 
@@ -48,11 +50,11 @@ async def report(handlers: Namespace, connection: Connection | None, error: Base
 
     ``doing`` names the failed step.
     """
-    expected = isinstance(error, _EXPECTED)
+    expected = isinstance(error, _EXPECTED) or _is_misfit(error)
     if isinstance(error, DatabaseError):
         expect_broken_database()
     logger.log(
-        logging.WARNING if expected else logging.ERROR,
+        _level_of(error, is_expected=expected),
         "Connection %s failed at %s: %s: %s",
         connection.id if connection is not None else "(none yet)",
         doing,
@@ -77,3 +79,16 @@ def failure_of(error: BaseException) -> EventFailed:
     if failure := named_failure(error):
         return failure
     return handler_failed(f"{type(error).__name__}: {error}") if settings.DEBUG else handler_failed()
+
+
+def _is_misfit(error: BaseException) -> bool:
+    """Return whether the data of an event does not fit its type."""
+    return isinstance(error, InvalidPayload) and bool(error.errors) and not (error.is_outgoing or error.is_answer)
+
+
+def _level_of(error: BaseException, *, is_expected: bool) -> int:
+    if isinstance(error, EventFailed) and error.code == "unknown_event" and not error.is_from_peer:
+        return logging.DEBUG  # it is in the log once for all connections; see log_unknown_event()
+    if _is_misfit(error):
+        return logging.INFO
+    return logging.WARNING if is_expected else logging.ERROR

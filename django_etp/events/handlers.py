@@ -12,11 +12,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.apps import apps
 
 from django_etp.concurrency.database import keep_database_fresh
@@ -26,7 +26,9 @@ from django_etp.exceptions import InvalidPayload
 from django_etp.protocol.frames import Event
 from django_etp.serialization import to_text
 
-__all__ = ["Handler", "Hooks", "Namespace", "call", "run_answering", "run_reporting"]
+from .signatures import check_takes, is_async_generator, place_of, unwrapped
+
+__all__ = ["Handler", "Hooks", "call", "handler_of", "run_answering", "run_reporting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +38,14 @@ class Handler:
     function: Callable[..., Any]
     is_async: bool
 
+    def with_parameters(self, parameters: dict[str, Any]) -> Handler:
+        """Return the handler of a declared room, called with the parameters of one room."""
+        return Handler(partial(self.function, **parameters), self.is_async) if parameters else self
+
     @property
     def place(self) -> str:
         """The function's module, name, file and line, for messages."""
-        function = _as_written(self.function)
-        name = getattr(function, "__qualname__", repr(function))
-        code = getattr(function, "__code__", None)
-        where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-        return f"{getattr(function, '__module__', '?')}.{name}{where}"
+        return place_of(self.function)
 
 
 class Hooks:
@@ -71,23 +73,24 @@ class Hooks:
         self._handlers = sorted([*self._handlers, handler], key=_app_position)
 
 
-class Namespace:
-    """The handlers and hooks of one namespace."""
+def handler_of(function: Callable[..., Any], *arguments: str, can_stream: bool = False) -> Handler:
+    """Return the handler of a function that an application registers.
 
-    __slots__ = ("events", "on_connect", "on_disconnect", "on_error", "on_unknown_event")
+    ``can_stream``: whether it may be an async generator, whose values are a streamed answer.
 
-    def __init__(self) -> None:
-        self.events: dict[str, Handler] = {}
-        self.on_connect = Hooks()
-        self.on_disconnect = Hooks()
-        self.on_error = Hooks()
-        self.on_unknown_event = Hooks()
-
-    def __copy__(self) -> Namespace:
-        twin = Namespace()
-        for name in Namespace.__slots__:
-            setattr(twin, name, copy(getattr(self, name)))
-        return twin
+    Raises:
+        TypeError: it is no function, or a generator, or it cannot be called with the arguments.
+    """
+    if not callable(function) or isinstance(function, type):
+        raise TypeError(f"A handler must be a function, got {function!r:.80}.")
+    call = getattr(function, "__call__", None)  # noqa: B004 (an instance's method, which may be async)
+    is_stream = is_async_generator(function)
+    if any(map(inspect.isgeneratorfunction, (function, call))) or (is_stream and not can_stream):
+        wanted = "Write it as an async def to stream the answer" if can_stream else "Return a value instead of yielding"
+        raise TypeError(f"A handler must not be a generator: {function!r:.80}. {wanted}.")
+    if arguments:
+        check_takes(function, *arguments)
+    return Handler(function, is_stream or iscoroutinefunction(function) or iscoroutinefunction(call))
 
 
 async def call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
@@ -129,14 +132,7 @@ def _answer_of(function: Callable[..., Any], connection: Connection, event: Even
 def _app_position(handler: Handler) -> int:
     if not apps.apps_ready:
         return 0
-    module = getattr(_as_written(handler.function), "__module__", None)
+    module = getattr(unwrapped(handler.function), "__module__", None)
     app = apps.get_containing_app_config(module) if module else None
     configs = list(apps.get_app_configs())
     return configs.index(app) if app else len(configs)
-
-
-def _as_written(function: Any) -> Any:
-    """Return the function as the application wrote it, without the decorators and partials around it."""
-    while isinstance(function := inspect.unwrap(function), partial):
-        function = function.func
-    return function

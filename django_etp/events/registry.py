@@ -9,26 +9,29 @@ Rules kept here:
 
 from __future__ import annotations
 
-import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from typing import Any, TypeVar
 
-from asgiref.sync import iscoroutinefunction
 from django.utils.module_loading import autodiscover_modules
 
 from django_etp.conf import get_settings
 from django_etp.exceptions import EventAlreadyRegistered, InvalidEventName
 from django_etp.hub.names import check_namespace
 from django_etp.protocol.frames import check_event_name
+from django_etp.schemas.outgoing import build_outgoing
 
-from .handlers import Handler, Hooks, Namespace
+from .declared import DeclaredRoom
+from .handlers import Hooks, handler_of
+from .namespaces import Namespace
+from .typed import prepare, typed_if_ready
 
 __all__ = [
     "Registry",
     "etp_event",
+    "etp_room",
     "on_connect",
     "on_disconnect",
     "on_error",
@@ -37,6 +40,14 @@ __all__ = [
 ]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# The arguments of each kind of hook.
+_ARGUMENTS = {
+    "on_connect": ("connection",),
+    "on_disconnect": ("connection", "disconnect"),
+    "on_error": ("connection", "error"),
+    "on_unknown_event": ("connection", "event"),
+}
 
 
 class Registry:
@@ -57,7 +68,17 @@ class Registry:
     @property
     def handled(self) -> list[str]:
         """The names of the namespaces with handlers, sorted."""
-        return sorted(name for name, namespace in self._namespaces.items() if namespace.events)
+        return sorted(name for name, namespace in self._namespaces.items() if namespace.events or namespace.rooms)
+
+    @property
+    def has_presence(self) -> bool:
+        """Whether a room has presence."""
+        return any(room.has_presence for namespace in self._namespaces.values() for room in namespace.rooms)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all namespaces, sorted."""
+        return sorted(self._namespaces)
 
     def etp_event(self, name: str, *, namespace: str = "default") -> Callable[[_Function], _Function]:
         """Register the decorated function as the handler of the event ``name``.
@@ -66,15 +87,19 @@ class Registry:
         is, anything else as JSON. An ``async def`` runs on the event loop; a plain ``def`` runs in a thread and may use
         the ORM.
 
+        If its second argument is annotated with another type than ``Event``, it gets the data of the event as a value
+        of that type; if its result is annotated, that is written as a value of the type.
+
         Raises:
             InvalidEventName: ETP cannot carry the name, or reserves it.
             EventAlreadyRegistered: the event has a handler already.
-            TypeError: the decorated object is no function, or the namespace is not str.
+            TypeError: the decorated object is no function, or cannot be called with two arguments; the types that it
+                declares cannot be read or written; or the namespace is not str.
         """
         _check_event_name(name)
 
         def register(function: _Function) -> _Function:
-            handler = _handler(function)
+            handler = typed_if_ready(handler_of(function, "connection", "event", can_stream=True))
             events = self.namespace(namespace).events
             if name in events:
                 raise EventAlreadyRegistered(
@@ -83,6 +108,43 @@ class Registry:
                 )
             events[name] = handler
             return function
+
+        return register
+
+    def etp_room(
+        self,
+        pattern: str,
+        *,
+        namespace: str = "default",
+        login_required: bool = False,
+        permission: str | Iterable[str] | None = None,
+        presence: bool | Callable[..., Any] = False,
+    ) -> Callable[[Callable[..., Any]], DeclaredRoom]:
+        """Declare a kind of room, and register the decorated function as its join handler.
+
+        The function takes the connection and the parameters of the pattern. Its result is the state of the room, which
+        a client gets with the answer to its join. It runs after the other checks, and refuses the client with
+        ``PermissionDenied``, ``ObjectDoesNotExist`` or ``Http404``. It has 10 s.
+
+        Args:
+            pattern: names of rooms, written as in Django's ``path()``, such as ``"orders/<int:pk>"``.
+            namespace: the namespace of the rooms.
+            login_required: whether a client must be logged in.
+            permission: the name of a permission that the user must have, or several.
+            presence: whether members see who is there; or a function of the connection and the parameters that returns
+                what others may see of a member, a dict that JSON can hold.
+
+        Raises:
+            ImproperlyConfigured: the pattern is not valid or has no literal part, or another room's pattern can match
+                the same names.
+            TypeError: the decorated object is no function, or does not take the parameters; or an argument has another
+                type.
+        """
+
+        def register(function: Callable[..., Any]) -> DeclaredRoom:
+            room = DeclaredRoom(handler_of(function), pattern, login_required, permission, presence)
+            self.namespace(namespace).add_room(room)
+            return room
 
         return register
 
@@ -114,8 +176,15 @@ class Registry:
         """Import the modules named by the setting ``EVENT_MODULES`` from every installed app.
 
         An error inside such a module is raised as it is.
+
+        Raises:
+            TypeError: a handler or outgoing() declares a type that cannot be read or written.
         """
         autodiscover_modules(*get_settings().event_modules)
+        namespaces = self._namespaces.values()
+        tables = [namespace.events for namespace in namespaces]
+        prepare([*tables, *(room.events for namespace in namespaces for room in namespace.rooms)])
+        build_outgoing()
 
     @contextmanager
     def isolated(self) -> Iterator[Registry]:
@@ -133,7 +202,7 @@ class Registry:
 
         def register(function: _Function) -> _Function:
             hooks: Hooks = getattr(self.namespace(namespace), kind)
-            hooks.add(_handler(function))
+            hooks.add(handler_of(function, *_ARGUMENTS[kind]))
             return function
 
         return register if function is None else register(function)
@@ -145,17 +214,9 @@ def _check_event_name(name: object) -> None:
     check_event_name(name)
 
 
-def _handler(function: Callable[..., Any]) -> Handler:
-    if not callable(function) or isinstance(function, type):
-        raise TypeError(f"A handler must be a function, got {function!r:.80}.")
-    call = getattr(function, "__call__", None)  # noqa: B004 (an instance's method, which may be async)
-    if any(inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each) for each in (function, call)):
-        raise TypeError(f"A handler must not be a generator: {function!r:.80}. Return the answer instead of yielding.")
-    return Handler(function, iscoroutinefunction(function) or iscoroutinefunction(call))
-
-
 registry = Registry()
 etp_event = registry.etp_event
+etp_room = registry.etp_room
 on_connect = registry.on_connect
 on_disconnect = registry.on_disconnect
 on_error = registry.on_error

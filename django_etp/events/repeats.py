@@ -4,7 +4,7 @@ Rules kept here:
 
 - Each kind of failure is reported once a minute. Those that follow are counted, and one line logs their number.
 - A kind is a class of error and the code that the error has passed, so that two bugs are two kinds. All malformed
-  frames are one kind.
+  frames are one kind, and so is all data that does not fit the type of one event.
 - At most 8 kinds that a client causes are reported in a minute, and 8 others, so that no client hides a bug.
 """
 
@@ -18,6 +18,8 @@ from itertools import islice
 from django.core.exceptions import PermissionDenied
 
 from django_etp.exceptions import AckTimeout, ConnectionClosed, EventFailed, InvalidFrame, InvalidPayload, TooManyRooms
+
+from .current import running_event
 
 __all__ = ["Repeats"]
 
@@ -86,5 +88,8 @@ def _is_caused_by_client(error: BaseException) -> bool:
 def _kind_of(error: BaseException) -> Hashable:
     if isinstance(error, InvalidFrame):
         return InvalidFrame
+    if isinstance(error, InvalidPayload) and error.errors:
+        running = running_event.get()
+        return InvalidPayload, running and running[0].name
     calls = islice(traceback.walk_tb(error.__traceback__), _CALLS)
     return (type(error), *((frame.f_code, line) for frame, line in calls))

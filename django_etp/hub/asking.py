@@ -32,6 +32,15 @@ class Asker:
         self._under_way = 0
         self._ended = asyncio.Event()
 
+    @property
+    def others(self) -> frozenset[str]:
+        """The ids of the other hubs that a query to all is for."""
+        return self._link.others
+
+    def unheard_of(self, hubs: frozenset[str]) -> frozenset[str]:
+        """Return those of these hubs that a query to all may miss, since this hub has not heard of them yet."""
+        return self._link.unheard_of(hubs - {self._hub_id})
+
     async def ask(self, hub: str | None, action: str, arguments: list[Any], timeout: float) -> list[Any]:
         """Return the replies of all hubs, or of one, to a query; this hub's own reply comes first.
 

@@ -8,18 +8,21 @@ Rules kept here:
 - A batch that would travel too often goes through the group of its namespace, once.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from django_etp.cluster.links import Link
+from django_etp.cluster.load import Load
 from django_etp.cluster.messages import Frame
 from django_etp.concurrency.confirmations import Confirmation
+from django_etp.signals import room_sent
 
 from .emissions import Emissions
 from .members import Member
 from .names import group_name
 from .pace import Pace
+from .publishing import report_sent
 
 __all__ = ["Batches", "Send"]
 
@@ -48,7 +51,7 @@ class Deliver(Protocol):
     """Hands a frame to the members of rooms in this process; returns the members."""
 
     def __call__(
-        self, namespace: str, rooms: Iterable[str | None], text: str, exclude: frozenset[str]
+        self, namespace: str, rooms: Sequence[str | None], text: str, exclude: frozenset[str]
     ) -> Sequence[Member]: ...
 
 
@@ -68,8 +71,14 @@ class Batches:
         self._pace = pace
         self._deliver = deliver
 
+    def load(self) -> Load:
+        """Return what waits for the channel layer, and how fast that is."""
+        return self._link.load()
+
     def deliver(self, send: Send) -> tuple[int, list[Confirmation]]:
         """Deliver an event to the members of this process; return how many they are, and what its sender waits for."""
+        if room_sent.receivers:
+            report_sent(send.namespace, send.rooms, send.text)
         members = self._deliver(send.namespace, send.rooms, send.text, send.exclude)
         return len(members), self._pace.slow(members, len(send.text))
 

@@ -14,6 +14,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from django_etp.cluster.gaps import Loss
@@ -23,15 +24,19 @@ from django_etp.concurrency.confirmations import Confirmation, confirmed
 from django_etp.concurrency.flusher import Flusher
 from django_etp.exceptions import ConnectionClosed, EtpError
 from django_etp.serialization import to_frame
+from django_etp.signals import messages_lost, notify
 
 from .asking import Asker
 from .batches import Batches
+from .delivery import deliver
 from .emissions import Emissions
+from .guests import Guest
 from .losses import describe_loss
 from .members import Member, Serving, hub_of
 from .membership import Membership
 from .names import check_can_join
 from .pace import Pace
+from .parts import Presence
 from .publishing import publish
 
 __all__ = ["Hub"]
@@ -40,10 +45,8 @@ logger = logging.getLogger(__name__)
 
 # How long connections may take to clean up when the server ends, in seconds: on_disconnect hooks have 9 s.
 _END_LIMIT = 10.0
-
 # Other text names no hub, and may not even be valid in the name of a group.
 _HUB_ID = re.compile(r"[0-9a-f]{16}")
-
 _T = TypeVar("_T")
 
 
@@ -70,26 +73,30 @@ class Hub:
         self.flusher = Flusher(loop, self.context.copy())
         self.report: Callable[[str, Exception], Coroutine[Any, Any, None]] | None = None
         self.serving: Serving | None = None
+        self.presence: Presence | None = None
+        self.recheck: Callable[[list[Guest]], Coroutine[Any, Any, None]] | None = None
         self._answer = answer
         self.membership = Membership()
         self.emissions = Emissions()
         self._pace = Pace(loop)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._link: Link = open_link(self, is_serving=is_serving)
-        self.asker = Asker(self.id, self._link, self._reply_here)
-        self.batches = Batches(self._link, self.emissions, self._pace, self._deliver)
+        self.link: Link = open_link(self, is_serving=is_serving)
+        self.asker = Asker(self.id, self.link, self._reply_here)
+        self.batches = Batches(self.link, self.emissions, self._pace, partial(deliver, self.membership))
 
     async def start(self) -> None:
         """Take the place of a hub with connections among the other processes' hubs."""
-        await self._link.start()
+        await self.link.start()
 
     def stop_serving(self) -> None:
         """Announce to the other processes' hubs that it has no connections any more."""
-        self._link.stop_serving()
+        self.link.stop_serving()
 
     async def leave_others(self) -> None:
         """Leave the other processes' hubs; start() may follow."""
-        await self._link.stop()
+        if self.presence is not None:
+            await self.presence.hand_over()
+        await self.link.stop()
 
     async def stop(self) -> None:
         """End the connections, then leave the other processes' hubs; within a bounded time."""
@@ -124,13 +131,13 @@ class Hub:
 
     async def enter(self, member: Member) -> None:
         """Put a connection into the rooms that it cannot leave. This may wait for the channel layer."""
-        await self._join_groups(self.membership.enter(member))
+        await self.join_groups(self.membership.enter(member))
 
     async def change_user(self, member: Member, user_id: object) -> None:
         """Record that a connection belongs to another user from now on."""
         empty, entered = self.membership.change_user(member, user_id)
         await self._leave_groups(empty)
-        await self._join_groups(entered)
+        await self.join_groups(entered)
 
     async def remove(self, member: Member) -> None:
         """Remove a connection that has ended; it leaves all its rooms."""
@@ -155,11 +162,14 @@ class Hub:
             check_can_join(room)
         if member.id not in self.membership:
             raise ConnectionClosed(f"Connection {member.id} is closed and cannot join a room.")
-        await self._join_groups(self.membership.join(member, rooms))
+        await self.join_groups(self.membership.join(member, rooms))
 
     async def leave(self, member: Member, rooms: Iterable[str]) -> None:
         """Take a connection out of rooms; it need not be in them."""
-        await self._leave_groups(self.membership.leave(member, rooms))
+        rooms = tuple(rooms)
+        groups = self.membership.leave(member, rooms)
+        self.membership.guests.end(member.id, rooms)
+        await self._leave_groups(groups)
 
     async def clear(self, namespace: str, rooms: Iterable[str]) -> None:
         """Take all local members out of rooms."""
@@ -167,15 +177,16 @@ class Hub:
             for member in self.membership.present(namespace, [room]):
                 await self.leave(member, [room])
 
-    async def _join_groups(self, groups: list[str]) -> None:
+    async def join_groups(self, groups: list[str]) -> None:
+        """Join channel-layer groups, and wait until that is certain."""
         if len(groups) == 1:
-            await self._link.join(groups[0])
+            await self.link.join(groups[0])
         else:
-            await asyncio.gather(*(self._link.join(group) for group in groups))
+            await asyncio.gather(*(self.link.join(group) for group in groups))
 
     async def _leave_groups(self, groups: list[str]) -> None:
         for group in groups:
-            await self._link.leave(group)
+            await self.link.leave(group)
 
     def living(self) -> Callable[[str], bool]:
         """Return a function that returns, for a connection's id, whether the connection may be alive as of now.
@@ -183,7 +194,7 @@ class Hub:
         Any thread may call the function. While this hub is new, or receives nothing, it does not know the other hubs,
         and takes all their connections for alive.
         """
-        others, members, knows_others = self._link.others, self.membership, self._link.knows_others
+        others, members, knows_others = self.link.others, self.membership, self.link.knows_others
 
         def may_live(connection_id: str) -> bool:
             hub = hub_of(connection_id)
@@ -205,18 +216,18 @@ class Hub:
             LayerUnavailable: it was not sent to other processes.
         """
         targets: list[str | None] = [None] if rooms is None else [*rooms]
-        members = self._deliver(namespace, targets, text, exclude)
+        members = deliver(self.membership, namespace, targets, text, exclude)
         if rooms is None or len(rooms) < 2:
             frame = Frame(text, exclude)
         else:
             frame = Frame(text, exclude, tuple(rooms), self.emissions.new())
-        return publish(self._link, namespace, targets, frame, beside) + self._pace.slow(members, len(text))
+        return publish(self.link, namespace, targets, frame, beside) + self._pace.slow(members, len(text))
 
     def relay(self, namespace: str, rooms: list[str], frame: Frame) -> list[Confirmation]:
         """Send a stored event, which has a name that begins with RELAYED, and may be sent again. See send()."""
         is_first = self.emissions.is_first(frame.emission)
-        members = self._deliver(namespace, rooms, frame.text, frame.exclude) if is_first else ()
-        return publish(self._link, namespace, rooms, frame) + self._pace.slow(members, len(frame.text))
+        members = deliver(self.membership, namespace, rooms, frame.text, frame.exclude) if is_first else ()
+        return publish(self.link, namespace, rooms, frame) + self._pace.slow(members, len(frame.text))
 
     def send_to(self, namespace: str, connection_id: str, text: str) -> list[Confirmation]:
         """Send a frame to one connection, in any process. See send()."""
@@ -225,7 +236,7 @@ class Hub:
                 member.deliver(text)
                 return self._pace.slow([member], len(text))
         elif _HUB_ID.fullmatch(hub := hub_of(connection_id)):
-            return self._link.publish_to_hub(hub, Frame(text, connection_id=connection_id, namespace=namespace))
+            return self.link.publish_to_hub(hub, Frame(text, connection_id=connection_id, namespace=namespace))
         return []
 
     async def sent(self, sends: list[Confirmation]) -> None:
@@ -240,15 +251,6 @@ class Hub:
     def owns(self, connection_id: str) -> bool:
         """Return whether an id is that of a connection of this hub, which may be gone."""
         return hub_of(connection_id) == self.id
-
-    def _deliver(
-        self, namespace: str, rooms: Iterable[str | None], text: str, exclude: frozenset[str]
-    ) -> tuple[Member, ...]:
-        members = self.membership.present(namespace, rooms)
-        for member in members:
-            if member.id not in exclude:
-                member.deliver(text)
-        return members
 
     # Asking
 
@@ -270,7 +272,7 @@ class Hub:
         elif key := self.membership.room_of(group):
             namespace, room = key
             if not frame.emission or self.emissions.is_first(frame.emission):
-                self._deliver(namespace, frame.rooms or [room], frame.text, frame.exclude)
+                deliver(self.membership, namespace, frame.rooms or [room], frame.text, frame.exclude)
 
     def deliver_foreign(self, message: Foreign) -> None:
         """Deliver an event of other Channels code to local members.
@@ -282,11 +284,12 @@ class Hub:
             text = to_frame(message.event, message.data)
         except EtpError as error:
             raise Malformed(f"an event that other code sent to a room's group is not valid: {error}") from error
-        self._deliver(message.namespace, [message.room], text, frozenset())
+        deliver(self.membership, message.namespace, [message.room], text, frozenset())
 
     def report_loss(self, loss: Loss) -> None:
         """Report messages that the layer lost to ``on_error``, which logs them; or to the log alone."""
-        for error in describe_loss(loss, self.membership):
+        for error in describe_loss(loss, self.membership, self.presence):
+            notify(messages_lost, error=error)
             if self.report is None:
                 logger.error("%s", error)
             else:

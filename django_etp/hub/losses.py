@@ -8,12 +8,18 @@ from django_etp.exceptions import MessagesLost
 
 from .membership import Membership
 from .names import RESERVED_PREFIX, UserRoom
+from .parts import Presence
 
 __all__ = ["describe_loss"]
 
 
-def describe_loss(loss: Loss, membership: Membership) -> list[MessagesLost]:
-    """Return an error for each namespace that a loss concerns; one without a namespace if that is not known."""
+def describe_loss(loss: Loss, membership: Membership, presence: Presence | None = None) -> list[MessagesLost]:
+    """Return an error for each namespace that a loss concerns; one without a namespace if that is not known.
+
+    Messages about presence are asked for again: there is no error.
+    """
+    if presence is not None and presence.repair(loss.group):
+        return []
     namespaces: Iterable[str | None] = [None]
     room = None
     if key := membership.room_of(loss.group):

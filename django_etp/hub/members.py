@@ -80,8 +80,8 @@ class Member(Protocol):
     def deliver(self, frame: str) -> None:
         """Send it an encoded frame. This never waits."""
 
-    async def ask(self, event: str, data: object, timeout: float) -> Event:
-        """Send it an event and return the answer. See ``Connection.aemit_with_ack()``."""
+    async def ask(self, event: str, data: object, timeout: float, room: str | None = None) -> Event:
+        """Send it an event, maybe inside a room, and return the answer. See ``Connection.aemit_with_ack()``."""
 
     def read_data(self) -> str:
         """Return its data as JSON."""

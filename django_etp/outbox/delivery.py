@@ -49,12 +49,15 @@ class Round:
         problem: why events that were sent may not have arrived; empty if all have, or none was sent.
         retry_at: when a failed event is due again, if one is.
         has_more: whether to go on at once.
+        hubs: the hubs of other processes that were asked whether they have received the events; ``None`` if none were,
+            or not all.
     """
 
     sent: int
     problem: str = ""
     has_more: bool = False
     retry_at: datetime | None = None
+    hubs: frozenset[str] | None = None
 
 
 class Delivery:
@@ -70,14 +73,17 @@ class Delivery:
         self._rows = _FIRST_ROWS
         self._uncertain_since: float | None = None
 
-    def deliver(self, hub: Hub) -> Round:
-        """Send the next events through a hub, whose loop runs on another thread."""
+    def deliver(self, hub: Hub, expected: frozenset[str] = frozenset()) -> Round:
+        """Send the next events through a hub, whose loop runs on another thread.
+
+        ``expected`` are the hubs of other processes that were known before. See send().
+        """
         wave = self._choose()
         if not wave.events:
             return Round(0, retry_at=wave.retry_at)
         is_patient = self._uncertain_since is None or time.monotonic() - self._uncertain_since < _PATIENCE
         try:
-            outcome = run_on(hub.loop, _send, hub, wave.events, is_patient, timeout=SEND_LIMIT)
+            outcome = run_on(hub.loop, _send, hub, wave.events, expected, is_patient, timeout=SEND_LIMIT)
         except LayerUnavailable as error:  # the loop has ended, or is busy
             outcome = Outcome(problem=str(error))
         if outcome.problem and self._uncertain_since is None:
@@ -89,7 +95,8 @@ class Delivery:
             for place in _places(event):
                 self._windows.grow(place)
         self._record_refused(wave, outcome.refused)
-        return Round(len(outcome.sent), outcome.problem, wave.has_more or bool(outcome.refused), wave.retry_at)
+        has_more = wave.has_more or bool(outcome.refused)
+        return Round(len(outcome.sent), outcome.problem, has_more, wave.retry_at, outcome.hubs)
 
     def _choose(self) -> Wave:
         wave = Wave(timezone.now(), self._windows)
@@ -126,8 +133,8 @@ class Delivery:
                 )
 
 
-async def _send(hub: Hub, events: list[OutboxEvent], is_patient: bool) -> Outcome:
-    return await send(hub, events, is_patient=is_patient)
+async def _send(hub: Hub, events: list[OutboxEvent], expected: frozenset[str], is_patient: bool) -> Outcome:
+    return await send(hub, events, expected=expected, is_patient=is_patient)
 
 
 def _places(event: OutboxEvent) -> list[Place]:

@@ -65,11 +65,16 @@ class OutboxEvent(models.Model):
 
 
 class RelayTurn(models.Model):
-    """The one row that names the relay which sends the events of this database, and until when."""
+    """The one row that names the relay which sends the events of this database, and until when.
+
+    Attributes:
+        hubs: the ids of the hubs of other processes with connections, at its last wave, as JSON.
+    """
 
     id = models.PositiveSmallIntegerField(primary_key=True)
     holder = models.CharField(max_length=40)
     ends_at = models.DateTimeField()
+    hubs = models.TextField(default="[]")
 
     class Meta:
         verbose_name = "relay turn"

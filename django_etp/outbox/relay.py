@@ -90,7 +90,9 @@ class Relay:
         try:
             self._bell.listen()
             with self._turn.take() as is_ours:
-                done = self._delivery.deliver(hub) if is_ours else None
+                done = self._delivery.deliver(hub, self._turn.hubs) if is_ours else None
+                if done is not None and done.hubs is not None:
+                    self._turn.record_hubs(done.hubs)
         except Exception as error:
             return self._record_error(error)
         if self._has_failed:

@@ -5,6 +5,8 @@ Rules kept here:
 - An event is sent once the channel layer has confirmed it, and each process with members of its rooms has received it.
   A broker that was killed may have confirmed what it never passed on, and processes may not hear it again at once. So
   all processes are asked after each wave, before the events are removed.
+- A relay that has just begun knows no other process, and after a restart of the broker none may reply. So it expects
+  those that the relay before it knew, until it has heard of each, or for so long that a living one would be known.
 - The layer may be out of order, or refuse what is wrong with one event. If a send fails, an empty frame, which no
   member gets, follows to the same room. Only if the layer takes that, the event was refused.
 """
@@ -44,18 +46,23 @@ class Outcome:
         refused: those that the layer refused, or that cannot be sent at all, with the reason.
         problem: why the others have not arrived, or may not have; empty if there are none.
         is_certain: all processes have replied.
+        hubs: the hubs of other processes that were asked; ``None`` if that may not be all of them.
     """
 
     sent: list[OutboxEvent] = field(default_factory=list)
     refused: list[tuple[OutboxEvent, str]] = field(default_factory=list)
     problem: str = ""
     is_certain: bool = True
+    hubs: frozenset[str] | None = None
 
 
-async def send(hub: Hub, events: Sequence[OutboxEvent], *, is_patient: bool) -> Outcome:
+async def send(
+    hub: Hub, events: Sequence[OutboxEvent], *, expected: frozenset[str] = frozenset(), is_patient: bool
+) -> Outcome:
     """Send events through a hub, on its loop.
 
     Args:
+        expected: the hubs of other processes that were known at the wave before, maybe to another relay.
         is_patient: events count as sent only if all processes reply.
     """
     outcome = Outcome()
@@ -69,7 +76,7 @@ async def send(hub: Hub, events: Sequence[OutboxEvent], *, is_patient: bool) -> 
         else:
             taken.append(event)
     await _find_refused(hub, not_taken, outcome)
-    missed = await _find_missed(hub, taken, outcome, is_patient=is_patient)
+    missed = await _find_missed(hub, taken, outcome, expected, is_patient=is_patient) if taken else set()
     outcome.sent += [event for event in taken if missed.isdisjoint(_rooms(event))]
     return outcome
 
@@ -116,32 +123,42 @@ async def _find_refused(hub: Hub, events: Sequence[tuple[OutboxEvent, LayerUnava
 
 
 async def _find_missed(
-    hub: Hub, events: Sequence[OutboxEvent], outcome: Outcome, *, is_patient: bool
+    hub: Hub, events: Sequence[OutboxEvent], outcome: Outcome, expected: frozenset[str], *, is_patient: bool
 ) -> set[tuple[str, str]]:
     """Return the rooms for which a process has not received the last event, and so none of them."""
     missed = {room: event.emission for event in events for room in _rooms(event)}
+    problem = ""
     for pause in _ASK_AFTER:
-        if not missed:
-            break
         await asyncio.sleep(pause)
-        groups = tuple(group_name(namespace, room) for namespace, room in missed)
-        query = FindMissed("", groups, tuple(missed.values()))
+        unheard = hub.asker.unheard_of(expected)  # a query that is sent now may not reach them
         try:
-            emissions = await query.ask(hub, _REPLY_LIMIT)
-        except LayerUnavailable as error:
-            outcome.problem = str(error)
+            emissions = await _ask(hub, missed, outcome, is_patient=is_patient)
+        except EtpError as error:
+            problem = str(error)
             break
-        except IncompleteAnswer as error:
-            if is_patient:
-                outcome.problem = str(error)
-                break
-            outcome.is_certain = False
-            emissions = cast(frozenset[str], error.answer)
+        if unheard and is_patient:
+            problem = f"{len(unheard)} processes that had connections before have not been heard of yet."
+            continue
+        outcome.hubs = hub.asker.others
         missed = {room: emission for room, emission in missed.items() if emission in emissions}
-    else:
-        if missed:
-            outcome.problem = f"A process has not received the events to {len(missed)} of its rooms."
+        if not missed:
+            return set()
+        problem = f"A process has not received the events to {len(missed)} of its rooms."
+    outcome.problem = problem
     return set(missed)
+
+
+async def _ask(
+    hub: Hub, emissions: dict[tuple[str, str], str], outcome: Outcome, *, is_patient: bool
+) -> frozenset[str]:
+    groups = tuple(group_name(namespace, room) for namespace, room in emissions)
+    try:
+        return await FindMissed("", groups, tuple(emissions.values())).ask(hub, _REPLY_LIMIT)
+    except IncompleteAnswer as error:
+        if is_patient:
+            raise
+        outcome.is_certain = False
+        return cast(frozenset[str], error.answer)
 
 
 def _rooms(event: OutboxEvent) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ Rules kept here:
 - The lock is not kept between two rounds: a transaction that stays open keeps PostgreSQL from cleaning its tables.
 """
 
+import json
 import secrets
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from django.db import connections, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -35,12 +36,16 @@ class Turn:
 
     Args:
         using: the alias of the database.
+
+    Attributes:
+        hubs: the hubs of other processes with connections, as this relay, or the one before it, knew them last.
     """
 
     def __init__(self, using: str) -> None:
         self.name = secrets.token_hex(8)
         self._using = using
         self._prolong_at = 0.0
+        self.hubs: frozenset[str] = frozenset()
 
     @contextmanager
     def take(self) -> Iterator[bool]:
@@ -49,27 +54,37 @@ class Turn:
             yield False
         elif connections[self._using].features.has_select_for_update:
             with transaction.atomic(using=self._using):
-                mine = RelayTurn.objects.using(self._using).select_for_update().filter(pk=_ROW, holder=self.name)
-                is_mine = len(mine) == 1
+                is_mine = len(self._row.select_for_update().filter(holder=self.name)) == 1
                 if not is_mine:
                     self._prolong_at = 0.0
                 yield is_mine
         else:
             yield True
 
+    def record_hubs(self, hubs: frozenset[str]) -> None:
+        """Record the hubs of other processes, for the relay after this one."""
+        if hubs != self.hubs:
+            self._row.filter(holder=self.name).update(hubs=json.dumps(sorted(hubs)))
+            self.hubs = hubs
+
     def end(self) -> None:
         """Let another relay take over at once."""
         self._prolong_at = 0.0
-        RelayTurn.objects.using(self._using).filter(pk=_ROW, holder=self.name).update(ends_at=Now() - _LENGTH)
+        self._row.filter(holder=self.name).update(ends_at=Now() - _LENGTH)
 
     def _hold(self) -> bool:
         now = time.monotonic()
         if now < self._prolong_at:
             return True
-        turns = RelayTurn.objects.using(self._using)
-        turns.get_or_create(pk=_ROW, defaults={"holder": "", "ends_at": timezone.now() - timedelta(days=1)})
-        mine_or_over = turns.filter(pk=_ROW).filter(Q(holder=self.name) | Q(ends_at__lt=Now()))
+        mine_or_over = self._row.filter(Q(holder=self.name) | Q(ends_at__lt=Now()))
         if not mine_or_over.update(holder=self.name, ends_at=Now() + _LENGTH):
-            return False
+            is_over = {"holder": "", "ends_at": timezone.now() - timedelta(days=1)}
+            _, is_new = RelayTurn.objects.using(self._using).get_or_create(pk=_ROW, defaults=is_over)
+            return is_new and self._hold()
         self._prolong_at = now + _PROLONG_AFTER
+        self.hubs = frozenset(json.loads(self._row.get().hubs))
         return True
+
+    @property
+    def _row(self) -> QuerySet[RelayTurn]:
+        return RelayTurn.objects.using(self._using).filter(pk=_ROW)

@@ -29,6 +29,11 @@ class PendingAcks:
     def __len__(self) -> int:
         return len(self._futures)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection has ended."""
+        return self._closed
+
     def open(self) -> tuple[int, asyncio.Future[Event]]:
         """Return the number of a new question and the future of its answer; ``wait`` for it, or ``discard`` it.
 

@@ -1,12 +1,20 @@
 """Why an event failed: the codes of the extensions, and the ``__err_`` frames that carry them."""
 
 import json
+from typing import Any
 
 from django_etp.exceptions import EventFailed, InvalidPayload, TooManyEvents, TooManyRooms
 
 from .frames import FAILURE_PREFIX, Event
 
-__all__ = ["encode_failure", "handler_failed", "named_failure", "read_failure"]
+__all__ = [
+    "encode_failure",
+    "facts_of",
+    "failure_from_peer",
+    "handler_failed",
+    "named_failure",
+    "read_failure",
+]
 
 
 def named_failure(error: BaseException) -> EventFailed | None:
@@ -18,7 +26,7 @@ def named_failure(error: BaseException) -> EventFailed | None:
         case EventFailed(is_from_peer=False):
             return error
         case InvalidPayload(is_outgoing=False, is_answer=False):
-            return EventFailed("invalid_payload", str(error))
+            return EventFailed("invalid_payload", str(error), errors=error.errors)
         case TooManyEvents():
             return EventFailed("too_many_events", "Too many events wait to be handled; the connection is closed.")
         case TooManyRooms():
@@ -33,8 +41,9 @@ def handler_failed(message: str = "The handler failed.") -> EventFailed:
 
 def encode_failure(event: Event, failure: EventFailed) -> str:
     """Return the frame of a failure in place of the answer to ``event``; for a peer that speaks the extensions."""
+    content = {"code": _bare(failure.code), "message": _bare(failure.message), **facts_of(failure)}
     # In ASCII, since a message may quote text that is not valid Unicode.
-    data = json.dumps({"code": _bare(failure.code), "message": _bare(failure.message)}, separators=(",", ":"))
+    data = json.dumps(content, separators=(",", ":"))
     return f"{FAILURE_PREFIX}{event.name}||{event.ack_id}||{data}"
 
 
@@ -47,7 +56,26 @@ def read_failure(event: Event) -> EventFailed:
     if not isinstance(content, dict):
         content = {}
     code, message = content.get("code", "handler_error"), content.get("message", "")
-    return EventFailed(_encodable(code), _encodable(message), is_from_peer=True)
+    return failure_from_peer(code, message, content)
+
+
+def failure_from_peer(code: object, message: object, facts: dict[str, Any]) -> EventFailed:
+    """Return the failure that a peer has sent; of its other facts, those that are of the right type."""
+    errors, retry_after = facts.get("errors"), facts.get("retry_after")
+    return EventFailed(
+        _encodable(code),
+        _encodable(message),
+        details=facts.get("details"),
+        errors=[each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else (),
+        retry_after=retry_after if isinstance(retry_after, int | float) else None,
+        is_from_peer=True,
+    )
+
+
+def facts_of(failure: EventFailed) -> dict[str, Any]:
+    """Return the other facts of a failure beside its code and its message, by their names on the wire."""
+    facts = {"errors": failure.errors or None, "details": failure.details, "retry_after": failure.retry_after}
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _encodable(value: object) -> str:

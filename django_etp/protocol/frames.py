@@ -6,7 +6,7 @@ Rules kept here:
 - Empty and absent data are the same; encoding leaves out the second delimiter.
 - ``ackId`` is a signed 64-bit decimal number: an optional sign, then ASCII digits. 0 means that no answer is wanted.
 - A frame whose name starts with ``__ack_`` is an answer, matched by its number alone.
-- With a peer that speaks ``etp.ext.v1``, a name that starts with ``__err_`` is the failure of the event of that number.
+- With a peer that speaks the extensions, a name that starts with ``__err_`` is the failure of the event of that number.
 - ``decode`` raises only ``InvalidFrame``; ``decode(encode(event)) == event`` for each event that ``encode`` accepts.
 - The text of an error describes the shape of a message and never quotes it, as it goes to logs.
 
@@ -27,6 +27,7 @@ __all__ = [
     "HELLO",
     "PING",
     "RESERVED_PREFIX",
+    "ROOMS_SUBPROTOCOL",
     "SUBPROTOCOL",
     "Event",
     "check_event_name",
@@ -38,6 +39,8 @@ __all__ = [
 
 # The WebSocket subprotocol of the extensions: failures and the greeting.
 SUBPROTOCOL = "etp.ext.v1"
+# That of declared rooms, beside all of the extensions above.
+ROOMS_SUBPROTOCOL = "etp.ext.v2"
 ACK_PREFIX = "__ack_"
 FAILURE_PREFIX = "__err_"
 AUTH = "__auth"

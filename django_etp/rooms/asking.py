@@ -1,6 +1,7 @@
 """Queries that send an event to members and return their answers to it."""
 
 import asyncio
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,9 @@ from django_etp.hub.hub import Hub
 from django_etp.hub.members import Member, RoomReply, check_id
 from django_etp.hub.names import room_names
 from django_etp.hub.queries import ConnectionQuery, HubQuery, register_query
+from django_etp.protocol.failures import facts_of, failure_from_peer
 from django_etp.protocol.frames import Event
-from django_etp.serialization import to_frame, to_text
+from django_etp.serialization import TypedEvent, to_frame, to_parts
 
 __all__ = ["AskConnection", "AskRooms"]
 
@@ -36,11 +38,16 @@ class AskRooms(HubQuery[list[RoomReply]]):
 
     @classmethod
     def create(
-        cls, namespace: str, room_or_rooms: str | Iterable[str], event: str, data: object, timeout: float | None
+        cls,
+        namespace: str,
+        room_or_rooms: str | Iterable[str],
+        event: str | TypedEvent,
+        data: object,
+        timeout: float | None,
     ) -> "AskRooms":
         """Return the query for a caller's arguments. See Rooms.aemit_with_ack() for what is raised."""
         seconds = ack_timeout(timeout)
-        return cls(namespace, tuple(room_names(room_or_rooms)), event, _checked_text(event, data), seconds)
+        return cls(namespace, tuple(room_names(room_or_rooms)), *_checked(event, data), seconds)
 
     @property
     def limit(self) -> float:
@@ -50,7 +57,10 @@ class AskRooms(HubQuery[list[RoomReply]]):
     async def reply(self, hub: Hub) -> list[list[Any]]:
         """Ask the members here, side by side, and return a row for each."""
         members = {member.id: member for room in self.rooms for member in hub.membership.members(self.namespace, room)}
-        asking = (_ask(member, self.event, self.data, self.timeout) for member in members.values())
+        inside = hub.membership.guests.room_of
+        asking = (
+            _ask(member, self.event, self.data, self.timeout, inside(member, self.rooms)) for member in members.values()
+        )
         return await asyncio.gather(*asking)
 
     def merge(self, replies: list[list[list[Any]]]) -> list[RoomReply]:
@@ -73,12 +83,12 @@ class AskConnection(ConnectionQuery[Event]):
 
     @classmethod
     def create(
-        cls, namespace: str, connection_id: str, event: str, data: object, timeout: float | None
+        cls, namespace: str, connection_id: str, event: str | TypedEvent, data: object, timeout: float | None
     ) -> "AskConnection":
         """Return the query for a caller's arguments. See Rooms.aemit_to_with_ack() for what is raised."""
         connection_id = check_id(connection_id)
         seconds = ack_timeout(timeout)
-        return cls(namespace, connection_id, event, _checked_text(event, data), seconds)
+        return cls(namespace, connection_id, *_checked(event, data), seconds)
 
     @property
     def limit(self) -> float:
@@ -96,8 +106,8 @@ class AskConnection(ConnectionQuery[Event]):
                 return _read_event(reply)
             case [_, "timed_out"]:
                 raise self._timed_out()
-            case [_, "failed", code, message]:
-                raise EventFailed(str(code), str(message), is_from_peer=True)
+            case [_, "failed", code, message, *facts]:
+                raise failure_from_peer(code, message, json.loads(facts[0]) if facts else {})
         return self.gone()
 
     def no_reply(self, reason: str) -> EtpError:
@@ -113,16 +123,18 @@ class AskConnection(ConnectionQuery[Event]):
         )
 
 
-async def _ask(member: Member, event: str, data: str, timeout: float) -> list[Any]:
-    """Ask a member, and return a row: its id, the status of its reply, and the answer or the failure."""
+async def _ask(member: Member, event: str, data: str, timeout: float, room: str | None = None) -> list[Any]:
+    """Ask a member, maybe inside a room, and return a row: its id, the status of the reply, the answer or failure."""
     try:
-        answer = await member.ask(event, data, timeout)
+        answer = await member.ask(event, data, timeout, room)
     except AckTimeout:
         return [member.id, "timed_out"]
     except ConnectionClosed:
         return [member.id, "gone"]
     except EventFailed as failure:
-        return [member.id, "failed", failure.code, failure.message]
+        facts = facts_of(failure)
+        # As JSON: not every serializer of a layer takes all that JSON can hold.
+        return [member.id, "failed", failure.code, failure.message, *([json.dumps(facts)] if facts else [])]
     except EtpError as error:
         return [member.id, "failed", "handler_error", str(error)]
     # Numbers go as text: not every serializer of a layer takes 64 bits.
@@ -133,8 +145,8 @@ def _read_event(row: list[Any]) -> Event:
     return Event(row[2], int(row[3]), row[4])
 
 
-def _checked_text(event: str, data: object) -> str:
-    """Return the wire text of the data; raise if it, or the event's name, cannot be sent."""
-    text = to_text(data)
-    to_frame(event, text)
-    return text
+def _checked(event: str | TypedEvent, data: object) -> tuple[str, str]:
+    """Return the event's name and the wire text of the data; raise if either cannot be sent."""
+    name, text = to_parts(event, data)
+    to_frame(name, text)
+    return name, text

@@ -17,12 +17,12 @@ from django_etp.exceptions import LayerUnavailable
 from django_etp.hub.batches import Send
 from django_etp.hub.hub import Hub
 
-__all__ = ["Batch"]
+__all__ = ["LONGEST_WAIT", "Batch"]
 
 logger = logging.getLogger(__name__)
 
 # How long a later send of the thread waits for a batch, in seconds: as long as the layer may take for an event.
-_LONGEST_WAIT = 7.0
+LONGEST_WAIT = 7.0
 # A longer batch waits for the layer after this many events, and lets the loop turn after as many deliveries.
 _EVENTS_AT_ONCE = 500
 _DELIVERIES_PER_TURN = 2000
@@ -64,15 +64,20 @@ class Batch:
         self._is_waiting = False
         self._error: Exception | None = None
 
-    def wait_until_begun(self) -> None:
-        """Wait until all its events are on their way; a later send overtakes none of them."""
-        with suppress(TimeoutError):
-            self._begun.result(_LONGEST_WAIT)
+    def wait_until_begun(self, timeout: float = LONGEST_WAIT) -> bool:
+        """Wait until all its events are on their way, for ``timeout`` seconds at most; return whether they are.
 
-    def wait_until_over(self, timeout: float = _LONGEST_WAIT) -> None:
-        """Wait until the layer has taken it, or has failed, for ``timeout`` seconds at most."""
+        A later send overtakes none of them then.
+        """
+        with suppress(TimeoutError):
+            self._begun.result(timeout)
+        return self._begun.done()
+
+    def wait_until_over(self, timeout: float = LONGEST_WAIT) -> bool:
+        """Wait until the layer has taken it, or has failed, for ``timeout`` seconds at most; return whether it has."""
         with suppress(TimeoutError):
             self.over.result(timeout)
+        return self.over.done()
 
     def begin(self) -> None:
         """Send it; if the thread's batch before it is not all on its way, after that."""

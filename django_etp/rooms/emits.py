@@ -13,8 +13,8 @@ from django.utils.module_loading import import_string
 from django_etp.hub.batches import Send
 from django_etp.hub.members import Member, ids
 from django_etp.hub.names import room_names
-from django_etp.protocol.frames import Event, check_event_name, encode
-from django_etp.serialization import to_text
+from django_etp.protocol.frames import Event, encode
+from django_etp.serialization import TypedEvent, to_parts
 
 __all__ = ["Emit", "EmitOnCommit", "Emits"]
 
@@ -56,7 +56,7 @@ class EmitOnCommit:
         cls,
         namespace: str,
         room_or_rooms: str | Iterable[str],
-        event: str,
+        event: str | TypedEvent,
         data: object,
         exclude: Iterable[str | Member] | str | Member,
         key: object,
@@ -69,8 +69,8 @@ class EmitOnCommit:
             InvalidRoomName: a name is not a room name, or it is reserved and not from user().
         """
         rooms = tuple(dict.fromkeys(room_names(room_or_rooms)))
-        check_event_name(event)
-        return cls(namespace, rooms, event, to_text(data), ids(exclude), None if key is None else str(key))
+        name, text = to_parts(event, data)
+        return cls(namespace, rooms, name, text, ids(exclude), None if key is None else str(key))
 
     @property
     def frame(self) -> str:

@@ -8,7 +8,8 @@ Rules kept here:
 - A refusal, by ``RejectConnection`` or Django's ``PermissionDenied``, is HTTP 403 and final. Any other exception may
   pass: it is HTTP 503, or a close with 1013 if the server can send no such status, and clients try again.
 - The handshake is accepted once: by the first send or ``accept()`` of a hook, or after the last hook.
-- A client that offers the extensions gets ``etp.ext.v1`` selected, and a greeting as its first frame.
+- A client that offers the extensions gets ``etp.ext.v2`` or ``etp.ext.v1`` selected, the first of these that it offers,
+  and a greeting as its first frame.
 - The accept brings the cookie of a session that a hook has made, or given a new key.
 """
 
@@ -26,12 +27,14 @@ from django_etp.conf import get_settings
 from django_etp.connections.asgi import Send, refuse_for_now
 from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
+from django_etp.connections.scope import extensions_of
 from django_etp.connections.state import CONNECTING
 from django_etp.events.dispatcher import Dispatcher
 from django_etp.exceptions import ConnectionClosed, RejectConnection
 from django_etp.protocol.closing import Disconnect, cut_reason
-from django_etp.protocol.frames import HELLO, SUBPROTOCOL, Event, encode
+from django_etp.protocol.frames import HELLO, Event, encode
 from django_etp.sessions.cookies import can_set_cookie, session_cookie
+from django_etp.signals import connected, notify
 
 from .maintenance import tidy_session
 from .origins import is_origin_allowed
@@ -103,6 +106,7 @@ class Handshake:
         login = token_login_of(peer.scope)
         limit = _CONNECT_LIMIT if login is None else _CONNECT_LIMIT - login.took
         deadline = asyncio.timeout(limit)
+        peer.hub.membership.begin_hooks(peer)
         try:
             async with deadline:
                 await self._dispatcher.connect()
@@ -125,6 +129,8 @@ class Handshake:
             if not (was_closed and isinstance(error, ConnectionClosed)):
                 doing = f"its on_connect hooks, which have {limit:.3g} s" if deadline.expired() else "on_connect"
                 await self._dispatcher.report(error, doing)
+        finally:
+            peer.hub.membership.end_hooks(peer)
         return False
 
     async def _fail(self) -> None:
@@ -175,8 +181,8 @@ class Handshake:
         return encode(Event(HELLO, 0, json.dumps({"id": self._peer.id, **facts})))
 
     def _selected_subprotocol(self) -> str | None:
-        if self._peer.speaks_extensions:
-            return SUBPROTOCOL
+        if (extensions := extensions_of(self._peer.scope)) is not None:
+            return extensions
         offered = self._peer.scope.get("subprotocols", ()) if self._subprotocols else ()
         return next((name for name in offered if name in self._subprotocols), None)
 
@@ -197,3 +203,5 @@ class Handshake:
         await self._dispatcher.save()
         tidy_session(self._peer)
         self._dispatcher.start()
+        if self._peer.disconnect is None:
+            notify(connected, connection=self._dispatcher.connection)

@@ -12,11 +12,12 @@ Rules kept here:
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
-from django_etp.auth.token_login import begin_renewal, watch_login
+from django_etp.auth.token_login import watch_login
 from django_etp.conf import get_settings
-from django_etp.connections.asgi import Receive, Send
+from django_etp.connections.asgi import Receive, Send, disconnect_of
 from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
 from django_etp.connections.scope import identity_of
@@ -24,15 +25,17 @@ from django_etp.connections.state import CLOSED, OPEN
 from django_etp.connections.transport import Resume, keep_short, unbounded_queue
 from django_etp.events.budget import make_room
 from django_etp.events.dispatcher import Dispatcher
+from django_etp.events.guests import end_guests
 from django_etp.events.registry import registry
 from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
 from django_etp.protocol.closing import Disconnect
-from django_etp.protocol.endpoint import meaning_of
-from django_etp.protocol.frames import AUTH, RESERVED_PREFIX, decode, encode_answer
+from django_etp.protocol.frames import RESERVED_PREFIX, decode
 from django_etp.quoting import line_of
+from django_etp.signals import disconnected, notify, slow_client_closed
 
 from .handshake import Handshake
 from .message_size import check_size, limit_on_server
+from .reserved import take_reserved
 from .serving import Serving
 
 __all__ = ["Lifecycle"]
@@ -145,6 +148,7 @@ class Lifecycle:
             self._peer.id,
             facts,
         )
+        notify(slow_client_closed, connection=self._dispatcher.connection)
         self._peer.end(Disconnect(1013, "reads too slowly"), drop=True)
 
     def write_failed(self, error: Exception) -> None:
@@ -161,6 +165,8 @@ class Lifecycle:
     def begin_end(self) -> None:
         """Clean up, or begin to: the connection has ended."""
         hub = self._serving.hub
+        if self._handshake is None:
+            notify(disconnected, connection=self._dispatcher.connection, disconnect=self._peer.disconnect)
         has_more = any(self._what_remains()) or self._peer.has_unsaved
         if not has_more and hub.remove_at_once(self._peer):
             self._dispatcher.stop()
@@ -174,7 +180,7 @@ class Lifecycle:
         """Receive the handshake, and accept it or begin to; return how the connection ended, if it has."""
         message = await self._receive()
         if message["type"] != "websocket.connect":
-            return _disconnect(message)
+            return disconnect_of(message)
         if self._handlers.on_connect:
             self._connecting = self._serving.hub.run(self._connect())
         elif self._handshake is not None and await self._handshake.run_without_hooks():
@@ -192,7 +198,7 @@ class Lifecycle:
         while True:
             message = await receive()
             if message["type"] != "websocket.receive":
-                return _disconnect(message)
+                return disconnect_of(message)
             try:
                 # After our own close, messages are dropped.
                 is_waiting = self._ending is None and take(message)
@@ -223,16 +229,8 @@ class Lifecycle:
             event = decode(data)
             if self._malformed:
                 self._malformed -= 1
-            if event.name.startswith(RESERVED_PREFIX):
-                match meaning_of(event, speaks_extensions=self._peer.speaks_extensions):
-                    case "answer":
-                        self._peer.settle(event)
-                        return False
-                    case "ping":
-                        self._peer.deliver(encode_answer(event))
-                        return False
-                    case "event" if event.name == AUTH and begin_renewal(self._peer, event, self._dispatcher.context):
-                        return False
+            if event.name.startswith(RESERVED_PREFIX) and take_reserved(self._peer, event, self._dispatcher.context):
+                return False
             return self._dispatcher.submit(event, len(data))
         except InvalidFrame as error:
             self._malformed += 1
@@ -276,6 +274,8 @@ class Lifecycle:
             yield self._dispatcher.finish
         if self._connecting is not None or self._handlers.on_disconnect:
             yield self._run_last_hooks
+        if self._serving.hub.membership.guests.of(self._peer.id):
+            yield partial(end_guests, self._serving.hub, self._peer.id)
 
     async def _stop_reading(self) -> None:
         await self._outbox.closed()
@@ -294,7 +294,3 @@ class Lifecycle:
         handshake = self._handshake
         if handshake is None or (handshake.was_accepted and not handshake.was_rejected):
             await self._dispatcher.disconnect(_DISCONNECT_LIMIT)
-
-
-def _disconnect(message: dict[str, Any]) -> Disconnect:
-    return Disconnect(message.get("code") or 1005, message.get("reason") or "")

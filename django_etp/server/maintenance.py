@@ -19,6 +19,7 @@ from django_etp.concurrency.database import look_after_database
 from django_etp.concurrency.workers import run_own
 from django_etp.connections.peer import Peer
 from django_etp.connections.scope import schema_of
+from django_etp.events.rechecks import recheck_forever
 from django_etp.hub.hub import Hub
 from django_etp.sessions.listing import read_shares
 from django_etp.sessions.loaded import shares_of_others
@@ -36,6 +37,7 @@ async def maintain(hub: Hub) -> None:
     """Do the work for a hub's connections until cancelled."""
     async with asyncio.TaskGroup() as group:
         group.create_task(check_users_forever(hub))
+        group.create_task(recheck_forever(hub))
         group.create_task(_look_after_data_forever(hub))
         group.create_task(_look_after_database_forever())
 

@@ -15,10 +15,12 @@ from contextlib import suppress
 from typing import Any
 
 from django_etp.events.errors import report
+from django_etp.events.rechecks import recheck
 from django_etp.events.registry import registry
 from django_etp.hub.hub import Hub
 from django_etp.hub.process import serving_hub
 from django_etp.rooms.background import finish_batches
+from django_etp.signals import user_offline, user_online
 
 from .companions import start_companions, stop_companions
 from .maintenance import maintain
@@ -36,9 +38,12 @@ class Serving:
         self.hub = hub
         hub.serving = self
         hub.report = report_to_hooks
+        hub.recheck = recheck
         self._tasks: dict[asyncio.Task[Any] | None, None] = {}
         self._maintenance: asyncio.Task[None] | None = None
         self._is_ending = False
+        self._watches_users = user_online.has_listeners() or user_offline.has_listeners()
+        self._has_presence = self._watches_users or registry.has_presence
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
@@ -51,6 +56,12 @@ class Serving:
             self._maintenance = self.hub.loop.create_task(maintain(self.hub), context=self.hub.context.copy())
             start_companions(self.hub)
         await self.hub.start()
+        if self._has_presence:
+            from django_etp.presence.tracker import tracker_of  # only a project that uses it imports it
+
+            tracker_of(self.hub).begin()
+            if self._watches_users:
+                tracker_of(self.hub).watch_users()
 
     async def end(self) -> None:
         """Record that a connection has ended."""

@@ -1,5 +1,11 @@
 """A client for tests."""
 
-from .communicator import EtpCommunicator, HandshakeRejected
+from django_etp.schemas import schema
 
-__all__ = ["EtpCommunicator", "HandshakeRejected"]
+from .communicator import EtpCommunicator
+from .rejection import HandshakeRejected
+from .rooms import JoinedRoom
+
+__all__ = ["EtpCommunicator", "HandshakeRejected", "JoinedRoom"]
+
+schema.is_under_test = True  # values of declared types are checked when they are sent

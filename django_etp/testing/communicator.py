@@ -12,41 +12,28 @@ a-methods do so from the beginning of the test.
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any, NoReturn, Self
 
-from channels.auth import AuthMiddleware, AuthMiddlewareStack
-
-from django_etp.consumers import EtpConsumer
 from django_etp.events.errors import failure_observer
 from django_etp.exceptions import AckTimeout, EtpError, InvalidFrame
+from django_etp.protocol import ROOMS_SUBPROTOCOL, SUBPROTOCOL, Event, check_event_name, decode, encode, encode_answer
 from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
-from django_etp.protocol.frames import SUBPROTOCOL, Event, decode, encode_answer
+from django_etp.protocol.rooms import JOIN
 from django_etp.serialization import to_frame, to_text
 
 from . import commits as commits  # events bound to a commit are sent in tests
 from .database import shared_connections
-from .scope import handshake_scope
+from .rejection import HandshakeRejected
+from .rooms import JoinedRoom
+from .scope import Application, default_application, handshake_scope
 from .waiting import thread_sensitive
 
-__all__ = ["EtpCommunicator", "HandshakeRejected"]
-
-_Application = Callable[[dict[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]]
+__all__ = ["EtpCommunicator"]
 
 _TIMEOUT = 3.0
-
-
-class HandshakeRejected(EtpError):
-    """The application refused the handshake; ``status`` is the HTTP status that the client receives.
-
-    403 is a refusal, 503 a failure of ``on_connect``, after which clients try again.
-    """
-
-    def __init__(self, status: int = 403) -> None:
-        super().__init__(f"The application refused the handshake with HTTP {status}.")
-        self.status = status
 
 
 class EtpCommunicator:
@@ -67,7 +54,7 @@ class EtpCommunicator:
 
     def __init__(
         self,
-        application: _Application | None = None,
+        application: Application | None = None,
         path: str = "/ws/",
         *,
         namespace: str = "default",
@@ -80,18 +67,14 @@ class EtpCommunicator:
     ) -> None:
         self.scope = handshake_scope(path, headers, origin, subprotocols) | dict(scope or {})
         if application is None:
-            consumer = EtpConsumer.as_asgi(namespace=namespace)
+            application = default_application(namespace, has_user=user is not None, has_session=session is not None)
             if user is not None:
-                application = consumer
                 self.scope.setdefault("session", {})
-            else:
-                application = AuthMiddlewareStack(consumer) if session is None else AuthMiddleware(consumer)
         self._application = application
-        if user is not None:
-            self.scope["user"] = user
-        if session is not None:
-            self.scope["session"] = session
+        given = {"user": user, "session": session}
+        self.scope.update((key, value) for key, value in given.items() if value is not None)
         self.subprotocol: str | None = None
+        self._speaks_extensions = False
         self._to_application: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._frames: asyncio.Queue[str | Disconnect] = asyncio.Queue()
         self._handshake: asyncio.Future[int] | None = None  # the HTTP status: 101 if it was accepted
@@ -169,11 +152,27 @@ class EtpCommunicator:
             AckTimeout: no answer came within ``timeout`` seconds; or, at once, the handler raised an error, which is
                 then the ``__cause__``. The errors of ``pytest.fail()`` and the like are raised as they are.
             ConnectionClosed: the application closed the connection first.
-            EventFailed: the application sent a failure, to a client that speaks ``etp.ext.v1``.
+            EventFailed: the application sent a failure, to a client that speaks the extensions.
         """
+        check_event_name(event)
+        return await self._ask(event, to_text(data), timeout)
+
+    async def join(self, room: str, *, timeout: float = _TIMEOUT) -> JoinedRoom:
+        """Join a declared room, and return it with its state. The client must offer the subprotocol ``etp.ext.v2``.
+
+        Raises:
+            AckTimeout, ConnectionClosed, EventFailed: see emit_with_ack().
+            TypeError: the client offered no extensions.
+        """
+        if not self._speaks_extensions:
+            raise TypeError('To join, make the client with subprotocols=["etp.ext.v2"], and expect "__hello" first.')
+        answer = await self._ask(JOIN, to_text({"room": room}), timeout)
+        return JoinedRoom(self, self._ask, room, answer.json())
+
+    async def _ask(self, name: str, text: str, timeout: float) -> Event:
         ack_id, future = self._acks.open()
-        self._asked[ack_id] = event
-        await self.send_frame(to_frame(event, data, ack_id))
+        self._asked[ack_id] = name
+        await self.send_frame(encode(Event(name, ack_id, text)))
         try:
             return await self._acks.wait(ack_id, future, timeout)
         finally:
@@ -253,7 +252,7 @@ class EtpCommunicator:
     def _record_failure(self, event: Event, error: BaseException) -> None:
         if not isinstance(error, Exception | asyncio.CancelledError):
             self._outcomes[event.ack_id] = error
-        if self.subprotocol == SUBPROTOCOL and event.ack_id:
+        if self._speaks_extensions and event.ack_id:
             return  # the failure arrives as a frame
         failure = self._outcomes.get(event.ack_id)
         if failure is None:
@@ -270,6 +269,7 @@ class EtpCommunicator:
         match message["type"]:
             case "websocket.accept":
                 self.subprotocol = message.get("subprotocol")
+                self._speaks_extensions = self.subprotocol in (SUBPROTOCOL, ROOMS_SUBPROTOCOL)
                 self._handshake.set_result(101)
             case "websocket.send":
                 if not self._handshake.done():
@@ -292,7 +292,7 @@ class EtpCommunicator:
             self._frames.put_nowait(frame)
             return
         is_settled = False
-        if meaning_of(event, speaks_extensions=self.subprotocol == SUBPROTOCOL) == "answer":
+        if meaning_of(event, speaks_extensions=self._speaks_extensions) == "answer":
             outcome = self._outcomes.pop(event.ack_id, None) if event.is_failure else None
             is_settled = self._acks.settle(event) if outcome is None else self._acks.fail(event.ack_id, outcome)
         if not is_settled:

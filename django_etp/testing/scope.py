@@ -1,10 +1,25 @@
-"""The ASGI scope of a handshake, as a server makes it."""
+"""The ASGI scope of a handshake, as a server makes it, and the application that a test connects to by default."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import unquote
 
-__all__ = ["handshake_scope"]
+from channels.auth import AuthMiddleware, AuthMiddlewareStack
+
+from django_etp.consumers import EtpConsumer
+
+__all__ = ["Application", "default_application", "handshake_scope"]
+
+Application = Callable[[dict[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]]
+
+
+def default_application(namespace: str, *, has_user: bool, has_session: bool) -> Application:
+    """Return a consumer, with the middleware that puts into the scope what the test does not give."""
+    consumer = EtpConsumer.as_asgi(namespace=namespace)
+    if has_user:
+        return consumer
+    application: Application = AuthMiddleware(consumer) if has_session else AuthMiddlewareStack(consumer)
+    return application
 
 
 def handshake_scope(

@@ -191,12 +191,13 @@ async def test_an_authenticate_function_that_fails_is_a_passing_fault(
     assert TOKEN not in caplog.text
 
 
-async def test_a_passing_fault_is_1013_where_the_server_can_send_no_status(tokens: Tokens) -> None:
+@pytest.mark.parametrize("extensions", ["etp.ext.v1", "etp.ext.v2"])
+async def test_a_passing_fault_is_1013_where_the_server_can_send_no_status(tokens: Tokens, extensions: str) -> None:
     tokens[TOKEN] = ValueError()
-    wire = Wire(subprotocols=["etp.ext.v1", offered(TOKEN)])
+    wire = Wire(subprotocols=[extensions, offered(TOKEN)])
     wire.application = TokenAuthMiddleware(EtpConsumer.as_asgi(), authenticate=tokens.authenticate)
     wire.start()
-    assert await wire.next() == {"type": "websocket.accept", "subprotocol": "etp.ext.v1"}
+    assert await wire.next() == {"type": "websocket.accept", "subprotocol": extensions}
     assert (await wire.next())["code"] == 1013
     await wire.ended()
 

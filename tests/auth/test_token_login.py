@@ -112,9 +112,11 @@ async def test_the_end_of_the_connection_ends_the_watch(tokens: Tokens) -> None:
 # The renewal
 
 
-async def test_a_renewal_moves_the_expiry(tokens: Tokens) -> None:
+@pytest.mark.parametrize("extensions", ["etp.ext.v1", "etp.ext.v2"])
+async def test_a_renewal_moves_the_expiry(tokens: Tokens, extensions: str) -> None:
     tokens[TOKEN] = ADA, after(0.5)
-    async with tokens.client(TOKEN) as client:
+    async with tokens.client(TOKEN, extensions=extensions) as client:
+        assert client.subprotocol == extensions
         await greeting_of(client)
         assert 500 < (await renew(client, {"token": NEXT}))["expires_in"] <= 600
         await client.expect_nothing(timeout=0.6)

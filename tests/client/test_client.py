@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import secrets
 import subprocess
 import sys
 
@@ -73,7 +74,7 @@ async def test_knows_its_id_at_a_server_that_greets(server: Server) -> None:
 
 
 async def test_without_the_extensions_the_wire_is_the_references(server: Server) -> None:
-    async with client_of(server, offers_extensions=False) as client:
+    async with client_of(server, extensions=False) as client:
         assert (await client.emit_with_ack("nosuch", "x")).data == ""
         assert client.id is None
 
@@ -151,8 +152,22 @@ async def test_closing_waits_for_the_end_and_may_be_done_twice(server: Server) -
 @pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
 async def test_a_server_that_is_killed_and_comes_back(kind: str) -> None:
     connects: asyncio.Queue[None] = asyncio.Queue()
+    answers: asyncio.Queue[str] = asyncio.Queue()
+    states: asyncio.Queue[object] = asyncio.Queue()
     with held_port() as port:
         with start_server(kind, port=port) as server:
+            member = client_of(server, "/cluster/", reconnect_delays=lambda: itertools.repeat(0.05))
+            room = member.room("declared/a")
+            room.on_state(lambda state, recovered: states.put(state))
+
+            @member.on_connect
+            async def say() -> None:
+                if room.is_wanted:  # it waits for the return to the room
+                    await answers.put((await room.emit_with_ack("say", "back")).data)
+
+            await member.__aenter__()
+            await room.join()
+            await states.get()
             client = client_of(server, reconnect_delays=lambda: itertools.repeat(0.05))
             client.on_connect(lambda: connects.put(None))
             await client.__aenter__()
@@ -167,7 +182,66 @@ async def test_a_server_that_is_killed_and_comes_back(kind: str) -> None:
             async with asyncio.timeout(WAIT):
                 await connects.get()
                 assert (await client.emit_with_ack("echo", "back")).data == "back"
+                assert await states.get() == {"name": "a"}
+                assert await answers.get() == "back"
             await client.close()
+            await member.close()
+
+
+# Declared rooms
+
+
+async def test_joins_a_room_is_reached_inside_it_and_taken_out(server: Server) -> None:
+    slug = secrets.token_hex(8)
+    name = f"declared/{slug}"
+    got: asyncio.Queue[Event] = asyncio.Queue()
+    heard: asyncio.Queue[Event] = asyncio.Queue()
+    left: asyncio.Queue[EventFailed] = asyncio.Queue()
+    async with client_of(server, "/cluster/") as client, client_of(server, "/cluster/", extensions=False) as plain:
+        room = client.room(name)
+        client.on_unknown_event(got.put)
+        room.on("news")(got.put)
+        room.on_left(left.put)
+        plain.on("news")(heard.put)
+        assert await room.join() == {"name": slug}
+        await plain.emit_with_ack("join", [name])  # by the application
+        await plain.emit_with_ack("emit", [name, "news", "x"])
+        async with asyncio.timeout(WAIT):
+            assert await got.get() == await heard.get() == Event("news", 0, "x")
+        assert (await room.emit_with_ack("say", "hello")).data == "hello"
+        await plain.emit_with_ack("shut", f'"{slug}"')
+        await plain.emit_with_ack("call", ["recheck", [], {"room": name}])
+        async with asyncio.timeout(2):
+            assert (await left.get()).code == "permission_denied"
+        assert not room.is_wanted
+        await plain.emit_with_ack("emit", [name, "news", "y"])
+        assert (await heard.get()).data == "y"
+        await client.ping()
+        assert got.empty()
+        with pytest.raises(EventFailed) as refusal:
+            await room.join()
+        assert refusal.value.code == "permission_denied"
+
+
+async def test_a_room_is_left_and_joined_anew(server: Server) -> None:
+    name = f"declared/{secrets.token_hex(8)}"
+    got: asyncio.Queue[Event] = asyncio.Queue()
+    async with client_of(server, "/cluster/") as client:
+        client.room(name).on("news")(got.put)
+        async with client.room(name):
+            pass
+        await client.emit_with_ack("emit", [name, "news", "1"])
+        await client.room(name).join()
+        await client.emit_with_ack("emit", [name, "news", "2"])
+        async with asyncio.timeout(WAIT):
+            assert (await got.get()).data == "2"
+
+
+async def test_a_room_that_no_pattern_matches_is_not_found(server: Server) -> None:
+    async with client_of(server, "/cluster/") as client:
+        with pytest.raises(EventFailed, match="no room") as refusal:
+            await client.room("nosuch/5").join()
+        assert refusal.value.code == "not_found"
 
 
 # Failures

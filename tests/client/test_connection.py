@@ -246,7 +246,7 @@ async def test_an_event_that_wants_no_answer_gets_none(peer: Peer) -> None:
     ],
 )
 async def test_an_unknown_event_is_answered(peer: Peer, offers: bool, frame: str) -> None:
-    async with peer.connected(offers_extensions=offers) as (_, connection):
+    async with peer.connected(extensions=offers) as (_, connection):
         await connection.send("x||4||data")
         assert await receive(connection) == frame
 
@@ -386,7 +386,7 @@ async def test_a_handler_that_finds_its_own_connection_gone_is_no_failure(peer: 
 
 async def test_a_failed_handler_is_reported_and_a_plain_server_gets_no_answer(peer: Peer) -> None:
     errors: asyncio.Queue[Exception] = asyncio.Queue()
-    async with peer.connected(offers_extensions=False) as (client, connection):
+    async with peer.connected(extensions=False) as (client, connection):
         client.on("x")(fail)
         client.on_error(errors.put)
         await connection.send("x||4||handler_error")
@@ -395,7 +395,7 @@ async def test_a_failed_handler_is_reported_and_a_plain_server_gets_no_answer(pe
 
 
 async def test_a_failure_to_a_plain_client_is_an_event(peer: Peer) -> None:
-    async with peer.connected(offers_extensions=False) as (client, connection):
+    async with peer.connected(extensions=False) as (client, connection):
         asked = asyncio.create_task(client.emit_with_ack("x"))
         assert await receive(connection) == "x||1"
         await connection.send('__err_x||1||{"code": "rate_limited"}')
@@ -416,6 +416,29 @@ async def test_a_failure_is_raised_with_its_code(peer: Peer, code: str) -> None:
         with pytest.raises(EventFailed) as failed:
             await asked
         assert (failed.value.code, failed.value.message) == (code, "Because")
+
+
+async def test_the_facts_of_a_failure_are_on_the_error(peer: Peer) -> None:
+    facts = {"errors": [{"path": ["to"], "message": "No", "code": "x"}], "details": {"left": 5}, "retry_after": 1.5}
+    async with peer.connected() as (client, connection):
+        asked = asyncio.create_task(client.emit_with_ack("x"))
+        await receive(connection)
+        await connection.send(f"__err_x||1||{json.dumps({'code': 'no', **facts})}")
+        with pytest.raises(EventFailed) as failed:
+            await asked
+    failure = failed.value
+    assert {"errors": failure.errors, "details": failure.details, "retry_after": failure.retry_after} == facts
+
+
+async def test_a_handler_of_the_client_sends_details(peer: Peer) -> None:
+    async with peer.connected() as (client, connection):
+
+        @client.on("x")
+        def refuse(event: Event) -> None:
+            raise EventFailed("busy", details={"left": 5})
+
+        await connection.send("x||4")
+        assert await receive(connection) == '__err_x||4||{"code":"busy","message":"","details":{"left":5}}'
 
 
 async def test_a_failure_that_the_server_said_itself_does_not_come_back_to_it(
@@ -639,9 +662,9 @@ async def test_headers_may_be_pairs(peer: Peer) -> None:
         assert connection.request.headers.get_all("X-Tag") == ["a", "b"]
 
 
-@pytest.mark.parametrize(("offers", "subprotocol", "id"), [(True, "etp.ext.v1", "abc"), (False, None, None)])
+@pytest.mark.parametrize(("offers", "subprotocol", "id"), [(True, "etp.ext.v2", "abc"), (False, None, None)])
 async def test_the_greeting_tells_the_id(peer: Peer, offers: bool, subprotocol: str | None, id: str | None) -> None:
-    async with peer.client(offers_extensions=offers) as client:
+    async with peer.client(extensions=offers) as client:
         assert client.id == id
         assert (await peer.accept()).subprotocol == subprotocol
     assert client.id is None

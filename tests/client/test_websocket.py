@@ -20,7 +20,7 @@ NOTHING: dict[str, Any] = {"headers": (), "cookies": None, "token": None}
 
 def connector(url: str, **options: Any) -> Connector:
     credentials = Credentials(*(options.pop(name, default) for name, default in NOTHING.items()))
-    arguments = {"origin": None, "offers_extensions": True, "proxy": None, **options}
+    arguments = {"origin": None, "extensions": True, "proxy": None, **options}
     return Connector(url, credentials, **arguments)
 
 
@@ -70,7 +70,7 @@ async def test_functions_are_called_at_each_attempt() -> None:
 
     async with serve(handle, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        connecting = Connector(f"ws://127.0.0.1:{port}/", credentials, None, offers_extensions=True, proxy=None)
+        connecting = Connector(f"ws://127.0.0.1:{port}/", credentials, None, extensions=True, proxy=None)
         for _ in range(2):
             await (await connecting.open()).close()
     seen = []
@@ -92,8 +92,8 @@ async def test_the_library_logs_no_token(caplog: pytest.LogCaptureFixture) -> No
 
 
 async def test_the_extensions_are_offered_as_a_subprotocol() -> None:
-    assert (await request_of()).headers["Sec-WebSocket-Protocol"] == "etp.ext.v1"
-    assert "Sec-WebSocket-Protocol" not in (await request_of(offers_extensions=False)).headers
+    assert (await request_of()).headers["Sec-WebSocket-Protocol"] == "etp.ext.v2, etp.ext.v1"
+    assert "Sec-WebSocket-Protocol" not in (await request_of(extensions=False)).headers
 
 
 @pytest.mark.parametrize("url", ["http://localhost/", "ws://localhost:port/", "ws://[::1/", "nothing"])

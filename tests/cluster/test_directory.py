@@ -152,6 +152,15 @@ def test_those_gone_are_remembered_for_ten_minutes():
     assert not directory.is_gone("ended")
 
 
+def test_a_node_was_heard_of_by_any_heartbeat_even_its_last():
+    directory = Directory()
+    directory.record(beat("a"), 0)
+    directory.record(beat("b", is_last=True), 0)
+    directory.record(beat("dead", interval=1), 0)
+    directory.expire(4)
+    assert directory.unheard_of(frozenset(["a", "b", "dead", "c"])) == {"c"}
+
+
 def test_the_more_nodes_the_rarer_their_beats():
     assert [beat_interval(hubs) for hubs in (1, 20, 50, 600)] == [2.0, 2.0, 5.0, 60.0]
 

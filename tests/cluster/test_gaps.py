@@ -461,3 +461,53 @@ def test_no_message_is_dropped_or_missed_where_last_numbers_overtake_them(data):
         assert gaps.receive(message(number, age=now - born), now)
     assert losses(gaps, now + 10) == []
     assert not gaps.needs_echo
+
+
+# The bound of what is remembered
+
+
+@pytest.fixture
+def few(gaps: GapTracker, monkeypatch: pytest.MonkeyPatch) -> GapTracker:
+    """A tracker that remembers four streams, of which four are there."""
+    monkeypatch.setattr("django_etp.cluster.gaps._MOST_STREAMS", 4)
+    for number in range(4):
+        gaps.receive(message(1, stream=f"hub.{number}"), number)
+    return gaps
+
+
+def remembered(gaps: GapTracker) -> list[str]:
+    return list(gaps._groups[GROUP].streams)
+
+
+def test_the_streams_that_were_seen_last_are_remembered(few):
+    few.receive(message(2, stream="hub.0"), 5)
+    assert few.receive(message(1, stream="hub.4"), 6)
+    assert remembered(few) == ["hub.0", "hub.4"]
+    assert few.receive(message(1, stream="hub.5"), 6)
+    assert not few.receive(message(2, stream="hub.0"), 6)  # a duplicate
+    few.leave(GROUP)
+    few.join(GROUP, 7)
+    for number in range(9):
+        few.receive(message(1, stream=f"hub.{number}"), 8)
+    assert len(remembered(few)) <= 4
+
+
+def test_a_stream_that_comes_again_after_it_was_forgotten_is_not_reported(few):
+    few.receive(message(1, stream="hub.9"), 5)
+    assert "hub.0" not in remembered(few)
+    assert few.receive(message(2, stream="hub.0", age=5.0), 5)
+    tell(few, 2, 2, 6, began_at=0, stream="hub.0", is_answer=True)
+    assert losses(few, 100) == []
+
+
+def test_streams_with_gaps_are_remembered_and_further_ones_delivered(few, caplog):
+    for number in range(4):
+        few.receive(message(3, stream=f"hub.{number}"), 4)
+    for number in range(4, 20):
+        assert few.receive(message(1, stream=f"hub.{number}"), 5)
+        tell(few, 1, 1, 5, stream=f"hub.{number}0")
+    assert len(remembered(few)) == 4
+    assert losses(few, 10) == [(1, 1)] * 4
+    assert len(caplog.records) == 1
+    assert few.receive(message(1, stream="hub.4"), 10)
+    assert "hub.4" in remembered(few)

@@ -365,7 +365,7 @@ async def test_an_answer_holds_own_numbers_and_those_of_publishers_that_do_not_a
     site.directory.record(Beat("serving", 1, 2.0, "a", "b"), 0)
     for name in ("serving.1", "script.1"):
         site.inquiries.receive_numbers(Numbers([["etp.room.r", name, 0.0, 7, 7]], [3.0]))
-    site.publisher.publish(["etp.room.r"], SimpleNamespace(to_plain=lambda: "x", size=1, text="x"))  # type: ignore[arg-type]
+    site.publisher.publish(["etp.room.r"], Frame("x"))
     await asyncio.sleep(10)
     answers = await site.answers(Wanted("etp.ask.b", 4, ["etp.room.r"], 60.0))
     told = [

@@ -50,16 +50,28 @@ def test_beats_are_numbered_and_known_when_they_come_back(liveness):
 def test_an_echo_that_comes_back_shows_when_it_was_sent(liveness):
     first, second = liveness.next_echo(1), liveness.next_echo(2)
     assert liveness.last_echo_at() == 2
-    liveness.record_echo(second)
+    liveness.record_echo(second, 3)
     assert liveness.echoed_at == 2
-    liveness.record_echo(first)
+    liveness.record_echo(first, 4)
     assert liveness.echoed_at == 2
     assert liveness.last_echo_at() == 0
 
 
 def test_an_echo_that_was_never_sent_is_ignored(liveness):
-    liveness.record_echo(17)
+    liveness.record_echo(17, 1)
     assert liveness.echoed_at == 0
+
+
+def test_the_lag_is_that_of_the_last_echo_or_of_one_that_takes_longer(liveness):
+    first, lost = liveness.next_echo(1), liveness.next_echo(3)
+    assert liveness.lag(4) == 3
+    liveness.record_echo(first, 5)
+    assert liveness.lag(5) == 4
+    assert liveness.lag(9) == 6
+    liveness.record_echo(liveness.next_echo(9), 9.5)
+    assert liveness.lag(20) == 0.5
+    liveness.record_echo(lost, 20)  # later ones came before it
+    assert liveness.lag(20) == 0.5
 
 
 def test_echoes_that_never_come_back_are_forgotten(liveness):
@@ -95,7 +107,7 @@ def test_a_node_knows_for_how_long_the_broker_has_had_a_message_without_a_return
 
 def test_messages_that_are_back_before_the_broker_confirms_them_are_not_expected(liveness):
     echo, beat = liveness.next_echo(1), liveness.next_beat(1)
-    liveness.record_echo(echo)
+    liveness.record_echo(echo, 1)
     liveness.record_beat(beat)
     liveness.record_echo_taken(echo, 2)
     liveness.record_beat_taken(beat, 2)

@@ -205,6 +205,7 @@ def test_an_unknown_type_is_malformed(kind):
         ("etp.room", "frames_before", -1),
         ("etp.room", "born", math.nan),
         ("etp.room", "frames", []),
+        ("etp.room", "stream", "s" * 101),
         ("etp.beat", "interval", 0),
         ("etp.beat", "interval", -2.0),
         ("etp.beat", "interval", 1e9),

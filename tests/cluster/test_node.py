@@ -121,6 +121,18 @@ async def test_living_hubs_are_those_known_when_the_function_was_made():
         assert may_live_then(UNKNOWN)
 
 
+@hurried
+async def test_a_hub_that_another_knew_may_live_until_it_is_heard_of_or_would_have_been():
+    unknown = "f" * 16
+    async with serving() as other, serving() as hub:
+        hubs = frozenset([hub.id, other.id, unknown])
+        await asyncio.sleep(1)
+        assert hub.asker.others == {other.id}
+        assert hub.asker.unheard_of(hubs) == {unknown}
+        await becomes_sure(hub, after=4.5, within=5.5)
+        assert hub.asker.unheard_of(hubs) == frozenset()
+
+
 # Queries to all
 
 
@@ -243,7 +255,7 @@ def test_a_layer_that_opens_slowly_is_not_asked_to_join_groups_before(caplog: py
 async def test_every_name_in_the_layer_begins_with_that_of_the_site(settings: Any, site: str, prefix: str) -> None:
     settings.ETP = {"SITE": site}
     async with serving() as hub, serving() as other:
-        await hub._link.join(group_name("default", "lobby"))
+        await hub.link.join(group_name("default", "lobby"))
         assert await other.ask(hub.id, "count", "default", "lobby", timeout=5) == [0]
         kinds = ["ask", "ask", "control", "hub", "hub", "room"]
         assert sorted(group.removeprefix(prefix).split(".")[0] for group in SharedLayer.memory.groups) == kinds

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from django_etp.cluster.tasks import Tasks
+from django_etp.cluster.tasks import Tasks, bounded
 
 
 async def test_a_task_runs_beside_its_caller_and_is_forgotten():
@@ -38,3 +38,19 @@ async def test_a_failure_is_logged_for_debugging(caplog: pytest.LogCaptureFixtur
     await asyncio.sleep(0)
     assert [record.levelno for record in caplog.records] == [logging.DEBUG]
     assert "down" in caplog.text
+
+
+async def test_a_step_of_the_end_is_bounded_and_may_fail():
+    async def fail() -> None:
+        raise OSError("gone")
+
+    done = []
+
+    async def work() -> None:
+        done.append(1)
+
+    async with asyncio.timeout(5):
+        await bounded(asyncio.sleep(60), 0.01)
+        await bounded(fail(), 1)
+        await bounded(work(), 1)
+    assert done == [1]

@@ -118,7 +118,15 @@ async def test_own_numbers_count_for_nothing():
 
 @pytest.mark.parametrize(
     "stream",
-    [7, [], [GROUP, "s", 1.0, 0, 0], [GROUP, "s", 1.0, 3, 2], [GROUP, "s", "1", 1, 1], [GROUP, "s", 1.0, 1, 1, 1]],
+    [
+        7,
+        [],
+        [GROUP, "s", 1.0, 0, 0],
+        [GROUP, "s", 1.0, 3, 2],
+        [GROUP, "s", "1", 1, 1],
+        [GROUP, "s", 1.0, 1, 1, 1],
+        [GROUP, "s" * 101, 1.0, 1, 1],
+    ],
     ids=repr,
 )
 async def test_a_number_that_no_publisher_sends_is_malformed(stream: object) -> None:

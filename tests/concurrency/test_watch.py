@@ -21,6 +21,7 @@ class Writer:
         self.takes_parts = takes_parts
         self.is_over = is_over
         self.taken = 0
+        self.waiting_size = 100
         self.given_up: list[float] = []
 
     def give_up(self, seconds: float) -> None:
@@ -117,3 +118,14 @@ async def test_no_timer_runs_while_nothing_is_watched(watch: Watch) -> None:
     await until(lambda: writer.given_up)
     timers = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
     assert not [timer for timer in timers if not timer.cancelled() and "Watch" in repr(timer)]
+
+
+async def test_the_bytes_are_known_that_wait_for_clients(watch: Watch) -> None:
+    assert watch.waiting() == (0, 0)
+    behind, caught_up = Writer(), Writer()
+    watch.add(behind)
+    watch.add(caught_up)
+    assert watch.waiting() == (2, 200)
+    caught_up.is_waiting = False
+    assert watch.waiting() == (1, 100)
+    behind.is_waiting = False

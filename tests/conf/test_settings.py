@@ -26,6 +26,8 @@ DEFAULTS = {
     "SYNC_WORKERS": 32,
     "DISCONNECT_GRACE": 8.0,
     "QUESTION_TIMEOUT": 2.0,
+    "PRESENCE_GRACE": 10.0,
+    "PRESENCE_LIMIT": 500,
     "CLOSE_ON_LOGOUT": True,
     "SESSION_CHECK_INTERVAL": 60.0,
     "ALLOWED_ORIGINS": None,
@@ -73,6 +75,7 @@ def test_a_project_without_the_setting_has_the_defaults(settings: Any) -> None:
         ("ACK_TIMEOUT", 0.001),
         ("DISCONNECT_GRACE", 0),
         ("DISCONNECT_GRACE", 0.0),
+        ("PRESENCE_GRACE", 0),
         ("SITE", "shop-2.example_com"),
         ("SITE", "x" * 28),
         ("ALLOWED_ORIGINS", "*"),
@@ -94,6 +97,7 @@ COUNTS = [
     "MAX_QUEUED_EVENTS",
     "MAX_OUTBOX",
     "MAX_ROOMS",
+    "PRESENCE_LIMIT",
     "SYNC_WORKERS",
 ]
 SECONDS = ["ACK_TIMEOUT", "QUESTION_TIMEOUT", "SLOW_CLIENT_TIMEOUT"]
@@ -104,7 +108,11 @@ SECONDS = ["ACK_TIMEOUT", "QUESTION_TIMEOUT", "SLOW_CLIENT_TIMEOUT"]
     [
         *((key, value) for key in COUNTS for value in (0, -1, 1.5, "100", None, True, math.inf)),
         *((key, value) for key in SECONDS for value in (0, -1, "10", None, True, math.inf, math.nan)),
-        *(("DISCONNECT_GRACE", value) for value in (-0.1, "8", None, False, True, math.inf, math.nan)),
+        *(
+            (key, value)
+            for key in ("DISCONNECT_GRACE", "PRESENCE_GRACE")
+            for value in (-0.1, "8", None, False, True, math.inf, math.nan)
+        ),
         *(("CHANNEL_LAYER", value) for value in ("", None, 1, ["default"])),
         *(("EVENT_MODULES", value) for value in ("etp_events", None, [1], [""], {"etp_events"})),
         *(

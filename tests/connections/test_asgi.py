@@ -3,7 +3,8 @@
 import pytest
 from channels.sessions import InstanceSessionWrapper
 
-from django_etp.connections.asgi import past_session_middleware, refuse_for_now, send_close
+from django_etp.connections.asgi import disconnect_of, past_session_middleware, refuse_for_now, send_close
+from django_etp.protocol.closing import Disconnect
 
 
 async def send(message):
@@ -60,3 +61,8 @@ async def test_a_close_that_is_refused_for_another_reason_is_raised():
 
     with pytest.raises(OSError):  # noqa: PT011
         await send_close(refuse, {"type": "websocket.close", "code": 1000})
+
+
+def test_a_disconnect_without_a_code_is_1005():
+    assert disconnect_of({"type": "websocket.disconnect"}) == Disconnect(1005, "")
+    assert disconnect_of({"type": "websocket.disconnect", "code": 1001, "reason": "bye"}) == Disconnect(1001, "bye")

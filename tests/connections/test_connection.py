@@ -516,8 +516,9 @@ async def test_what_cannot_be_sent_accepts_nothing(is_async: bool, method: str, 
     async def send(connection: Connection) -> None:
         await calling(connection, is_async)(method, *args)
 
-    wire = Wire().start()
-    assert (await wire.next())["type"] == "websocket.close"
+    wire = Wire(extensions={"websocket.http.response": {}}).start()
+    refusal = await wire.next()
+    assert (refusal["type"], refusal["status"]) == ("websocket.http.response.start", 503)
     await wire.ended()
 
 

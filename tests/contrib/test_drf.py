@@ -21,7 +21,7 @@ from django_etp.contrib import drf
 from django_etp.testing import EtpCommunicator, HandshakeRejected
 from tests.support.tokens import EXTENSIONS, offered
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("etp_registry")]
 
 KEY = "k" * 32
 

@@ -74,7 +74,7 @@ def test_the_place_of_a_decorated_function_is_where_it_is_written(etp_registry: 
 
 
 def test_the_place_of_a_partial_is_where_its_function_is_written(etp_registry: Registry) -> None:
-    etp_event("event")(functools.partial(functools.partial(wrapped, None)))
+    etp_event("event")(functools.partial(functools.partial(wrapped)))
     place = etp_registry.namespace("default").events["event"].place
     assert place.startswith(f"{__name__}.coroutine_function ({__file__}:")
 

@@ -16,6 +16,7 @@ from django_etp import (
     EventAlreadyRegistered,
     InvalidEventName,
     etp_event,
+    etp_room,
     on_connect,
     on_disconnect,
     on_error,
@@ -133,10 +134,10 @@ def test_an_error_inside_an_event_module_is_shown(
 
 
 def test_an_error_inside_an_event_module_is_shown_when_django_starts(tmp_path: Path) -> None:
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop/__init__.py").touch()
-    (tmp_path / "shop/etp_events.py").write_text("import a_package_that_is_not_there\n")
-    (tmp_path / "shop_settings.py").write_text("from tests.settings import *\nINSTALLED_APPS += ['shop']\n")
+    (tmp_path / "shop_starts").mkdir()
+    (tmp_path / "shop_starts/__init__.py").touch()
+    (tmp_path / "shop_starts/etp_events.py").write_text("import a_package_that_is_not_there\n")
+    (tmp_path / "shop_settings.py").write_text("from tests.settings import *\nINSTALLED_APPS += ['shop_starts']\n")
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "shop_settings",
         "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]),
@@ -146,7 +147,7 @@ def test_an_error_inside_an_event_module_is_shown_when_django_starts(tmp_path: P
     )
     assert done.returncode != 0
     assert "No module named 'a_package_that_is_not_there'" in done.stderr
-    assert str(tmp_path / "shop/etp_events.py") in done.stderr
+    assert str(tmp_path / "shop_starts/etp_events.py") in done.stderr
 
 
 def test_the_modules_to_look_for_are_a_setting(install: Install, settings: Any) -> None:
@@ -245,8 +246,29 @@ def test_an_event_of_two_apps_is_refused_with_both_places(install: Install) -> N
 # The decorators
 
 
+def test_rooms_of_two_apps_whose_patterns_overlap_are_refused_with_both_places(install: Install) -> None:
+    module = 'from django_etp import etp_room\n\n@etp_room("orders/<{}:pk>")\ndef {}(connection, pk): ...\n'
+    with pytest.raises(ImproperlyConfigured) as raised:
+        install(
+            {
+                "shop_left/etp_events.py": module.format("int", "left"),
+                "shop_right/etp_events.py": module.format("slug", "right"),
+            },
+            "shop_left",
+            "shop_right",
+        )
+    for place in ("shop_left.etp_events.left", "shop_right.etp_events.right", "left/etp_events.py:3"):
+        assert place in str(raised.value)
+
+
+def test_a_room_belongs_to_the_names_of_its_namespace(etp_registry: Registry) -> None:
+    etp_room("lobby", namespace="staff")(lambda connection: None)
+    assert etp_registry.handled == ["staff"]
+    assert "staff" in etp_registry.names
+
+
 def test_the_decorated_function_stays_what_it_was(etp_registry: Registry) -> None:
-    def handler(connection: Any, event: Any) -> None: ...
+    def handler(connection: Any, event: Any = None) -> None: ...
 
     assert etp_event("event")(handler) is handler
     for hook in (on_connect, on_disconnect, on_error, on_unknown_event):
@@ -258,7 +280,7 @@ def test_the_decorated_function_stays_what_it_was(etp_registry: Registry) -> Non
 def test_one_function_may_handle_several_events(etp_registry: Registry) -> None:
     @etp_event("one")
     @etp_event("two")
-    def handler(connection: Any, event: Any) -> None: ...
+    def handler(connection: Any, event: Any) -> Any: ...
 
     events = etp_registry.namespace("default").events
     assert events["one"].function is events["two"].function is handler
@@ -290,7 +312,7 @@ def test_a_second_handler_in_one_namespace_is_refused(etp_registry: Registry) ->
 
 
 def test_each_namespace_has_handlers_and_hooks_of_its_own(etp_registry: Registry) -> None:
-    def handler(connection: Any, event: Any) -> None: ...
+    def handler(connection: Any, event: Any = None) -> None: ...
 
     etp_event("event")(handler)
     etp_event("event", namespace="game")(handler)
@@ -317,10 +339,22 @@ class NoFunction:
     """What a decorator above the wrong line gets; calling it would make one more."""
 
 
-@pytest.mark.parametrize("function", [None, "handler", 1, NoFunction, generator, async_generator, Generator()])
+@pytest.mark.parametrize("function", [None, "handler", 1, NoFunction, generator, Generator()])
 def test_what_cannot_handle_anything_is_refused(etp_registry: Registry, function: Any) -> None:
     with pytest.raises(TypeError, match="A handler must"):
         etp_event("event")(function)
+
+
+@pytest.mark.parametrize("hook", [on_connect, on_disconnect, on_error, on_unknown_event])
+@pytest.mark.parametrize("function", [generator, async_generator, Generator()])
+def test_a_hook_streams_nothing(hook: Any, function: Any) -> None:
+    with pytest.raises(TypeError, match=r"A handler must not be a generator: .* Return a value instead of yielding"):
+        hook(function)
+
+
+def test_a_generator_learns_how_to_stream() -> None:
+    with pytest.raises(TypeError, match="Write it as an async def to stream the answer"):
+        etp_event("event")(generator)
 
 
 @pytest.mark.parametrize("hook", [on_connect, on_disconnect, on_error, on_unknown_event])
@@ -343,10 +377,10 @@ def test_what_is_no_name_is_no_namespace(etp_registry: Registry, namespace: Any)
 # For tests
 
 
-async def coroutine_function(connection: Any, event: Any) -> None: ...
+async def coroutine_function(connection: Any, event: Any = None) -> None: ...
 
 
-def plain_function(connection: Any, event: Any) -> None: ...
+def plain_function(connection: Any, event: Any = None) -> None: ...
 
 
 def test_what_is_registered_inside_isolated_is_gone_after_it() -> None:
@@ -368,3 +402,11 @@ def test_isolated_cleans_up_after_an_error() -> None:
         registry.etp_event("inside")(plain_function)
         raise ImproperlyConfigured
     assert registry.namespace("default").events == {}
+
+
+def test_it_knows_whether_a_room_has_presence() -> None:
+    registry = Registry()
+    registry.etp_room("a")(lambda connection: None)
+    assert not registry.has_presence
+    registry.etp_room("b", presence=True, namespace="game")(lambda connection: None)
+    assert registry.has_presence

@@ -124,7 +124,7 @@ async def test_ids_that_do_not_get_an_event_are_not_repeated_for_each_of_its_roo
             sent.append((groups, list(beside)))
             return []
 
-        monkeypatch.setattr(hub._link, "publish", publish)
+        monkeypatch.setattr(hub.link, "publish", publish)
         for ids in (1, 600):
             hub.send("default", ["a", "b"], "news||0", frozenset([second.id, *map(str, range(1, ids))]))
         groups = [group_name("default", name) for name in "ab"]

@@ -135,3 +135,22 @@ def test_namespaces_are_apart() -> None:
     assert membership.room_of(group_name("game", "x")) == ("game", "x")
     membership.leave(gamer, ["x"])
     assert membership.room_of(group_name("game", "x")) is None
+
+
+def test_rooms_are_counted_by_namespace_without_those_that_none_can_leave() -> None:
+    ann, gamer = member("a"), member("g", namespace="game")
+    membership = membership_of(ann, gamer, user_id=7)
+    membership.join(ann, ["x", "y"])
+    membership.join(gamer, ["x"])
+    assert membership.count_rooms() == {"default": 2, "game": 1}
+
+
+def test_a_listener_is_in_a_reserved_room_and_counted_nowhere() -> None:
+    membership = Membership()
+    listener = member("listener", is_accepted=False)
+    assert membership.listen(listener, "__test") == [group_name("default", "__test")]
+    assert membership.present("default", ["__test"]) == (listener,)
+    assert membership.all() == []
+    assert membership.names("default") == []
+    assert membership.remove(listener) == [group_name("default", "__test")]
+    assert membership.present("default", ["__test"]) == ()

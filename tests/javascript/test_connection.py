@@ -170,7 +170,7 @@ async def eventually_refused(peer: Peer, count: int) -> None:
 async def test_the_hooks_are_told_of_each_change_of_state(page: Page, peer: Peer) -> None:
     await page.evaluate(
         """() => {
-            window.client = new etp.EtpClient("/ws/", { minDelay: 1 });
+            window.client = new etp.EtpClient("/ws/", { minDelay: 1, extensions: false });
             client.onStateChange((state) => seen.push(state));
             client.connect();
         }"""
@@ -255,6 +255,7 @@ async def test_an_option_that_is_undefined_has_its_default(page: Page, peer: Pee
         names,
     )
     connection = await peer.accept()
+    await connection.send('__hello||0||{"id": "abc"}')
     assert await receive(connection) == "waits||0"
     await page.evaluate("() => { window.answer = fate(client.emitWithAck('x')); }")
     assert await receive(connection) == "x||1"
@@ -720,9 +721,9 @@ def offers(connection: ServerConnection) -> list[str]:
 @pytest.mark.parametrize(
     ("token", "offered"),
     [
-        ("'abc'", ["etp.ext.v1", "etp.token.YWJj"]),
-        ("() => 'a'", ["etp.ext.v1", "etp.token.YQ"]),
-        ("async () => 'schlüssel>>??'", ["etp.ext.v1", "etp.token.c2NobMO8c3NlbD4-Pz8"]),
+        ("'abc'", ["etp.ext.v2", "etp.ext.v1", "etp.token.YWJj"]),
+        ("() => 'a'", ["etp.ext.v2", "etp.ext.v1", "etp.token.YQ"]),
+        ("async () => 'schlüssel>>??'", ["etp.ext.v2", "etp.ext.v1", "etp.token.c2NobMO8c3NlbD4-Pz8"]),
         ("null", [""]),
         ("async () => undefined", [""]),
         ("''", [""]),
@@ -743,12 +744,12 @@ async def test_a_token_is_asked_for_at_each_attempt_and_again_if_that_fails(page
         }"""
     )
     connection = await peer.accept()
-    assert offers(connection) == ["etp.ext.v1", "etp.token.MQ"]
+    assert offers(connection) == ["etp.ext.v2", "etp.ext.v1", "etp.token.MQ"]
     await connection.send('__hello||0||{"id": "abc"}')
     await wait_until(page, "client.state === 'open'")
     await connection.close(4401, "the token expired")
     connection = await peer.accept()
-    assert offers(connection) == ["etp.ext.v1", "etp.token.Mw"]
+    assert offers(connection) == ["etp.ext.v2", "etp.ext.v1", "etp.token.Mw"]
     assert await page.evaluate("seen.at(-1)") == ["error", "no token"]
 
 

@@ -1,6 +1,7 @@
 """etp.js in a real browser against django_etp on real servers."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -33,11 +34,11 @@ async def real_page(tab: Page, server: Server) -> AsyncIterator[Page]:
     await tab.goto("about:blank")
 
 
-async def connect(page: Page, server: Server, path: str = "/ws/", **options: Any) -> None:
+async def connect(page: Page, server: Server, path: str = "/ws/", module: str = "etp.js", **options: Any) -> None:
     """Load a page of this server, and connect its client."""
     # The page itself is the server's own 404: Chromium lets no page from elsewhere connect to the loopback.
-    await page.route(f"http://{server.host}/etp.js", answer_http)
-    await open_page(page, f"http://{server.host}/")
+    await page.route(f"http://{server.host}/*.js", answer_http)
+    await open_page(page, f"http://{server.host}/", module)
     await page.evaluate("([options, path]) => start(options, path)", [options, path])
 
 
@@ -159,6 +160,39 @@ async def test_a_real_server_is_told_why_a_handler_failed(tab: Page, server: Ser
     assert await tab.evaluate("client.emitWithAck('ask')") == "rate_limited: Wait"
 
 
+async def test_a_page_joins_a_room_is_reached_inside_it_and_taken_out(tab: Page, server: Server) -> None:
+    slug = secrets.token_hex(8)
+    name = f"declared/{slug}"
+    await connect(tab, server, "/cluster/", module="etp-rooms.js", extensions=True)
+    await tab.evaluate(
+        """async (name) => {
+            window.room = client.room(name);
+            room.on("news", (data) => seen.push(["news", data]));
+            room.onLeft(({ code }) => seen.push(["left", code]));
+            window.plain = new etp.EtpClient("/cluster/", { extensions: false });
+            plain.on("news", (data) => seen.push(["plain", data]));
+            await plain.connect();
+            await plain.emitWithAck("join", [name]); // by the application
+        }""",
+        name,
+    )
+    assert await tab.evaluate("fate(room.join())") == ["resolved", {"name": slug}]
+    await tab.evaluate("(name) => plain.emitWithAck('emit', [name, 'news', 'x'])", name)
+    await wait_until(tab, "seen.length === 3")
+    assert sorted((await tab.evaluate("seen"))[1:]) == [["news", "x"], ["plain", "x"]]
+    assert await tab.evaluate("room.emitWithAck('say', 'hello')") == "hello"
+    await tab.evaluate("(slug) => plain.emitWithAck('shut', JSON.stringify(slug))", slug)
+    await tab.evaluate("(room) => plain.emitWithAck('call', ['recheck', [], { room }])", name)
+    await wait_until(tab, "seen.length === 4")
+    await tab.evaluate("(name) => plain.emitWithAck('emit', [name, 'news', 'y'])", name)
+    await wait_until(tab, "seen.length === 5")
+    await tab.evaluate("client.ping()")
+    assert (await tab.evaluate("seen"))[3:] == [["left", "permission_denied"], ["plain", "y"]]
+    assert await tab.evaluate("fate(room.join())") == ["EtpError", "permission_denied"]
+    assert await tab.evaluate("fate(client.room('nosuch/5').join())") == ["EtpError", "not_found"]
+    await tab.goto("about:blank")
+
+
 @pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
 async def test_a_page_may_offer_its_token_beside_a_subprotocol(tab: Page, kind: str) -> None:
     with start_server(kind) as server:
@@ -235,9 +269,16 @@ async def test_a_page_whose_login_ended_does_not_come_back_in_a_loop(tab: Page, 
 async def test_a_server_that_is_killed_and_comes_back(tab: Page, kind: str) -> None:
     with held_port() as port:
         with start_server(kind, port=port) as server:
-            await connect(tab, server, maxDelay=200)
+            await connect(tab, server, module="etp-rooms.js", maxDelay=200)
             await tab.evaluate(
-                """() => {
+                """async () => {
+                    window.member = new etp.EtpClient("/cluster/", { minDelay: 20, maxDelay: 200 });
+                    window.room = member.room("declared/a");
+                    window.inside = [];
+                    room.on("news", (data) => inside.push(data));
+                    member.connect();
+                    await room.join();
+                    room.onState((state) => inside.push(state));
                     window.asked = fate(client.emitWithAck("slow"));
                     client.on("news", (news) => seen.push(news));
                     return client.ping();
@@ -246,10 +287,15 @@ async def test_a_server_that_is_killed_and_comes_back(tab: Page, kind: str) -> N
             server.kill()
             assert await tab.evaluate("asked") == ["ConnectionLost", "connection_lost"]
             await tab.evaluate("() => { for (const news of [1, 2, 3]) client.emit('broadcast', news); }")
+            await wait_until(tab, "member.state !== 'open'")
+            await tab.evaluate("() => member.emit('emit', ['declared/a', 'news', 'it hears what waited'])")
         with start_server(kind, port=port):
             await wait_until(tab, "seen.length === 6")
             assert sorted(await tab.evaluate("seen.slice(3)")) == [1, 2, 3]
             assert await tab.evaluate("seen.slice(0, 3)") == ["connect", ["disconnect", 1006, False, True], "connect"]
+            await wait_until(tab, "inside.length === 2")
+            assert await tab.evaluate("inside") == [{"name": "a"}, "it hears what waited"]
+            assert await tab.evaluate("room.emitWithAck('say', 'hello')") == "hello"
             await tab.goto("about:blank")
 
 

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 async def client(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RoomClient]:
     async with clients("lobby game") as (client,):
         hub, link = serving_hub(), Link()
-        monkeypatch.setattr(hub, "_link", link)
+        monkeypatch.setattr(hub, "link", link)
         monkeypatch.setattr(hub.asker, "_link", link)
         yield client
         monkeypatch.undo()
@@ -44,7 +44,7 @@ async def left() -> list[str]:
 
 
 def link() -> Any:
-    return serving_hub()._link
+    return serving_hub().link
 
 
 async def test_events_are_sent_in_order_and_removed(client: RoomClient) -> None:

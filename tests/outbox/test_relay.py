@@ -170,7 +170,7 @@ async def test_an_outage_of_the_layer_is_one_line_in_the_log_and_one_at_its_end(
     async with clients("lobby") as (client,):
         hub, link = serving_hub(), Link()
         with monkeypatch.context() as context:
-            context.setattr(hub, "_link", link)
+            context.setattr(hub, "link", link)
             context.setattr(hub.asker, "_link", link)
             link.refuses = lambda frame: True
             async with relaying("sqlite"):

@@ -45,7 +45,11 @@ class Link(LocalLink):
         self.refuses: Callable[[Frame], bool] = lambda frame: False
         self.replies: list[Any] = []
         self.asked: list[list[Any]] = []
+        self.unheard: list[frozenset[str]] = []
         self._messages: dict[str, Message] = {}
+
+    def unheard_of(self, hubs: frozenset[str]) -> frozenset[str]:
+        return hubs & self.unheard.pop(0) if self.unheard else frozenset()
 
     def publish(self, groups: Sequence[str], frame: Frame, *, beside: Sequence[str] = ()) -> list[Confirmation]:
         self.published.append((list(groups), frame))
@@ -66,7 +70,7 @@ class Link(LocalLink):
 @pytest.fixture
 async def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
     hub, link = serving_hub(), Link()
-    monkeypatch.setattr(hub, "_link", link)
+    monkeypatch.setattr(hub, "link", link)
     monkeypatch.setattr(hub.asker, "_link", link)
     monkeypatch.setattr(sending, "_ASK_AFTER", (0.0, 0.001, 0.001))
     return hub
@@ -97,18 +101,18 @@ async def test_members_get_each_event_once_however_often_it_is_sent(hub: Hub) ->
 
 async def test_the_events_of_a_room_begin_a_message_together(hub: Any) -> None:
     await send(hub, [event("1", "a"), event("2", "b"), event("3", "a")], is_patient=True)
-    assert [frame.begins_message for _, frame in hub._link.published] == [True, True, False]
-    assert [frame.text for _, frame in hub._link.published] == ["1||0", "2||0", "3||0"]
+    assert [frame.begins_message for _, frame in hub.link.published] == [True, True, False]
+    assert [frame.text for _, frame in hub.link.published] == ["1||0", "2||0", "3||0"]
 
 
 async def test_an_event_that_the_layer_refuses_is_told_from_an_outage(hub: Any) -> None:
     async with clients("a") as (client,):
-        hub._link.refuses = lambda frame: frame.text == "bad||0"
+        hub.link.refuses = lambda frame: frame.text == "bad||0"
         outcome = await send(hub, [event("bad", "a"), event("good", "b")], is_patient=True)
         assert names(outcome) == (["good"], ["bad"])
         assert "refused" in outcome.refused[0][1]
         assert outcome.problem == ""
-        hub._link.refuses = lambda frame: True
+        hub.link.refuses = lambda frame: True
         outcome = await send(hub, [event("bad", "a"), event("good", "b")], is_patient=True)
         assert names(outcome) == ([], [])
         assert "refused" in outcome.problem
@@ -125,15 +129,15 @@ async def test_an_event_that_cannot_be_sent_at_all_is_refused(hub: Any) -> None:
 async def test_an_event_is_sent_once_every_process_has_received_it(hub: Any) -> None:
     events = [event("1", "a"), event("2", "a"), event("3", "b")]
     last = [events[1].emission, events[2].emission]
-    hub._link.replies = [last, last[:1], []]
+    hub.link.replies = [last, last[:1], []]
     assert names(await send(hub, events, is_patient=True)) == (["1", "2", "3"], [])
     groups = [group_name("default", room) for room in ("a", "b")]
-    assert hub._link.asked == [["", groups, last], ["", groups, last], ["", groups[:1], last[:1]]]
+    assert hub.link.asked == [["", groups, last], ["", groups, last], ["", groups[:1], last[:1]]]
 
 
 async def test_the_events_of_a_room_that_a_process_missed_are_not_sent_yet(hub: Any) -> None:
     events = [event("1", "a"), event("2", "a"), event("3", "b")]
-    hub._link.replies = [[events[1].emission]] * 3
+    hub.link.replies = [[events[1].emission]] * 3
     outcome = await send(hub, events, is_patient=True)
     assert names(outcome) == (["3"], [])
     assert "1 of its rooms" in outcome.problem
@@ -142,14 +146,32 @@ async def test_the_events_of_a_room_that_a_process_missed_are_not_sent_yet(hub: 
 async def test_processes_that_do_not_reply_are_waited_for_with_patience_only(hub: Any) -> None:
     events = [event("1", "a"), event("2", "b")]
     silent = IncompleteAnswer("1 of 2 processes", answer={"other": [events[0].emission]})
-    hub._link.replies = [silent]
+    hub.link.replies = [silent]
     outcome = await send(hub, events, is_patient=True)
     assert (names(outcome), outcome.problem) == (([], []), "1 of 2 processes")
-    hub._link.replies = [silent] * 3
+    hub.link.replies = [silent] * 3
     assert names(await send(hub, events, is_patient=False)) == (["2"], [])
 
 
 async def test_nothing_is_sent_if_nobody_can_be_asked(hub: Any) -> None:
-    hub._link.replies = [LayerUnavailable("down")]
+    hub.link.replies = [LayerUnavailable("down")]
     outcome = await send(hub, [event("1", "a")], is_patient=False)
     assert (names(outcome), outcome.problem) == (([], []), "down")
+
+
+async def test_processes_that_an_earlier_relay_knew_are_waited_for_until_they_are_heard_of(hub: Any) -> None:
+    events, known = [event("1", "a"), event("2", "b")], frozenset(["one", "two"])
+    hub.link.unheard = [known] * 3
+    outcome = await send(hub, events, expected=known, is_patient=True)
+    assert (names(outcome), outcome.hubs) == (([], []), None)
+    assert outcome.problem.startswith("2 processes that had connections before")
+    hub.link.asked, hub.link.unheard = [], [frozenset(["two"])]
+    outcome = await send(hub, events, expected=known, is_patient=True)
+    assert (names(outcome), outcome.problem, outcome.hubs) == ((["1", "2"], []), "", frozenset())
+    assert len(hub.link.asked) == 2  # a process that was heard of late is asked for all rooms
+    assert hub.link.asked[0] == hub.link.asked[1]
+
+
+async def test_processes_that_an_earlier_relay_knew_are_waited_for_with_patience_only(hub: Any) -> None:
+    hub.link.unheard = [frozenset(["one"])]
+    assert names(await send(hub, [event("1", "a")], expected=frozenset(["one"]), is_patient=False)) == (["1"], [])

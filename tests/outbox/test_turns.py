@@ -54,3 +54,17 @@ def test_the_table_may_have_been_emptied_meanwhile() -> None:
     RelayTurn.objects.all().delete()
     one._prolong_at = 0.0
     assert take(one)
+
+
+def test_a_relay_knows_the_processes_that_the_relay_before_it_knew() -> None:
+    one, other = Turn("default"), Turn("default")
+    assert take(one)
+    one.record_hubs(frozenset(["a", "b"]))
+    one.end()
+    assert take(other)
+    assert other.hubs == {"a", "b"}
+    one.record_hubs(frozenset())  # its turn is over
+    other.record_hubs(frozenset(["b"]))
+    other.end()
+    assert take(one)
+    assert one.hubs == {"b"}

@@ -21,6 +21,8 @@ from benchmarks.workloads.deliveries import Room
 from benchmarks.workloads.durable_emits import DurableCalls, DurableLatency
 from benchmarks.workloads.echoes import Echo, Latency
 from benchmarks.workloads.handshakes import Handshakes, Memory
+from benchmarks.workloads.joins import Joins
+from benchmarks.workloads.presence import CrowdChurn, CrowdJoins
 from benchmarks.workloads.queries import JoinsAndLeaves, MembersQuery
 from benchmarks.workloads.session_data import COOKIE, make_database
 from benchmarks.workloads.sync_emits import Calls
@@ -62,6 +64,9 @@ async def test_django_etp_does_all_works_of_one_process(stage):
         Echo(1, 1, size=70_000, seconds=0.05, unit="MiB per s"),
         Latency(99, questions=20, storm=3),
         Room(3, 2),
+        Room(3, 2, is_declared=True),
+        Joins(4, 2),
+        Joins(4, 2, is_declared=False),
         Handshakes(3),
         Handshakes(3, origin=False),
         Memory(20),
@@ -74,7 +79,14 @@ async def test_django_etp_does_all_works_of_one_process(stage):
 async def test_works_of_two_processes(stage):
     sides = [
         Side("", work, ETP_IN_STACK, layer=PUBSUB, processes=2)
-        for work in (Room(4, 2), MembersQuery(4, 2), MembersQuery(2, 2, is_round_trip=True))
+        for work in (
+            Room(4, 2),
+            MembersQuery(4, 2),
+            MembersQuery(2, 2, is_round_trip=True),
+            CrowdJoins(members=4, joins=2),
+            CrowdJoins(False, members=4, joins=2),
+            CrowdChurn(members=4, rate=1000, seconds=0.1),
+        )
     ]
     for side in sides:
         figure = await figure_of(stage, side)

@@ -14,7 +14,7 @@ MODULES = sorted(
 MAX_LINES = 300
 # Modules whose methods are pairs, one synchronous and one asynchronous, with the same arguments and documentation.
 MAX_LINES_OF_TWINS = 400
-TWINS = {"connections/connection.py", "rooms/api.py"}
+TWINS = {"connections/connection.py"}
 
 
 def name_of(module: Path) -> str:

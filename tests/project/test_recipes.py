@@ -226,8 +226,9 @@ async def test_stream_is_complete(build: BuildRecipe):
 async def test_health_checks_answer(build: BuildRecipe):
     project = build("health")
     with serve(project) as server:
-        assert await asyncio.to_thread(server.get, "/health/live/") == "alive"
-        assert await asyncio.to_thread(server.get, "/health/ready/") == "ready"
+        assert await asyncio.to_thread(server.get_json, "/health/live/") == {"status": "live"}
+        ready = {"status": "ready", "checks": {"database": "ok"}}
+        assert await asyncio.to_thread(server.get_json, "/health/ready/") == ready
         async with connect(server):
             assert await asyncio.to_thread(server.get_json, "/health/cluster/") == {"connections": 1}
 

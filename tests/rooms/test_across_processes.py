@@ -205,6 +205,36 @@ async def test_the_order_of_a_sender_is_kept(here, there, room):
     await there.hear(*expected)
 
 
+# Declared rooms
+
+
+@HOW
+async def test_members_of_a_declared_room_are_reached_and_taken_out_from_the_other_process(
+    cluster, here, there, room, how
+):
+    name = f"declared/{room}"
+    await there.ask("join", [name])
+    async with connect(cluster.there, "/cluster/", subprotocols=["etp.ext.v2"]) as guest:
+        await receive(guest)
+        await guest.send(f'__join||1||{{"room": "{name}"}}')
+        assert await receive(guest) == f'__ack___join||1||{{"state":{{"name":"{room}"}}}}'
+        await here.call(how, "emit", name, "news", "x")
+        assert await receive(guest) == f"__in {name} news||0||x"
+        await there.hear(("news", "x"))
+        await here.call(how, "emit", [room, name], "more")
+        assert await receive(guest) == f"__in {name} more||0"
+        await there.hear(("more", ""))
+        await there.ask("shut", room)
+        await here.call(how, "recheck", room=name)
+        left = str(await receive(guest, timeout=2))
+        assert left.startswith("__left||0||")
+        assert json.loads(left.split("||")[2])["code"] == "permission_denied"
+        await here.call(how, "emit", name, "after")
+        await there.hear(("after", ""))  # put in by the application
+        await guest.send("id||2")
+        assert str(await receive(guest)).startswith("__ack_id||2")
+
+
 # Questions to members
 
 

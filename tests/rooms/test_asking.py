@@ -1,6 +1,7 @@
 """Events to members of rooms, and their answers, within one process."""
 
 import asyncio
+import json
 import math
 from typing import Any
 
@@ -102,6 +103,20 @@ async def test_a_client_that_says_that_the_event_failed_has_no_answer(call: Call
         await client.expect_event("question")
         await client.send_frame('__err_question||2||{"code": "busy", "message": "later"}')
         assert [(reply.status, reply.event) for reply in await asking] == [("failed", None)]
+
+
+async def test_the_failure_of_a_client_brings_its_facts(call: Call) -> None:
+    async with clients("lobby", subprotocols=["etp.ext.v1"]) as (client,):
+        await client.expect_event("__hello")
+        asking = asyncio.ensure_future(call("emit_to_with_ack", client.id, "question"))
+        await client.expect_event("question")
+        facts = {"errors": [{"path": ["a", 1]}], "details": {"left": 2**60}, "retry_after": 1.5}
+        await client.send_frame(f"__err_question||1||{json.dumps({'code': 'busy', **facts})}")
+        with pytest.raises(EventFailed) as failed:
+            await asking
+    failure = failed.value
+    assert {"errors": failure.errors, "details": failure.details, "retry_after": failure.retry_after} == facts
+    assert failure.is_from_peer
 
 
 async def test_one_connection_that_goes_before_it_answers_is_gone(call: Call) -> None:

@@ -9,7 +9,16 @@ import pytest
 from django.db import connections, transaction
 from django.db.transaction import TransactionManagementError, atomic
 
-from django_etp import InvalidEventName, InvalidPayload, InvalidRoomName, SyncCallInEventLoop, rooms
+from django_etp import (
+    Connection,
+    InvalidEventName,
+    InvalidPayload,
+    InvalidRoomName,
+    SyncCallInEventLoop,
+    etp_room,
+    rooms,
+)
+from tests.support.declared import guest, join_frame
 from tests.support.rooms import RoomClient, clients
 from tests.support.transactions import in_thread
 
@@ -370,3 +379,47 @@ def test_a_callback_of_the_commit_does_not_raise(settings: Any):
         emit("news")
         transaction.on_commit(lambda: later.append("called"))
     assert later == ["called"]
+
+
+async def test_clients_that_joined_a_declared_room_get_the_events_inside_it_until_they_leave():
+    @etp_room("orders/<int:pk>")
+    async def order_room(connection: Connection, pk: int) -> None: ...
+
+    def work() -> None:
+        with atomic():
+            emit("changed", room=order_room(pk=5), data=1)
+            emit("sold", room=["lobby", order_room(pk=5), order_room(pk=6)])
+
+    async with clients("orders/5") as (plain,), guest() as client:
+        room = await client.join("orders/5")
+        await in_thread(work)
+        assert await client.receive_frame() == "__in orders/5 changed||0||1"
+        assert await client.receive_frame() == "__in orders/5 sold||0"
+        await rooms.aclear("orders/5")
+        await room.expect_left("removed")
+        await plain.connection.ajoin("orders/5")
+        await in_thread(work)
+        assert await heard(plain) == ["changed1", "sold", "changed1", "sold"]
+        await client.expect_nothing(timeout=0.01)
+
+
+async def test_events_bound_to_a_commit_are_held_while_a_client_joins():
+    answer = asyncio.Event()
+
+    @etp_room("orders/<int:pk>")
+    async def order_room(connection: Connection, pk: int) -> None:
+        await in_thread(work)
+        await answer.wait()
+
+    def work() -> None:
+        with atomic():
+            emit("changed", room="orders/5")
+            emit("sold", room=["orders/5", "lobby"])
+
+    async with clients("lobby") as (other,), guest() as client:
+        await client.send_frame(join_frame("orders/5", 1))
+        await other.expect_event("sold")
+        await client.expect_nothing(timeout=0.01)
+        answer.set()
+        frames = [await client.receive_frame() for _ in range(3)]
+        assert frames == ['__ack___join||1||{"state":null}', "__in orders/5 changed||0", "__in orders/5 sold||0"]

@@ -14,9 +14,10 @@ from django.db.models import F
 from django.db.transaction import atomic
 from rest_framework.serializers import ModelSerializer
 
-from django_etp import InvalidEventName, InvalidPayload, InvalidRoomName, model_events
+from django_etp import Connection, InvalidEventName, InvalidPayload, InvalidRoomName, etp_room, model_events
 from django_etp.rooms import model_events as module
-from tests.shop.models import Gift, Order, PaidOrder, Parcel, Stamped, Tag
+from tests.depot.models import Gift, Order, PaidOrder, Parcel, Stamped, Tag
+from tests.support.declared import guest
 from tests.support.rooms import clients
 
 pytestmark = [pytest.mark.usefixtures("etp_registry"), pytest.mark.django_db]
@@ -309,3 +310,14 @@ def test_a_value_that_cannot_be_sent_fails_the_save(watch: Any):
     with pytest.raises(InvalidPayload), atomic():
         Order.objects.create()
     assert not Order.objects.exists()
+
+
+async def test_clients_that_joined_a_declared_room_get_the_events_inside_it(watch: Any):
+    @etp_room("orders")
+    async def order_room(connection: Connection) -> None: ...
+
+    watch(Order, room=order_room(), fields=["status"])
+    async with guest() as client:
+        room = await client.join("orders")
+        await sync_to_async(Order.objects.create)(total=Decimal("7.50"))
+        assert (await room.expect_event()).json()["change"] == "created"

@@ -11,6 +11,7 @@ from django_etp import (
     Event,
     MessagesLost,
     etp_event,
+    etp_room,
     on_connect,
     on_disconnect,
     on_error,
@@ -133,3 +134,36 @@ def plain(value: Any) -> Any:
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     return repr(value) if isinstance(value, UUID) else value
+
+
+shut_rooms: set[str] = set()
+
+
+@etp_room("declared/<slug:name>", namespace=NAMESPACE)
+async def declared_room(connection: Connection, name: str) -> dict[str, str]:
+    return {"name": name}
+
+
+@etp_room("present/<slug:name>", namespace=NAMESPACE, presence=lambda connection, name: {"who": who(connection)})
+async def present_room(connection: Connection, name: str) -> None: ...
+
+
+def who(connection: Connection) -> str:
+    return str(connection.scope["query_string"].decode())
+
+
+@declared_room.allow
+def may_enter(user: Any, name: str) -> bool:
+    return name not in shut_rooms
+
+
+@declared_room.event("say")
+async def say(connection: Connection, event: Event, name: str) -> str:
+    await cluster.aemit(declared_room(name=name), "said", event.data, exclude=connection)
+    return event.data
+
+
+@etp_event("shut", namespace=NAMESPACE)
+async def shut(connection: Connection, event: Event) -> None:
+    """Let the clients of this process no longer enter the declared room of this name."""
+    shut_rooms.add(event.json())

@@ -11,5 +11,6 @@ urlpatterns = [
     path("exercise-async/", views.exercise_async),
     path("ask/", views.ask),
     path("ask-async/", views.ask_async),
+    path("metrics/", views.metrics),
     path("record/<str:name>/", views.peer_record),
 ]

@@ -5,7 +5,7 @@ import gc
 import threading
 from collections import Counter
 
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from django_etp import rooms
 from tests.site import misbehaving
@@ -46,6 +46,16 @@ async def process(request: HttpRequest) -> JsonResponse:
 async def peer_record(request: HttpRequest, name: str) -> JsonResponse:
     """Return the calls of hooks for the peers of this name, in order."""
     return JsonResponse({"record": misbehaving.record.get(name, [])})
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Return the metrics of all processes that share PROMETHEUS_MULTIPROC_DIR."""
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return HttpResponse(generate_latest(registry), content_type="text/plain")
 
 
 def exercise(request: HttpRequest) -> JsonResponse:

@@ -27,6 +27,7 @@ MODULES = [
     "django_etp.auth",
     "django_etp.contrib.drf",
     "django_etp.rooms",
+    "django_etp.signals",
     "django_etp.testing",
     "django_etp.pytest_plugin",
     "django_etp.client",

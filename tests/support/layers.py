@@ -12,13 +12,14 @@ class SharedLayer(BaseChannelLayer):
     """A channel layer whose objects share one store, in memory. While that is away it takes all, and brings nothing.
 
     Messages that are `lost`, by hub and type, are not brought either; nor is anything to a channel that is `deaf`.
-    While it `refuses`, each send fails.
+    While it `refuses`, each send fails; if it `hangs`, each waits for that event.
     """
 
     extensions = ("groups",)
     memory = InMemoryChannelLayer()
     is_away = False
     refuses = False
+    hangs: asyncio.Event | None = None
     lost: frozenset[tuple[str, str]] = frozenset()
     deaf: frozenset[str] = frozenset()
     opens_after = 0.0
@@ -50,6 +51,8 @@ class SharedLayer(BaseChannelLayer):
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         if SharedLayer.refuses:
             raise OSError("cut off")
+        if SharedLayer.hangs is not None:
+            await SharedLayer.hangs.wait()
         is_lost = (message.get("hub"), message["type"]) in SharedLayer.lost
         if SharedLayer.is_away or is_lost:
             return

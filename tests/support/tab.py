@@ -51,8 +51,8 @@ class Peer:
         match request.path.partition("?")[0]:
             case "/":
                 return _response(PAGE, "text/html")
-            case "/etp.js":
-                return _response(MODULE.read_text(), "text/javascript")
+            case "/etp.js" | "/etp-rooms.js" | "/etp-presence.js" as path:
+                return _response((MODULE.parent / path[1:]).read_text(), "text/javascript")
             case "/ws/" if not self.is_refusing:
                 return None
             case "/silent/":
@@ -100,16 +100,16 @@ async def page(tab: Page, peer: Peer) -> AsyncIterator[Page]:
     await tab.goto("about:blank")  # closes open connections
 
 
-async def open_page(page: Page, url: str) -> None:
-    """Load a page whose origin has the module; see page()."""
+async def open_page(page: Page, url: str, module: str = "etp.js") -> None:
+    """Load a page whose origin has the modules; see page()."""
     await page.goto(url)
     await page.evaluate(
-        """async () => {
-            window.etp = await import("/etp.js");
+        """async (module) => {
+            window.etp = await import(`/${module}`);
             window.seen = [];
             document.addEventListener("securitypolicyviolation", (event) => seen.push(event.blockedURI));
             window.start = (options, url = "/ws/") => {
-                window.client = new etp.EtpClient(url, { minDelay: 20, ...options });
+                window.client = new etp.EtpClient(url, { minDelay: 20, extensions: false, ...options });
                 client.onConnect(() => seen.push("connect"));
                 client.onDisconnect((how) => seen.push(["disconnect", how.code, how.isNormal, how.willReconnect]));
                 client.onError((error) => seen.push(["error", error.code ?? error.message]));
@@ -117,7 +117,8 @@ async def open_page(page: Page, url: str) -> None:
             };
             window.fate = (promise) =>
                 promise.then((value) => ["resolved", value], (error) => [error.name, error.code]);
-        }"""
+        }""",
+        module,
     )
 
 
@@ -142,14 +143,16 @@ async def take_back(page: Page, peer: Peer, connection: ServerConnection) -> Ser
     """End the connection as a restarting server does, and return the client's next connection."""
     await connection.close(1012)
     connection = await peer.accept()
+    if connection.subprotocol:
+        await connection.send('__hello||0||{"id": "abc"}')
     await wait_until(page, "client.state === 'open'")
     return connection
 
 
 async def answer_http(route: Route) -> None:
     """Serve the page and the module for an origin that has neither."""
-    if route.request.url.endswith("/etp.js"):
-        await route.fulfill(body=MODULE.read_text(), content_type="text/javascript")
+    if (module := MODULE.parent / route.request.url.rpartition("/")[2]).suffix == ".js":
+        await route.fulfill(body=module.read_text(), content_type="text/javascript")
     else:
         await route.fulfill(body=PAGE, content_type="text/html")
 

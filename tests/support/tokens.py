@@ -34,8 +34,10 @@ class Tokens(dict[str, Any]):
             raise answer
         return answer
 
-    def client(self, token: str | None = None, *, is_extended: bool = True, **options: Any) -> EtpCommunicator:
+    def client(
+        self, token: str | None = None, *, is_extended: bool = True, extensions: str = EXTENSIONS, **options: Any
+    ) -> EtpCommunicator:
         """Return a client that offers a token as a subprotocol, or none."""
-        names = [EXTENSIONS] * is_extended + ([] if token is None else [offered(token)])
+        names = [extensions] * is_extended + ([] if token is None else [offered(token)])
         application = TokenAuthMiddleware(EtpConsumer.as_asgi(), authenticate=self.authenticate)
         return EtpCommunicator(application, subprotocols=names, **options)

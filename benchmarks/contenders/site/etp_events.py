@@ -8,7 +8,7 @@ from django.conf import settings
 from redis.asyncio import Redis
 
 from benchmarks.harness.bursts import Burst
-from django_etp import Connection, Event, etp_event, rooms
+from django_etp import Connection, Event, etp_event, etp_room, rooms
 
 
 @etp_event("echo")
@@ -30,6 +30,21 @@ async def echo_and_count(connection: Connection, event: Event) -> str:
 @etp_event("join")
 async def join(connection: Connection, event: Event) -> None:
     await connection.ajoin(event.data)
+
+
+@etp_event("leave")
+async def leave(connection: Connection, event: Event) -> None:
+    await connection.aleave(event.data)
+
+
+@etp_room("declared/<int:number>")
+async def declared(connection: Connection, number: int) -> None:
+    pass
+
+
+@declared.allow
+async def may_enter(user: object, number: int) -> bool:
+    return number >= 0
 
 
 @etp_event("burst")
@@ -73,3 +88,15 @@ async def ask_members(connection: Connection, event: Event) -> list[float]:
             questions.append(between - start)
             round_trips.append(time.perf_counter() - between)
     return [statistics.median(questions), statistics.median(round_trips)]
+
+
+async def visible(connection: Connection, size: int) -> dict[str, str]:
+    return {"name": connection.id[-8:]}
+
+
+@etp_room("crowd/<int:size>", presence=visible)
+async def crowd(connection: Connection, size: int) -> None: ...
+
+
+@etp_room("hall/<int:size>")
+async def hall(connection: Connection, size: int) -> None: ...

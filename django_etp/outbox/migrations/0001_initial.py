@@ -37,6 +37,7 @@ class Migration(migrations.Migration):
                 ("id", models.PositiveSmallIntegerField(primary_key=True, serialize=False)),
                 ("holder", models.CharField(max_length=40)),
                 ("ends_at", models.DateTimeField()),
+                ("hubs", models.TextField(default="[]")),
             ],
             options={
                 "verbose_name": "relay turn",

@@ -54,8 +54,9 @@ export interface EtpClientOptions {
    */
   codec?: "auto" | "json" | "text" | Codec;
   /**
-   * Whether to offer the server the extensions `etp.ext.v1`, which django_etp speaks: `id`, and errors with a code in
-   * place of silence. Off by default, since browsers refuse a server that does not speak them.
+   * Whether to offer the server the extensions `etp.ext.v2` and `etp.ext.v1`, which django_etp speaks: `id`, errors
+   * with a code in place of silence, and declared rooms (etp-rooms.js). True by default; false is for a server that
+   * knows neither, since browsers end the connection then.
    */
   extensions?: boolean;
   /**

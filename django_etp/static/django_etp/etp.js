@@ -3,17 +3,16 @@
 const ACK = "__ack_";
 const ERR = "__err_";
 const PING = "__ping";
-const EXTENSIONS = "etp.ext.v1";
+const EXTENSIONS = ["etp.ext.v2", "etp.ext.v1"];
 
 const STABLE_AFTER = 5_000;
-const OPEN = 1;
 const FINAL = /^(1000|4403|4401 (logged out|the user ))/;
 const WAKING = ["online", "visibilitychange"];
 
 const DEFAULTS = {
   ackTimeout: 10_000,
   codec: "auto",
-  extensions: false,
+  extensions: true,
   heartbeat: 12_000,
   maxAttempts: Infinity,
   maxDelay: 30_000,
@@ -169,25 +168,31 @@ export class EtpClient {
 
   emit(name, data) {
     checkName(name);
-    this.#submit({ name, data: this.#encode(data) });
+    this._submit({ name, data: this._encode(data) });
   }
 
   async emitWithAck(name, data, options) {
     checkName(name);
-    return this.#decode(await this.#ask(name, this.#encode(data), options));
+    return this._decode(await this._ask(name, this._encode(data), options));
+  }
+
+  // With _: for modules beside this one
+
+  _ready() {
+    return this.#runHooks("connect");
   }
 
   async ping(options) {
     const start = performance.now();
-    await this.#ask(PING, "", options);
+    await this._ask(PING, "", options);
     return performance.now() - start;
   }
 
-  async #ask(name, data, { timeout = this.#options.ackTimeout, signal = null, retries = 0 } = {}) {
+  async _ask(name, data, { timeout = this.#options.ackTimeout, signal = null, retries = 0 } = {}) {
     signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers();
     const question = { name, data, resolve, reject, retries };
-    this.#submit(question);
+    this._submit(question);
     const timer = later(timeout, () => reject(new AckTimeout(`No answer to ${excerpt(name)} within ${timeout} ms`)));
     const abort = () => reject(signal.reason);
     signal?.addEventListener("abort", abort);
@@ -201,8 +206,8 @@ export class EtpClient {
     }
   }
 
-  #submit(message) {
-    if (this.#state === "open" && this.#socket.readyState === OPEN) return this.#send(message);
+  _submit(message) {
+    if (this.#state === "open" && this.#socket.readyState === WebSocket.OPEN) return this.#send(message);
     const hasRoom = this.#state !== "closed" && this.#queue.size < this.#options.queueSize;
     if (!hasRoom || (message.reject && message.retries < 1)) throw new ConnectionLost("There is no connection");
     this.#queue.add(message);
@@ -225,14 +230,14 @@ export class EtpClient {
       for (const [name, value] of query) url.searchParams.append(name, value);
       const secret = await current(token);
       if (attempt !== this.#attempt) return;
-      const offers = extensions || secret ? [EXTENSIONS] : [];
+      const offers = extensions || secret ? [...EXTENSIONS] : [];
       if (secret) {
         const base64 = btoa(unescape(encodeURIComponent(secret)));
         offers.push(`etp.token.${base64.replace(/=/g, "").replace(/[+]/g, "-").replace(/[/]/g, "_")}`);
       }
       const socket = (this.#socket = new WebSocket(url, offers));
       socket.binaryType = "arraybuffer";
-      socket.onopen = () => socket.protocol !== EXTENSIONS && this.#opened(); // else the greeting opens it
+      socket.onopen = () => socket.protocol || this.#opened();
       socket.onmessage = (message) => this.#receive(socket, message.data);
       socket.onclose = ({ code, reason }) => this.#end(code, reason, !FINAL.test(`${code} ${reason}`));
       socket.onerror = () => socket.readyState || this.#end(1006, "no handshake"); // Node 22: no close
@@ -240,7 +245,7 @@ export class EtpClient {
       if (attempt !== this.#attempt) return;
       this.#refusal = null;
       this.#end(1006, "no attempt possible");
-      this.#fail(error);
+      this._fail(error);
     }
   }
 
@@ -253,8 +258,8 @@ export class EtpClient {
     this.#asked = 0n;
     this.#failures = 0;
     this.#beatLater();
-    await this.#runHooks("connect");
-    if (socket !== this.#socket || socket.readyState !== OPEN) return;
+    await this._ready();
+    if (socket !== this.#socket || socket.readyState !== WebSocket.OPEN) return;
     for (const message of this.#queue) this.#send(message);
     this.#queue.clear();
     this.#opening?.resolve();
@@ -336,7 +341,6 @@ export class EtpClient {
     this.#timer = later(this.#options.heartbeat, () => this.#beat());
   }
 
-  /** In time for further tries. */
   #renewLater(seconds) {
     const { token } = this.#options;
     const delay = Math.max(seconds * 0.8, seconds - 60);
@@ -344,11 +348,11 @@ export class EtpClient {
     const attempt = this.#attempt;
     this.#renewal = later(delay * 1_000, async () => {
       try {
-        const answer = await this.#ask("__auth", JSON.stringify({ token: await token() }));
+        const answer = await this._ask("__auth", JSON.stringify({ token: await token() }));
         if (attempt === this.#attempt) this.#renewLater(parse(answer).expires_in);
       } catch (error) {
         if (attempt !== this.#attempt) return;
-        this.#fail(error);
+        this._fail(error);
         this.#renewLater(seconds - delay);
       }
     });
@@ -369,57 +373,54 @@ export class EtpClient {
     this.#heardAt = performance.now();
     try {
       const event = decode(message);
-      const isExtended = socket.protocol === EXTENSIONS;
       if (event.name.startsWith(ACK)) this.#questions.get(event.ackId)?.resolve(event.data);
-      else if (isExtended && event.name.startsWith(ERR)) this.#questions.get(event.ackId)?.reject(toError(event.data));
-      else if (isExtended && event.name === "__hello" && this.#state !== "open") this.#opened(Object(parse(event.data)));
+      else if (socket.protocol && event.name.startsWith(ERR)) this.#questions.get(event.ackId)?.reject(toError(event.data));
+      else if (socket.protocol && event.name === "__hello" && this.#state !== "open") this.#opened(Object(parse(event.data)));
       else if (event.name === PING && event.ackId) this.#answer(socket, event, ACK);
-      else this.#handle(socket, event);
+      else this._handle(socket, event);
     } catch (error) {
-      this.#fail(error);
+      this._fail(error);
     }
   }
 
-  async #handle(socket, event) {
-    let handlers = take(this.#handlers, event.name);
+  async _handle(socket, event, handlers = take(this.#handlers, event.name)) {
     if (!handlers.length) handlers = take(this.#hooks, "unknown event");
     let errors = [];
     let answer;
     try {
-      const outcome = await run(handlers, handlers.length && this.#decode(event.data, EtpError), event);
+      const outcome = await run(handlers, handlers.length && this._decode(event.data, EtpError), event);
       errors = outcome.errors;
-      if (event.ackId) answer = this.#encode(outcome.values.findLast((value) => value != null));
+      if (event.ackId) answer = this._encode(outcome.values.findLast((value) => value != null));
     } catch (error) {
       errors.push(error);
     }
-    for (const error of errors) this.#fail(error, event);
+    for (const error of errors) this._fail(error, event);
     if (!event.ackId) return;
-    const isExtended = socket.protocol === EXTENSIONS;
-    if (!handlers.length && isExtended) errors = [new EtpError("No handler for this event", "unknown_event")];
+    if (!handlers.length && socket.protocol) errors = [new EtpError("No handler for this event", "unknown_event")];
     if (!errors.length) this.#answer(socket, event, ACK, answer);
-    else if (isExtended) this.#answer(socket, event, ERR, toFailure(errors[0]));
+    else if (socket.protocol) this.#answer(socket, event, ERR, toFailure(errors[0]));
   }
 
   #answer(socket, { name, ackId }, prefix, data) {
     socket.send(toFrame(prefix + name, ackId, data));
   }
 
-  #encode(value) {
+  _encode(value) {
     const text = value == null ? "" : this.#codec.encode(value);
     if (typeof text !== "string") throw new TypeError(`A ${typeof value} cannot be sent with this codec`);
     return text;
   }
 
-  #decode(text, Kind) {
+  _decode(text, Kind) {
     return read(() => this.#codec.decode(text), "invalid_payload", Kind);
   }
 
   async #runHooks(kind, ...args) {
     const { errors } = await run(take(this.#hooks, kind), ...args);
-    for (const error of errors) this.#fail(error);
+    for (const error of errors) this._fail(error);
   }
 
-  async #fail(error, event) {
+  async _fail(error, event) {
     const hooks = take(this.#hooks, "error");
     const { errors } = await run(hooks, error, event);
     for (const unheard of hooks.length ? errors : [error]) console.error(unheard);

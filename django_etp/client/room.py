@@ -1,0 +1,280 @@
+"""A declared room as a client sees it: it joins by name, gets the state, and returns by itself.
+
+Rules kept here:
+
+- A room is wanted from the answer to its first join until ``leave()``, a refusal, or ``__left``. Each new connection
+  joins the wanted rooms first, in the order of their first joins.
+- A join that was refused, or that timed out, leaves the client outside, and a return that was refused ends the room:
+  ``on_left`` gets the reason.
+- The ``on_state`` functions of a join begin before the handlers of the room's events that follow it.
+- What is sent inside a room waits for a return that is under way: the server would refuse it.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from django_etp.exceptions import AckTimeout, ConnectionClosed, EtpError, EventFailed
+from django_etp.protocol.frames import Event, check_event_name
+from django_etp.protocol.rooms import JOIN, LEAVE, in_room
+
+from .content import object_in
+from .handlers import call
+from .members import Members
+
+if TYPE_CHECKING:
+    from .connection import ClientConnection
+    from .rooms import ClientRooms
+
+__all__ = ["ClientRoom"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class ClientRoom:
+    """A declared room of the server; an async context manager that joins and leaves it. See ``EtpClient.room()``."""
+
+    def __init__(self, name: str, rooms: "ClientRooms") -> None:
+        self.name = name
+        self._rooms = rooms
+        self._handlers: dict[str, Callable[..., Any]] = {}
+        self._hooks: dict[str, list[Callable[..., Any]]] = {"state": [], "left": [], "presence": []}
+        self._members = Members()
+        # The connection on which the room is joined, or was last; None if the room is not wanted.
+        self._connection: ClientConnection | None = None
+        self._returning: asyncio.Future[None] | None = None
+        self._joining: ClientConnection | None = None
+        self._leaves = 0
+        self._joins = 0  # those that were answered
+        self._ends: deque[int] = deque()  # the joins before each ``__left`` that was read, and is handled in its turn
+
+    def __repr__(self) -> str:
+        return f"<ClientRoom {self.name!r}>"
+
+    async def __aenter__(self) -> Self:
+        await self.join()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        with suppress(ConnectionClosed):
+            await self.leave()
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether the client is in the room now."""
+        return self._connection is not None and self._connection.is_open and self._returning is None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the client is in the room, or returns to it with the next connection."""
+        return self._connection is not None
+
+    @property
+    def members(self) -> Mapping[str, dict[str, Any]]:
+        """The entries of a room with presence by their keys, a live map: ``key``, ``info``, ``since``, ``connections``.
+
+        It is empty outside of the room, and in a crowded room, which has a ``member_count`` alone.
+        """
+        return self._members.entries
+
+    @property
+    def member_count(self) -> int:
+        """How many entries a room with presence has."""
+        return self._members.count
+
+    # Registering
+
+    def on(self, name: str) -> Callable[[_Function], _Function]:
+        """Register the decorated function as the handler of the event ``name`` inside the room. See EtpClient.on().
+
+        Raises:
+            EtpError: the event already has a handler in this room.
+            InvalidEventName: an event cannot have this name.
+        """
+        check_event_name(name)
+
+        def register(function: _Function) -> _Function:
+            if name in self._handlers:
+                raise EtpError(f"Event {name!r:.80} already has a handler in this room: {self._handlers[name]!r:.200}.")
+            self._handlers[name] = function
+            return function
+
+        return register
+
+    def on_state(self, function: _Function) -> _Function:
+        """Register a function of the room's state, and of whether all missed events follow (a bool).
+
+        It runs after the join, and after each return.
+        """
+        self._hooks["state"].append(function)
+        return function
+
+    def on_left(self, function: _Function) -> _Function:
+        """Register a function of an ``EventFailed`` that runs if the server takes the client out, or refuses a return.
+
+        The error has the ``code`` and the ``message`` of the server. The client does not return to the room by itself
+        then.
+        """
+        self._hooks["left"].append(function)
+        return function
+
+    def on_presence(self, function: _Function) -> _Function:
+        """Register a function of the members; it runs after the join, after each return, and after each change."""
+        self._hooks["presence"].append(function)
+        return function
+
+    # Joining and sending
+
+    async def join(self, *, timeout: float | None = None) -> Any:
+        """Join the room and return its state, as the server's handler returned it; ``None`` if it returned none.
+
+        From then on the client returns to the room after each reconnect. ``timeout`` is in seconds, ``ack_timeout`` by
+        default. A second join returns the state as it is then.
+
+        Raises:
+            AckTimeout: no answer came in time.
+            ConnectionClosed: there is no connection, or it broke before the answer came.
+            EventFailed: the server refused it; ``code`` is ``permission_denied``, ``not_found``, ``too_many_rooms`` or
+                ``handler_error``.
+            EtpError: the server does not speak ``etp.ext.v2``, so it has no declared rooms.
+        """
+        connection = self._rooms.current()
+        if not connection.speaks_rooms:
+            raise EtpError("The server has no declared rooms: it does not speak etp.ext.v2.")
+        leaves, self._joining = self._leaves, connection
+        try:
+            answer = await self._ask_to_join(connection, timeout)
+        except (AckTimeout, asyncio.CancelledError):
+            if self._connection is None and self._leaves == leaves:
+                self._leaves += 1  # the answer may still come, and the server may have let the client in
+                connection.start(self._rooms.send_leave(connection, self.name))
+            raise
+        finally:
+            self._joining = None
+        return answer.get("state")
+
+    async def leave(self) -> None:
+        """Leave the room, and return once the server has answered.
+
+        Does nothing if the client is neither in the room nor about to join it.
+
+        From the call on, no handler of the room is started.
+
+        Raises:
+            AckTimeout: no answer came in time.
+            ConnectionClosed: the connection broke before the answer came; the client does not return to the room.
+        """
+        connection, self._connection = self._connection or self._joining, None
+        self._leaves += 1
+        self._rooms.forget(self)
+        self._members.clear()
+        if connection is not None and connection.is_open:
+            await self._rooms.ask(connection, LEAVE, {"room": self.name})
+
+    async def emit(self, event: str, data: object = None) -> None:
+        """Send an event inside the room. See EtpClient.emit().
+
+        Raises:
+            EtpError: the client is not in the room.
+        """
+        check_event_name(event)
+        connection = await self._joined()
+        await connection.emit_named(in_room(self.name, event), data)
+
+    async def emit_with_ack(self, event: str, data: object = None, *, timeout: float | None = None) -> Event:
+        """Send an event inside the room, and return the answer to it. See EtpClient.emit_with_ack().
+
+        Raises:
+            EtpError: the client is not in the room.
+        """
+        check_event_name(event)
+        connection = await self._joined()
+        return await self._rooms.ask(connection, in_room(self.name, event), data, timeout)
+
+    # Called by ClientRooms
+
+    def note_members(self, event: Event) -> None:
+        """Apply an event about the members, when it is read."""
+        if self._connection is not None:
+            self._members.change(object_in(event))
+
+    async def report_members(self) -> None:
+        """Run the functions of ``on_presence``."""
+        await self._rooms.run_hooks(self._hooks["presence"], "on_presence", self.members)
+
+    def begin_return(self, connection: "ClientConnection") -> Coroutine[Any, Any, None]:
+        """Join the room on a new connection."""
+        self._connection = connection
+        returning = self._returning = asyncio.get_running_loop().create_future()
+        return self._return(connection, returning)
+
+    async def handle(self, event: Event) -> object:
+        """Return the result of the handler of an event inside the room.
+
+        Raises:
+            EventFailed: the event has no handler here.
+        """
+        if handler := self._handlers.get(event.name):
+            return await call(handler, event)
+        raise EventFailed("unknown_event", f"No handler for the event {event.name[:80]!r} in this room.")
+
+    def note_end(self) -> None:
+        """Record that the server has taken the client out. end_noted() follows, behind the events before that."""
+        self._ends.append(self._joins)
+
+    async def end_noted(self, reason: EventFailed) -> None:
+        """End the membership that note_end() was about. A later one, which the client has joined since, lasts."""
+        joins = self._ends.popleft() if self._ends else self._joins
+        if joins == self._joins:
+            await self.end(reason)
+        else:
+            await self._rooms.run_hooks(self._hooks["left"], "on_left", reason)
+
+    async def end(self, reason: EventFailed) -> None:
+        """Record that the client is in the room no more, and does not return."""
+        if self._connection is not None:
+            self._connection = None
+            self._rooms.forget(self)
+            self._members.clear()
+            await self._rooms.run_hooks(self._hooks["left"], "on_left", reason)
+
+    async def _return(self, connection: "ClientConnection", returning: asyncio.Future[None]) -> None:
+        try:
+            await self._ask_to_join(connection, math.inf)
+        except EventFailed as refusal:
+            await self.end(refusal)
+        except ConnectionClosed:
+            pass  # the next connection joins again
+        finally:
+            if self._returning is returning:
+                self._returning = None
+            returning.set_result(None)
+
+    async def _joined(self) -> "ClientConnection":
+        while self._returning is not None:
+            await asyncio.shield(self._returning)
+        connection = self._rooms.current()
+        if connection is not self._connection:
+            raise EtpError(f"This client is not in the room {self.name!r:.80}: join it first.")
+        return connection
+
+    async def _ask_to_join(self, connection: "ClientConnection", timeout: float | None) -> dict[str, Any]:
+        leaves = self._leaves
+        content: dict[str, Any] = {}
+
+        def answered(event: Event) -> None:
+            content.update(object_in(event))
+            self._joins += 1
+            if self._leaves == leaves:
+                self._connection = connection
+                self._rooms.want(self)
+                state, recovered = content.get("state"), content.get("recovered") is True
+                connection.start(self._rooms.run_hooks(self._hooks["state"], "on_state", state, recovered))
+                if self._members.replace(content):
+                    connection.start(self.report_members())
+
+        await self._rooms.ask(connection, JOIN, {"room": self.name}, timeout, answered)
+        return content

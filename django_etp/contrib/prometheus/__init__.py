@@ -1,0 +1,1 @@
+"""Prometheus metrics of the connections, events and rooms of each process: an app for ``INSTALLED_APPS``."""

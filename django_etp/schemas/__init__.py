@@ -1,0 +1,1 @@
+"""Payloads of declared types: read and written by the library that the type belongs to."""

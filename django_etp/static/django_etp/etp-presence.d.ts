@@ -1,0 +1,57 @@
+/**
+ * Presence: who is in a declared room.
+ *
+ *     import { EtpClient } from "./etp-presence.js";
+ *
+ *     const client = new EtpClient("/ws/");
+ *     const team = client.room("teams/red");
+ *     team.onPresence((members) => console.log([...members.values()].map(({ info }) => info.name)));
+ *     client.connect();
+ *     await team.join();
+ *
+ * This module holds all of etp-rooms.js, with rooms that have `members`.
+ */
+
+import { EtpClient as RoomsClient, type Off, type Room } from "./etp-rooms.js";
+
+export * from "./etp-rooms.js";
+
+/** A user in a room, or an anonymous connection. */
+export interface Member<Info = any> {
+  /** The primary key of the user, as text; or the id of the anonymous connection. */
+  readonly key: string;
+  /** What the server lets others see of the user. */
+  readonly info: Info;
+  /** When the user came, in seconds since 1970. */
+  readonly since: number;
+  /** How many connections of the user are in the room. */
+  readonly connections: number;
+}
+
+/** A declared room whose server may have declared it with presence. */
+export interface PresenceRoom<Info = any> extends Room {
+  /**
+   * Who is in the room, by keys: a live map, always the same one. It is empty outside of the room, in a room without
+   * presence, and in a crowded room, which has a `memberCount` alone.
+   */
+  readonly members: ReadonlyMap<string, Member<Info>>;
+
+  /** How many entries the room has. */
+  readonly memberCount: number;
+
+  /** Run `hook` with the members after the join, after each return, and after each change. */
+  onPresence(hook: (members: ReadonlyMap<string, Member<Info>>) => unknown): Off;
+}
+
+/** A client with declared rooms that have members. */
+export class EtpClient extends RoomsClient {
+  /** See `EtpClient.room` of etp-rooms.js. */
+  room<Info = any>(name: string): PresenceRoom<Info>;
+}
+
+/** Add members to the rooms of a class of clients, to combine several modules. */
+export function withPresence<Base extends new (...args: any[]) => RoomsClient>(
+  base: Base,
+): new (
+  ...args: ConstructorParameters<Base>
+) => Omit<InstanceType<Base>, "room"> & { room<Info = any>(name: string): PresenceRoom<Info> };

@@ -1,0 +1,83 @@
+/**
+ * Declared rooms: a client joins by name, is let in or refused, and returns by itself after a reconnect.
+ *
+ *     import { EtpClient } from "./etp-rooms.js";
+ *
+ *     const client = new EtpClient("/ws/");
+ *     const order = client.room("orders/5");
+ *     order.on("changed", (change) => console.log(change));
+ *     client.connect();
+ *     const state = await order.join();
+ *
+ * This module holds all of etp.js, with a client that has `room()`.
+ */
+
+import { type AskOptions, type EtpError, type Handler, type Off, EtpClient as PlainClient } from "./etp.js";
+
+export * from "./etp.js";
+
+/** What a room's `onState` hooks get beside the state. */
+export interface Return {
+  /** Whether all events that the client missed follow; false unless the room has history. */
+  readonly recovered: boolean;
+}
+
+export interface JoinOptions {
+  /** How long to wait for the answer; without a limit by default, since the server has one. */
+  timeout?: number;
+  /** Aborts the join. */
+  signal?: AbortSignal;
+}
+
+/**
+ * A declared room of the server.
+ *
+ * Once joined, the client joins it again with each new connection, before events that waited go out. That ends with
+ * `leave()`, when the server takes the client out, and when it refuses the return.
+ */
+export interface Room {
+  readonly name: string;
+
+  /** Whether the client is in the room now. */
+  readonly isJoined: boolean;
+
+  /** Run `handler` for each event of that name inside the room. See `EtpClient.on`. */
+  on(name: string, handler: Handler): Off;
+
+  /** Run `hook` with the room's state after the join, and after each return. */
+  onState(hook: (state: any, how: Return) => unknown): Off;
+
+  /** Run `hook` when the server takes the client out, or refuses its return. The error has the server's `code`. */
+  onLeft(hook: (reason: EtpError) => unknown): Off;
+
+  /**
+   * Join the room, and resolve to its state. While the client is connecting, the join waits. A second join resolves to
+   * the state as it is then. Rejects with the server's refusal, whose `code` is "permission_denied", "not_found",
+   * "too_many_rooms" or "handler_error"; with "unknown_event" if the server has no declared rooms; with "left" after
+   * `leave()`; with AckTimeout; and with ConnectionLost if the client is closed.
+   */
+  join<State = any>(options?: JoinOptions): Promise<State>;
+
+  /** Leave the room, and resolve once the server has answered. From the call on no handler of the room runs. */
+  leave(options?: AskOptions): Promise<void>;
+
+  /**
+   * Send an event inside the room. It waits while the client joins or returns. Throws as `EtpClient.emit`, and EtpError
+   * "permission_denied" if the client is not in the room.
+   */
+  emit(name: string, payload?: unknown): void;
+
+  /** Send an event inside the room and resolve to its answer. Rejects as `emit` throws. See `EtpClient.emitWithAck`. */
+  emitWithAck<Answer = any>(name: string, payload?: unknown, options?: AskOptions): Promise<Answer>;
+}
+
+/** A client with declared rooms. */
+export class EtpClient extends PlainClient {
+  /** Return a room, the same one for the same name each time. Does not join it. Throws EtpError "invalid_room_name". */
+  room(name: string): Room;
+}
+
+/** Add rooms to a class of clients, to combine several modules. */
+export function withRooms<Base extends new (...args: any[]) => PlainClient>(
+  base: Base,
+): Base & (new (...args: any[]) => { room(name: string): Room });

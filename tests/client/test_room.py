@@ -1,0 +1,288 @@
+"""One declared room of the Python client, against a server that the test plays itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from websockets.asyncio.server import ServerConnection
+
+from django_etp.client import EtpClient
+from django_etp.exceptions import AckTimeout, ConnectionClosed, EtpError, EventFailed, InvalidEventName
+from django_etp.protocol import Event
+from tests.support.room_peers import WAIT, Peer, join, pong, receive, refused, start_peer
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[Peer]:
+    async with start_peer() as peer:
+        yield peer
+
+
+async def test_a_join_returns_the_state(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection, states = client.room("orders/5"), await peer.accept(), []
+        room.on_state(lambda state, recovered: states.append((state, recovered)))
+        assert not room.is_joined
+        assert await join(room, connection, {"status": "paid"}) == {"status": "paid"}
+        assert room.is_joined
+        assert states == [({"status": "paid"}, False)]
+        assert client.room("orders/5") is room
+
+
+async def test_the_state_comes_before_the_events_that_follow_it(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection, seen = client.room("orders/5"), await peer.accept(), []
+        room.on_state(lambda state, recovered: seen.append(state))
+        room.on("changed")(lambda event: seen.append(event))
+        joining = asyncio.ensure_future(room.join())
+        await receive(connection)
+        # In one write, so that the client reads both without a turn of the loop between them.
+        async with connection.send_context():
+            for frame in ('__ack___join||1||{"state":1}', "__in orders/5 changed||0||2"):
+                connection.protocol.send_text(frame.encode())
+        await joining
+        await pong(client, connection)
+        assert seen == [1, Event("changed", 0, "2")]
+
+
+async def test_a_question_in_a_room_is_answered_by_its_name_on_the_wire(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        room.on("sure?")(lambda event: {"sure": event.data})
+        await join(room, connection)
+        await connection.send("__in orders/5 sure?||9||yes")
+        assert await receive(connection) == '__ack___in orders/5 sure?||9||{"sure":"yes"}'
+        await connection.send("__in orders/5 nosuch||10")
+        assert (await receive(connection)).startswith("__err___in orders/5 nosuch||10||")
+
+
+async def test_sends_and_asks_inside_the_room(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        await join(room, connection)
+        await room.emit("say", {"text": "hello"})
+        assert await receive(connection) == '__in orders/5 say||0||{"text":"hello"}'
+        asking = asyncio.ensure_future(room.emit_with_ack("say", "hello"))
+        assert await receive(connection) == "__in orders/5 say||2||hello"
+        await connection.send("__ack___in orders/5 say||2||5")
+        assert (await asking).data == "5"
+
+
+async def test_sends_nothing_inside_a_room_that_it_is_not_in(peer: Peer) -> None:
+    async with peer.client() as client:
+        with pytest.raises(EtpError, match="join it first"):
+            await client.room("orders/5").emit("say")
+        with pytest.raises(EtpError, match="join it first"):
+            await client.room("orders/5").emit_with_ack("say")
+
+
+@pytest.mark.parametrize("code", ["permission_denied", "not_found", "handler_error", "too_many_rooms"])
+async def test_a_refused_join_leaves_it_outside(peer: Peer, code: str) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        joining = asyncio.ensure_future(room.join())
+        await receive(connection)
+        await connection.send(f'__err___join||1||{{"code":"{code}","message":"No."}}')
+        assert (await refused(joining)).code == code
+        assert not room.is_wanted
+        await connection.close(1012)
+        await expect_no_join(await peer.accept())
+
+
+async def expect_no_join(connection: ServerConnection) -> None:
+    """Fail if the client joins a room on a new connection."""
+    await connection.send("__ping||78")
+    assert await receive(connection) == "__ack___ping||78"
+
+
+async def test_what_is_sent_inside_a_room_waits_for_the_return(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        await join(room, connection)
+        await connection.close(1012)
+        connection = await peer.accept()
+        assert await receive(connection) == '__join||1||{"room":"orders/5"}'
+        sending = asyncio.ensure_future(room.emit("say", "again"))
+        await expect_no_join(connection)
+        assert not sending.done()
+        await connection.send("__ack___join||1||{}")
+        assert await receive(connection) == "__in orders/5 say||0||again"
+        await sending
+
+
+async def test_a_refused_return_ends_the_room(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        left: asyncio.Queue[EventFailed] = asyncio.Queue()
+        room.on_left(left.put)
+        await join(room, connection)
+        await connection.close(1012)
+        connection = await peer.accept()
+        await receive(connection)
+        await connection.send('__err___join||1||{"code":"permission_denied","message":"No more."}')
+        async with asyncio.timeout(WAIT):
+            reason = await left.get()
+        assert (reason.code, reason.message) == ("permission_denied", "No more.")
+        assert not room.is_wanted
+        await connection.close(1012)
+        await expect_no_join(await peer.accept())
+
+
+async def test_the_server_takes_it_out(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        left: asyncio.Queue[EventFailed] = asyncio.Queue()
+        room.on_left(left.put)
+        await join(room, connection)
+        await connection.send('__left||0||{"room":"orders/5","code":"permission_denied","message":"Gone."}')
+        async with asyncio.timeout(WAIT):
+            assert (await left.get()).code == "permission_denied"
+        assert not room.is_joined
+        with pytest.raises(EtpError, match="join it first"):
+            await room.emit("say")
+        await connection.close(1012)
+        connection = await peer.accept()
+        await expect_no_join(connection)
+        assert await join(room, connection, "back", ack=1) == "back"
+
+
+async def test_leaves(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection, seen = client.room("orders/5"), await peer.accept(), []
+        room.on("say")(lambda event: seen.append(event))
+        await join(room, connection)
+        leaving = asyncio.ensure_future(room.leave())
+        assert await receive(connection) == '__leave||2||{"room":"orders/5"}'
+        await connection.send("__in orders/5 say||0||late")
+        await connection.send("__ack___leave||2")
+        await leaving
+        await pong(client, connection)
+        assert seen == []
+        await room.leave()  # again, which does nothing
+        await connection.close(1012)
+        await expect_no_join(await peer.accept())
+
+
+async def test_leaving_while_joining_leaves(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        joining = asyncio.ensure_future(room.join())
+        await receive(connection)
+        leaving = asyncio.ensure_future(room.leave())
+        assert await receive(connection) == '__leave||2||{"room":"orders/5"}'
+        await connection.send("__ack___join||1||{}")
+        await connection.send("__ack___leave||2")
+        await asyncio.gather(joining, leaving, return_exceptions=True)
+        assert not room.is_wanted
+
+
+async def test_a_block_joins_and_leaves(peer: Peer) -> None:
+    async with peer.client() as client:
+        connection = await peer.accept()
+
+        async def stay() -> None:
+            async with client.room("orders/5") as room:
+                assert room.is_joined
+
+        staying = asyncio.ensure_future(stay())
+        assert await receive(connection) == '__join||1||{"room":"orders/5"}'
+        await connection.send("__ack___join||1||{}")
+        assert await receive(connection) == '__leave||2||{"room":"orders/5"}'
+        await connection.send("__ack___leave||2")
+        await staying
+
+
+async def test_a_join_that_is_given_up_leaves_the_room(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        with pytest.raises(AckTimeout):
+            await room.join(timeout=0.05)
+        assert await receive(connection) == '__join||1||{"room":"orders/5"}'
+        assert await receive(connection) == '__leave||0||{"room":"orders/5"}'
+        await connection.send("__ack___join||1||{}")
+        await pong(client, connection)
+        assert not room.is_wanted
+
+
+async def test_a_join_that_the_end_of_the_connection_cuts_off_is_not_made_again(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        joining = asyncio.ensure_future(room.join())
+        await receive(connection)
+        await connection.close(1012)
+        with pytest.raises(ConnectionClosed):
+            await joining
+        await expect_no_join(await peer.accept())
+
+
+async def test_a_return_that_breaks_is_made_again(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        await join(room, connection)
+        for _ in range(3):
+            await connection.close(1012)
+            connection = await peer.accept()
+            assert await receive(connection) == '__join||1||{"room":"orders/5"}'
+
+
+async def test_errors_in_the_rooms_functions_are_reported(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        errors: asyncio.Queue[Exception] = asyncio.Queue()
+        client.on_error(errors.put)
+        room.on_state(lambda state, recovered: 1 / 0)
+        await join(room, connection)
+        async with asyncio.timeout(WAIT):
+            assert isinstance(await errors.get(), ZeroDivisionError)
+
+
+def test_an_event_has_one_handler_in_a_room() -> None:
+    room = EtpClient("ws://127.0.0.1:1/").room("orders/5")
+    room.on("say")(print)
+    with pytest.raises(EtpError, match="already has a handler"):
+        room.on("say")(print)
+    with pytest.raises(InvalidEventName):
+        room.on("__say")
+
+
+async def test_a_join_that_is_answered_right_after_the_end_of_the_membership_counts(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        left: asyncio.Queue[EventFailed] = asyncio.Queue()
+        room.on_left(left.put)
+        await join(room, connection)
+        joining = asyncio.ensure_future(room.join())
+        await receive(connection)
+        await connection.send('__left||0||{"room": "orders/5", "code": "removed", "message": ""}')
+        await connection.send('__ack___join||2||{"state": 2}')
+        async with asyncio.timeout(WAIT):
+            assert await joining == 2
+            assert (await left.get()).code == "removed"
+        assert room.is_joined
+
+
+async def test_events_that_came_before_the_end_of_the_membership_are_handled(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        got: asyncio.Queue[str] = asyncio.Queue()
+        room.on("changed")(lambda event: got.put(event.data))
+        room.on_left(lambda reason: got.put(str(reason.code)))
+        await join(room, connection)
+        for frame in ("__in orders/5 changed||0||1", '__left||0||{"room": "orders/5"}', "__in orders/5 changed||0||2"):
+            await connection.send(frame)
+        await pong(client, connection)
+        assert [await got.get(), await got.get(), got.qsize()] == ["1", "", 0]
+
+
+async def test_the_end_of_a_membership_that_there_is_not_changes_nothing(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        got: asyncio.Queue[object] = asyncio.Queue()
+        room.on_left(got.put)
+        client.on_error(got.put)
+        for data in ('{"room": "orders/5"}', '{"room": "orders/6"}', '{"room": ["orders/5"]}', "{", "[]", ""):
+            await connection.send(f"__left||0||{data}")
+        await pong(client, connection)
+        await join(room, connection)
+        assert room.is_joined
+        assert got.empty()
