@@ -4,6 +4,8 @@ import asyncio
 import os
 from collections.abc import Callable
 
+from .frames import FIN, PING, encode
+
 __all__ = ["Keepalive"]
 
 
@@ -11,17 +13,17 @@ class Keepalive:
     """Sends a ping each ``interval`` seconds, as uvicorn does.
 
     Args:
-        ping: sends a ping with a payload.
+        write: writes the frame of a ping.
         lose: is called if no pong with the payload of the last ping comes within ``timeout`` seconds.
         interval, timeout: in seconds. Without an interval there are no pings, and without a timeout none is missed.
     """
 
-    __slots__ = ("_interval", "_lose", "_payload", "_ping", "_pinged", "_round_trip", "_timeout", "_timer")
+    __slots__ = ("_interval", "_lose", "_payload", "_pinged", "_round_trip", "_timeout", "_timer", "_write")
 
     def __init__(
-        self, ping: Callable[[bytes], None], lose: Callable[[], None], interval: float | None, timeout: float | None
+        self, write: Callable[[bytes], None], lose: Callable[[], None], interval: float | None, timeout: float | None
     ) -> None:
-        self._ping = ping
+        self._write = write
         self._lose = lose
         self._interval = interval or 0
         self._timeout = timeout
@@ -58,4 +60,4 @@ class Keepalive:
             self.start()
         else:
             self._timer = loop.call_later(self._timeout, self._lose)
-        self._ping(self._payload)
+        self._write(encode(FIN | PING, self._payload))

@@ -3,7 +3,8 @@
 Rules kept here:
 
 - Frames go out in the order in which they came.
-- What waits for the end of a turn is bounded: above that it is written at once, and counts as the transport's.
+- What waits for the end of a turn is bounded: above that it is written at once, and counts as the transport's. A text
+  that is offered without waiting is not taken then, so that who sends without end lets the loop turn.
 - While the transport holds more than its high-water mark, senders wait.
 """
 
@@ -11,12 +12,13 @@ import asyncio
 from typing import Any
 
 from .deflate import MIN_SIZE, compress
-from .frames import BINARY, FIN, RSV1, TEXT, encode
+from .frames import BINARY, FIN, RSV1, encode
 from .writes import Writes
 
 __all__ = ["Outgoing"]
 
 _MAX_PENDING = 64 * 1024
+_MAX_FRAMES = 256  # of those that are offered in one turn
 
 
 class Outgoing:
@@ -49,12 +51,26 @@ class Outgoing:
         """Write the data of a ``websocket.send``."""
         first, payload = FIN | BINARY, message.get("bytes")
         if payload is None:
-            if (text := message.get("text")) is None:
-                return
-            first, payload = FIN | TEXT, text.encode()
+            if (text := message.get("text")) is not None:
+                self.write(self._writes.texts.frame(text, self.window_bits))
+            return
         if self.window_bits and len(payload) >= MIN_SIZE and (packed := compress(payload, self.window_bits)):
             first, payload = first | RSV1, packed
         self.write(encode(first, payload))
+
+    def offer(self, text: str) -> bool:
+        """Write a text at the end of this turn, unless too much waits; return whether it is taken."""
+        if self.drained is not None or self._size > _MAX_PENDING or len(self._frames) >= _MAX_FRAMES:
+            return False
+        try:
+            frame = self._writes.texts.frame(text, self.window_bits)
+        except UnicodeEncodeError:
+            return False  # send() raises it to its caller
+        if not self._frames:
+            self._writes.add(self)
+        self._frames.append(frame)
+        self._size += len(frame)
+        return True
 
     def write(self, frame: bytes) -> None:
         """Write a frame at the end of this turn."""

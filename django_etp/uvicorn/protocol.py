@@ -13,6 +13,7 @@ Rules kept here:
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from typing import Any, cast
 
 from uvicorn.config import Config
@@ -21,7 +22,7 @@ from uvicorn.server import ServerState
 from .application import ClientDisconnected, call
 from .frames import CLOSE, FIN, PING, PONG, FrameError, close_frame, encode, parse_close
 from .handshake import Refusal, response
-from .incoming import Incoming
+from .incoming import Incoming, Message, Take
 from .keepalive import Keepalive
 from .opening import Opening
 from .outgoing import Outgoing
@@ -147,7 +148,7 @@ class Protocol(asyncio.Protocol):
             self.transport.write(refusal.response)
             self.transport.close()
             return
-        self._incoming.put({"type": "websocket.connect"})
+        self._incoming.messages.append({"type": "websocket.connect"})
         task = asyncio.get_running_loop().create_task(self._run(opening.scope))
         task.add_done_callback(self._server_state.tasks.discard)
         self._server_state.tasks.add(task)
@@ -160,17 +161,18 @@ class Protocol(asyncio.Protocol):
         if self._timer is None:
             self._close_transport()
 
-    async def receive(self) -> dict[str, Any]:
-        """Return the next message for the application."""
-        incoming = self._incoming
-        while not incoming.messages:
-            if incoming.disconnect is not None:
-                return incoming.disconnect
-            await incoming.wait()
-        message = incoming.pop()
-        if self._is_paused and not incoming.messages and self._state == _OPEN:
-            self._read()
-        return message
+    def receive(self) -> Coroutine[Any, Any, Message]:
+        """Receive the next message for the application."""
+        return self._incoming.receive(self._read_on)
+
+    def receive_by(self, take: Take) -> asyncio.Future[Message | None]:
+        """Pass on the client's messages by calls of ``take`` with their data, in place of receive().
+
+        Part of the ASGI extension ``django_etp.direct``, from the ``websocket.connect`` on. The future is done with
+        ``None`` once ``take()`` has returned True, and messages wait until the next call; with the
+        ``websocket.disconnect`` at the end; or with what ``take()`` raises.
+        """
+        return self._incoming.pass_to(take, self._read_on)
 
     async def send(self, message: dict[str, Any]) -> None:
         """Take a message of the application; wait while the client is behind.
@@ -196,6 +198,13 @@ class Protocol(asyncio.Protocol):
         else:
             raise RuntimeError(f"Unexpected ASGI message '{message['type']}', after sending 'websocket.close'.")
 
+    def offer(self, text: str) -> bool:
+        """Send a text without an ASGI message, unless the client is behind or gone; return whether it is sent.
+
+        Part of the ASGI extension ``django_etp.direct``. ``send()`` waits for a client that is behind.
+        """
+        return self._state == _OPEN and self._outgoing.offer(text)
+
     def _answer(self, message: dict[str, Any]) -> None:
         opening = cast(Opening, self._opening)
         if (data := opening.answer(message, self._server_state.default_headers)) is None:
@@ -210,7 +219,7 @@ class Protocol(asyncio.Protocol):
         self._outgoing.window_bits = opening.window_bits
         self._reader.takes_compressed = opening.window_bits > 0
         if interval := self._config.ws_ping_interval:
-            self._keepalive = Keepalive(self._ping, self._lose, interval, self._config.ws_ping_timeout)
+            self._keepalive = Keepalive(self._outgoing.write, self._lose, interval, self._config.ws_ping_timeout)
             self._keepalive.start()
         self._read()
 
@@ -224,15 +233,18 @@ class Protocol(asyncio.Protocol):
         is_full = False
         try:
             while not is_full and self._state != _GONE and (event := read()) is not None:
-                if type(event) is Control:
+                if isinstance(event, Control):
                     self._take_control(event)
                 elif self._state == _OPEN:
-                    key = "text" if type(event) is str else "bytes"
-                    is_full = put({"type": "websocket.receive", key: event}, len(event))
+                    is_full = put(event)
         except FrameError as error:
             self._fail(error.code, error.reason)
         if is_full is not self._is_paused:
             self._pause(is_full)
+
+    def _read_on(self) -> None:
+        if self._is_paused and self._state == _OPEN:
+            self._read()
 
     def _pause(self, is_paused: bool) -> None:
         self._is_paused = is_paused
@@ -252,9 +264,6 @@ class Protocol(asyncio.Protocol):
                 self._outgoing.write(encode(FIN | CLOSE, frame.payload))
             self._end({"type": "websocket.disconnect", "code": code, "reason": reason})
             self._close_transport()
-
-    def _ping(self, payload: bytes) -> None:
-        self._outgoing.write(encode(FIN | PING, payload))
 
     def _lose(self) -> None:
         self._fail(1011, "keepalive ping timeout")

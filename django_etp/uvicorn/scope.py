@@ -31,7 +31,7 @@ def make_scope(
         "headers": request.headers,
         "subprotocols": request.subprotocols(),
         "state": app_state.copy(),
-        "extensions": {"websocket.http.response": {}},
+        "extensions": {"websocket.http.response": {}, "django_etp.direct": {}},
     }
 
 

@@ -8,6 +8,8 @@ import asyncio
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
+from .texts import Texts
+
 __all__ = ["Writes"]
 
 
@@ -17,12 +19,17 @@ class _Connection(Protocol):
 
 
 class Writes:
-    """The connections of one event loop that have sent something in this turn."""
+    """The connections of one event loop that have sent something in this turn.
 
-    __slots__ = ("_connections",)
+    Attributes:
+        texts: makes the frames of texts.
+    """
+
+    __slots__ = ("_connections", "texts")
 
     def __init__(self) -> None:
         self._connections: list[_Connection] = []
+        self.texts = Texts()
 
     @staticmethod
     def of(loop: asyncio.AbstractEventLoop) -> "Writes":
@@ -40,6 +47,7 @@ class Writes:
 
     def _flush(self) -> None:
         connections, self._connections = self._connections, []
+        self.texts.forget()
         for connection in connections:
             connection.flush()
 

@@ -56,7 +56,7 @@ def recorded(server: Server, name: str, size: int) -> Awaitable[list[Any]]:
     return eventually(probe, lambda record: len(record) >= size, interval=0.02)
 
 
-async def test_scope(both: Both) -> None:
+async def test_scope(both: Both, pair: list[Server]) -> None:
     async def exchange(server: Server) -> Any:
         headers = [("X-Many", "1"), ("X-Many", "2"), ("X-Latin", "grün"), ("X-Forwarded-For", "203.0.113.9")]
         options = {"subprotocols": ["one", "two"], "additional_headers": headers, "compression": "deflate"}
@@ -64,6 +64,8 @@ async def test_scope(both: Both) -> None:
             scope = json.loads(await receive(peer))
         assert scope["server"] == ["127.0.0.1", server.port]
         del scope["server"]
+        assert ("django_etp.direct" in scope["extensions"]) is (server is pair[1])
+        scope["extensions"].pop("django_etp.direct", None)
         return {
             **scope,
             "headers": [header for header in scope["headers"] if header[0] not in ("host", "sec-websocket-key")],

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from django_etp.uvicorn.keepalive import Keepalive
+from tests.support.frames import frames_of
 
 
 class Client:
@@ -14,8 +15,13 @@ class Client:
     def __init__(self, interval: float | None, timeout: float | None) -> None:
         self.pings: list[bytes] = []
         self.lost = 0
-        self.keepalive = Keepalive(self.pings.append, self.lose, interval, timeout)
+        self.keepalive = Keepalive(self.take, self.lose, interval, timeout)
         self.keepalive.start()
+
+    def take(self, frame: bytes) -> None:
+        ((first, payload),) = frames_of(frame)
+        assert first == 0x89
+        self.pings.append(payload)
 
     def lose(self) -> None:
         self.lost += 1

@@ -349,3 +349,104 @@ async def test_a_connection_leaves_no_reference_cycle_with_its_timers() -> None:
     await link.ended()
     assert link.protocol._keepalive is None
     assert link.protocol._timer is None
+
+
+class Calls:
+    """An application that uses the extension django_etp.direct; see App."""
+
+    def __init__(self) -> None:
+        self.taken: list[str | bytes] = []
+        self.is_waiting = False
+        self.may_go_on = asyncio.Event()
+        self.end: Message | None = None
+
+    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
+        assert scope["extensions"]["django_etp.direct"] == {}
+        self.server = send.__self__
+        await receive()
+        assert not self.server.offer("too early")
+        await send({"type": "websocket.accept"})
+        while (end := await self.server.receive_by(self.take)) is None:
+            await self.may_go_on.wait()
+        self.end = end
+
+    def take(self, data: str | bytes) -> bool:
+        self.taken.append(data)
+        return self.is_waiting
+
+
+async def test_messages_are_passed_on_while_they_are_read() -> None:
+    link = await Link(app := Calls()).open()
+    link.send(frame(1, b"a"), frame(2, b"b"), frame(9, b"ping"), frame(1, b"c"))
+    assert app.taken == ["a", b"b", "c"]
+    link.send(frame(8, (1000).to_bytes(2, "big")))
+    await link.ended()
+    assert app.end == {"type": "websocket.disconnect", "code": 1000, "reason": ""}
+
+
+async def test_a_client_that_sends_too_fast_is_read_no_further_by_calls_too() -> None:
+    link = await Link(app := Calls()).open()
+    app.is_waiting = True
+    link.send(*(frame(1, b"%d" % number) for number in range(100)))
+    assert app.taken == ["0"]
+    assert link.transport.is_reading_paused
+    app.is_waiting = False
+    app.may_go_on.set()
+    await link.until(lambda: len(app.taken) == 100)
+    assert app.taken == [str(number) for number in range(100)]
+    assert not link.transport.is_reading_paused
+
+
+async def test_what_taking_a_message_raises_is_the_applications_error(caplog: Any) -> None:
+    link = await Link(app := Calls()).open()
+    app.taken = None  # type: ignore[assignment]  # take() cannot add to it
+    link.send_text("a")
+    await link.ended()
+    assert [record.getMessage() for record in caplog.records] == ["Exception in ASGI application\n"]
+    assert caplog.records[0].exc_info[0] is AttributeError  # type: ignore[index]
+
+
+async def test_texts_that_are_offered_and_sent_go_out_in_order_and_together() -> None:
+    link = await Link(app := Calls()).open()
+    assert app.server.offer("1")
+    await app.server.send({"type": "websocket.send", "text": "2"})
+    assert app.server.offer("3")
+    await app.server.send({"type": "websocket.close"})
+    assert not app.server.offer("too late")
+    await asyncio.sleep(0)
+    assert len(link.transport.writes) == 1
+    assert link.frames == [(TEXT, b"1"), (TEXT, b"2"), (TEXT, b"3"), (CLOSE, (1000).to_bytes(2, "big"))]
+
+
+async def test_nothing_is_taken_for_a_client_that_is_behind() -> None:
+    link = await Link(app := Calls()).open()
+    link.protocol.pause_writing()
+    assert not app.server.offer("x")
+    link.protocol.resume_writing()
+    assert app.server.offer("x")
+
+
+@pytest.mark.parametrize(("size", "most"), [(1, 256), (10_000, 7), (1_000_000, 1)])
+async def test_who_offers_without_end_has_to_let_the_loop_turn(size: int, most: int) -> None:
+    link = await Link(app := Calls()).open()
+    text = "x" * size
+    assert [app.server.offer(text) for _ in range(300)] == [True] * most + [False] * (300 - most)
+    assert link.transport.writes == []
+    await asyncio.sleep(0)
+    assert app.server.offer(text)
+
+
+async def test_a_text_that_goes_to_many_is_framed_once() -> None:
+    apps = [Calls(), Calls()]
+    links = [await Link(app).open() for app in apps]
+    text = "x" * 1000
+    for app in apps:
+        app.server.offer(text)
+    assert links[0].protocol._outgoing._frames[0] is links[1].protocol._outgoing._frames[0]
+
+
+async def test_a_text_that_is_not_unicode_is_left_to_send() -> None:
+    await Link(app := Calls()).open()
+    assert not app.server.offer("\ud800")
+    with pytest.raises(UnicodeEncodeError):
+        await app.server.send({"type": "websocket.send", "text": "\ud800"})
