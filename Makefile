@@ -16,17 +16,21 @@ CHAOS_ARGS ?=
 PYTHON2 ?= $(firstword $(wildcard $(shell pyenv root 2>/dev/null)/versions/2.7.*/bin/python2.7) python2.7)
 CONFORMANCE_ARGS ?=
 
+# Options of libFuzzer: make fuzz FUZZ_ARGS="-runs=100000"
+FUZZ_ARGS ?=
+
 BIN := .venv/bin
 # uvloop and httptools would change the servers under test, so what is measured lives in an environment of its own.
 BENCH_BIN := .venv-bench/bin
 DOCS_BIN := .venv-docs/bin
+FUZZ_BIN := .venv-fuzz/bin
 # Empty for root; other users may do what sudo allows without a password.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo -n)
 # Interpreters that pyenv has installed but not switched on; tox finds those on PATH by itself.
 PYENV_PYTHONS = $(wildcard $(shell pyenv root 2>/dev/null)/versions/*/bin/python3.??)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster test lint test-all conformance chaos bench bench-full chromium nginx
+.PHONY: help demo demo-cluster test lint test-all conformance fuzz chaos bench bench-full chromium nginx
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +59,9 @@ test-all: .venv/installed chromium nginx ## Run the tests on every supported Pyt
 
 conformance: .venv/installed .venv-conformance/installed ## Run the Autobahn testsuite against the protocol class for uvicorn, in 20 minutes
 	$(BIN)/python -m tests.conformance --python $(PYTHON2) --packages .venv-conformance $(CONFORMANCE_ARGS)
+
+fuzz: .venv-fuzz/installed ## Fuzz the parser of that class with ten million inputs, in an hour or more
+	$(FUZZ_BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 chaos: .venv/installed ## Break the broker, the way to it and servers under traffic, in 30 minutes
 	$(BIN)/python -m tests.strain.chaos $(CHAOS_ARGS)
@@ -98,6 +105,15 @@ endef
 	@rm -rf .venv-conformance
 	$(PYTHON2) -m pip install -qq --disable-pip-version-check --target .venv-conformance 'autobahntestsuite==0.8.2'
 	@touch .venv-conformance/zope/__init__.py $@
+
+# atheris has wheels for some platforms only.
+.venv-fuzz/installed: pyproject.toml
+	$(check-python)
+	@rm -f $@
+	$(PYTHON) -m venv --clear .venv-fuzz
+	$(FUZZ_BIN)/python -m pip install -qq --upgrade pip
+	$(FUZZ_BIN)/python -m pip install -qq --editable '.[uvicorn]' atheris
+	@touch $@
 
 .venv-docs/installed: pyproject.toml
 	$(check-python)

@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
+import random
+from itertools import takewhile
 from typing import Any
 
 import pytest
 
 from django_etp.uvicorn import protocol as module
 from django_etp.uvicorn.application import ClientDisconnected
+from django_etp.uvicorn.reader import Control
 from tests.support.frames import frame
+from tests.support.fuzzing import random_input, read
 from tests.support.transports import Link
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
@@ -450,3 +454,17 @@ async def test_a_text_that_is_not_unicode_is_left_to_send() -> None:
     assert not app.server.offer("\ud800")
     with pytest.raises(UnicodeEncodeError):
         await app.server.send({"type": "websocket.send", "text": "\ud800"})
+
+
+async def test_whatever_a_client_sends_the_application_gets_what_was_read(caplog: Any) -> None:
+    source = random.Random(1)
+    for _ in range(100):
+        data = random_input(source)[2:]
+        link = await Link(app := Calls(), ws_max_size=100_000).open()
+        for start in range(0, len(data), 50):
+            link.send(data[start : start + 50])
+        items = takewhile(lambda item: not (isinstance(item, Control) and item.opcode == 8), read(data))
+        assert app.taken == [item for item in items if isinstance(item, str | bytes)]
+        link.protocol.connection_lost(None)
+        await link.until(lambda link=link: not link.state.tasks)
+    assert caplog.records == []

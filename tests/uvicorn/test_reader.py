@@ -3,35 +3,16 @@
 import random
 import tracemalloc
 import zlib
-from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from django_etp.uvicorn.frames import BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, RSV1, TEXT, FrameError
 from django_etp.uvicorn.reader import Control, Reader
 from tests.support.frames import frame, packed
+from tests.support.fuzzing import HARD, check, random_input, read
 
 MAX = 100_000
-HARD = "aé€😀z".encode()  # characters of one to four bytes
-
-
-def read(data: bytes, *, piece: int = 0, max_size: int = MAX, takes_compressed: bool = False) -> list[Any]:
-    """Return what a client's bytes mean, in pieces of a size; an error is the last item."""
-    reader = Reader(max_size)
-    reader.takes_compressed = takes_compressed
-    piece = piece or max(len(data), 1)
-    read: list[Any] = []
-    try:
-        for start in range(0, len(data), piece):
-            reader.feed(data[start : start + piece])
-            while (item := reader.read()) is not None:
-                read.append(item)
-    except FrameError as error:
-        read.append(error.code)
-    return read
 
 
 def read_always(data: bytes, **options: Any) -> list[Any]:
@@ -249,32 +230,9 @@ def test_invalid_compressed_data():
     assert read_always(frame(0, b"\xff\xff\xff", first=FIN | RSV1 | TEXT), takes_compressed=True) == [1007]
 
 
-_payloads = st.one_of(st.binary(max_size=200), st.text(max_size=60).map(str.encode))
-_frames = st.builds(
-    lambda opcode, payload, bits, is_masked: frame(opcode, payload, first=opcode | bits, is_masked=is_masked),
-    st.sampled_from([CONTINUATION, TEXT, TEXT, BINARY, PING, PONG, CLOSE, 3]),
-    _payloads,
-    st.sampled_from([FIN, FIN, FIN, 0, FIN | RSV1, RSV1]),
-    st.sampled_from([True] * 9 + [False]),
-)
-
-
-@given(
-    data=st.one_of(st.lists(_frames, max_size=8).map(b"".join), st.binary(max_size=100)),
-    cuts=st.lists(st.integers(0, 2000), max_size=8),
-    takes_compressed=st.booleans(),
-)
-def test_any_bytes_mean_the_same_in_any_pieces(data, cuts, takes_compressed):
-    whole = read(data, takes_compressed=takes_compressed)
-    reader = Reader(MAX)
-    reader.takes_compressed = takes_compressed
-    pieces: list[Any] = []
-    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    try:
-        for start, end in pairwise(edges):
-            reader.feed(data[start:end])
-            while (item := reader.read()) is not None:
-                pieces.append(item)
-    except FrameError as error:
-        pieces.append(error.code)
-    assert pieces == whole
+@pytest.mark.parametrize("seed", range(4))
+def test_any_bytes_are_read_as_another_library_reads_them(seed: int) -> None:
+    source = random.Random(seed)
+    for _ in range(250):
+        check(random_input(source))
+        check(source.randbytes(40))
