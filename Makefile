@@ -12,17 +12,25 @@ BENCH_ARGS ?=
 # What to break, and for how long: make chaos CHAOS_ARGS="--layer redis --fault way_held --seconds 10"
 CHAOS_ARGS ?=
 
+# The Python 2.7 of the Autobahn testsuite, and which cases to run: make conformance CONFORMANCE_ARGS="--cases '7.*'"
+PYTHON2 ?= $(firstword $(wildcard $(shell pyenv root 2>/dev/null)/versions/2.7.*/bin/python2.7) python2.7)
+CONFORMANCE_ARGS ?=
+
+# Options of libFuzzer: make fuzz FUZZ_ARGS="-runs=100000"
+FUZZ_ARGS ?=
+
 BIN := .venv/bin
 # uvloop and httptools would change the servers under test, so what is measured lives in an environment of its own.
 BENCH_BIN := .venv-bench/bin
 DOCS_BIN := .venv-docs/bin
+FUZZ_BIN := .venv-fuzz/bin
 # Empty for root; other users may do what sudo allows without a password.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo -n)
 # Interpreters that pyenv has installed but not switched on; tox finds those on PATH by itself.
 PYENV_PYTHONS = $(wildcard $(shell pyenv root 2>/dev/null)/versions/*/bin/python3.??)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster test lint test-all chaos bench bench-full chromium nginx
+.PHONY: help demo demo-cluster test lint test-all conformance fuzz chaos bench bench-full chromium nginx
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +57,12 @@ lint: .venv/installed ## Check style, types and the layers of the package
 
 test-all: .venv/installed chromium nginx ## Run the tests on every supported Python and Django
 	$(BIN)/tox run $(if $(PYENV_PYTHONS),--discover $(PYENV_PYTHONS)) $(if $(PYTEST_ARGS),-- $(PYTEST_ARGS))
+
+conformance: .venv/installed .venv-conformance/installed ## Run the Autobahn testsuite against the protocol class for uvicorn, in 20 minutes
+	$(BIN)/python -m tests.conformance --python $(PYTHON2) --packages .venv-conformance $(CONFORMANCE_ARGS)
+
+fuzz: .venv-fuzz/installed ## Fuzz the parser of that class with ten million inputs, in an hour or more
+	$(FUZZ_BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 chaos: .venv/installed ## Break the broker, the way to it and servers under traffic, in 30 minutes
 	$(BIN)/python -m tests.strain.chaos $(CHAOS_ARGS)
@@ -83,6 +97,23 @@ endef
 	$(PYTHON) -m venv --clear .venv-bench
 	$(BENCH_BIN)/python -m pip install -qq --upgrade pip
 	$(BENCH_BIN)/python -m pip install -qq --editable '.[daphne,redis]' --group bench
+	@touch $@
+
+# The packages need no environment of their own: Python 2.7 finds them on its path. One of them has a zope/ without an
+# __init__.py, which Python 2 does not import.
+.venv-conformance/installed:
+	@$(PYTHON2) -c '' 2>/dev/null || { echo "make conformance needs Python 2.7, and $(PYTHON2) is none: name one with make conformance PYTHON2=/path/to/python2.7" >&2; exit 1; }
+	@rm -rf .venv-conformance
+	$(PYTHON2) -m pip install -qq --disable-pip-version-check --target .venv-conformance 'autobahntestsuite==0.8.2'
+	@touch .venv-conformance/zope/__init__.py $@
+
+# atheris has wheels for some platforms only.
+.venv-fuzz/installed: pyproject.toml
+	$(check-python)
+	@rm -f $@
+	$(PYTHON) -m venv --clear .venv-fuzz
+	$(FUZZ_BIN)/python -m pip install -qq --upgrade pip
+	$(FUZZ_BIN)/python -m pip install -qq --editable '.[uvicorn]' atheris
 	@touch $@
 
 .venv-docs/installed: pyproject.toml

@@ -30,8 +30,10 @@ from .contenders import (
     Contender,
 )
 
-__all__ = ["full", "short"]
+__all__ = ["DEFLATE", "full", "short"]
 
+# As browsers offer it.
+DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
 _PUBSUB, _REDIS = "RedisPubSubChannelLayer", "RedisChannelLayer"
 _OTHERS = (CHANNELS, CHANNELS_JSON, SOCKET_IO)
 
@@ -50,6 +52,7 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
         yield from versus(Handshakes(), (BARE,))
         yield from versus(Memory(200), (BARE, CHANNELS), is_fresh=True)
         yield from _declared(server, Room(1000, 30), rounds=5)
+    yield from _classes((Echo(), Echo(in_flight=1), Room(200)), Memory(200), Room(200, 30, size=4000), rounds=5)
     yield from _two_processes(_PUBSUB, Room(1000, 100), Room(1000, 15))
     yield from _calls(_PUBSUB, (1, 8), rounds=5)
     yield from _commits(_PUBSUB, rounds=5)
@@ -78,7 +81,9 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _declared(server, Room(1000, 100), rounds=9)
         yield from _prices(server)
         yield from _growth(server)
-    for server in sorted(SERVERS.keys() - set(servers)):
+    common = (Echo(), Echo(in_flight=1), Latency(), Room(200), Room(1000), Handshakes())
+    yield from _classes(common, Memory(1000), Room(200, size=4000), rounds=15)
+    for server in sorted(SERVERS.keys() - {*servers, "django_etp.uvicorn"}):
         yield from _versus(server, Echo(), (BARE,))
         yield from _versus(server, Room(200), (BARE,))
     for layer in (_PUBSUB, _REDIS):
@@ -110,6 +115,30 @@ def _versus(
     for number, pair in enumerate(pairs, start=100):
         sides = (Side(who.name, work, who, server, twin=number if is_fresh else 0) for who in pair)
         yield Match(work.title, server, *sides, rounds)
+
+
+def _classes(works: Sequence[Work], memory: Memory, large: Room, rounds: int) -> Iterator[Match]:
+    """Compare uvicorn with the WebSocket class of django_etp and with its own; ``large`` has large messages."""
+    ours, own = "django_etp.uvicorn", "uvicorn"
+    names = {ours: "django_etp's class", own: "uvicorn's class"}
+    pairs = (
+        (ETP_IN_STACK, ours, BARE, own),
+        (ETP_IN_STACK, ours, ETP_IN_STACK, own),
+        (BARE, ours, BARE, own),
+    )
+    small = replace(large, size=32)
+    titled: list[tuple[str, Work]] = [(work.title, work) for work in (*works, memory)]
+    for work, size in ((memory, ""), (small, f" of {small.size} characters"), (large, f" of {large.size} characters")):
+        titled.append((f"{work.title}{size}, with compression", replace(work, headers=DEFLATE)))
+    for group, (title, work) in enumerate(titled, start=30):
+        for number, (one, server, other, other_server) in enumerate(pairs):
+            # Memory is measured in processes in which nothing else was measured.
+            twin = 10 * group + number if isinstance(work, Memory) else 0
+            sides = (
+                Side(f"{who.name} on {names[where]}", work, who, where, twin=twin)
+                for who, where in ((one, server), (other, other_server))
+            )
+            yield Match(title, "uvicorn, two classes", *sides, rounds)
 
 
 def _two_processes(layer: str, work: Room, smaller: Room) -> Iterator[Match]:

@@ -11,6 +11,8 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from tests.support.calling import offer_calls
+from tests.support.inprocess import Wire
 from tests.support.servers import COMMANDS, Server, raised_limits, start_server
 from tests.support.tab import page, peer, tab
 
@@ -41,6 +43,14 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield server
         server.stop()
         assert server.complaints == []
+
+
+@pytest.fixture(params=["messages", "calls"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test with a server that passes ASGI messages, and with one that offers the extension django_etp.direct."""
+    if request.param == "calls":
+        monkeypatch.setattr(Wire, "offers_calls", True)
+        offer_calls(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

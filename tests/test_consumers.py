@@ -6,10 +6,12 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured
 
-from django_etp import etp_event, on_connect
+from django_etp import Connection, Event, etp_event, on_connect
 from django_etp.consumers import EtpConsumer
 from django_etp.testing import EtpCommunicator
+from tests.support.frames import frame
 from tests.support.inprocess import Wire
+from tests.support.transports import Link
 
 pytestmark = pytest.mark.usefixtures("etp_registry")
 
@@ -90,3 +92,19 @@ async def test_a_route_takes_its_arguments_by_position_too(is_own: bool) -> None
     application = (GameConsumer if is_own else EtpConsumer).as_asgi("game", "*")
     async with EtpCommunicator(application, user=AnonymousUser(), origin="https://elsewhere.test") as client:
         assert (await client.emit_with_ack("play")).data == "played"
+
+
+async def test_under_our_own_class_for_uvicorn_events_are_passed_on_by_calls() -> None:
+    @etp_event("hello")
+    async def hello(connection: Connection, event: Event) -> str:
+        await connection.aemit("first")
+        return event.data
+
+    link = await Link(EtpConsumer.as_asgi()).open()
+    await link.until(lambda: link.protocol._incoming._take is not None)
+    link.send_text("hello||1||x")
+    await link.until(lambda: link.transport.writes)
+    assert link.frames == [(0x81, b"first||0"), (0x81, b"__ack_hello||1||x")]
+    assert len(link.transport.writes) == 1
+    link.send(frame(8, (1000).to_bytes(2, "big")))
+    await link.ended()

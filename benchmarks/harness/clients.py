@@ -5,6 +5,7 @@ It masks with the key 0, which leaves the data unchanged. For the server it is a
 
 import asyncio
 import socket
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -12,7 +13,7 @@ from .wire import Dialect
 
 __all__ = ["Peer", "connect", "disconnect", "message", "message_of_server"]
 
-_TEXT, _CLOSE, _PING, _PONG = 0x81, 0x88, 0x89, 0x8A
+_TEXT, _PACKED, _CLOSE, _PING, _PONG = 0x81, 0xC1, 0x88, 0x89, 0x8A
 _LIMIT = 30.0
 _AT_ONCE = 50
 
@@ -22,6 +23,8 @@ class Peer(asyncio.Protocol):
 
     Attributes:
         on_message: called with each text message.
+        on_packed: called with each compressed message; by default that is unpacked for on_message. Once anything else
+            was called, the messages behind it can no longer be unpacked if the server refers to earlier ones.
         on_data: called with all received bytes before they are parsed; returns those that are still to be parsed.
         is_accepted: done after the handshake; fails if it was refused.
     """
@@ -29,6 +32,7 @@ class Peer(asyncio.Protocol):
     def __init__(self, dialect: Dialect, request: bytes) -> None:
         self.dialect = dialect
         self.on_message: Callable[[bytes], None] = self._take_answer
+        self.on_packed: Callable[[bytes], None] = self._unpack
         self.on_data: Callable[[bytes], bytes] | None = None
         self.transport: asyncio.Transport
         loop = asyncio.get_running_loop()
@@ -37,6 +41,7 @@ class Peer(asyncio.Protocol):
         self._request = request
         self._is_open = False
         self._rest = b""
+        self._stream: zlib._Decompress | None = None  # made with the first compressed message
         self._greeted: asyncio.Future[None] = loop.create_future()
         self._answer: asyncio.Future[bytes] | None = None
 
@@ -75,12 +80,19 @@ class Peer(asyncio.Protocol):
                 break
             if data[at] == _TEXT:
                 self.on_message(data[start : start + size])
+            elif data[at] == _PACKED:
+                self.on_packed(data[start : start + size])
             else:
                 self._take_control(data[at], data[start : start + size])
             at = start + size
         self._rest = data[at:]
 
     # Called by the workloads
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the server has compressed a message."""
+        return self._stream is not None
 
     async def ask(self, name: str, data: str = "", *, number: int = 1, timeout: float = _LIMIT) -> str:
         """Send an event and return the data of its answer, as ETP defines it."""
@@ -129,6 +141,11 @@ class Peer(asyncio.Protocol):
             self._greeted.set_result(None)
         elif self._answer is not None and not self._answer.done() and self.dialect.answered(payload):
             self._answer.set_result(payload)
+
+    def _unpack(self, payload: bytes) -> None:
+        if self._stream is None:
+            self._stream = zlib.decompressobj(wbits=-15)
+        self.on_message(self._stream.decompress(payload + b"\x00\x00\xff\xff"))
 
     def _take_control(self, opcode: int, payload: bytes) -> None:
         if opcode == _PING:

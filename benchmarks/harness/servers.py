@@ -27,17 +27,20 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# The server sends no pings, because they would cost some contenders more than others.
+_UVICORN = [
+    *("uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--backlog", "4096", "--log-level", "warning"),
+    *("--ws-ping-interval", "3600", "--ws-ping-timeout", "3600", "--lifespan", "off"),
+]
+
+# Each is named for the package that it needs. They send no pings, which would cost some contenders more than others.
 SERVERS: dict[str, Sequence[str]] = {
     "daphne": [
         *("daphne", "--verbosity", "0", "--ping-interval", "3600", "--ping-timeout", "3600"),
         *("--websocket-max-message-size", "4194304", "--websocket-max-frame-size", "4194304"),
         *("--endpoint", "tcp:port={port}:interface=127.0.0.1:backlog=4096"),
     ],
-    "uvicorn": [
-        *("uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--backlog", "4096", "--log-level", "warning"),
-        *("--ws", "websockets-sansio", "--ws-ping-interval", "3600", "--ws-ping-timeout", "3600", "--lifespan", "off"),
-    ],
+    "uvicorn": [*_UVICORN, "--ws", "websockets-sansio"],
+    "django_etp.uvicorn": [*_UVICORN, "--ws", "django_etp.uvicorn:Protocol"],
     "granian": [
         *("granian", "--interface", "asginl", "--host", "127.0.0.1", "--port", "{port}", "--no-log"),
         *("--workers", "1", "--loop", "uvloop", "--backlog", "4096"),

@@ -7,6 +7,7 @@ Rules kept here:
   while much waits, is closed with 1013: see django_etp.concurrency.watch. Nothing can be taken before the accept.
 - A sender that may wait does so while much waits, so that it sends at the client's pace.
 - Frames wait until the accept, and a refusal drops them. A close goes out once; nothing follows it.
+- A server that offers calls gets a frame at once, if none waits and the client is not behind: see direct.py.
 - A frame that the server refuses to write, as daphne does with large ones, ends the connection with 1011.
 """
 
@@ -21,6 +22,7 @@ from django_etp.conf import get_settings
 from django_etp.protocol.frames import size_of
 
 from .asgi import Send, send_close
+from .direct import Server
 from .state import CLOSED, CLOSING, CONNECTING, OPEN, State
 from .transport import abort, unsent_bytes
 
@@ -51,6 +53,7 @@ class Outbox:
         send: the ASGI server's.
         owner: is notified when the outbox is full, or a write has failed.
         flusher: writes the outboxes of the event loop.
+        server: takes frames by calls, if it offers that.
 
     Attributes:
         state: the state of the connection.
@@ -66,13 +69,15 @@ class Outbox:
         "_owner",
         "_put",
         "_send",
+        "_server",
         "_taken",
         "_writer",
         "state",
     )
 
-    def __init__(self, send: Send, owner: Owner, flusher: Flusher) -> None:
+    def __init__(self, send: Send, owner: Owner, flusher: Flusher, server: Server | None = None) -> None:
         self._send = send
+        self._server = server
         # Until the end: the owner holds its outbox, and a reference cycle would outlive both.
         self._owner: Owner | None = owner
         self._flusher = flusher
@@ -137,7 +142,7 @@ class Outbox:
     def give_up(self, seconds: float) -> None:
         """See Writer."""
         if self._owner is not None and self.state is OPEN:
-            size = self._put - self._taken
+            size = self.waiting_size
             self._owner.reads_too_slowly(f"has taken next to nothing for {seconds:.3g} s, and {size:,} bytes wait")
 
     def write(self, frame: str) -> None:
@@ -145,7 +150,9 @@ class Outbox:
         state = self.state
         if state is not OPEN and state is not CONNECTING:
             return
-        frames = self._frames
+        frames, server = self._frames, self._server
+        if server is not None and state is OPEN and not (self._is_writing or frames) and server.offer(frame):
+            return
         if frames is None:
             frames = self._frames = deque()
         frames.append(frame)
@@ -158,8 +165,7 @@ class Outbox:
 
     def _exceed(self) -> None:
         times = _LAST_BOUND if self.state is OPEN else 1
-        frames, size = _MAX_FRAMES * times, self._flusher.max_outbox * times
-        waiting = len(self._frames or ())
+        frames, size, waiting = _MAX_FRAMES * times, self._flusher.max_outbox * times, len(self._frames or ())
         if waiting <= frames and (self._put - self._taken <= size or waiting == 1):
             self._flusher.watch.add(self)
         elif self._owner is not None:
@@ -167,12 +173,13 @@ class Outbox:
 
     def begin(self, frame: str) -> Coroutine[Any, Any, None] | None:
         """Write a frame behind all others; return what the sender is to await, if a call is not enough."""
-        if self._flusher.is_idle and self.state is OPEN and not (self._is_writing or self._frames):
+        is_idle = self._server is None and self._flusher.is_idle
+        if is_idle and self.state is OPEN and not (self._is_writing or self._frames):
             # The caller runs in a task, so the frame needs no other.
             self._flusher.take_turn(self)
             return self._write_at_once(frame)
         self.write(frame)
-        return self._until_few_wait() if self.is_far_behind else None
+        return self._until_few_wait() if self._put != self._taken and self.is_far_behind else None
 
     async def _write_at_once(self, frame: str) -> None:
         # This one frame only, so that cancelling its sender loses no frame of another.
@@ -228,8 +235,7 @@ class Outbox:
                 self._writer.cancel()
 
     def _abort_unless_above(self, taken: int) -> None:
-        # uvicorn keeps the socket open while data waits: for a client that reads on, that is the end of its data.
-        if self.taken <= taken:
+        if self.taken <= taken:  # uvicorn keeps the socket open while data waits, which a client may still read
             abort(self._send)
 
     def _start_writing(self) -> None:
@@ -254,8 +260,7 @@ class Outbox:
             if self._close_message:
                 await self._close_with(self._close_message)
         finally:
-            self._is_writing = False
-            self._writer = None
+            self._is_writing, self._writer = False, None
 
     async def _close_after(self, error: Exception) -> None:
         # The client may still be there: a server may refuse a frame and keep the connection.

@@ -1,7 +1,8 @@
 """The transport and the limits behind the ``send`` of an ASGI server, if the server lets them be found.
 
 uvicorn's ``send`` is a method of the protocol object, which holds the transport. daphne's is a partial whose first
-argument is that object. A middleware that wraps ``send`` hides it.
+argument is that object. A middleware that wraps ``send`` hides it. django_etp.uvicorn.Protocol has ``unsent_bytes`` and
+``max_size`` for this module.
 """
 
 import asyncio
@@ -21,6 +22,9 @@ Resume = Callable[[], object]
 
 def unsent_bytes(send: Send) -> int | None:
     """Return how much of what was sent is still in the server's own buffer; ``None`` if the server does not show it."""
+    size = getattr(_server_of(send), "unsent_bytes", None)
+    if isinstance(size, int):
+        return size
     size = getattr(_transport_of(send), "get_write_buffer_size", None)
     return int(size()) if callable(size) else None
 
@@ -77,7 +81,7 @@ def limit_message_size(send: Send, limit: int) -> None:
     Otherwise a message that is 16 KB on the wire may take 16 MiB and more in memory before the application sees it.
     """
     server = _server_of(send)
-    # uvicorn's protocols on the two interfaces of the library websockets.
+    # uvicorn's protocols on the two interfaces of the library websockets; django_etp.uvicorn is like the older one.
     for owner, name in ((getattr(server, "conn", None), "max_message_size"), (server, "max_size")):
         size = getattr(owner, name, 0)
         if size is None or (isinstance(size, int) and size > limit):

@@ -36,6 +36,8 @@ from .past import answer_with_past
 
 __all__ = ["handle_room_event", "is_room_event"]
 
+_Handle = Callable[..., Coroutine[Any, Any, Any]]
+
 
 def is_room_event(event: Event, peer: Peer) -> bool:
     """Return whether an event is about declared rooms; only a client that offered ``etp.ext.v2`` sends such events."""
@@ -72,7 +74,7 @@ async def handle_room_event(
         running[:] = event, handlers, room, guest.room if isinstance(guest, RoomGuest) else None
     if event.name == JOIN:
         return await _join(handlers, peer, connection, event, room, report, around)
-    handle = _OTHERS.get(event.name, _handle_inside)
+    handle: _Handle = _OTHERS.get(event.name, _handle_inside)
     if around is None:
         return await handle(peer, room, None, connection, event)
     return await around.run(connection, event, partial(handle, peer, room, around))
@@ -242,4 +244,4 @@ def _guest_inside(peer: Peer, room: str) -> RoomGuest:
     return guest
 
 
-_OTHERS: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {LEAVE: _leave, HISTORY: _read_past}
+_OTHERS: dict[str, _Handle] = {LEAVE: _leave, HISTORY: _read_past}

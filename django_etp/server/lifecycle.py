@@ -4,7 +4,6 @@ Rules kept here:
 
 - One receive loop reads on while handlers run, so that answers always arrive.
 - Beyond ``MAX_HELD`` bytes of events it reads no further until some have ended: see ``events/budget.py``.
-- Under daphne it also pauses the socket: daphne queues what it reads without a limit.
 - It reads while ``on_connect`` hooks run, too. Answers to them arrive; events wait until the connection is open.
 - The end runs once, for every reason: a close by either side, an error, a cancelled task.
 """
@@ -18,12 +17,12 @@ from typing import Any
 from django_etp.auth.token_login import watch_login
 from django_etp.conf import get_settings
 from django_etp.connections.asgi import Receive, Send, disconnect_of
+from django_etp.connections.direct import server_of
 from django_etp.connections.outbox import Outbox
 from django_etp.connections.peer import Peer
 from django_etp.connections.records import facts_of
 from django_etp.connections.scope import identity_of
 from django_etp.connections.state import CLOSED, OPEN
-from django_etp.connections.transport import Resume, keep_short, unbounded_queue
 from django_etp.events.budget import make_room
 from django_etp.events.dispatcher import Dispatcher
 from django_etp.events.guests import end_guests
@@ -37,6 +36,7 @@ from django_etp.signals import disconnected, notify, slow_client_closed
 
 from .handshake import Handshake
 from .message_size import check_size, limit_on_server
+from .reading import read_by_calls, read_messages
 from .reserved import take_reserved
 from .serving import Serving
 
@@ -72,6 +72,7 @@ class Lifecycle:
         "_reading",
         "_receive",
         "_send",
+        "_server",
         "_serving",
     )
 
@@ -88,7 +89,8 @@ class Lifecycle:
         self._receive = receive
         self._send = send
         self._handlers = registry.namespace(namespace)
-        self._outbox = Outbox(send, self, serving.hub.flusher)
+        self._server = server_of(scope, receive, send)
+        self._outbox = Outbox(send, self, serving.hub.flusher, self._server)
         self._peer = Peer(scope, serving.hub, self._outbox, namespace=namespace, owner=self)
         self._dispatcher = Dispatcher(self._peer, self._handlers)
         self._malformed = 0  # frames more than valid ones
@@ -194,37 +196,22 @@ class Lifecycle:
         if self._handshake is not None and await self._handshake.run():
             self._handshake = self._connecting = None
 
-    async def _read(self) -> Disconnect:
-        receive, take = self._receive, self._take
-        queue = unbounded_queue(receive, self._send)
-        resume: Resume | None = None
-        while True:
-            message = await receive()
-            if message["type"] != "websocket.receive":
-                return disconnect_of(message)
-            try:
-                # After our own close, messages are dropped.
-                is_waiting = self._ending is None and take(message)
-                # A large message is not kept in memory until the next one arrives.
-                del message
-                if is_waiting:
-                    # Messages that have arrived are received without a turn of the loop, in which the events before
-                    # them would end.
-                    await asyncio.sleep(0)
-                    await make_room(self._dispatcher, self._peer, self._send)
-            except TooManyEvents as error:
-                self._fail(1008, error, "too many events")
-            if queue is not None:
-                resume = keep_short(queue, self._send, resume)
+    def _read(self) -> Coroutine[Any, Any, Disconnect]:
+        if self._server is None:
+            return read_messages(self._receive, self._send, self)
+        return read_by_calls(self._server, self, self._dispatcher.context)
 
-    def _take(self, message: dict[str, Any]) -> bool:
-        """Act on a message of the client; return whether the next one waits for the events before it.
+    async def make_room(self) -> None:
+        """See Reader."""
+        try:
+            await make_room(self._dispatcher, self._peer, self._send)
+        except TooManyEvents as error:
+            self._fail(1008, error, "too many events")
 
-        Raises:
-            TooManyEvents: the queue is full.
-        """
-        text = message.get("text")
-        data: str | bytes = message.get("bytes") or b"" if text is None else text
+    def take(self, data: str | bytes) -> bool:
+        """See Reader."""
+        if self._ending is not None:
+            return False  # after our own close, messages are dropped
         try:
             # A character takes up to 4 bytes: count only if the message may be too large.
             if len(data) * 4 > self._max_size:
@@ -236,19 +223,27 @@ class Lifecycle:
                 return False
             return self._dispatcher.submit(event, len(data))
         except InvalidFrame as error:
-            self._malformed += 1
-            if self._malformed <= _MAX_MALFORMED:
-                # The frames of a traceback would keep the message a second time.
-                return self._dispatcher.submit(error.with_traceback(None), len(data))
-            text = f"The client sent {_MAX_MALFORMED} malformed frames more than valid ones; it is closed with 1008."
-            self._fail(1008, InvalidFrame(text, frame=error.frame), "too many malformed frames")
+            return self._take_malformed(error, len(data))
         except MessageTooLarge as error:
             # In the words of the reference implementation, which reads one byte past the limit to notice it.
             self._fail(1009, error, f"read limited at {self._max_size + 1} bytes")
         except TooManyEvents as error:
             self._dispatcher.refuse(event, error)
-            raise
+            self._fail(1008, error, "too many events")
         return False
+
+    def _take_malformed(self, error: InvalidFrame, size: int) -> bool:
+        self._malformed += 1
+        if self._malformed > _MAX_MALFORMED:
+            text = f"The client sent {_MAX_MALFORMED} malformed frames more than valid ones; it is closed with 1008."
+            self._fail(1008, InvalidFrame(text, frame=error.frame), "too many malformed frames")
+            return False
+        try:
+            # The frames of a traceback would keep the message a second time.
+            return self._dispatcher.submit(error.with_traceback(None), size)
+        except TooManyEvents as too_many:
+            self._fail(1008, too_many, "too many events")
+            return False
 
     def _fail(self, code: int, error: ProtocolError, reason: str) -> None:
         self._peer.end(Disconnect(code, reason))

@@ -26,7 +26,7 @@ SLACK = 3.0  # seconds that a busy machine may add to what is measured
 EACH_LAYER = pytest.mark.parametrize("layer", LAYERS)
 # For what processes do by themselves, which is the same on both layers.
 ONE_LAYER = pytest.mark.parametrize("layer", ["pubsub"])
-EACH_SERVER = pytest.mark.parametrize("kind", ["daphne", "uvicorn", "uvicorn-sansio"])
+EACH_SERVER = pytest.mark.parametrize("kind", ["daphne", "uvicorn", "uvicorn-etp"])
 
 
 class Cluster:

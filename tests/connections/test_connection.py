@@ -32,7 +32,7 @@ from django_etp.testing import EtpCommunicator
 from tests.support.hooks import both
 from tests.support.inprocess import Wire, until
 
-pytestmark = pytest.mark.usefixtures("etp_registry")
+pytestmark = pytest.mark.usefixtures("etp_registry", "both_ways")
 
 Call = Callable[..., Awaitable[Any]]
 

@@ -44,6 +44,20 @@ class Server:
         return [message["type"].removeprefix("websocket.") for message in self.messages]
 
 
+class CallingServer(Server):
+    """A server with the extension django_etp.direct, whose client may be behind."""
+
+    is_behind = False
+
+    def offer(self, text: str) -> bool:
+        if not self.is_behind:
+            self.messages.append({"type": "websocket.send", "text": text})
+        return not self.is_behind
+
+    def receive_by(self, take: Any) -> Any:
+        raise NotImplementedError
+
+
 def never_slow(facts: str) -> None:
     pytest.fail(f"the client {facts}")
 
@@ -57,8 +71,11 @@ def outbox_to(
     on_slow: Callable[[str], None] = never_slow,
     on_failure: Callable[[Exception], None] = never_failed,
 ) -> Outbox:
+    """Return an outbox, before the accept; it uses calls if `send` is a method of a CallingServer."""
     owner = SimpleNamespace(reads_too_slowly=on_slow, write_failed=on_failure)
-    return Outbox(send, owner, Flusher(asyncio.get_running_loop(), contextvars.copy_context()))
+    server = getattr(send, "__self__", None)
+    flusher = Flusher(asyncio.get_running_loop(), contextvars.copy_context())
+    return Outbox(send, owner, flusher, server if isinstance(server, CallingServer) else None)
 
 
 async def open_outbox(
@@ -563,3 +580,48 @@ async def test_no_task_is_left_once_all_is_written() -> None:
     outbox.close(1000, "")
     await outbox.closed()
     await until(lambda: asyncio.all_tasks() == before)
+
+
+async def test_a_server_that_offers_calls_gets_frames_at_once() -> None:
+    outbox = await open_outbox(server := CallingServer())
+    outbox.write("a")
+    assert outbox.begin("b") is None
+    assert (server.frames, server.tries) == (["a", "b"], 0)
+    assert not outbox.is_waiting
+    outbox.close(1000, "")
+    outbox.write("nothing follows the close")
+    await outbox.closed()
+    assert server.types == ["send", "send", "close"]
+
+
+async def test_no_call_overtakes_frames_that_wait() -> None:
+    outbox = outbox_to((server := CallingServer()).send)
+    outbox.write("before the accept")
+    await outbox.accept()
+    outbox.write("behind it")
+    assert server.frames == []
+    await until(lambda: len(server.frames) == 2)
+    server.is_behind = True
+    server.takes.clear()
+    outbox.write("1")
+    await until(lambda: server.tries == 4)
+    server.is_behind = False
+    outbox.write("2")
+    server.takes.set()
+    await until(lambda: len(server.frames) == 4)
+    outbox.write("3")
+    assert server.frames == ["before the accept", "behind it", "1", "2", "3"]
+
+
+async def test_a_sender_waits_for_a_client_that_is_behind_with_calls_too() -> None:
+    outbox = await open_outbox(server := CallingServer())
+    server.is_behind = True
+    server.takes.clear()
+    for _ in range(300):
+        outbox.write("x")
+    sender = asyncio.create_task(send(outbox, "x"))
+    await asyncio.sleep(0)
+    assert not sender.done()
+    server.takes.set()
+    await sender
+    await until(lambda: len(server.frames) == 301)

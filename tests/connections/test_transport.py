@@ -17,6 +17,7 @@ from django_etp.connections.transport import (
     unbounded_queue,
     unsent_bytes,
 )
+from tests.support.transports import Link
 
 
 class Uvicorn:
@@ -47,6 +48,19 @@ async def test_an_asyncio_transport_is_found() -> None:
             assert unsent_bytes(send) == 0
         abort(Uvicorn(writer.transport).send)
         assert writer.transport.is_closing()
+
+
+async def test_a_protocol_of_django_etp_uvicorn_shows_its_buffers_and_its_limit() -> None:
+    link = Link(None).request()
+    send = with_trailing_delimiter(link.protocol.send)
+    link.transport.buffered = 7
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": "12||0||"})
+    assert unsent_bytes(send) == 7 + len(link.protocol._outgoing._frames[0])
+    limit_message_size(send, 500)
+    assert link.protocol.max_size == 500
+    abort(send)
+    assert link.transport.is_aborted
 
 
 def test_a_twisted_transport_is_found() -> None:

@@ -31,7 +31,7 @@ from django_etp.testing import EtpCommunicator
 from tests.support.hooks import Panic, both, handler, panic
 from tests.support.inprocess import Wire, errors, until
 
-pytestmark = pytest.mark.usefixtures("etp_registry")
+pytestmark = pytest.mark.usefixtures("etp_registry", "both_ways")
 
 VECTORS = json.loads((Path(__file__).parents[1] / "data" / "wire-vectors.json").read_text())
 

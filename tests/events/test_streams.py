@@ -13,7 +13,7 @@ from django_etp.events import streams
 from django_etp.exceptions import InvalidPayload
 from tests.support.inprocess import Message, Wire, errors, until
 
-pytestmark = pytest.mark.usefixtures("etp_registry")
+pytestmark = pytest.mark.usefixtures("etp_registry", "both_ways")
 
 V2 = {"subprotocols": ["etp.ext.v2"]}
 PLAIN: list[dict[str, Any]] = [{}, {"subprotocols": ["etp.ext.v1"]}]

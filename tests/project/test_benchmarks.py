@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import zlib
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from benchmarks.harness.clients import message_of_server
 from benchmarks.harness.comparisons import Comparison, Figure, compare
 from benchmarks.harness.matches import Match, Side
 from benchmarks.harness.sites import Site, Stage
-from benchmarks.plans import full, short
+from benchmarks.plans import DEFLATE, full, short
 from benchmarks.report import footing, heading, line
 from benchmarks.workloads import deliveries
 from benchmarks.workloads.broker_copies import Copies
@@ -65,6 +66,7 @@ async def test_django_etp_does_all_works_of_one_process(stage):
         Latency(99, questions=20, storm=3),
         Room(3, 2),
         Room(3, 2, is_declared=True),
+        Room(3, 2, size=2000, headers=DEFLATE),
         Joins(4, 2),
         Joins(4, 2, is_declared=False),
         Handshakes(3),
@@ -115,12 +117,16 @@ async def test_broker_alone(stage):
 
 
 class Sender:
-    """A server that answers events, and sends these messages of a burst, in pieces of so many bytes."""
+    """A server that answers events, and sends these messages of a burst, in pieces of so many bytes.
 
-    def __init__(self, numbers: list[int], piece: int) -> None:
+    If it `packs` them, each refers to those before it, as under uvicorn's own class.
+    """
+
+    def __init__(self, numbers: list[int], piece: int, packs: bool) -> None:
         self.numbers = [0, 1, 2, 3]  # what the first burst has
         self.later_numbers = numbers
         self.piece = piece
+        self.compressor = zlib.compressobj(wbits=-15) if packs else None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -136,21 +142,28 @@ class Sender:
         writer.close()
 
     async def send(self, writer: asyncio.StreamWriter, *payloads: bytes) -> None:
-        data = b"".join(message_of_server(payload) for payload in payloads)
+        data = b"".join(map(self.frame, payloads))
         for at in range(0, len(data), self.piece):
             writer.write(data[at : at + self.piece])
             await asyncio.sleep(0)
 
+    def frame(self, payload: bytes) -> bytes:
+        if self.compressor is None:
+            return message_of_server(payload)
+        packed = self.compressor.compress(payload) + self.compressor.flush(zlib.Z_SYNC_FLUSH)
+        return b"\xc1" + message_of_server(packed[:-4])[1:]
 
+
+@pytest.mark.parametrize("packs", [False, True])
 @pytest.mark.parametrize("piece", [1, 13, 1000], ids="{} bytes at a time".format)
 @pytest.mark.parametrize(
     ("numbers", "wrong"),
     [([0, 1, 2, 3], 0), ([0, 1, 3], 1), ([0, 1, 2], 1), ([], 4), ([1, 0, 2, 3], 1), ([0, 1, 1, 2, 3], 1)],
     ids=["all", "one lost", "the last lost", "all lost", "two in another order", "one twice"],
 )
-async def test_what_is_lost_or_disordered_in_a_room_is_counted(monkeypatch, numbers, wrong, piece):
+async def test_what_is_lost_or_disordered_in_a_room_is_counted(monkeypatch, numbers, wrong, piece, packs):
     monkeypatch.setattr(deliveries, "_QUIET", 0.05)
-    sender = Sender(numbers, piece)
+    sender = Sender(numbers, piece, packs)
     async with await asyncio.start_server(sender.serve, "127.0.0.1", 0) as server:
         site = Site(ETP_ALONE, [SimpleNamespace(port=server.sockets[0].getsockname()[1], process=NO_PROCESS)])
         async with Room(1, 4).load(site) as burst:

@@ -16,7 +16,7 @@ from django_etp.testing import EtpCommunicator, HandshakeRejected
 from tests.support.hooks import Panic, both, ends, fail, hook, panic, reject, types
 from tests.support.inprocess import Message, Wire, errors, until
 
-pytestmark = pytest.mark.usefixtures("etp_registry")
+pytestmark = pytest.mark.usefixtures("etp_registry", "both_ways")
 
 # What a server says that can answer a handshake with another status than 403, such as uvicorn.
 HTTP_RESPONSES = {"websocket.http.response": {}}
@@ -334,7 +334,7 @@ async def test_a_client_that_vanishes_in_mid_handshake_is_sent_nothing() -> None
     wire = Wire().start()
     await inside.wait()
     wire.vanish()
-    await until(lambda: not wire._incoming.qsize())
+    await until(lambda: not wire.unread)
     door.set()
     await wire.ended()
     assert wire.sent == told == ended == []

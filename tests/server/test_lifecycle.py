@@ -29,7 +29,7 @@ from django_etp.server import lifecycle
 from tests.support.hooks import Panic, both, ends, fail, hook, panic, types
 from tests.support.inprocess import Message, Wire, errors, until
 
-pytestmark = pytest.mark.usefixtures("etp_registry")
+pytestmark = pytest.mark.usefixtures("etp_registry", "both_ways")
 
 
 # Limits
@@ -287,7 +287,7 @@ async def test_on_disconnect_is_told_how_the_client_ended(is_async: bool, code: 
     told: list[Any] = []
     hook(on_disconnect, is_async, lambda connection, disconnect: told.append(disconnect))
     wire = await Wire().open()
-    wire._incoming.put_nowait({"type": "websocket.disconnect", "code": code, "reason": "why"})
+    wire.vanish(code, reason="why")
     await wire.ended()
     assert [(end.code, end.reason, end.is_normal) for end in told] == [(expected, "why", expected == 1000)]
 
@@ -457,7 +457,7 @@ async def test_on_disconnect_waits_for_on_connect() -> None:
 
     wire = await Wire().open()
     wire.vanish()
-    await until(lambda: not wire._incoming.qsize())
+    await until(lambda: not wire.unread)
     door.set()
     await wire.ended()
     assert ran == ["connect", "disconnect"]
@@ -510,7 +510,7 @@ async def test_a_running_handler_may_finish_after_the_end(settings: Any) -> None
     wire.put("__ping||1")
     await wire.text()
     wire.vanish()
-    await until(lambda: not wire._incoming.qsize())
+    await until(lambda: not wire.unread)
     assert not wire.task.done()
     door.set()
     await wire.ended()
@@ -573,7 +573,7 @@ async def test_events_that_wait_do_not_begin_after_the_end(settings: Any) -> Non
     wire.put("__ping||1")
     await wire.text()
     wire.vanish()
-    await until(lambda: not wire._incoming.qsize())
+    await until(lambda: not wire.unread)
     door.set()
     await wire.ended()
     assert began == ["0"]

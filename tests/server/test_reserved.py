@@ -7,7 +7,7 @@ import pytest
 from django_etp import Connection, Event, etp_event, on_unknown_event
 from tests.support.inprocess import Wire
 
-pytestmark = pytest.mark.usefixtures("etp_registry")
+pytestmark = pytest.mark.usefixtures("etp_registry", "both_ways")
 
 
 async def test_answers_and_pings_pass_the_queue_of_events(settings: Any) -> None:

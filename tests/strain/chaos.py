@@ -103,7 +103,7 @@ class Scene:
         self.valkey = valkey
         self.proxy = proxy
         self.crowd = stack.enter_context(Crowd())
-        kinds = {"A": ("uvicorn", 0), "B": ("uvicorn-sansio", proxy.port), "C": ("daphne", 0)}
+        kinds = {"A": ("uvicorn", 0), "B": ("uvicorn-etp", proxy.port), "C": ("daphne", 0)}
         self.nodes = {name: self._start(name, *way, stack) for name, way in kinds.items()}
         self.script = stack.enter_context(
             start_sender(self._settings(0), "tests.site.stream", ROOM, "S", "1", str(INTERVAL))

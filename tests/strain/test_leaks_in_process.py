@@ -212,7 +212,7 @@ async def vanish_in_mid_handshake() -> None:
     door = asyncio.Event()
     wire = Wire(path="/wait/", door=door).start()
     wire.vanish()
-    await until(lambda: not wire._incoming.qsize())
+    await until(lambda: not wire.unread)
     door.set()
     await wire.ended()
 
@@ -244,7 +244,7 @@ async def be_cancelled() -> None:
 async def be_cancelled_in_mid_handshake() -> None:
     door = asyncio.Event()
     wire = Wire(path="/wait/", door=door).start()
-    await until(lambda: not wire._incoming.qsize())
+    await until(lambda: not wire.unread)
     wire.task.cancel()
     door.set()
     await asyncio.wait([wire.task])

@@ -106,7 +106,7 @@ def flood_from_threads(site: Site, starter: Peer) -> dict[str, int]:
     ],
 )
 @pytest.mark.parametrize(
-    ("layer", "kinds"), [("pubsub", ["uvicorn", "daphne"]), ("redis", ["uvicorn", "uvicorn-sansio"])], ids=LAYERS
+    ("layer", "kinds"), [("pubsub", ["uvicorn", "daphne"]), ("redis", ["uvicorn", "uvicorn-etp"])], ids=LAYERS
 )
 def test_each_member_gets_all_in_each_senders_order(layer, kinds, flood, count):
     with start_site(layer, **ROOMY[layer]) as site:
@@ -312,7 +312,7 @@ def test_a_broker_that_hangs_is_told_to_every_sender_within_8_s(layer):
 
 
 @PATIENT
-@pytest.mark.parametrize("kind", ["uvicorn", "uvicorn-sansio"])
+@pytest.mark.parametrize("kind", ["uvicorn", "uvicorn-etp"])
 def test_a_member_that_stops_reading_is_closed_and_holds_up_nobody(kind):
     with start_site("pubsub") as site:
         server = site.start_server(kind)

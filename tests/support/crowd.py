@@ -20,7 +20,7 @@ from tests.support.servers import Server
 PINGLESS = {
     "daphne": ["--ping-interval", "3600", "--ping-timeout", "3600"],
     "uvicorn": ["--ws-ping-interval", "3600", "--ws-ping-timeout", "3600"],
-    "uvicorn-sansio": ["--ws-ping-interval", "3600", "--ws-ping-timeout", "3600"],
+    "uvicorn-etp": ["--ws-ping-interval", "3600", "--ws-ping-timeout", "3600"],
 }
 
 _RESPONSE = re.compile(rb"HTTP/1\.1 (\d{3})")

@@ -3,13 +3,14 @@
 import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.contrib.auth.models import AnonymousUser
 
 from django_etp import Connection, on_error
 from django_etp.consumers import EtpConsumer
 from django_etp.testing import EtpCommunicator
+from django_etp.uvicorn.incoming import Incoming, Take
 
 WAIT = 20.0  # seconds that a test waits for expected events
 
@@ -30,7 +31,12 @@ class Wire:
 
     Plain handlers run in the library's own threads here, as in production. `on_send` is awaited before each message
     that the application sends; its exceptions are raised in the application.
+
+    If `offers_calls`, it is a server with the extension django_etp.direct, as django_etp.uvicorn is. With `on_send` its
+    client is always behind, so that all is sent by messages. The fixture `both_ways` runs a test on both kinds.
     """
+
+    offers_calls: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -51,14 +57,22 @@ class Wire:
         self.application = EtpConsumer.as_asgi(namespace=namespace)
         self.task: asyncio.Task[None]
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()
+        self._calls = Incoming(max_messages=1_000_000)  # in place of the queue
+        self._is_over = False  # the application was told the end by a call
+        if self.offers_calls:
+            self.scope["extensions"] = {"django_etp.direct": {}, **(self.scope.get("extensions") or {})}
         self._on_send = on_send
         self._read = 0
 
     def start(self) -> Self:
         """Start the handshake."""
-        self._incoming.put_nowait({"type": "websocket.connect"})
+        connect = {"type": "websocket.connect"}
+        if not self.offers_calls:
+            self._incoming.put_nowait(connect)
+        elif self._calls.disconnect is None:
+            self._calls.messages.append(connect)
         self.task = asyncio.get_running_loop().create_task(
-            self.application(self.scope, self._incoming.get, self._send), context=contextvars.Context()
+            self.application(self.scope, self._receive, self._send), context=contextvars.Context()
         )
         return self
 
@@ -89,17 +103,23 @@ class Wire:
 
     def put(self, frame: str | bytes) -> None:
         """Deliver a message of the client."""
+        if self.offers_calls:
+            self._calls.put(frame)
+            return
         key = "text" if isinstance(frame, str) else "bytes"
         self._incoming.put_nowait({"type": "websocket.receive", key: frame})
 
     @property
     def unread(self) -> int:
         """How many messages of the client the application has not received."""
+        if self.offers_calls:
+            return len(self._calls.messages) + (self._calls.disconnect is not None and not self._is_over)
         return self._incoming.qsize()
 
-    def vanish(self, code: int = 1006) -> None:
+    def vanish(self, code: int | None = 1006, reason: str = "") -> None:
         """Deliver the disconnect of the client."""
-        self._incoming.put_nowait({"type": "websocket.disconnect", "code": code})
+        disconnect = {"type": "websocket.disconnect", "code": code, "reason": reason}
+        (self._calls.end if self.offers_calls else self._incoming.put_nowait)(disconnect)
 
     async def ended(self, *, timeout: float = 12.0) -> None:
         """Wait until the application ends; raise its exception."""
@@ -110,6 +130,22 @@ class Wire:
         """Disconnect normally, and wait until the application ends."""
         self.vanish(code)
         await self.ended()
+
+    def receive_by(self, take: Take) -> "asyncio.Future[Message | None]":
+        passed = self._calls.pass_to(take, lambda: None)
+        passed.add_done_callback(self._note_end)
+        return passed
+
+    def _note_end(self, _: object) -> None:
+        self._is_over = self._calls.disconnect is not None
+
+    def offer(self, text: str) -> bool:
+        if self._on_send is None:
+            self.sent.append({"type": "websocket.send", "text": text})
+        return self._on_send is None
+
+    async def _receive(self) -> Message:
+        return await (self._calls.receive(lambda: None) if self.offers_calls else self._incoming.get())
 
     async def _send(self, message: Message) -> None:
         if self._on_send is not None:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMANDS: dict[str, Sequence[str]] = {
     "daphne": ["daphne", "-e", "tcp:port={port}:interface=127.0.0.1:backlog=1024"],
     "uvicorn": ["uvicorn", "--host", "127.0.0.1", "--port", "{port}"],
-    "uvicorn-sansio": ["uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--ws", "websockets-sansio"],
+    "uvicorn-etp": ["uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--ws", "django_etp.uvicorn:Protocol"],
 }
 
 # Messages of a server, asyncio or the interpreter about errors of ours that no test sees. A cleanup task of

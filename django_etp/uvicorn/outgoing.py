@@ -1,0 +1,113 @@
+"""The frames to one client: those of one turn in one write, and a wait if the client is behind.
+
+Rules kept here:
+
+- Frames go out in the order in which they came.
+- What waits for the end of a turn is bounded: above that it is written at once, and counts as the transport's. A text
+  that is offered without waiting is not taken then, so that who sends without end lets the loop turn.
+- While the transport holds more than its high-water mark, senders wait.
+"""
+
+import asyncio
+from typing import Any
+
+from .deflate import MIN_SIZE, compress
+from .frames import BINARY, FIN, RSV1, encode
+from .writes import Writes
+
+__all__ = ["Outgoing"]
+
+_MAX_PENDING = 64 * 1024
+_MAX_FRAMES = 256  # of those that are offered in one turn
+
+
+class Outgoing:
+    """The writes of one connection.
+
+    Args:
+        transport: its transport.
+
+    Attributes:
+        drained: done when the client has caught up; ``None`` while it is not behind.
+        window_bits: of the compression that was negotiated; 0 without.
+    """
+
+    __slots__ = ("_frames", "_size", "_transport", "_writes", "drained", "window_bits")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._writes = Writes.of(asyncio.get_running_loop())
+        self._frames: list[bytes] = []
+        self._size = 0
+        self.drained: asyncio.Future[None] | None = None
+        self.window_bits = 0
+
+    @property
+    def unsent_bytes(self) -> int:
+        """The bytes that wait for the client."""
+        return self._size + self._transport.get_write_buffer_size()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Write the data of a ``websocket.send``."""
+        first, payload = FIN | BINARY, message.get("bytes")
+        if payload is None:
+            if (text := message.get("text")) is not None:
+                self.write(self._writes.texts.frame(text, self.window_bits))
+            return
+        if self.window_bits and len(payload) >= MIN_SIZE and (packed := compress(payload, self.window_bits)):
+            first, payload = first | RSV1, packed
+        self.write(encode(first, payload))
+
+    def offer(self, text: str) -> bool:
+        """Write a text at the end of this turn, unless too much waits; return whether it is taken."""
+        if self.drained is not None or self._size > _MAX_PENDING or len(self._frames) >= _MAX_FRAMES:
+            return False
+        try:
+            frame = self._writes.texts.frame(text, self.window_bits)
+        except UnicodeEncodeError:
+            return False  # send() raises it to its caller
+        if not self._frames:
+            self._writes.add(self)
+        self._frames.append(frame)
+        self._size += len(frame)
+        return True
+
+    def write(self, frame: bytes) -> None:
+        """Write a frame at the end of this turn."""
+        frames = self._frames
+        if not frames:
+            self._writes.add(self)
+        frames.append(frame)
+        self._size += len(frame)
+        if self._size > _MAX_PENDING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has come in this turn."""
+        frames = self._frames
+        if frames:
+            data = frames[0] if len(frames) == 1 else b"".join(frames)
+            frames.clear()
+            self._size = 0
+            self._transport.write(data)
+
+    def drop(self) -> None:
+        """Write nothing more: the client is gone."""
+        self._frames.clear()
+        self._size = 0
+        self.resume()
+
+    def pause(self) -> None:
+        """Let senders wait."""
+        self.drained = self.drained or asyncio.get_running_loop().create_future()
+
+    def resume(self) -> None:
+        """Let senders go on."""
+        drained, self.drained = self.drained, None
+        if drained is not None:
+            drained.set_result(None)
+
+    async def until_drained(self) -> None:
+        """Wait while the client is behind."""
+        while self.drained is not None:
+            await asyncio.shield(self.drained)
