@@ -244,9 +244,17 @@ def test_whitenoise_serves_the_module_under_its_hashed_name(build: BuildRecipe):
     assert "immutable" in headers["Cache-Control"]
 
 
+MODULES = sorted((docs.ROOT / "django_etp/static/django_etp").glob("*.js"))
+
+
+def test_static_recipe_names_every_module():
+    page = (docs.ROOT / "docs" / "recipes" / "static.md").read_text()
+    assert [module.name for module in MODULES if f"`{module.name}`" not in page] == []
+
+
 def test_modules_import_each_other_under_their_hashed_names(build: BuildRecipe):
     files = build("static") / "static_root" / "django_etp"
-    for module in (docs.ROOT / "django_etp/static/django_etp").glob("etp*.js"):
+    for module in MODULES:
         (hashed,) = files.glob(f"{module.stem}.????????????.js")
         imports = re.findall(r'from "\./(.*)"', module.read_text())
         names = [next(files.glob(f"{Path(name).stem}.????????????.js")).name for name in imports]
