@@ -27,7 +27,7 @@ from tests.support.declared import guest
 from tests.support.hooks import both, handler, panic
 from tests.support.inprocess import Wire, errors, until
 
-pytestmark = pytest.mark.usefixtures("etp_registry", "both_ways")
+pytestmark = pytest.mark.usefixtures("etp_registry")
 
 # What another client says as a failure, which is nobody else's business.
 FORGED = '__err_question||1||{"code": "forged", "message": "call 555-0100"}'

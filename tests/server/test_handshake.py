@@ -16,7 +16,7 @@ from django_etp.testing import EtpCommunicator, HandshakeRejected
 from tests.support.hooks import Panic, both, ends, fail, hook, panic, reject, types
 from tests.support.inprocess import Message, Wire, errors, until
 
-pytestmark = pytest.mark.usefixtures("etp_registry", "both_ways")
+pytestmark = pytest.mark.usefixtures("etp_registry")
 
 # What a server says that can answer a handshake with another status than 403, such as uvicorn.
 HTTP_RESPONSES = {"websocket.http.response": {}}
