@@ -14,6 +14,8 @@ from .history.checks import check_histories
 
 __all__ = ["DjangoEtpConfig"]
 
+_check_histories = check_histories(lambda: registry.has_histories)  # one object: Django runs a check once
+
 
 class DjangoEtpConfig(AppConfig):
     """django_etp in ``INSTALLED_APPS``."""
@@ -27,7 +29,7 @@ class DjangoEtpConfig(AppConfig):
         checks.register(check_channel_layer)
         checks.register(check_session_engine)
         checks.register(check_handlers)
-        checks.register(check_histories(lambda: registry.has_histories))
+        checks.register(_check_histories)
         from .auth.permissions import connect_permission_signals
         from .auth.receivers import connect_signals
         from .events.middleware import load_middleware

@@ -269,7 +269,7 @@ class Hub:
 
     # For the link to call
 
-    def deliver_frame(self, group: str, frame: Frame) -> Sequence[Member]:
+    def deliver_frame(self, group: str, frame: Frame) -> Sequence[Any]:
         """Deliver a frame from another process to local members, and return those."""
         if frame.emission.startswith(POSITIONED):
             self.histories.receive(group, frame)

@@ -176,7 +176,7 @@ from django_etp import etp_event
 
 @etp_event("join team")
 def join_team(connection, event):
-    Team.objects.create(name=event.data).members.add(connection.user, through_defaults={})
+    Membership.objects.create(team=Team.objects.create(name=event.data), user=connection.user)
 
 
 @etp_event("leave team")
