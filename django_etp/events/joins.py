@@ -163,7 +163,7 @@ async def _enter_inside(guest: RoomGuest, connection: Connection, event: Event, 
         return result
 
     result = await around.run(connection, event, handle)
-    if not is_checked:  # whatever a function returns in place of a refusal, it lets nobody in
+    if not is_checked:  # a function has answered in place of the handler, or of a refusal
         raise EventFailed("permission_denied", "The join was answered without its checks.")
     answer: str = (await around.text_of(result, connection, partial(_answer_of, parts))).text
     guest.refuse_ended()

@@ -300,7 +300,7 @@ async def test_a_connection_is_in_a_bounded_number_of_rooms(settings: Any) -> No
         assert sorted(rooms_of(client)) == ["lobby", "orders/1", "orders/2"]
 
 
-async def test_of_1001_joins_the_last_is_refused() -> None:
+async def test_of_1001_joins_one_is_refused() -> None:
     declare()
     async with guest() as client:
         for number in range(1, 1002):
@@ -310,10 +310,11 @@ async def test_of_1001_joins_the_last_is_refused() -> None:
             answer = await client.expect_event()
             if answer.is_failure:
                 refusals.append((answer.ack_id, answer.json()["code"]))
-        assert refusals == [(1001, "too_many_rooms")]
-        assert len(rooms_of(client)) == 1000
-        await rooms.aemit("orders/1000", "changed")
-        assert await client.receive_frame() == "__in orders/1000 changed||0"
+        [(refused_join, code)] = refusals  # any of them: events are handled side by side
+        assert code == "too_many_rooms"
+        assert set(rooms_of(client)) == {f"orders/{number}" for number in range(1, 1002) if number != refused_join}
+        await rooms.aemit("orders/1", "changed")
+        assert await client.receive_frame() == "__in orders/1 changed||0"
 
 
 async def test_joins_under_way_count(settings: Any) -> None:
