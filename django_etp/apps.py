@@ -8,6 +8,7 @@ from .checks.layers import check_channel_layer
 from .checks.sessions import check_session_engine
 from .checks.settings import check_settings
 from .conf import find_problems
+from .events.checks import check_handlers
 from .events.registry import registry
 
 __all__ = ["DjangoEtpConfig"]
@@ -24,6 +25,7 @@ class DjangoEtpConfig(AppConfig):
         checks.register(check_settings)
         checks.register(check_channel_layer)
         checks.register(check_session_engine)
+        checks.register(check_handlers)
         from .auth.permissions import connect_permission_signals
         from .auth.receivers import connect_signals
         from .hub import process

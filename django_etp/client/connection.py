@@ -34,13 +34,13 @@ from django_etp.protocol.frames import (
     encode,
     encode_answer,
 )
+from django_etp.protocol.pending_streams import PendingStreams
 from django_etp.quoting import line_of, one_line
 
 from .content import expires_in, greeted_id, text_of
 from .event_queue import EventQueue
 from .handlers import ClientHandlers, is_end
 from .rooms import ClientRooms
-from .streams import ClientStreams
 from .websocket import CLOSE_WAIT, REFUSALS, BaseWebSocket
 
 __all__ = ["ClientConnection"]
@@ -85,7 +85,7 @@ class ClientConnection:
         self._events = EventQueue(
             lambda event: self.start(self._handle(event)), self._acks, max_running=max_running, max_queued=max_queued
         )
-        self.streams = ClientStreams(self._acks, self._events.has_room, self.send, can_stop=self.speaks_rooms)
+        self.streams = PendingStreams(self._acks, self._events.has_room, self.send, can_stop=self.speaks_rooms)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_given_up = False
 

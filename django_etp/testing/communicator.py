@@ -12,7 +12,8 @@ a-methods do so from the beginning of the test.
 
 import asyncio
 import contextvars
-from collections.abc import Iterable, MutableMapping
+from collections.abc import AsyncGenerator, Iterable, MutableMapping
+from contextlib import AbstractContextManager, aclosing
 from typing import Any, NoReturn, Self
 
 from django_etp.events.errors import failure_observer
@@ -21,11 +22,14 @@ from django_etp.protocol import ROOMS_SUBPROTOCOL, SUBPROTOCOL, Event, check_eve
 from django_etp.protocol.acks import PendingAcks
 from django_etp.protocol.closing import Disconnect
 from django_etp.protocol.endpoint import meaning_of
+from django_etp.protocol.pending_streams import PendingStreams
 from django_etp.protocol.rooms import JOIN
 from django_etp.serialization import to_frame, to_text
 
 from . import commits as commits  # events bound to a commit are sent in tests
+from .budget import sql_budget
 from .database import shared_connections
+from .inbox import TIMEOUT, Inbox
 from .rejection import HandshakeRejected
 from .rooms import JoinedRoom
 from .scope import Application, default_application, handshake_scope
@@ -33,10 +37,8 @@ from .waiting import thread_sensitive
 
 __all__ = ["EtpCommunicator"]
 
-_TIMEOUT = 3.0
 
-
-class EtpCommunicator:
+class EtpCommunicator(Inbox):
     """One client of an ETP consumer; an async context manager that connects and disconnects.
 
     Args:
@@ -65,6 +67,7 @@ class EtpCommunicator:
         subprotocols: Iterable[str] = (),
         scope: MutableMapping[str, Any] | None = None,
     ) -> None:
+        super().__init__()
         self.scope = handshake_scope(path, headers, origin, subprotocols) | dict(scope or {})
         if application is None:
             application = default_application(namespace, has_user=user is not None, has_session=session is not None)
@@ -76,13 +79,13 @@ class EtpCommunicator:
         self.subprotocol: str | None = None
         self._speaks_extensions = False
         self._to_application: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._frames: asyncio.Queue[str | Disconnect] = asyncio.Queue()
         self._handshake: asyncio.Future[int] | None = None  # the HTTP status: 101 if it was accepted
         self._acks = PendingAcks()
-        self._disconnect: Disconnect | None = None
+        self._has_room = asyncio.Event()  # for parts of streamed answers
+        self._streams = self._make_streams(can_stop=False)
         # Errors that decide the outcome of a test, such as that of pytest.fail(), by the ack id of the event.
         self._outcomes: dict[int, BaseException] = {}
-        self._asked: dict[int, str] = {}  # the names of pending questions
+        self._asked: dict[int, str] = {}  # the names of questions
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -134,7 +137,7 @@ class EtpCommunicator:
         """
         if self._task is None:
             return
-        self._acks.close()
+        self._end_questions()
         await self._to_application.put({"type": "websocket.disconnect", "code": code, "reason": reason})
         async with asyncio.timeout(timeout):
             await asyncio.shield(self._task)
@@ -145,7 +148,7 @@ class EtpCommunicator:
         """Send an event that needs no answer; ``data`` as for ``Connection.emit()``."""
         await self.send_frame(to_frame(event, data))
 
-    async def emit_with_ack(self, event: str, data: object = None, *, timeout: float = _TIMEOUT) -> Event:
+    async def emit_with_ack(self, event: str, data: object = None, *, timeout: float = TIMEOUT) -> Event:
         """Send an event and return the answer to it. Events that arrive meanwhile wait for ``expect_event()``.
 
         Raises:
@@ -157,7 +160,36 @@ class EtpCommunicator:
         check_event_name(event)
         return await self._ask(event, to_text(data), timeout)
 
-    async def join(self, room: str, *, timeout: float = _TIMEOUT) -> JoinedRoom:
+    async def stream(self, event: str, data: object = None, *, timeout: float = TIMEOUT) -> AsyncGenerator[Event, None]:
+        """Send an event and yield the parts of its streamed answer, as events, while they arrive.
+
+        A client that does not speak ``etp.ext.v2`` gets one answer, which is the only part, unless it is empty. If the
+        loop ends early, the application is asked to stop, at the latest when the generator is closed. ``timeout`` is
+        how long each part may take, in seconds. An application that streams faster than the loop reads has to wait.
+
+        Raises:
+            AckTimeout, ConnectionClosed, EventFailed: see emit_with_ack(). Some parts may have come before.
+        """
+        check_event_name(event)
+        async with aclosing(self._streams.read(event, to_text(data), timeout)) as parts:
+            async for part in parts:
+                yield part
+
+    def sql_budget(self, most: int) -> AbstractContextManager[list[str]]:
+        """Check how many queries the handlers of events run within the block.
+
+            with client.sql_budget(3) as queries:
+                await client.emit_with_ack("orders")
+
+        Queries of the test itself do not count, and neither do those of hooks. ``queries`` gets their SQL. The handlers
+        of other clients count, too.
+
+        Raises:
+            AssertionError: they ran more than ``most`` queries, which are listed.
+        """
+        return sql_budget(most)
+
+    async def join(self, room: str, *, timeout: float = TIMEOUT) -> JoinedRoom:
         """Join a declared room, and return it with its state. The client must offer the subprotocol ``etp.ext.v2``.
 
         Raises:
@@ -171,12 +203,13 @@ class EtpCommunicator:
 
     async def _ask(self, name: str, text: str, timeout: float) -> Event:
         ack_id, future = self._acks.open()
-        self._asked[ack_id] = name
-        await self.send_frame(encode(Event(name, ack_id, text)))
-        try:
-            return await self._acks.wait(ack_id, future, timeout)
-        finally:
-            del self._asked[ack_id]
+        await self._send_question(encode(Event(name, ack_id, text)))
+        return await self._acks.wait(ack_id, future, timeout)
+
+    async def _send_question(self, frame: str) -> None:
+        question = decode(frame)
+        self._asked[question.ack_id] = question.name
+        await self.send_frame(frame)
 
     async def answer(self, event: Event, data: object = None) -> None:
         """Answer an event that the application sent."""
@@ -186,62 +219,6 @@ class EtpCommunicator:
         """Send a message unchanged: str as a text message, bytes as a binary one."""
         key = "text" if isinstance(message, str) else "bytes"
         await self._to_application.put({"type": "websocket.receive", key: message})
-
-    async def receive_frame(self, *, timeout: float = _TIMEOUT) -> str:
-        """Return the next frame unchanged. Answers to ``emit_with_ack()`` are not among the frames.
-
-        Raises:
-            AssertionError: none came within ``timeout`` seconds, or the connection was closed instead.
-        """
-        frame = await self._next(timeout, "a frame")
-        if isinstance(frame, Disconnect):
-            raise AssertionError(f"Expected a frame, but the connection was closed: {frame}.")
-        return frame
-
-    async def expect_event(self, name: str | None = None, *, timeout: float = _TIMEOUT) -> Event:
-        """Return the next event, and check its name if one is given.
-
-        Raises:
-            AssertionError: another event came, the connection was closed, or nothing came within ``timeout`` seconds.
-        """
-        event = decode(await self.receive_frame(timeout=timeout))
-        if name is not None and event.name != name:
-            raise AssertionError(f"Expected the event {name!r}, got {event}.")
-        return event
-
-    async def expect_nothing(self, *, timeout: float = 0.1) -> None:
-        """Check that nothing arrives within ``timeout`` seconds.
-
-        Raises:
-            AssertionError: a frame arrived, or the connection was closed.
-        """
-        try:
-            async with asyncio.timeout(timeout):
-                frame = await self._frames.get()
-        except TimeoutError:
-            return
-        raise AssertionError(f"Expected nothing, got {frame!r:.300}.")
-
-    async def expect_close(self, code: int | None = None, *, timeout: float = _TIMEOUT) -> Disconnect:
-        """Return how the application closes the connection; skip the frames before the close.
-
-        Raises:
-            AssertionError: it was not closed within ``timeout`` seconds, or with another code than ``code``.
-        """
-        while not isinstance(frame := await self._next(timeout, "a close"), Disconnect):
-            pass
-        if code is not None and frame.code != code:
-            raise AssertionError(f"Expected close code {code}, got {frame}.")
-        return frame
-
-    async def _next(self, timeout: float, expected: str) -> str | Disconnect:
-        if self._disconnect is not None and self._frames.empty():
-            return self._disconnect
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._frames.get()
-        except TimeoutError:
-            raise AssertionError(f"Expected {expected} within {timeout:g} s, got nothing.") from None
 
     async def _run(self) -> None:
         failure_observer.set(self._record_failure)
@@ -270,14 +247,15 @@ class EtpCommunicator:
             case "websocket.accept":
                 self.subprotocol = message.get("subprotocol")
                 self._speaks_extensions = self.subprotocol in (SUBPROTOCOL, ROOMS_SUBPROTOCOL)
+                self._streams = self._make_streams(can_stop=self.subprotocol == ROOMS_SUBPROTOCOL)
                 self._handshake.set_result(101)
             case "websocket.send":
                 if not self._handshake.done():
                     raise EtpError("The application sent a message before it accepted the handshake.")
-                self._settle_or_queue(message["text"])
+                await self._take(message["text"])
             case "websocket.close" if self._handshake.done():
                 self._disconnect = Disconnect(message.get("code", 1000), message.get("reason") or "")
-                self._acks.close()
+                self._end_questions()
                 self._frames.put_nowait(self._disconnect)
                 await self._to_application.put({"type": "websocket.disconnect", "code": self._disconnect.code})
             case "websocket.close":
@@ -285,14 +263,25 @@ class EtpCommunicator:
             case "websocket.http.response.start":
                 self._handshake.set_result(message["status"])
 
-    def _settle_or_queue(self, frame: str) -> None:
+    def _make_streams(self, *, can_stop: bool) -> PendingStreams:
+        return PendingStreams(self._acks, self._has_room, self._send_question, can_stop=can_stop)
+
+    def _end_questions(self) -> None:
+        self._acks.close()
+        self._has_room.set()
+
+    async def _take(self, frame: str) -> None:
         try:
             event = decode(frame)
         except InvalidFrame:
             self._frames.put_nowait(frame)
             return
         is_settled = False
-        if meaning_of(event, speaks_extensions=self._speaks_extensions) == "answer":
+        meaning = meaning_of(event, speaks_extensions=self._speaks_extensions)
+        if meaning == "part" and self._streams.reads(event.ack_id):
+            await self._streams.put(event)
+            return
+        if meaning == "answer":
             outcome = self._outcomes.pop(event.ack_id, None) if event.is_failure else None
             is_settled = self._acks.settle(event) if outcome is None else self._acks.fail(event.ack_id, outcome)
         if not is_settled:

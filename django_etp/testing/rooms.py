@@ -8,9 +8,10 @@ from django_etp.protocol.frames import Event, check_event_name, encode, encode_a
 from django_etp.protocol.rooms import LEAVE, LEFT, PRESENCE, in_room, read_in_room
 from django_etp.serialization import to_text
 
+from .inbox import TIMEOUT
+
 __all__ = ["JoinedRoom"]
 
-_TIMEOUT = 3.0
 _Ask = Callable[[str, str, float], Coroutine[Any, Any, Event]]
 
 
@@ -20,7 +21,9 @@ class Client(Protocol):
     async def send_frame(self, message: str | bytes) -> None:
         """Send a message unchanged."""
 
-    async def expect_event(self, name: str | None = None, *, timeout: float = _TIMEOUT) -> Event:
+    async def expect_event(
+        self, name: str | None = None, *, skip_others: bool = False, timeout: float = TIMEOUT
+    ) -> Event:
         """Return the next event."""
 
 
@@ -48,7 +51,7 @@ class JoinedRoom:
         check_event_name(event)
         await self._client.send_frame(encode(Event(in_room(self.name, event), 0, to_text(data))))
 
-    async def emit_with_ack(self, event: str, data: object = None, *, timeout: float = _TIMEOUT) -> Event:
+    async def emit_with_ack(self, event: str, data: object = None, *, timeout: float = TIMEOUT) -> Event:
         """Send an event inside the room and return the answer. See EtpCommunicator.emit_with_ack()."""
         check_event_name(event)
         return await self._ask(in_room(self.name, event), to_text(data), timeout)
@@ -58,19 +61,28 @@ class JoinedRoom:
         inside = Event(in_room(self.name, event.name), event.ack_id, event.data)
         await self._client.send_frame(encode_answer(inside, to_text(data)))
 
-    async def expect_event(self, name: str | None = None, *, timeout: float = _TIMEOUT) -> Event:
+    async def expect_event(
+        self, name: str | None = None, *, skip_others: bool = False, timeout: float = TIMEOUT
+    ) -> Event:
         """Return the next event that the client gets, which must be one inside this room, by its name in the room.
+
+        With ``skip_others``, return the next event of that name in this room, and drop all events before it.
 
         Raises:
             AssertionError: another event came, the connection was closed, or nothing came within ``timeout`` seconds.
+            TypeError: ``skip_others`` without a name.
         """
-        event = await self._client.expect_event(timeout=timeout)
+        inside = None if name is None else in_room(self.name, name)
+        if skip_others:
+            event = await self._client.expect_event(inside, skip_others=True, timeout=timeout)
+        else:
+            event = await self._client.expect_event(timeout=timeout)
         found = read_in_room(event)
         if found is None or found[0] != self.name or name not in (None, found[1].name):
             raise AssertionError(f"Expected the event {name!r} inside the room {self.name!r}, got {event}.")
         return found[1]
 
-    async def expect_presence(self, *, timeout: float = _TIMEOUT) -> dict[str, Any]:
+    async def expect_presence(self, *, timeout: float = TIMEOUT) -> dict[str, Any]:
         """Return the changes of the entries of the room, which must be the next event that the client gets.
 
         It is ``{"joined": [...], "changed": [...], "left": [keys]}``, or ``{"count": n}``. See expect_event().
@@ -83,7 +95,7 @@ class JoinedRoom:
             self.members.pop(key, None)
         return content
 
-    async def expect_left(self, code: str | None = None, *, timeout: float = _TIMEOUT) -> EventFailed:
+    async def expect_left(self, code: str | None = None, *, timeout: float = TIMEOUT) -> EventFailed:
         """Return why the server took the client out of the room, which must be the next that the client gets.
 
         Raises:
@@ -94,6 +106,6 @@ class JoinedRoom:
             raise AssertionError(f"Expected the end of the room {self.name!r} with the code {code!r}, got {content}.")
         return EventFailed(content["code"], content["message"], is_from_peer=True)
 
-    async def leave(self, *, timeout: float = _TIMEOUT) -> None:
+    async def leave(self, *, timeout: float = TIMEOUT) -> None:
         """Leave the room."""
         await self._ask(LEAVE, to_text({"room": self.name}), timeout)

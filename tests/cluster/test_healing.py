@@ -24,6 +24,8 @@ QUESTION_TIMEOUT = 2.0
 SLACK = 3.0  # seconds that a busy machine may add to what is measured
 
 EACH_LAYER = pytest.mark.parametrize("layer", LAYERS)
+# For what processes do by themselves, which is the same on both layers.
+ONE_LAYER = pytest.mark.parametrize("layer", ["pubsub"])
 EACH_SERVER = pytest.mark.parametrize("kind", ["daphne", "uvicorn", "uvicorn-etp"])
 
 
@@ -141,7 +143,7 @@ async def test_broker_frozen_for_8_s(layer):
         assert not [server for server in servers if "is evicted" in server.log]
 
 
-@EACH_LAYER
+@ONE_LAYER
 async def test_a_join_by_id_in_the_same_process_succeeds_while_the_broker_stands_still(layer):
     async with start_cluster(layer) as cluster:
         (server,) = await cluster.start("uvicorn")
@@ -253,9 +255,8 @@ async def test_rights_to_channels_revoked_and_restored():
 # Processes
 
 
-@EACH_LAYER
-async def test_server_killed(layer):
-    async with start_cluster(layer, expiry=5) as cluster:
+async def test_server_killed():
+    async with start_cluster("redis", expiry=5) as cluster:  # the layer that keeps members in the broker
         daphne, uvicorn, victim = await cluster.start("daphne", "uvicorn", "uvicorn")
         one, other, dying = [await cluster.connect(server, "room") for server in (daphne, uvicorn, victim)]
         dead_hub = await hub_of(dying)
@@ -281,7 +282,7 @@ async def test_server_killed(layer):
         await eventually(strangers, lambda left: left == [], timeout=EVICTED_WITHIN)
 
 
-@EACH_LAYER
+@ONE_LAYER
 async def test_queries_do_not_wait_for_a_server_that_was_killed_until_it_is_evicted(layer):
     async with start_cluster(layer) as cluster:
         living, victim = await cluster.start("uvicorn", "uvicorn")
@@ -308,7 +309,7 @@ async def test_queries_do_not_wait_for_a_server_that_was_killed_until_it_is_evic
         assert min(waits["get"]) < QUESTION_TIMEOUT * 0.75
 
 
-@EACH_LAYER
+@ONE_LAYER
 async def test_server_paused_until_its_heartbeat_is_late(layer):
     """Its members are missing from no result that seems complete, while it is paused and once it is back."""
     async with start_cluster(layer) as cluster:
@@ -330,7 +331,7 @@ async def test_server_paused_until_its_heartbeat_is_late(layer):
         assert not [server for server in (living, sleeping) if "is evicted" in server.log]
 
 
-@EACH_LAYER
+@ONE_LAYER
 async def test_server_paused_for_15_s(layer):
     async with start_cluster(layer) as cluster:
         daphne, uvicorn = await cluster.start("daphne", "uvicorn")
@@ -370,7 +371,7 @@ async def test_server_stopped(layer, kind):
         assert ending.complaints == []
 
 
-@EACH_SERVER
+@pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 async def test_server_stopped_that_has_no_connection_any_more(kind, number):
     async with start_cluster("redis", expiry=5) as cluster:
@@ -393,7 +394,7 @@ async def test_server_stopped_that_has_no_connection_any_more(kind, number):
         assert ending.complaints == []
 
 
-@EACH_LAYER
+@ONE_LAYER
 async def test_hub_that_took_its_server_to_end_comes_back_with_the_next_connection(layer):
     async with start_cluster(layer) as cluster:
         daphne, uvicorn = await cluster.start("daphne", "uvicorn")

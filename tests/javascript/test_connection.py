@@ -2,6 +2,7 @@
 
 import datetime
 import itertools
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -780,6 +781,21 @@ async def test_a_renewal_that_fails_is_reported_and_tried_again(page: Page, peer
     await connection.send('__err___auth||1||{"code": "permission_denied", "message": "no"}')
     await wait_until(page, "seen.length === 3")
     assert await page.evaluate("seen") == ["connect", ["error", "offline"], ["error", "permission_denied"]]
+
+
+async def test_a_failure_has_all_that_the_server_sent(page: Page, peer: Peer) -> None:
+    connection = await start_extended(page, peer)
+    await page.evaluate(
+        """() => {
+            const values = ({ code, errors, details, retryAfter }) => [code, errors, details, retryAfter];
+            window.failing = client.emitWithAck("pay").catch(values);
+        }"""
+    )
+    assert await receive(connection) == "pay||1"
+    errors = [{"path": ["items", 0, "price"], "message": "a number is expected", "code": "float_type"}]
+    failure = {"code": "invalid_payload", "message": "no", "errors": errors, "details": {"by": 7}, "retry_after": 1.5}
+    await connection.send(f"__err_pay||1||{json.dumps(failure)}")
+    assert await page.evaluate("failing") == ["invalid_payload", errors, {"by": 7}, 1.5]
 
 
 @pytest.mark.parametrize("token", ["'a value'", "async () => `${++calls}`"])

@@ -78,7 +78,10 @@ def test_tools_that_know_no_exports_find_the_module_and_its_types() -> None:
     assert package["exports"] == {
         ".": {"types": package["types"], "default": package["main"]},
         "./rooms": {"types": "./etp-rooms.d.ts", "default": "./etp-rooms.js"},
-        "./presence": {"types": "./etp-presence.d.ts", "default": "./etp-presence.js"},
+        **{
+            f"./{name}": {"types": f"./etp-{name}.d.ts", "default": f"./etp-{name}.js"}
+            for name in ("rooms", "presence", "streams", "all")
+        },
     }
 
 

@@ -131,8 +131,9 @@ def test_settings_for_the_other_layer_pass_the_checks(project: Project):
     assert (layer["BACKEND"], layer["CONFIG"]["capacity"]) == ("channels_redis.core.RedisChannelLayer", 20_000)
 
 
-def test_page_names_every_check_of_the_layer():
-    checks = (docs.ROOT / "django_etp" / "checks" / "layers.py").read_text()
+def test_page_names_every_check_of_the_layer_and_the_handlers():
+    package = docs.ROOT / "django_etp"
+    checks = (package / "checks" / "layers.py").read_text() + (package / "events" / "checks.py").read_text()
     ids = set(re.findall(r"django_etp\.[EW]\d{3}", checks))
     assert set(re.findall(r"^\| `(django_etp\.[EW]\d{3})` \|", PAGE.read_text(), re.MULTILINE)) == ids
 

@@ -180,6 +180,7 @@ django.setup()
 TYPED = """
 from dataclasses import dataclass
 from django_etp import Connection, outgoing, rooms
+from django_etp import etp_evnt  # wrong
 
 @dataclass
 class Said:

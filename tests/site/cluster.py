@@ -1,7 +1,9 @@
 """Handlers of the namespace "cluster", for tests of rooms across processes."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import fields, is_dataclass
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -45,6 +47,18 @@ async def note_losses(connection: Connection | None, error: Exception) -> None:
 @etp_event("id", namespace=NAMESPACE)
 async def tell_id(connection: Connection, event: Event) -> str:
     return connection.id
+
+
+@etp_event("numbers", namespace=NAMESPACE)
+async def numbers(connection: Connection, event: Event) -> AsyncIterator[dict[str, int]]:
+    """Stream so many numbers, or endlessly many if nothing is sent, and emit how many once the stream has ended."""
+    number = 0
+    try:
+        for number in range(int(event.data)) if event.data else count():
+            yield {"number": number}
+            await asyncio.sleep(0.001)
+    finally:
+        await connection.aemit("numbers ended", number)
 
 
 @etp_event("join", namespace=NAMESPACE)

@@ -99,7 +99,8 @@ def function_parts(functions: dict[str, Any], level: str, owner: str) -> Iterato
 
 def class_parts(cls: type) -> Iterator[str]:
     name = cls.__name__
-    members = {each: value for each, value in vars(cls).items() if not each.startswith("_")}
+    classes = [cls, *(base for base in cls.__bases__ if signatures.is_own(base))]
+    members = {each: value for own in classes for each, value in vars(own).items() if not each.startswith("_")}
     functions = {each: getattr(cls, each) for each in members if callable(getattr(cls, each))}
     links = {each: f"#{anchor(f'{name}.{listed_name(each, functions)}')}" for each in functions}
     yield f"### `{name}`"

@@ -57,7 +57,10 @@ class Definition:
         annotation = f": {self._annotation(argument.annotation)}" if argument.annotation else ""
         if default is None:
             return argument.arg + annotation
-        return f"{argument.arg}{annotation}{' = ' if annotation else '='}{self._text(default)}"
+        text = self._text(default)
+        if isinstance(default, ast.Name) and default.id.isupper():  # a constant, maybe of another module
+            text = repr(getattr(import_module(self.module), default.id))
+        return f"{argument.arg}{annotation}{' = ' if annotation else '='}{text}"
 
     def _annotation(self, node: ast.expr) -> str:
         return (
@@ -110,11 +113,17 @@ def of_property(name: str, value: property) -> str:
     return f"{name}: {define(value.fget).result}"
 
 
+def is_own(base: type) -> bool:
+    """Whether the package keeps a base class to itself, so that public classes have its members as their own."""
+    package = base.__module__.rpartition(".")[0]
+    return package.startswith("django_etp") and base.__name__ not in getattr(import_module(package), "__all__", ())
+
+
 def of_class(cls: type) -> str:
     """Return the class with what makes an instance, unless only the package makes any."""
     definition = define(cls)
     assert isinstance(definition.node, ast.ClassDef)
-    bases = ", ".join(base.__name__ for base in cls.__bases__ if base is not object)
+    bases = ", ".join(base.__name__ for base in cls.__bases__ if base is not object and not is_own(base))
     head = f"class {cls.__name__}({bases})" if bases else f"class {cls.__name__}"
     if not (dataclasses.is_dataclass(cls) or issubclass(cls, Exception) or "\nArgs:\n" in (inspect.getdoc(cls) or "")):
         return head

@@ -51,7 +51,7 @@ class Peer:
         match request.path.partition("?")[0]:
             case "/":
                 return _response(PAGE, "text/html")
-            case "/etp.js" | "/etp-rooms.js" | "/etp-presence.js" as path:
+            case "/etp.js" | "/etp-rooms.js" | "/etp-presence.js" | "/etp-streams.js" | "/etp-all.js" as path:
                 return _response((MODULE.parent / path[1:]).read_text(), "text/javascript")
             case "/ws/" if not self.is_refusing:
                 return None

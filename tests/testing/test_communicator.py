@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -711,3 +712,83 @@ class UnderTestCase(DjangoTests, TestCase):
 
 class UnderTransactionTestCase(DjangoTests, TransactionTestCase):
     pass
+
+
+# Streamed answers
+
+
+@pytest.fixture
+def counting(etp_registry: Registry) -> list[str]:
+    """The ends of streams; the event "count" streams numbers."""
+    ends = []
+
+    @etp_event("count")
+    async def count(connection: Connection, event: Event) -> Any:
+        number = 0
+        try:
+            for number in range(int(event.data)):
+                yield number
+            if event.data == "2":
+                raise EventFailed("tired", "No more.")
+        finally:
+            ends.append(f"ended at {number}")
+
+    return ends
+
+
+async def read(client: EtpCommunicator, data: str) -> list[str]:
+    return [part.data async for part in client.stream("count", data)]
+
+
+async def test_a_stream_is_read_part_by_part(counting: list[str]) -> None:
+    async with EtpCommunicator(subprotocols=["etp.ext.v2"]) as client:
+        await client.expect_event("__hello")
+        assert await read(client, "3") == ["0", "1", "2"]
+        assert await read(client, "0") == []
+        await client.expect_nothing()
+
+
+async def test_a_plain_client_gets_one_part(counting: list[str]) -> None:
+    async with EtpCommunicator() as client:
+        assert await read(client, "3") == ["[0,1,2]"]
+        with pytest.raises(AckTimeout, match="its handler raised EventFailed") as raised:
+            await read(client, "2")
+        assert isinstance(raised.value.__cause__, EventFailed)
+
+
+async def test_a_stream_that_fails_raises_behind_its_parts(counting: list[str]) -> None:
+    async with EtpCommunicator(subprotocols=["etp.ext.v2"]) as client:
+        await client.expect_event("__hello")
+        parts = client.stream("count", "2")
+        assert [(await anext(parts)).data for _ in range(2)] == ["0", "1"]
+        with pytest.raises(EventFailed, match="No more"):
+            await anext(parts)
+
+
+async def test_a_loop_that_ends_early_stops_the_handler_which_waited_for_it(counting: list[str]) -> None:
+    async with EtpCommunicator(subprotocols=["etp.ext.v2"]) as client:
+        await client.expect_event("__hello")
+        async with aclosing(client.stream("count", "100000")) as parts:
+            assert (await anext(parts)).data == "0"
+        await until(lambda: bool(counting))
+        assert int(counting[0].split()[-1]) < 1_000
+        assert (await client.emit_with_ack("echo", "still here")).data == "still here"
+
+
+async def test_the_end_of_the_connection_ends_the_loop(counting: list[str]) -> None:
+    client = EtpCommunicator(subprotocols=["etp.ext.v2"])
+    await client.connect()
+    await client.expect_event("__hello")
+    parts = client.stream("count", "100000")
+    await anext(parts)
+    await client.disconnect()
+    with pytest.raises(ConnectionClosed):
+        async for _ in parts:
+            pass
+
+
+async def test_parts_of_an_event_without_a_loop_are_frames(counting: list[str]) -> None:
+    async with EtpCommunicator(subprotocols=["etp.ext.v2"]) as client:
+        await client.expect_event("__hello")
+        await client.send_frame("count||9||1")
+        assert [await client.receive_frame() for _ in range(2)] == ["__part_count||9||0", "__ack_count||9"]

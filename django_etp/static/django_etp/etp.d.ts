@@ -147,6 +147,23 @@ export type Handler = (payload: any, event: EtpEvent) => unknown;
 export class EtpError extends Error {
   constructor(message: string, code: string, options?: { cause?: unknown });
   readonly code: string;
+
+  /** What is wrong with a payload that the server refused as "invalid_payload", field by field. */
+  readonly errors?: readonly FieldError[];
+
+  /** What the server's handler said beside the message, as in `EventFailed(code, message, details=...)`. */
+  readonly details?: any;
+
+  /** After how many seconds the event may be sent again, if the server refused it as one too many. */
+  readonly retryAfter?: number;
+}
+
+/** What is wrong with one field of a payload. */
+export interface FieldError {
+  /** Where it is, as in `["items", 0, "price"]`; empty for the payload itself. */
+  readonly path: readonly (string | number)[];
+  readonly message: string;
+  readonly code: string;
 }
 
 /** There is no connection and the event cannot wait for one, or the connection ended before the answer came. */

@@ -40,15 +40,11 @@ class OwnError extends EtpError {
 }
 
 export class ConnectionLost extends EtpError {
-  constructor(message) {
-    super(message, "connection_lost");
-  }
+  code = "connection_lost";
 }
 
 export class AckTimeout extends EtpError {
-  constructor(message) {
-    super(message, "ack_timeout");
-  }
+  code = "ack_timeout";
 }
 
 export function decode(message) {
@@ -75,7 +71,7 @@ export class EtpClient {
   #id = null;
   #attempt = null;
   #socket = null;
-  #handlers = new Map(); // name -> handler -> only once?
+  #handlers = new Map(); // name -> handler -> once?
   #hooks = new Map();
   #questions = new Map();
   #queue = new Set();
@@ -84,7 +80,7 @@ export class EtpClient {
   #attempts = 0;
   #failures = 0; // since there was a connection
   #isAway = false;
-  #refusal = null; // a 4401, after which it has one attempt
+  #refusal = null; // a 4401, tried again once
   #openedAt = 0;
   #heardAt = 0;
   #timer;
@@ -178,6 +174,10 @@ export class EtpClient {
 
   // With _: for modules beside this one
 
+  get _protocol() {
+    return this.#socket?.protocol;
+  }
+
   _ready() {
     return this.#runHooks("connect");
   }
@@ -199,8 +199,8 @@ export class EtpClient {
     try {
       return await promise;
     } finally {
-      clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
+      clearTimeout(timer);
       this.#questions.delete(question.ackId);
       this.#queue.delete(question);
     }
@@ -226,8 +226,7 @@ export class EtpClient {
     this.#timer = later(20_000, () => this.#end(1006, "no handshake in time"));
     try {
       const url = new URL(this.#url);
-      const query = new URLSearchParams(await current(params));
-      for (const [name, value] of query) url.searchParams.append(name, value);
+      for (const [name, value] of new URLSearchParams(await current(params))) url.searchParams.append(name, value);
       const secret = await current(token);
       if (attempt !== this.#attempt) return;
       const offers = extensions || secret ? [...EXTENSIONS] : [];
@@ -321,7 +320,7 @@ export class EtpClient {
     this.#questions.clear();
   }
 
-  /** With jitter: clients do not return as one. */
+  /** With full jitter. */
   #retryLater() {
     const limit = Math.min(this.#options.maxDelay, this.#options.minDelay * 2 ** this.#attempts++);
     const delay = Math.random() * limit;
@@ -483,14 +482,14 @@ function parse(text) {
 }
 
 function toFailure(error) {
-  const isMeant = error?.constructor === EtpError;
-  const { code, message } = isMeant ? error : { code: "handler_error", message: "The handler failed" };
+  const { code, message } =
+    error?.constructor === EtpError ? error : { code: "handler_error", message: "The handler failed" };
   return JSON.stringify({ code, message });
 }
 
 function toError(text) {
-  const { code = "handler_error", message = text } = Object(parse(text));
-  return new OwnError(message, code);
+  const { code = "handler_error", message = text, errors, details, retry_after: retryAfter } = Object(parse(text));
+  return Object.assign(new OwnError(message, code), { errors, details, retryAfter });
 }
 
 function read(call, code, Kind = OwnError) {

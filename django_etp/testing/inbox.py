@@ -1,0 +1,98 @@
+"""The received frames of a test's client that no question of its own waits for, and the close."""
+
+import asyncio
+
+from django_etp.protocol.closing import Disconnect
+from django_etp.protocol.frames import Event, decode
+
+__all__ = ["TIMEOUT", "Inbox"]
+
+TIMEOUT = 3.0  # seconds
+
+
+class Inbox:
+    """The received frames of a test's client, in order."""
+
+    def __init__(self) -> None:
+        self._frames: asyncio.Queue[str | Disconnect] = asyncio.Queue()
+        self._disconnect: Disconnect | None = None
+
+    async def receive_frame(self, *, timeout: float = TIMEOUT) -> str:
+        """Return the next frame unchanged. Answers to ``emit_with_ack()`` are not among the frames.
+
+        Raises:
+            AssertionError: none came within ``timeout`` seconds, or the connection was closed instead.
+        """
+        frame = await self._next(timeout, "a frame")
+        if isinstance(frame, Disconnect):
+            raise AssertionError(f"Expected a frame, but the connection was closed: {frame}.")
+        return frame
+
+    async def expect_event(
+        self, name: str | None = None, *, skip_others: bool = False, timeout: float = TIMEOUT
+    ) -> Event:
+        """Return the next event, and check its name if one is given.
+
+        With ``skip_others``, return the next event of that name, and drop those before it.
+
+        Raises:
+            AssertionError: another event came, the connection was closed, or nothing came within ``timeout`` seconds.
+            TypeError: ``skip_others`` without a name.
+        """
+        if not skip_others:
+            event = decode(await self.receive_frame(timeout=timeout))
+            if name not in (None, event.name):
+                raise AssertionError(f"Expected the event {name!r}, got {event}.")
+            return event
+        if name is None:
+            raise TypeError("skip_others= needs the name of the event that is expected.")
+        skipped: list[str] = []
+        try:
+            async with asyncio.timeout(timeout):
+                while isinstance(frame := await self._get(), str):
+                    event = decode(frame)
+                    if event.name == name:
+                        return event
+                    skipped.append(event.name)
+        except TimeoutError:
+            raise AssertionError(
+                f"Expected the event {name!r} within {timeout:g} s, got {skipped or 'nothing'}."
+            ) from None
+        raise AssertionError(f"Expected the event {name!r}, got {skipped}, and the connection was closed: {frame}.")
+
+    async def expect_nothing(self, *, timeout: float = 0.1) -> None:
+        """Check that nothing arrives within ``timeout`` seconds.
+
+        Raises:
+            AssertionError: a frame arrived, or the connection was closed.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                frame = await self._frames.get()
+        except TimeoutError:
+            return
+        raise AssertionError(f"Expected nothing, got {frame!r:.300}.")
+
+    async def expect_close(self, code: int | None = None, *, timeout: float = TIMEOUT) -> Disconnect:
+        """Return how the application closes the connection; skip the frames before the close.
+
+        Raises:
+            AssertionError: it was not closed within ``timeout`` seconds, or with another code than ``code``.
+        """
+        while not isinstance(frame := await self._next(timeout, "a close"), Disconnect):
+            pass
+        if code is not None and frame.code != code:
+            raise AssertionError(f"Expected close code {code}, got {frame}.")
+        return frame
+
+    async def _next(self, timeout: float, expected: str) -> str | Disconnect:
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._get()
+        except TimeoutError:
+            raise AssertionError(f"Expected {expected} within {timeout:g} s, got nothing.") from None
+
+    async def _get(self) -> str | Disconnect:
+        if self._disconnect is not None and self._frames.empty():
+            return self._disconnect
+        return await self._frames.get()
