@@ -38,6 +38,9 @@ class DeclaredRoom:
         history: how much of its past a room keeps, if it has a history.
     """
 
+    # Templates call what is in their context, unless it says this.
+    do_not_call_in_templates = True
+
     def __init__(
         self,
         join_handler: Handler,

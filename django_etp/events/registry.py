@@ -95,6 +95,15 @@ class Registry:
         found = self._namespaces.get(namespace)
         return found.history_of(room) if found is not None and found.rooms else None
 
+    def find_declared(self, room: object) -> list[tuple[str, DeclaredRoom]]:
+        """Return the declared rooms, with their namespaces, that are an object, or have a join handler of a name."""
+        return [
+            (name, each)
+            for name, namespace in self._namespaces.items()
+            for each in namespace.rooms
+            if each is room or getattr(each.join_handler.function, "__name__", None) == room
+        ]
+
     def etp_event(
         self, name: str, *, namespace: str = "default", rate: str | None = None, rate_by: RateBy = "connection"
     ) -> Callable[[_Function], _Function]:

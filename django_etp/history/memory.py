@@ -43,6 +43,10 @@ class MemoryHistory:
         with _rooms.lock:
             return [_rooms.open(event.room, now).append(event, now) for event in events]
 
+    async def now(self) -> float:
+        """See Store."""
+        return time.time()
+
     async def position(self, room: str) -> Position:
         """See Store."""
         with _rooms.lock:

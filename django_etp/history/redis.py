@@ -98,6 +98,12 @@ class RedisHistory:
             replies: list[Any] = await pipeline.execute(raise_on_error=False)
             return replies
 
+    async def now(self) -> float:
+        """See Store. It is the time of the server, in whole milliseconds as those of events are."""
+        async with _reachable():
+            seconds, micros = await self._redis.time()
+        return (int(seconds) * 1000 + int(micros) // 1000) / 1000
+
     async def position(self, room: str) -> Position:
         """See Store."""
         return (await self.read_after(room, None, History())).position

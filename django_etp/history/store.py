@@ -141,6 +141,9 @@ class Store(Protocol):
     async def append(self, events: Sequence[NewEvent]) -> list[Appended]:
         """Append events, in order, and return their positions. A durable event that is there already stays in place."""
 
+    async def now(self) -> float:
+        """Return the time, in seconds since 1970. Every event that is appended later is at that time or after it."""
+
     async def position(self, room: str) -> Position:
         """Return the position of the last event of a room."""
 

@@ -13,7 +13,7 @@ from django_etp.protocol.past import PastEvent
 
 from .calls import Calls
 
-__all__ = ["PastEvent", "RoomHistories", "read_past"]
+__all__ = ["PastEvent", "RoomHistories", "limits_of", "read_past"]
 
 
 class RoomHistories:
@@ -61,13 +61,13 @@ class RoomHistories:
 
 
 async def _position(hub: Hub, namespace: str, room: str) -> str:
-    _limits(hub, namespace, room)
+    limits_of(hub, namespace, room)
     return str(await hub.histories.store.position(group_name(namespace, room)))
 
 
 async def read_past(hub: Hub, namespace: str, room: str, most: int, before: str | None) -> list[PastEvent]:
     """Return events of the history of a room. See RoomHistories.ahistory()."""
-    limits = _limits(hub, namespace, room)
+    limits = limits_of(hub, namespace, room)
     position = None
     if before is not None and (position := Position.parse(before)) is None:
         return []
@@ -80,7 +80,8 @@ def _past_event(entry: Entry) -> PastEvent:
     return PastEvent(str(entry.position), event.name, event.data, datetime.fromtimestamp(entry.at, UTC))
 
 
-def _limits(hub: Hub, namespace: str, room: str) -> History:
+def limits_of(hub: Hub, namespace: str, room: str) -> History:
+    """Return how much a room keeps; raise ``InvalidRoomName`` if it has no history."""
     return hub.histories.limits(namespace, room) or _refuse(room)
 
 

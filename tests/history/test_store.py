@@ -50,6 +50,17 @@ async def test_many_rooms_are_looked_up_at_once(store: Store) -> None:
     assert await store.positions([]) == {}
 
 
+async def test_an_event_is_not_before_a_time_that_was_read_before(store: Store) -> None:
+    room = new_room()
+    for _ in range(20):
+        start = await store.now()
+        [position] = await append(store, room, "a")
+        [entry] = await store.read_before(room, None, 1, LIMITS)
+        assert entry.position == position
+        assert entry.at >= start
+        assert abs(await store.now() - time.time()) < 10
+
+
 async def test_no_events_are_no_call(store: Store) -> None:
     assert await store.append([]) == []
 

@@ -25,6 +25,7 @@ MODULES = [
     "django_etp",
     "django_etp.consumers",
     "django_etp.auth",
+    "django_etp.middleware",
     "django_etp.contrib.drf",
     "django_etp.rooms",
     "django_etp.signals",
