@@ -77,6 +77,10 @@ class _Untyped:
         """See Writer.write()."""
         return to_text(value)
 
+    def json_schema(self, *, is_sent: bool) -> dict[str, Any]:
+        """See Reader.json_schema()."""
+        return {}
+
 
 @overload
 def outgoing(name: str, type: type[_T], *, namespace: str = "default") -> Outgoing[_T]: ...
