@@ -33,10 +33,11 @@ __all__ = ["Handler", "Hooks", "call", "handler_of", "run_answering", "run_repor
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A registered function, and how to call it."""
+    """A registered function, how to call it, and whether its answer is streamed."""
 
     function: Callable[..., Any]
     is_async: bool
+    is_stream: bool = False
 
     def with_parameters(self, parameters: dict[str, Any]) -> Handler:
         """Return the handler of a declared room, called with the parameters of one room."""
@@ -90,7 +91,7 @@ def handler_of(function: Callable[..., Any], *arguments: str, can_stream: bool =
         raise TypeError(f"A handler must not be a generator: {function!r:.80}. {wanted}.")
     if arguments:
         check_takes(function, *arguments)
-    return Handler(function, is_stream or iscoroutinefunction(function) or iscoroutinefunction(call))
+    return Handler(function, is_stream or iscoroutinefunction(function) or iscoroutinefunction(call), is_stream)
 
 
 async def call(handler: Handler, run_in_thread: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
