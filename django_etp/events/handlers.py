@@ -41,7 +41,7 @@ class Handler:
 
     def with_parameters(self, parameters: dict[str, Any]) -> Handler:
         """Return the handler of a declared room, called with the parameters of one room."""
-        return Handler(partial(self.function, **parameters), self.is_async) if parameters else self
+        return Handler(partial(self.function, **parameters), self.is_async, self.is_stream) if parameters else self
 
     @property
     def place(self) -> str:

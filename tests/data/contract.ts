@@ -2,7 +2,7 @@
 import { EtpClient as PlainClient } from "./etp.js";
 import { EtpClient } from "./etp-all.js";
 import { EtpClient as RoomsClient, type Room } from "./etp-rooms.js";
-import { EtpClient as StreamsClient } from "./etp-streams.js";
+import { EtpClient as StreamsClient, withStreams } from "./etp-streams.js";
 import type { Contract, Node, Say, SayOut } from "./contract.js";
 
 /** Whether two types are the same, so that `any` is no way out. */
@@ -122,6 +122,14 @@ const narrow = await two.room("a/x/5").join();
 check<Same<typeof narrow, "narrow">>();
 const wide = await two.room("a/x/y").join();
 check<Same<typeof wide, "wide">>();
+
+// Functions that combine modules pass the contract on.
+const combined = new (withStreams(RoomsClient))<Contract>("/ws/");
+combined.emit("say", { text: "hello" });
+combined.room("orders/5").emit("say", { text: "hello" });
+for await (const part of combined.stream("anything")) check<Same<typeof part, any>>();
+// @ts-expect-error: no such event
+combined.emit("nosuch");
 
 // Without a contract all is as before.
 const untyped = new EtpClient("/ws/");
