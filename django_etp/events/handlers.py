@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -40,12 +40,14 @@ class Handler:
     Attributes:
         function: takes the arguments, and returns the result; if it declares a type for that, as text.
         is_async: whether the function is a coroutine function; a plain one runs in a thread.
+        is_stream: whether the answer is streamed.
         limit: the rate of its events, if there is one.
         unwritten: the same function, whose result is not text yet, and what makes it text; only with a declared type.
     """
 
     function: Callable[..., Any]
     is_async: bool
+    is_stream: bool = False
     limit: RateLimit | None = None
     unwritten: tuple[Callable[..., Any], Writer] | None = None
 
@@ -53,11 +55,8 @@ class Handler:
         """Return the handler of a declared room, called with the parameters of one room."""
         if not parameters:
             return self
-        function = partial(self.function, **parameters)
-        if self.unwritten is None:
-            return Handler(function, self.is_async, self.limit)
-        unwritten, writer = self.unwritten
-        return Handler(function, self.is_async, self.limit, (partial(unwritten, **parameters), writer))
+        unwritten = self.unwritten and (partial(self.unwritten[0], **parameters), self.unwritten[1])
+        return replace(self, function=partial(self.function, **parameters), unwritten=unwritten)
 
     @property
     def place(self) -> str:
@@ -107,7 +106,7 @@ def handler_of(function: Callable[..., Any], *arguments: str, can_stream: bool =
         raise TypeError(f"A handler must not be a generator: {function!r:.80}. {wanted}.")
     if arguments:
         check_takes(function, *arguments)
-    return Handler(function, is_stream or iscoroutinefunction(function) or iscoroutinefunction(call))
+    return Handler(function, is_stream or iscoroutinefunction(function) or iscoroutinefunction(call), is_stream)
 
 
 async def call(

@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from asgiref.sync import iscoroutinefunction
 
-__all__ = ["check_takes", "declared_types", "is_async_generator", "place_of", "unwrapped"]
+__all__ = ["check_takes", "declared_result", "declared_types", "is_async_generator", "place_of", "unwrapped"]
 
 _NOTHING = inspect.Parameter.empty
 # Annotations of the event that may be imported for type checkers only, as below ``if TYPE_CHECKING:``.
@@ -86,12 +86,26 @@ def declared_types(function: Callable[..., Any]) -> tuple[Any, Any]:
         if each.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     ]
     argument = by_position[1].annotation if len(by_position) > 1 else _NOTHING
+    result = declared_result(function)
+    return _looked_up(function, by_position[1].name if len(by_position) > 1 else "", argument), result
+
+
+def declared_result(function: Callable[..., Any]) -> Any:
+    """Return the type of the result that a function declares, as declared_types() does.
+
+    Raises:
+        TypeError: the annotation cannot be looked up; the text names the function and its place.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return Any
     result = _looked_up(function, "return", signature.return_annotation)
     if get_origin(result) in (Awaitable, Coroutine):  # of a plain function that returns a coroutine
-        result = get_args(result)[-1]
-    elif get_origin(result) in (AsyncGenerator, AsyncIterable, AsyncIterator):
-        result = get_args(result)[0]
-    return _looked_up(function, by_position[1].name if len(by_position) > 1 else "", argument), result
+        return get_args(result)[-1]
+    if get_origin(result) in (AsyncGenerator, AsyncIterable, AsyncIterator):
+        return get_args(result)[0]
+    return result
 
 
 def _looked_up(function: Callable[..., Any], name: str, annotation: Any) -> Any:

@@ -16,7 +16,7 @@ from django_etp.schemas.adapters import reader_for, writer_for
 from django_etp.schemas.schema import Reader, Writer
 
 from .handlers import Handler
-from .signatures import declared_types, is_async_generator
+from .signatures import declared_types
 from .streams import Stream
 
 __all__ = ["prepare", "typed_if_ready", "with_types"]
@@ -50,15 +50,14 @@ def with_types(handler: Handler) -> Handler:
         reader, writer = reader_for(argument), writer_for(result)
     except Exception as error:
         raise TypeError(f"{handler.place} declares a type that cannot be used for payloads: {error}") from error
-    is_stream = is_async_generator(handler.function)
-    if reader is None and writer is None and not is_stream:
+    if reader is None and writer is None and not handler.is_stream:
         return handler
-    typed = _stream_function if is_stream else _coroutine_function if handler.is_async else _plain_function
+    typed = _stream_function if handler.is_stream else _coroutine_function if handler.is_async else _plain_function
     like = wraps(handler.function)
     return replace(
         handler,
         function=like(typed(handler.function, reader, writer)),
-        unwritten=(like(typed(handler.function, reader, None)), writer) if writer and not is_stream else None,
+        unwritten=(like(typed(handler.function, reader, None)), writer) if writer and not handler.is_stream else None,
     )
 
 

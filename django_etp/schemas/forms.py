@@ -8,7 +8,7 @@ from django.forms import BaseForm
 
 from django_etp.protocol.frames import Event
 
-from .schema import MAX_ERRORS, error_at, json_of, misfit
+from .schema import MAX_ERRORS, error_at, json_of, misfit, or_null
 
 __all__ = ["FormSchema"]
 
@@ -39,3 +39,10 @@ class FormSchema:
             )
             raise misfit(event, list(islice(listed, MAX_ERRORS)))
         return form
+
+    def json_schema(self, *, is_sent: bool) -> dict[str, Any]:
+        """See Reader.json_schema(). No form is sent."""
+        from .form_fields import schema_of  # which etp_schema alone needs
+
+        schema = schema_of(self._form)
+        return or_null(schema) if self._is_optional else schema

@@ -30,6 +30,7 @@ class MsgspecSchema:
 
     def __init__(self, annotation: Any) -> None:
         self._decode = msgspec.json.Decoder(annotation).decode
+        self._annotation = annotation
         self._name = name_of(annotation)
 
     def read(self, event: Event) -> Any:
@@ -50,6 +51,12 @@ class MsgspecSchema:
         except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
             raise unsendable(value, self._name, str(error)) from error
         return "" if value is None else text
+
+    def json_schema(self, *, is_sent: bool) -> dict[str, Any]:
+        """See Reader.json_schema()."""
+        from .msgspec_fields import schema_of  # which etp_schema alone needs
+
+        return schema_of(self._annotation, is_sent=is_sent)
 
 
 def _error_of(error: msgspec.DecodeError) -> dict[str, Any]:

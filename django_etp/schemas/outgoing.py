@@ -2,6 +2,7 @@
 
 import sys
 from typing import Any, Generic, TypeVar, overload
+from weakref import WeakSet
 
 from django_etp.protocol.frames import check_event_name
 from django_etp.serialization import to_text
@@ -9,12 +10,14 @@ from django_etp.serialization import to_text
 from .adapters import writer_for
 from .schema import Writer
 
-__all__ = ["EventName", "Outgoing", "build_outgoing", "outgoing"]
+__all__ = ["EventName", "Outgoing", "build_outgoing", "declared", "outgoing"]
 
 _T = TypeVar("_T")
 
 # Those whose types are looked at once all event modules are imported; None after that.
 _waiting: list["Outgoing[Any]"] | None = []
+# All that are in use, for etp_schema.
+_declared: WeakSet["Outgoing[Any]"] = WeakSet()
 
 
 class Outgoing(Generic[_T]):
@@ -27,7 +30,7 @@ class Outgoing(Generic[_T]):
         place: the file and line that declare it.
     """
 
-    __slots__ = ("_writer", "name", "namespace", "place", "type")
+    __slots__ = ("__weakref__", "_writer", "name", "namespace", "place", "type")
 
     def __init__(self, name: str, type: Any, namespace: str, place: str) -> None:
         self.name = name
@@ -77,6 +80,10 @@ class _Untyped:
         """See Writer.write()."""
         return to_text(value)
 
+    def json_schema(self, *, is_sent: bool) -> dict[str, Any]:
+        """See Reader.json_schema()."""
+        return {}
+
 
 @overload
 def outgoing(name: str, type: type[_T], *, namespace: str = "default") -> Outgoing[_T]: ...
@@ -110,7 +117,13 @@ def outgoing(name: str, type: Any, *, namespace: str = "default") -> Outgoing[An
         event.build()
     else:
         _waiting.append(event)
+    _declared.add(event)
     return event
+
+
+def declared() -> list[Outgoing[Any]]:
+    """Return the declared events of all namespaces, by their names and places."""
+    return sorted(_declared, key=lambda event: (event.name, event.place))
 
 
 def build_outgoing() -> None:

@@ -27,6 +27,10 @@ class Text:
             raise unsendable(value, "str", "text is expected.")
         return to_text(value)
 
+    def json_schema(self, *, is_sent: bool) -> dict[str, Any]:
+        """See Reader.json_schema()."""
+        return {"type": "string"}
+
 
 class NoData:
     """``None``: an event or an answer without data."""
@@ -43,3 +47,7 @@ class NoData:
         if value is not None and is_checking():
             raise unsendable(value, "None", "no data is expected.")
         return to_text(value)
+
+    def json_schema(self, *, is_sent: bool) -> dict[str, Any]:
+        """See Reader.json_schema()."""
+        return {"type": "null"}

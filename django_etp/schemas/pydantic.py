@@ -44,6 +44,12 @@ class PydanticSchema:
             raise unsendable(value, self._name, str(error)) from error
         return "" if value is None else text.decode()
 
+    def json_schema(self, *, is_sent: bool) -> dict[str, Any]:
+        """See Reader.json_schema()."""
+        from .pydantic_fields import schema_of  # which etp_schema alone needs
+
+        return schema_of(self._adapter, is_sent=is_sent)
+
 
 def _errors_of(error: ValidationError) -> list[dict[str, Any]]:
     if error.error_count() > MAX_ERRORS:  # pydantic takes long to list very many

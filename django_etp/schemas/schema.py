@@ -16,7 +16,18 @@ from django_etp.exceptions import InvalidPayload
 from django_etp.protocol.frames import Event
 from django_etp.quoting import one_line
 
-__all__ = ["MAX_ERRORS", "Reader", "Writer", "error_at", "is_checking", "json_of", "misfit", "name_of", "unsendable"]
+__all__ = [
+    "MAX_ERRORS",
+    "Reader",
+    "Writer",
+    "error_at",
+    "is_checking",
+    "json_of",
+    "misfit",
+    "name_of",
+    "or_null",
+    "unsendable",
+]
 
 MAX_ERRORS = 100
 
@@ -46,6 +57,13 @@ class Reader(Protocol):
             InvalidPayload: the data does not fit.
         """
 
+    def json_schema(self, *, is_sent: bool) -> dict[str, Any]:
+        """Return the JSON schema of what is read, or of what is sent, with the types that it names in ``$defs``.
+
+        Raises:
+            Exception: the type has none; the text has the reason.
+        """
+
 
 class Writer(Protocol):
     """A type of what is sent.
@@ -63,6 +81,9 @@ class Writer(Protocol):
             InvalidPayload: the value cannot be sent, or it does not fit and is_checking().
         """
 
+    def json_schema(self, *, is_sent: bool) -> dict[str, Any]:
+        """See Reader.json_schema()."""
+
 
 def is_checking() -> bool:
     """Return whether values that are sent must fit their types: in ``DEBUG`` and under the testing kit."""
@@ -78,6 +99,14 @@ def error_at(path: Iterable[object], message: object, code: object) -> dict[str,
 def misfit(event: Event, errors: list[dict[str, Any]]) -> InvalidPayload:
     """Return the error for data of an event that does not fit its type. The client gets its text."""
     return InvalidPayload(f"The data of event {event.name[:60]!r} does not fit: {_summary(errors)}", errors=errors)
+
+
+def or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON schema of a type that may be ``None`` as well."""
+    kind = schema.get("type")
+    if isinstance(kind, str) and "enum" not in schema:
+        return {**schema, "type": [kind, "null"]}
+    return {"anyOf": [schema, {"type": "null"}]} if schema else schema
 
 
 def json_of(event: Event) -> Any:

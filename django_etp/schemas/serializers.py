@@ -11,7 +11,7 @@ from rest_framework.utils.encoders import JSONEncoder
 
 from django_etp.protocol.frames import Event
 
-from .schema import MAX_ERRORS, error_at, json_of, misfit, name_of, unsendable
+from .schema import MAX_ERRORS, error_at, json_of, misfit, name_of, or_null, unsendable
 
 __all__ = ["SerializerSchema"]
 
@@ -47,6 +47,13 @@ class SerializerSchema:
             return str(_encode(serializer.data))
         except (AttributeError, KeyError, TypeError, ValueError, AssertionError) as error:
             raise unsendable(value, name_of(self._serializer), f"{type(error).__name__}: {error}") from error
+
+    def json_schema(self, *, is_sent: bool) -> dict[str, Any]:
+        """See Reader.json_schema()."""
+        from .serializer_fields import schema_of  # which etp_schema alone needs
+
+        schema = schema_of(self._serializer(**self._options), is_sent=is_sent)
+        return or_null(schema) if self._is_optional else schema
 
 
 def _errors_in(errors: Any, path: tuple[object, ...] = ()) -> Iterator[dict[str, Any]]:

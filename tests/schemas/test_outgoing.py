@@ -15,6 +15,7 @@ from django.db import transaction
 
 from django_etp import Connection, Event, InvalidEventName, InvalidPayload, etp_event, outgoing, rooms
 from django_etp.schemas import schema
+from django_etp.schemas.outgoing import declared
 from django_etp.testing import EtpCommunicator
 from tests.support.inprocess import Wire
 from tests.support.rooms import Call, clients, got
@@ -219,3 +220,10 @@ def test_mypy_checks_what_is_sent(tmp_path: Path) -> None:
     assert sorted({int(line) for line in re.findall(r"typed_sends\.py:(\d+): error", done.stdout)}) == wrong, (
         done.stdout
     )
+
+
+def test_declared_events_are_listed_while_they_are_in_use() -> None:
+    kept = [outgoing(name, int, namespace="listed") for name in ("b", "a")]
+    assert [event for event in declared() if event.namespace == "listed"] == kept[::-1]
+    kept.clear()
+    assert not any(event.namespace == "listed" for event in declared())

@@ -2,8 +2,9 @@
 
 Each page is followed from top to bottom, as a reader would do. The language of a block determines its use:
 
-- `python`, `html`, `js`, `ini`, `nginx`: a file of the project, named in a comment on the first line. `, at the end`
-  there adds to the file that exists; a file shown in several blocks of one page is these blocks in their order.
+- `python`, `html`, `js`, `ts`, `ini`, `nginx`, `yaml`: a file of the project, named in a comment on the first line.
+  `, at the end` there adds to the file that exists; a file shown in several blocks of one page is these blocks in their
+  order.
 - `console`: the lines after `$ ` are commands. Those of the project run; the others are checked for what they name.
   A command with the address `127.0.0.1:8000` runs while the server does, and prints the lines below it.
 - `etp`: a conversation with the finished project's server: `> ` goes to it, `< ` comes from it, and a word before the
@@ -35,7 +36,7 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 FROM_SCRATCH = {"README.md", "quickstart.md"}
 
-FILES = {"python", "html", "js", "ini", "nginx"}
+FILES = {"python", "html", "js", "ts", "ini", "nginx", "yaml"}
 LANGUAGES = FILES | {"console", "etp", "pycon", "pyi", "text"}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -146,6 +147,8 @@ def run(command: str, directory: Path) -> None:
             return
         case ["django-admin", *arguments]:
             python(directory, "-m", "django", *arguments)
+        case ["python", *arguments, ">", file]:
+            (directory / file).write_text(python(directory, *arguments))
         case ["python", *arguments]:
             python(directory, *arguments)
 

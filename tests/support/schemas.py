@@ -1,8 +1,10 @@
 """Read and write payloads with a type, as handlers and senders do."""
 
+import json
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from django_etp import Event, InvalidPayload
 from django_etp.schemas.adapters import reader_for, writer_for
@@ -37,3 +39,24 @@ def refusal_of(annotation: Any, value: Any) -> InvalidPayload:
         write(annotation, value)
     assert caught.value.is_outgoing
     return caught.value
+
+
+def json_schema(annotation: Any, *, is_sent: bool = False) -> dict[str, Any]:
+    """Return the JSON schema of a type, as it is read or as it is sent."""
+    adapter = writer_for(annotation) if is_sent else reader_for(annotation)
+    assert adapter is not None
+    return adapter.json_schema(is_sent=is_sent)
+
+
+def is_valid(schema: dict[str, Any], data: str) -> bool:
+    """Return whether data, a text of JSON, fits a JSON schema of a library."""
+    return Draft202012Validator(schema).is_valid(json.loads(data))
+
+
+def is_read(annotation: Any, data: str) -> bool:
+    """Return whether a handler with this type would run."""
+    try:
+        read(annotation, data)
+    except InvalidPayload:
+        return False
+    return True

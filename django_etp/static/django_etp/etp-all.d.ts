@@ -6,14 +6,12 @@
  * This module holds all of etp.js, etp-rooms.js, etp-presence.js and etp-streams.js.
  */
 
-import { EtpClient as PresenceClient } from "./etp-presence.js";
-import type { StreamOptions } from "./etp-streams.js";
+import { EtpClient as PresenceClient, type ServerContract, type Untyped } from "./etp-presence.js";
+import type { Streams } from "./etp-streams.js";
 
 export * from "./etp-presence.js";
-export { withStreams, type StreamOptions, type Streams } from "./etp-streams.js";
+export { withStreams, type PartOf, type StreamOptions, type Streams } from "./etp-streams.js";
 
 /** A client with rooms, their members, and streamed answers. */
-export class EtpClient extends PresenceClient {
-  /** See `Streams.stream` of etp-streams.js. */
-  stream<Part = any>(name: string, payload?: unknown, options?: StreamOptions): AsyncGenerator<Part, void, void>;
-}
+export class EtpClient<C extends ServerContract = Untyped> extends PresenceClient<C> {}
+export interface EtpClient<C extends ServerContract = Untyped> extends Streams<C> {}

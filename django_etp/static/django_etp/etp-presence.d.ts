@@ -12,7 +12,18 @@
  * This module holds all of etp-rooms.js, with rooms that have `members`.
  */
 
-import { EtpClient as RoomsClient, type Off, type Room } from "./etp-rooms.js";
+import {
+  EtpClient as RoomsClient,
+  type Off,
+  type Room,
+  type RoomNames,
+  type RoomOf,
+  type ServerContract,
+  type ServerRoom,
+  type Untyped,
+  type UntypedName,
+  type UntypedRoom,
+} from "./etp-rooms.js";
 
 export * from "./etp-rooms.js";
 
@@ -29,7 +40,7 @@ export interface Member<Info = any> {
 }
 
 /** A declared room whose server may have declared it with presence. */
-export interface PresenceRoom<Info = any> extends Room {
+export interface PresenceRoom<Info = any, R extends ServerRoom = UntypedRoom> extends Room<R> {
   /**
    * Who is in the room, by keys: a live map, always the same one. It is empty outside of the room, in a room without
    * presence, and in a crowded room, which has a `memberCount` alone.
@@ -44,9 +55,10 @@ export interface PresenceRoom<Info = any> extends Room {
 }
 
 /** A client with declared rooms that have members. */
-export class EtpClient extends RoomsClient {
+export class EtpClient<C extends ServerContract = Untyped> extends RoomsClient<C> {
   /** See `EtpClient.room` of etp-rooms.js. */
-  room<Info = any>(name: string): PresenceRoom<Info>;
+  room<Info = any>(name: UntypedName<C>): PresenceRoom<Info>;
+  room<Name extends RoomNames<C>>(name: Name): PresenceRoom<RoomOf<C, Name>["info"], RoomOf<C, Name>>;
 }
 
 /** Add members to the rooms of a class of clients, to combine several modules. */

@@ -12,9 +12,63 @@
  * This module holds all of etp.js, with a client that has `room()`.
  */
 
-import { type AskOptions, type EtpError, type Handler, type Off, EtpClient as PlainClient } from "./etp.js";
+import {
+  type AnswerOf,
+  type AskNames,
+  type AskOptions,
+  EtpClient as PlainClient,
+  type EtpError,
+  type Handler,
+  type Names,
+  type Off,
+  type Sending,
+  type ServerContract,
+  type Untyped,
+  type UntypedName,
+} from "./etp.js";
 
 export * from "./etp.js";
+
+/** What is known of a declared room, and of what the server sends to it. */
+export interface ServerRoom {
+  state: unknown;
+  info: unknown;
+  events: object;
+  sent: object;
+}
+
+/** Nothing is known of the room: all names and payloads are allowed. */
+export interface UntypedRoom extends ServerRoom {
+  state: any;
+  info: any;
+  readonly untyped: true;
+}
+
+/** The names of a room in a contract. */
+export type NameOf<Room> = Room extends { name: infer Name extends string } ? Name : never;
+
+/** The names of all rooms of a contract. */
+export type RoomNames<C extends ServerContract> = NameOf<C["rooms"][keyof C["rooms"]]>;
+
+/** The rooms that a name may belong to. */
+type Matching<Rooms, Name> = { [Key in keyof Rooms]: Name extends NameOf<Rooms[Key]> ? Key : never }[keyof Rooms];
+
+/** Of these rooms the one with the narrowest names. */
+type Closest<Rooms, Key extends keyof Rooms> = {
+  [One in Key]: true extends {
+    [Other in Exclude<Key, One>]: NameOf<Rooms[Other]> extends NameOf<Rooms[One]> ? true : never;
+  }[Exclude<Key, One>]
+    ? never
+    : One;
+}[Key];
+
+/** The room of a name in a contract. */
+export type RoomOf<C extends ServerContract, Name> = C["rooms"][Closest<
+  C["rooms"],
+  Matching<C["rooms"], Name>
+>] extends infer Found extends Omit<ServerRoom, "sent">
+  ? { state: Found["state"]; info: Found["info"]; events: Found["events"]; sent: C["sent"] }
+  : never;
 
 /** What a room's `onState` hooks get beside the state. */
 export interface Return {
@@ -59,7 +113,7 @@ export interface JoinOptions {
  * Once joined, the client joins it again with each new connection, before events that waited go out. That ends with
  * `leave()`, when the server takes the client out, and when it refuses the return.
  */
-export interface Room {
+export interface Room<R extends ServerRoom = UntypedRoom> {
   readonly name: string;
 
   /** In a room with history, the position of the last event that the client got; else null. */
@@ -69,10 +123,11 @@ export interface Room {
   readonly isJoined: boolean;
 
   /** Run `handler` for each event of that name inside the room. See `EtpClient.on`. */
-  on(name: string, handler: Handler): Off;
+  on(name: UntypedName<R>, handler: Handler): Off;
+  on<Name extends Names<R["sent"]>>(name: Name, handler: Handler<R["sent"][Name]>): Off;
 
   /** Run `hook` with the room's state after the join, and after each return. */
-  onState(hook: (state: any, how: Return) => unknown): Off;
+  onState(hook: (state: R["state"], how: Return) => unknown): Off;
 
   /** Run `hook` when the server takes the client out, or refuses its return. The error has the server's `code`. */
   onLeft(hook: (reason: EtpError) => unknown): Off;
@@ -83,7 +138,7 @@ export interface Room {
    * "too_many_rooms" or "handler_error"; with "unknown_event" if the server has no declared rooms; with "left" after
    * `leave()`; with AckTimeout; and with ConnectionLost if the client is closed.
    */
-  join<State = any>(options?: JoinOptions): Promise<State>;
+  join<State = R["state"]>(options?: JoinOptions): Promise<State>;
 
   /** Leave the room, and resolve once the server has answered. From the call on no handler of the room runs. */
   leave(options?: AskOptions): Promise<void>;
@@ -92,10 +147,15 @@ export interface Room {
    * Send an event inside the room. It waits while the client joins or returns. Throws as `EtpClient.emit`, and EtpError
    * "permission_denied" if the client is not in the room.
    */
-  emit(name: string, payload?: unknown): void;
+  emit(name: UntypedName<R>, payload?: unknown): void;
+  emit<Name extends Names<R["events"]>>(name: Name, ...payload: Sending<R["events"][Name]>): void;
 
   /** Send an event inside the room and resolve to its answer. Rejects as `emit` throws. See `EtpClient.emitWithAck`. */
-  emitWithAck<Answer = any>(name: string, payload?: unknown, options?: AskOptions): Promise<Answer>;
+  emitWithAck<Answer = any>(name: UntypedName<R>, payload?: unknown, options?: AskOptions): Promise<Answer>;
+  emitWithAck<Name extends AskNames<R["events"]>>(
+    name: Name,
+    ...payload: Sending<R["events"][Name], [options?: AskOptions]>
+  ): Promise<AnswerOf<R["events"][Name]>>;
 
   /**
    * Resolve to past events of a room with history, the oldest first. There may be fewer than `limit`, since they fit into
@@ -106,9 +166,10 @@ export interface Room {
 }
 
 /** A client with declared rooms. */
-export class EtpClient extends PlainClient {
+export class EtpClient<C extends ServerContract = Untyped> extends PlainClient<C> {
   /** Return a room, the same one for the same name each time. Does not join it. Throws EtpError "invalid_room_name". */
-  room(name: string, options?: RoomOptions): Room;
+  room(name: UntypedName<C>, options?: RoomOptions): Room;
+  room<Name extends RoomNames<C>>(name: Name, options?: RoomOptions): Room<RoomOf<C, Name>>;
 }
 
 /** Add rooms to a class of clients, to combine several modules. */

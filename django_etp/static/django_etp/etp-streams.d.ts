@@ -10,7 +10,14 @@
  * This module holds all of etp.js, with a client that has `stream()`.
  */
 
-import { EtpClient as PlainClient } from "./etp.js";
+import {
+  EtpClient as PlainClient,
+  type Names,
+  type Sending,
+  type ServerContract,
+  type Untyped,
+  type UntypedName,
+} from "./etp.js";
 
 export * from "./etp.js";
 
@@ -21,8 +28,15 @@ export interface StreamOptions {
   signal?: AbortSignal;
 }
 
+/** Each part of a streamed answer, or the only one. */
+export type PartOf<Entry> = Entry extends { part: infer Part }
+  ? Part
+  : Entry extends { answer: infer Answer }
+    ? Answer
+    : never;
+
 /** What `stream()` adds to a client. */
-export interface Streams {
+export interface Streams<C extends ServerContract = Untyped> {
   /**
    * Send an event when the loop begins, and yield the parts of its streamed answer, decoded, while they arrive. An answer
    * that is not streamed, as from a server without streams, is the only part, unless it is empty. If the loop ends
@@ -31,14 +45,20 @@ export interface Streams {
    * Throws EtpError "invalid_event_name" at once. The loop throws the server's failure, maybe after some parts,
    * AckTimeout, and ConnectionLost if there is no connection or it ends.
    */
-  stream<Part = any>(name: string, payload?: unknown, options?: StreamOptions): AsyncGenerator<Part, void, void>;
+  stream<Part = any>(
+    name: UntypedName<C>,
+    payload?: unknown,
+    options?: StreamOptions,
+  ): AsyncGenerator<Part, void, void>;
+  stream<Name extends Names<C["events"]>>(
+    name: Name,
+    ...payload: Sending<C["events"][Name], [options?: StreamOptions]>
+  ): AsyncGenerator<PartOf<C["events"][Name]>, void, void>;
 }
 
 /** A client that reads streamed answers. */
-export class EtpClient extends PlainClient {
-  /** See `Streams.stream`. */
-  stream<Part = any>(name: string, payload?: unknown, options?: StreamOptions): AsyncGenerator<Part, void, void>;
-}
+export class EtpClient<C extends ServerContract = Untyped> extends PlainClient<C> {}
+export interface EtpClient<C extends ServerContract = Untyped> extends Streams<C> {}
 
 /** Add streamed answers to a class of clients, to combine several modules. */
 export function withStreams<Base extends new (...args: any[]) => PlainClient>(

@@ -16,6 +16,42 @@
  * - A question of the server gets one answer, on the connection that it came on, and none if a handler failed.
  */
 
+/** What is known of a server: see the page on contracts. `manage.py etp_schema --typescript` writes one. */
+export interface ServerContract {
+  /** The events that clients send, by name: `{ payload; answer }`, or `{ payload; part }` if the answer is streamed. */
+  events: object;
+  /** The payloads of the events that the server sends, by name. */
+  sent: object;
+  /** The declared rooms, by pattern: `{ name; state; info; events }`. */
+  rooms: object;
+}
+
+/** Nothing is known of the server: all names and payloads are allowed. */
+export interface Untyped extends ServerContract {
+  readonly untyped: true;
+}
+
+/** All names if nothing is known of the server, and none otherwise. */
+export type UntypedName<C> = C extends { readonly untyped: true } ? string : never;
+
+/** The names of a table of a contract. */
+export type Names<Table> = string & keyof Table;
+
+/** The payload of an entry, and what else the call takes; a payload that may be `null` may be left out. */
+export type Sending<Entry, More extends unknown[] = []> = Entry extends { payload: infer Payload }
+  ? null extends Payload
+    ? [payload?: Payload, ...more: More]
+    : [payload: Payload, ...more: More]
+  : never;
+
+/** The names of the events with one answer. */
+export type AskNames<Table> = {
+  [Name in Names<Table>]: Table[Name] extends { answer: any } ? Name : never;
+}[Names<Table>];
+
+/** The answer of an entry. */
+export type AnswerOf<Entry> = Entry extends { answer: infer Answer } ? Answer : never;
+
 /** A received event: its name, the number of the answer that it wants (0n: none), and its data as text, "" for none. */
 export interface EtpEvent {
   readonly name: string;
@@ -127,7 +163,7 @@ export type State = "closed" | "connecting" | "open";
 export type Off = () => void;
 
 /** Handles an event; its result, or what its promise resolves to, is the answer. */
-export type Handler = (payload: any, event: EtpEvent) => unknown;
+export type Handler<Payload = any> = (payload: Payload, event: EtpEvent) => unknown;
 
 /**
  * The error that this module throws and rejects with. Its `code`:
@@ -184,8 +220,10 @@ export class AckTimeout extends EtpError {
  * such as after a password change, it tries once, since the page may have another session or token by then. If that
  * attempt fails, or the new connection is closed with 4401 within 5 s, the end is final. Each `on…` returns a
  * function that removes the handler or hook.
+ *
+ * With a contract of the server, as in `new EtpClient<Contract>(…)`, the compiler knows names, payloads and answers.
  */
-export class EtpClient {
+export class EtpClient<C extends ServerContract = Untyped> {
   /** `url` is a ws:, wss:, http: or https: URL, or one relative to the page, whose scheme then decides. */
   constructor(url: string | URL, options?: EtpClientOptions);
 
@@ -198,13 +236,16 @@ export class EtpClient {
    * Run `handler` for each event of that name. If several are registered all run, and the last result that is
    * neither null nor undefined is the answer. Throws EtpError "invalid_event_name".
    */
-  on(name: string, handler: Handler): Off;
+  on(name: UntypedName<C>, handler: Handler): Off;
+  on<Name extends Names<C["sent"]>>(name: Name, handler: Handler<C["sent"][Name]>): Off;
 
   /** As `on`, for the next event only. */
-  once(name: string, handler: Handler): Off;
+  once(name: UntypedName<C>, handler: Handler): Off;
+  once<Name extends Names<C["sent"]>>(name: Name, handler: Handler<C["sent"][Name]>): Off;
 
   /** Remove one handler of an event, or all of them. */
-  off(name: string, handler?: Handler): void;
+  off(name: UntypedName<C>, handler?: Handler): void;
+  off<Name extends Names<C["sent"]>>(name: Name, handler?: Handler<C["sent"][Name]>): void;
 
   /**
    * Run `hook` each time a connection was made. Waiting events are sent, and `connect()` resolves, once the promises of
@@ -245,10 +286,15 @@ export class EtpClient {
    * allows. Throws ConnectionLost if it cannot wait, TypeError if the codec cannot write the payload, and EtpError
    * "invalid_event_name".
    */
-  emit(name: string, payload?: unknown): void;
+  emit(name: UntypedName<C>, payload?: unknown): void;
+  emit<Name extends Names<C["events"]>>(name: Name, ...payload: Sending<C["events"][Name]>): void;
 
   /** Send an event and resolve to its answer. Rejects as `emit` throws, and with AckTimeout or the server's failure. */
-  emitWithAck<Answer = any>(name: string, payload?: unknown, options?: AskOptions): Promise<Answer>;
+  emitWithAck<Answer = any>(name: UntypedName<C>, payload?: unknown, options?: AskOptions): Promise<Answer>;
+  emitWithAck<Name extends AskNames<C["events"]>>(
+    name: Name,
+    ...payload: Sending<C["events"][Name], [options?: AskOptions]>
+  ): Promise<AnswerOf<C["events"][Name]>>;
 
   /** Resolve to the milliseconds that a round trip took. */
   ping(options?: AskOptions): Promise<number>;
