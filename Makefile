@@ -142,13 +142,13 @@ endif
 
 # The browser tests drive Debian's chromium. Without it they are left out and the others run.
 chromium:
-	@command -v chromium >/dev/null && exit; \
+	@command -v chromium-headless-shell >/dev/null && exit; \
 	if command -v apt-get >/dev/null && $(SUDO) true 2>/dev/null; then \
 		echo "Installing chromium for the browser tests ..."; \
 		$(SUDO) apt-get -qq update </dev/null >/dev/null 2>&1; \
-		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends chromium </dev/null >/dev/null 2>&1; \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends chromium-headless-shell </dev/null >/dev/null 2>&1; \
 	fi; \
-	command -v chromium >/dev/null || echo "chromium is missing, so the browser tests are left out:" $$(grep -rls --include='test_*.py' 'pytest\.mark\.browser' tests)
+	command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || echo "chromium is missing, so the browser tests are left out:" $$(grep -rls --include='test_*.py' 'pytest\.mark\.browser' tests)
 
 # The test of the proxy runs Debian's nginx. It is unpacked and not installed, so that no service starts on port 80.
 nginx: .venv/installed

@@ -65,9 +65,11 @@ async def come_from_another_origin(server: Server) -> None:
 async def meet_a_hook_that_raises(server: Server) -> None:
     try:
         peer = await RawPeer.connect(server, "/misbehaving/?raise")
-    except InvalidStatus:  # HTTP 503
+    except (InvalidStatus, ConnectionResetError):
+        # HTTP 503; or daphne, which can send none, has closed, and reset the connection of a client that was busy for a
+        # second. The stream then has the error, and no more the response.
         return
-    await expect_end(peer)  # daphne can send no 503
+    await expect_end(peer)
 
 
 async def vanish_in_a_handler(server: Server) -> None:
