@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -56,7 +56,8 @@ class Handler:
         if not parameters:
             return self
         unwritten = self.unwritten and (partial(self.unwritten[0], **parameters), self.unwritten[1])
-        return replace(self, function=partial(self.function, **parameters), unwritten=unwritten)
+        function = partial(self.function, **parameters)
+        return Handler(function, self.is_async, self.is_stream, self.limit, unwritten)
 
     @property
     def place(self) -> str:
