@@ -6,6 +6,7 @@ fail the run. A test that fails again does, and so do more than ``MOST_FLAKY`` t
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -52,7 +53,9 @@ def run(arguments: Sequence[str], cache: Path) -> int:
 
 
 def _pytest(cache: Path, *arguments: str) -> int:
-    return subprocess.run([sys.executable, "-m", "pytest", "-o", f"cache_dir={cache}", *arguments]).returncode
+    # Hundreds of processes import the package: with bytecode that is kept, the suite takes a minute less.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run([sys.executable, "-m", "pytest", "-o", f"cache_dir={cache}", *arguments], env=env).returncode
 
 
 def _failed(cache: Path) -> set[str]:

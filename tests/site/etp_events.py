@@ -1,6 +1,7 @@
 """Exactly the handlers of the reference server in the transcripts."""
 
 import asyncio
+from typing import Any
 
 from django_etp import AckTimeout, Connection, Event, etp_event, on_connect, rooms
 
@@ -46,7 +47,7 @@ async def ask(connection: Connection, event: Event) -> str:
 
 
 @etp_event("broadcast")
-async def broadcast(connection: Connection, event: Event) -> int:
+async def broadcast(connection: Connection, event: Event) -> Any:
     await rooms.aemit("all", "news", event.data)
     return await rooms.acount("all")
 

@@ -43,12 +43,12 @@ async def put(connection: Connection, event: Event) -> None:
 
 
 @etp_event("get", namespace=NAMESPACE)
-def get(connection: Connection, event: Event) -> dict[str, Any]:
+def get(connection: Connection, event: Event) -> Any:
     return dict(connection.data)
 
 
 @etp_event("count", namespace=NAMESPACE)
-async def count(connection: Connection, event: Event) -> int:
+async def count(connection: Connection, event: Event) -> Any:
     """Count in the data, and in a key of the session that the event names."""
     number: int = connection.data.get("count", 0) + 1
     connection.data["count"] = number
@@ -68,11 +68,11 @@ async def join(connection: Connection, event: Event) -> str:
 
 
 @etp_event("data", namespace=NAMESPACE)
-async def tell_data_of(connection: Connection, event: Event) -> dict[str, Any]:
+async def tell_data_of(connection: Connection, event: Event) -> Any:
     return await visits.adata(event.data)
 
 
 @etp_event("hubs", namespace=NAMESPACE)
-async def tell_hubs(connection: Connection, event: Event) -> list[str]:
+async def tell_hubs(connection: Connection, event: Event) -> Any:
     """Return the hubs of all connections."""
     return sorted({id.partition(".")[0] for id in await visits.aconnection_ids()})
