@@ -2,10 +2,14 @@
 
 import asyncio
 import dataclasses
+import fcntl
+import functools
 import inspect
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -58,19 +62,32 @@ def every_block(*languages: str) -> pytest.MarkDecorator:
 
 @pytest.fixture(scope="session")
 def build_page(tmp_path_factory: pytest.TempPathFactory) -> BuildPage:
-    """Make a page's project, once; return its directory."""
-    built: dict[Path, Path] = {}
+    """Make a page's project, once for all workers of a run; return the directory of this worker's copy."""
+    ours = tmp_path_factory.mktemp("pages")
+    # pytest-xdist gives each worker a folder in the folder of the run.
+    everybodys = (ours.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else ours.parent) / "built-pages"
+    everybodys.mkdir(exist_ok=True)
 
+    def build_once(page: Path) -> Path:
+        directory = everybodys / docs.name_of(page).replace("/", "-")
+        with directory.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not directory.exists():
+                with tempfile.TemporaryDirectory(dir=ours) as unfinished:
+                    project = Path(unfinished) / "project"
+                    if page.name in docs.FROM_SCRATCH:
+                        project.mkdir()
+                    else:
+                        shutil.copytree(build(docs.README), project, symlinks=True)
+                    docs.build(page, project)
+                    project.rename(directory)
+        return directory
+
+    @functools.cache
     def build(page: Path) -> Path:
-        if page not in built:
-            directory = tmp_path_factory.mktemp(page.stem) / "project"
-            if page.name in docs.FROM_SCRATCH:
-                directory.mkdir()
-            else:
-                shutil.copytree(build(docs.README), directory)
-            docs.build(page, directory)
-            built[page] = directory
-        return built[page]
+        directory = ours / docs.name_of(page).replace("/", "-") / "project"
+        shutil.copytree(build_once(page), directory, symlinks=True)
+        return directory
 
     return build
 
