@@ -33,6 +33,8 @@ from tests.support.visitors import run_django, sqlite
 ROOM = "returns/a"
 CLIENTS = 50
 INTERVAL = 0.05  # seconds between two events of a sender
+# How long an event may be under way before the store is emptied, in seconds: one that still is may come out of order.
+UNDER_WAY = 1.0
 SETTLE = 30.0  # seconds within which all clients must be up to date
 END = "end"
 # The kinds of stores, each with the channel layer that it is tested with, if it has one.
@@ -141,6 +143,8 @@ class Scene:
         self.valkey = valkey
         self.proxy = proxy
         self.visitors: list[Visitor] = []
+        self.may_send = asyncio.Event()
+        self.may_send.set()
         self.outcome = Outcome(store)
         self.settings = settings
         self._ports = [0] * len(settings)
@@ -183,6 +187,7 @@ class Scene:
                 url = f"ws://127.0.0.1:{self.any_port()}/ws/"
                 async with EtpClient(url, is_reconnecting=False, open_timeout=3, ping_interval=None) as client:
                     while not until():
+                        await self.may_send.wait()
                         event, number = f"{name}:{number}", number + 1
                         self.outcome.sent += 1
                         await client.emit_with_ack("send", event, timeout=8)
@@ -251,13 +256,23 @@ async def server_killed(scene: Scene) -> None:
 
 
 async def store_emptied(scene: Scene) -> None:
+    scene.may_send.clear()
+    await asyncio.sleep(UNDER_WAY)
     if scene.valkey is not None and scene.store.startswith("redis"):
         scene.valkey.command("FLUSHALL")
     elif scene.store != "memory":  # which is emptied if its server is killed
         await asyncio.to_thread(run_django, scene.settings[0], "shell", "-v0", "-c", EMPTY)
+    scene.may_send.set()
 
 
-EMPTY = "from django_etp.history.models import HistoryRoom; HistoryRoom.objects.all().delete()"
+EMPTY = """
+from django.db import transaction
+from django_etp.history.models import HistoryRoom
+
+with transaction.atomic():
+    rooms = list(HistoryRoom.objects.select_for_update())  # or events may be appended meanwhile
+    HistoryRoom.objects.filter(pk__in=[room.pk for room in rooms]).delete()
+"""
 
 
 async def broker_killed(scene: Scene) -> None:

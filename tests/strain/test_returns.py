@@ -11,7 +11,7 @@ from .returns import CLIENTS, check, come_and_go, server_killed, store_emptied, 
 @pytest.mark.timeout(120)
 async def test_clients_that_come_and_go_miss_nothing(tmp_path: Path) -> None:
     outcome = await come_and_go(
-        "redis", tmp_path, [way_cut, server_killed, store_emptied], seconds=3, away=(0.0, 0.1, 0.3)
+        "redis", tmp_path, [store_emptied, way_cut, server_killed], seconds=3, away=(0.0, 0.1, 0.3)
     )
     assert outcome.faults == []
     assert outcome.recovered > outcome.anew > 0, outcome
