@@ -11,6 +11,8 @@ BENCH_ARGS ?=
 
 # What to break, and for how long: make chaos CHAOS_ARGS="--layer redis --fault way_held --seconds 10"
 CHAOS_ARGS ?=
+# Where clients come and go after that, and for how long: make chaos RETURNS_ARGS="--store redis --seconds 20"
+RETURNS_ARGS ?=
 
 # The Python 2.7 of the Autobahn testsuite, and which cases to run: make conformance CONFORMANCE_ARGS="--cases '7.*'"
 PYTHON2 ?= $(firstword $(wildcard $(shell pyenv root 2>/dev/null)/versions/2.7.*/bin/python2.7) python2.7)
@@ -64,8 +66,9 @@ conformance: .venv/installed .venv-conformance/installed ## Run the Autobahn tes
 fuzz: .venv-fuzz/installed ## Fuzz the parser of that class with ten million inputs, in an hour or more
 	$(FUZZ_BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
-chaos: .venv/installed ## Break the broker, the way to it and servers under traffic, in 30 minutes
+chaos: .venv/installed ## Break the broker, the way to it, servers and histories under traffic, in 40 minutes
 	$(BIN)/python -m tests.strain.chaos $(CHAOS_ARGS)
+	$(BIN)/python -m tests.strain.returns $(RETURNS_ARGS)
 
 bench: .venv-bench/installed ## Measure speed beside others, in 5 minutes
 	$(BENCH_BIN)/python -m benchmarks $(BENCH_ARGS)

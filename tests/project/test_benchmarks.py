@@ -22,6 +22,7 @@ from benchmarks.workloads.deliveries import Room
 from benchmarks.workloads.durable_emits import DurableCalls, DurableLatency
 from benchmarks.workloads.echoes import Echo, Latency
 from benchmarks.workloads.handshakes import Handshakes, Memory
+from benchmarks.workloads.histories import Emits, ReadsOfReturns, Recovery, Returns
 from benchmarks.workloads.joins import Joins
 from benchmarks.workloads.presence import CrowdChurn, CrowdJoins
 from benchmarks.workloads.queries import JoinsAndLeaves, MembersQuery
@@ -186,6 +187,16 @@ async def test_durable_events(stage, database):
         figure = await figure_of(stage, side)
         assert figure.value > 0
         assert figure.wrong == 0
+
+
+async def test_rooms_with_history(stage):
+    redis = {"contender": ETP_ALONE, "layer": PUBSUB, "history": "Redis"}
+    for work in (Emits(at_once=2, emits=4), Emits(False, at_once=2, emits=4), Recovery(3, returns=2), Recovery(0, 2)):
+        assert (await figure_of(stage, Side("", work, **redis))).value > 0
+    for work in (Returns(clients=3, missed=2), ReadsOfReturns(clients=3, missed=2)):
+        side = Side("", work, **redis, caller="returns")
+        async with work.load(side.site(stage)) as burst:
+            assert (await burst()).value > 0
 
 
 @pytest.mark.parametrize("plan", [short, full])

@@ -150,9 +150,9 @@ class Person:
         return (await self.expect(f"{IN_LOBBY} message")).json()
 
     async def expect(self, name: str) -> Event:
-        """Return the next event of this name; others that come before are passed over."""
+        """Return the next event of this name; others that come before are passed over, and positions in history."""
         async with asyncio.timeout(WAIT):
-            while (event := decode(await self._peer.recv())).name != name:
+            while re.sub(r"@\S+", "", (event := decode(await self._peer.recv())).name) != name:
                 pass
         return event
 

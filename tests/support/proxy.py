@@ -14,9 +14,9 @@ class Proxy:
 
     def __init__(self, target: int, loop: asyncio.AbstractEventLoop) -> None:
         self.port = 0
+        self.target = target  # of later connections
         self.delay = 0.0  # of what passes from now on, in each direction, in seconds
         self.is_refusing = False
-        self._target = target
         self._loop = loop
         self._passes = asyncio.Event()
         self._passes.set()
@@ -47,7 +47,7 @@ class Proxy:
             writer.transport.abort()
             return
         with contextlib.suppress(OSError):
-            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self.target)
             await asyncio.gather(self._copy(reader, target_writer), self._copy(target_reader, writer))
         writer.close()
 
