@@ -20,6 +20,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_etp",
     "django_etp.outbox",
+    "example_project.assistant",
     "example_project.chat",
     "example_project.orders",
 ]
@@ -60,6 +61,8 @@ if BROKER:
     }
 # Other projects may use the same broker: the name keeps them apart.
 ETP: dict[str, object] = {"SITE": "etp-example"}
+if BROKER:
+    ETP["HISTORY"] = {"BACKEND": "django_etp.history.RedisHistory", "OPTIONS": {"url": BROKER}}
 
 CELERY_BROKER_URL = BROKER
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -83,6 +86,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {"example_project": {"handlers": ["console"], "level": "INFO", "propagate": False}},
+}
 
 STATIC_URL = "static/"
 LANGUAGE_CODE = "en"
