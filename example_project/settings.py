@@ -21,6 +21,7 @@ INSTALLED_APPS = [
     "django_etp",
     "django_etp.history",
     "django_etp.outbox",
+    "example_project.assistant",
     "example_project.chat",
     "example_project.orders",
 ]
@@ -87,6 +88,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {"example_project": {"handlers": ["console"], "level": "INFO", "propagate": False}},
+}
 
 STATIC_URL = "static/"
 LANGUAGE_CODE = "en"

@@ -1,22 +1,34 @@
-"""The received frames of a test's client that no question of its own waits for, and the close."""
+"""The received frames of a test's client that no question of its own waits for, the greeting, and the close."""
 
 import asyncio
+from contextlib import suppress
 
 from django_etp.protocol.closing import Disconnect
-from django_etp.protocol.frames import Event, decode
+from django_etp.protocol.frames import HELLO, Event, decode
 from django_etp.protocol.rooms import without_position
 
 __all__ = ["TIMEOUT", "Inbox"]
 
 TIMEOUT = 3.0  # seconds
+# An application that selects the extensions greets at once. One that has not after so many seconds is not waited for.
+_GREETING_LIMIT = 1.0
 
 
 class Inbox:
-    """The received frames of a test's client, in order."""
+    """The received frames of a test's client, in order.
+
+    The greeting is not among them: ``expect_event("__hello")`` returns it, once.
+
+    Attributes:
+        id: the id of the connection, from the greeting; ``None`` for a client without extensions.
+    """
 
     def __init__(self) -> None:
+        self.id: str | None = None
         self._frames: asyncio.Queue[str | Disconnect] = asyncio.Queue()
         self._disconnect: Disconnect | None = None
+        self._greeting: Event | None = None  # until a test has taken it
+        self._has_received = asyncio.Event()
 
     async def receive_frame(self, *, timeout: float = TIMEOUT) -> str:
         """Return the next frame unchanged. Answers to ``emit_with_ack()`` are not among the frames.
@@ -41,6 +53,9 @@ class Inbox:
             AssertionError: another event came, the connection was closed, or nothing came within ``timeout`` seconds.
             TypeError: ``skip_others`` without a name.
         """
+        if name == HELLO and self._greeting is not None:
+            greeting, self._greeting = self._greeting, None
+            return greeting
         if not skip_others:
             event = decode(await self.receive_frame(timeout=timeout))
             if name not in (None, event.name):
@@ -86,6 +101,20 @@ class Inbox:
         if code is not None and frame.code != code:
             raise AssertionError(f"Expected close code {code}, got {frame}.")
         return frame
+
+    def _put(self, frame: str | Disconnect) -> None:
+        self._frames.put_nowait(frame)
+        self._has_received.set()
+
+    def _take_greeting(self, event: Event) -> None:
+        self._greeting = event
+        self.id = event.json()["id"]
+        self._has_received.set()
+
+    async def _wait_for_greeting(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GREETING_LIMIT):
+                await self._has_received.wait()
 
     async def _next(self, timeout: float, expected: str) -> str | Disconnect:
         try:

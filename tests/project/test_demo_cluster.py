@@ -120,10 +120,14 @@ class Person:
         )
         self._peer: ClientConnection
 
+    def read(self, path: str) -> str:
+        with self._browser.open(self.url + path, timeout=WAIT) as response:
+            body: str = response.read().decode()
+        return body
+
     def post(self, page: str, path: str, **fields: str) -> str:
         """Send the form of a page, and return what came back."""
-        with self._browser.open(self.url + page, timeout=WAIT) as response:
-            token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', response.read().decode())
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.read(page))
         assert token
         form = urllib.parse.urlencode({"csrfmiddlewaretoken": token[1], **fields}).encode()
         with self._browser.open(self.url + path, form, timeout=WAIT) as response:
@@ -137,6 +141,9 @@ class Person:
         options: dict[str, Any] = {"proxy": None, "ping_interval": None, "subprotocols": ["etp.ext.v2"]}
         async with connect(url, additional_headers={"Cookie": cookie}, **options) as self._peer:
             yield
+
+    async def send(self, name: str, data: object) -> None:
+        await self._peer.send(encode(Event(name, 0, json.dumps(data))))
 
     async def ask(self, name: str, data: object) -> Any:
         await self._peer.send(encode(Event(name, 1, json.dumps(data))))
@@ -155,6 +162,14 @@ class Person:
             while re.sub(r"@\S+", "", (event := decode(await self._peer.recv())).name) != name:
                 pass
         return event
+
+    async def expect_in(self, room: str, name: str) -> Any:
+        """Return the data of the next event of this name inside a room with history."""
+        async with asyncio.timeout(WAIT):
+            while True:
+                event = decode(await self._peer.recv())
+                if event.name.startswith(f"__in {room}@") and event.name.endswith(f" {name}"):
+                    return event.json()
 
 
 @asynccontextmanager
@@ -197,6 +212,22 @@ async def test_form_is_sent_by_the_celery_worker(demo: Demo):
             message = await person.hear()
             assert (message["name"], message["text"], message["is_announcement"]) == ("Eve", "tea is ready", True)
     assert re.search(r"announce_later\[[\w-]+\] received", demo.log("celery"))
+
+
+async def test_worker_writes_for_both_servers_until_one_stops_it(demo: Demo):
+    first, second = demo.urls
+    async with enter(first, "Kim") as kim, enter(second, "Kim") as elsewhere:
+        page = await asyncio.to_thread(kim.read, "assistant/")
+        room = re.findall(r'data-room="(assistant/\d+)"', page)[0]
+        for tab in (kim, elsewhere):
+            assert "state" in await tab.ask("__join", {"room": room})
+        await kim.send(f"__in {room} ask", "Why?")
+        assert [(await tab.expect_in(room, "part"))["number"] for tab in (kim, elsewhere)] == [0, 0]
+        await elsewhere.send(f"__in {room} stop", "")
+        for tab in (kim, elsewhere):
+            while (answer := await tab.expect_in(room, "answer"))["status"] == "writing":
+                pass
+            assert answer["status"] == "stopped"
 
 
 async def test_command_that_is_printed_announces(demo: Demo):

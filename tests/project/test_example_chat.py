@@ -283,6 +283,69 @@ async def test_orders_that_are_edited_in_the_admin_change_on_an_open_page(chat: 
     await expect(orders).to_have_text(["A kettle for Grace: Paid"])
 
 
+async def open_assistant(page: Page, server: Server) -> list[str]:
+    """Open the assistant's page; return the list that what the browser complains about goes into."""
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))  # the policy's violations, too
+    await page.goto(f"http://{server.host}/assistant/")
+    return complaints
+
+
+def panel(page: Page, title: str) -> Any:
+    return page.get_by_role("region", name=title, exact=True)
+
+
+def answer(page: Page, title: str) -> Any:
+    return page.get_by_role("region", name=f"Answer {title.lower()}")
+
+
+async def test_stop_ends_a_stream_in_the_page_and_on_the_server(chat: Server, enter: Enter) -> None:
+    ada = await enter(chat, "Ada", **PHONE)
+    complaints = await open_assistant(ada, chat)
+    await panel(ada, "For this tab").get_by_label("Question").fill("Why? " + "w" * 200)
+    await ada.keyboard.press("Enter")
+    await expect(answer(ada, "For this tab")).to_contain_text("You asked: “Why?")
+    await expect(answer(ada, "For this tab")).to_have_attribute("aria-busy", "true")
+    await tab_to(ada, "button", "Stop")
+    await ada.keyboard.press("Enter")
+    await expect(panel(ada, "For this tab").get_by_role("status")).to_have_text("Stopped.")
+    await expect(panel(ada, "For this tab").get_by_label("Question")).to_be_focused()
+    await expect(answer(ada, "For this tab")).to_have_attribute("aria-busy", "false")
+    assert await ada.evaluate("document.documentElement.scrollWidth") == 360
+    await asyncio.to_thread(chat.wait_for_log, r"The stream for Ada was closed after [1-9]\d* words")
+    assert complaints == []
+
+
+async def test_all_tabs_show_what_a_worker_writes_and_each_may_stop_it(chat: Server, enter: Enter) -> None:
+    lines: list[WebSocketRoute] = []
+
+    def connect(page: WebSocketRoute) -> None:
+        page.connect_to_server()
+        lines.append(page)
+
+    title = "For all your tabs"
+    first = await enter(chat, "Ada", prepare=lambda page: page.route_web_socket("**/ws/", connect))
+    complaints = await open_assistant(first, chat)
+    await panel(first, title).get_by_label("Question").fill("Why?")
+    await first.keyboard.press("Enter")
+    await expect(answer(first, title)).to_contain_text("You asked: “Why?” I am")
+    second = await first.context.new_page()  # in the middle
+    complaints += await open_assistant(second, chat)
+    await expect(answer(second, title)).to_contain_text("You asked: “Why?” I am")
+    await lines[-1].close(code=1012)
+    await expect(first.locator("#connection")).to_contain_text("Reconnecting")
+    await expect(first.locator("#connection")).to_be_empty()
+    await panel(second, title).get_by_role("button", name="Stop").click()
+    for page in (first, second):
+        await expect(panel(page, title).get_by_role("status")).to_have_text("Stopped.")
+    text = await answer(first, title).inner_text()
+    assert await answer(second, title).inner_text() == text
+    await asyncio.to_thread(chat.wait_for_log, r"The worker stopped writing answer \d+ after \d+ parts")
+    await first.reload()
+    await expect(answer(first, title)).to_have_text(text, use_inner_text=True)
+    assert complaints == []
+
+
 async def test_an_announcement_works_without_the_pages_script(chat: Server, enter: Enter, browser: Browser) -> None:
     ada = await enter(chat, "Ada")
     state = await ada.context.storage_state()
