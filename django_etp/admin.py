@@ -46,7 +46,7 @@ class LiveAdmin(_ModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Return the pages, and the data that each of them polls."""
-        urls = [path("", self._view(""), name=f"{_NAME}_changelist")]  # what the admin's index links to
+        urls = [path("", self._view(""), name=f"{_NAME}_changelist")]  # the name that the admin's index links to
         for kind in _DATA:
             route, name = (f"{kind}/", f"{_NAME}_{kind}") if kind else ("", _NAME)
             urls += [
