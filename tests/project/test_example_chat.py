@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, WebSocketRoute, expect
+from playwright.async_api import Browser, BrowserContext, Page, Route, WebSocketRoute, expect
 
 from tests.support.browser import CHROMIUM
 from tests.support.peers import eventually
@@ -27,6 +27,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 PHONE = {"viewport": {"width": 360, "height": 720}, "has_touch": True, "is_mobile": True}
 RECEIVED = "Received by the server"
 AT_ONCE = 50  # messages of the past that a page reads
+# The live page needs no more than this, nor does the rest of the admin.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'"
+)
 
 expect.set_options(timeout=15_000)  # milliseconds; what is expected comes at once, but the machine may be busy
 
@@ -158,9 +162,9 @@ async def log_out(page: Page) -> None:
     await expect(page.get_by_label("Your name")).to_be_visible()
 
 
-async def tab_to(page: Page, role: Any, name: str) -> None:
+async def tab_to(page: Page, role: Any, name: str, *, within: int = 20) -> None:
     """Press Tab until it reaches something, which then shows that it has the focus."""
-    for _ in range(20):
+    for _ in range(within):
         await page.keyboard.press("Tab")
         target = page.get_by_role(role, name=name).first
         if await target.evaluate("(element) => element === document.activeElement"):
@@ -385,6 +389,67 @@ async def test_rooms_keep_their_messages_to_themselves(chat: Server, enter: Ente
     await expect(message(grace, "for the lobby").locator(".tick")).to_have_text(RECEIVED)
     await expect(message(grace, "for the kitchen")).to_have_count(0)
     await expect(message(ada, "for the lobby")).to_have_count(0)
+
+
+async def test_the_staff_uses_the_live_page_by_keyboard(chat: Server, enter: Enter) -> None:
+    seen, complaints = await enter(chat, "Seen"), []
+
+    async def add_policy(route: Route) -> None:
+        response = await route.fetch(max_redirects=0)
+        await route.fulfill(response=response, headers={**response.headers, "Content-Security-Policy": POLICY})
+
+    async def prepare(page: Page) -> None:
+        page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
+
+    page = await enter(chat, "Host", password="parlour", prepare=prepare)
+    complaints.clear()
+    await page.context.route("**/admin/**", add_policy)
+    await page.goto(f"http://{chat.host}/admin/")
+    await page.get_by_role("link", name="Live page").first.press("Enter")
+    await tab_to(page, "searchbox", "Search by user", within=40)
+    await page.keyboard.type("seen")
+    await page.keyboard.press("Enter")
+    rows = page.locator("[data-rows] tr")
+    await expect(rows).to_have_count(1)
+    await expect(page.locator("[data-now=connections]")).to_have_text("1")
+    await tab_to(page, "link", "Seen", within=40)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("[data-fact=user]")).to_have_text("Seen")
+    await say_at_once(seen, [f"message {number}" for number in range(20)])
+    await expect(page.locator("[data-fact=events]")).to_have_text(re.compile(r"[1-9][\d.]*/s"))
+    await expect(page.locator("[data-fact=frames]")).to_have_text(re.compile(r"[1-9][\d.]*/s"))
+
+    await tab_to(page, "link", "rooms/lobby", within=40)
+    await page.keyboard.press("Enter")
+    await expect(rows).to_have_count(1)
+    await expect(page.locator("[data-chart] polyline").first).to_have_attribute("points", re.compile(r"\d"))
+    await watch_typing(seen)
+    await tab_to(page, "textbox", "Event", within=40)
+    await page.keyboard.type("typing")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type('{"name": "The staff"}')
+    await tab_to(page, "button", "Send")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".messagelist .success")).to_have_text("Room rooms/lobby: Sent the event typing.")
+    await eventually(lambda: seen.evaluate("typists"), lambda typists: "The staff is typing" in typists, timeout=15)
+
+    await page.set_viewport_size(PHONE["viewport"])
+    await expect(rows).to_have_count(1)
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await tab_to(page, "link", "Seen", within=40)
+    await page.keyboard.press("Enter")
+    await tab_to(page, "button", "Take out: rooms/lobby", within=40)
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".messagelist .success")).to_contain_text("Taken out of the room rooms/lobby.")
+    await expect(seen.get_by_text("The room did not open.")).to_be_visible()
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await tab_to(page, "button", "Disconnect", within=40)
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".messagelist .success")).to_contain_text("Seen: Closed with 1000.")
+    await expect(page.locator("[data-none]")).to_be_visible()
+    await expect(seen.get_by_text("The server closed the connection.")).to_be_visible()
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert complaints == []
 
 
 async def test_the_office_opens_to_those_who_join_the_staff(chat: Server, enter: Enter) -> None:
