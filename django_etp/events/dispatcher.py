@@ -133,10 +133,15 @@ class Dispatcher:
         """Whether any running handler waits for something."""
         return bool(self._tasks)
 
+    async def until_idle(self, timeout: float) -> None:
+        """Wait until no handler runs, for up to so many seconds."""
+        ends_at = self._loop.time() + timeout
+        while self._tasks and (left := ends_at - self._loop.time()) > 0:
+            await asyncio.wait(self._tasks.values(), timeout=left)
+
     async def finish(self) -> None:
         """Give running handlers the time of the setting ``DISCONNECT_GRACE`` to end, then cancel them."""
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=get_settings().disconnect_grace)
+        await self.until_idle(get_settings().disconnect_grace)
         for task in tuple(self._tasks.values()):
             task.cancel()
 

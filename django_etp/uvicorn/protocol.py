@@ -19,6 +19,8 @@ from typing import Any, cast
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from django_etp.draining import draining
+
 from .application import ClientDisconnected, call
 from .frames import CLOSE, FIN, PING, PONG, FrameError, close_frame, encode, parse_close
 from .handshake import Refusal, response
@@ -32,8 +34,7 @@ __all__ = ["Protocol"]
 
 logger = logging.getLogger("uvicorn.error")  # where uvicorn's own classes write these lines
 
-# Before the application's answer; messages go both ways; the application has closed or refused; the client is lost, or
-# has got our close frame.
+# Before the application's answer; messages go both ways; it has closed or refused; the client is lost or has our close.
 _CONNECTING, _OPEN, _CLOSED, _GONE = range(4)
 _CLOSE_TIMEOUT = 10.0
 _MAX_EARLY = 64 * 1024  # bytes that a client may send before the application accepts
@@ -43,8 +44,7 @@ class Protocol(asyncio.Protocol):
     """The server's side of one WebSocket.
 
     Args:
-        config, server_state, app_state: uvicorn's.
-        _loop: is not used; uvicorn's classes have it.
+        config, server_state, app_state: uvicorn's; ``_loop`` is not used.
 
     Attributes:
         transport: the transport, once the connection is made.
@@ -132,7 +132,9 @@ class Protocol(asyncio.Protocol):
         self._outgoing.resume()
 
     def shutdown(self) -> None:
-        """Close with 1012, or refuse with 500: the server is ending."""
+        """Close with 1012, or refuse with 500, since the server is ending; leave the close to the drain, if it does."""
+        if self._state == _OPEN and draining.closes is not None and draining.closes(self):
+            return
         if self._state == _CONNECTING:
             self._refuse_with_500()
         elif self._state == _OPEN:
@@ -154,8 +156,7 @@ class Protocol(asyncio.Protocol):
         self._server_state.tasks.add(task)
 
     async def _run(self, scope: dict[str, Any]) -> None:
-        has_returned = await call(self._config.loaded_app, scope, self.receive, self.send)
-        if has_returned and self._state == _CONNECTING:
+        if await call(self._config.loaded_app, scope, self.receive, self.send) and self._state == _CONNECTING:
             logger.error("ASGI callable returned without completing handshake.")
         self._refuse_with_500()
         if self._timer is None:
@@ -229,8 +230,7 @@ class Protocol(asyncio.Protocol):
             self.transport.write(response(500, (), b"Internal Server Error"))
 
     def _read(self) -> None:
-        read, put = self._reader.read, self._incoming.put
-        is_full = False
+        read, put, is_full = self._reader.read, self._incoming.put, False
         try:
             while not is_full and self._state != _GONE and (event := read()) is not None:
                 if isinstance(event, Control):

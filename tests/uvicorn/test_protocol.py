@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from django_etp.draining import draining
 from django_etp.uvicorn import protocol as module
 from django_etp.uvicorn.application import ClientDisconnected
 from django_etp.uvicorn.reader import Control
@@ -312,6 +313,18 @@ async def test_the_end_of_the_server_closes_with_1012() -> None:
     await link.ended()
     assert link.frames == [(TEXT, b"before"), (CLOSE, b"\x03\xf4")]
     assert app.end == {"type": "websocket.disconnect", "code": 1012}
+
+
+async def test_the_end_of_the_server_leaves_the_close_to_a_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    link, other = await Link(app := App()).open(), await Link(App()).open()
+    monkeypatch.setattr(draining, "closes", lambda server: server is link.protocol)
+    link.protocol.shutdown()
+    other.protocol.shutdown()
+    await other.ended()
+    assert (link.frames, app.end) == ([], None)
+    await app.send({"type": "websocket.close", "code": 1012, "reason": "later"})
+    await link.until(lambda: link.frames)
+    assert link.frames == [(CLOSE, b"\x03\xf4later")]
 
 
 async def test_the_end_of_the_server_refuses_a_handshake_with_500() -> None:
