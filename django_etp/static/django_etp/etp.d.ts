@@ -26,6 +26,10 @@ export interface ServerContract {
   rooms: object;
 }
 
+/** Holds the contract of a client, in its type alone. */
+declare const contract: unique symbol;
+export {}; // or that would be exported, too
+
 /** Nothing is known of the server: all names and payloads are allowed. */
 export interface Untyped extends ServerContract {
   readonly untyped: true;
@@ -224,6 +228,9 @@ export class AckTimeout extends EtpError {
  * With a contract of the server, as in `new EtpClient<Contract>(…)`, the compiler knows names, payloads and answers.
  */
 export class EtpClient<C extends ServerContract = Untyped> {
+  /** For the compiler alone. */
+  [contract]?(tables: Pick<C, keyof ServerContract>): void;
+
   /** `url` is a ws:, wss:, http: or https: URL, or one relative to the page, whose scheme then decides. */
   constructor(url: string | URL, options?: EtpClientOptions);
 
@@ -299,6 +306,13 @@ export class EtpClient<C extends ServerContract = Untyped> {
   /** Resolve to the milliseconds that a round trip took. */
   ping(options?: AskOptions): Promise<number>;
 }
+
+/** The contract of a client. */
+export type ContractOf<Client> = Client extends { [contract]?(tables: infer Tables extends ServerContract): void }
+  ? ServerContract extends Tables
+    ? Untyped
+    : Tables
+  : Untyped;
 
 /** Read one WebSocket message. Throws EtpError "invalid_frame". */
 export function decode(message: string | ArrayBuffer): EtpEvent;
