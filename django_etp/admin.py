@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
+from . import tenancy
 from .exceptions import ConnectionClosed, EtpError, IncompleteAnswer, LayerUnavailable
 from .live import actions, pages
 from .live.forms import DisconnectForm, LeaveForm, MessageForm, UserMessageForm
@@ -35,6 +36,16 @@ _TITLES = {"": "Connections", "rooms": "Rooms", "room": "Room", "connection": "C
 @admin.register(Live)
 class LiveAdmin(_ModelAdmin):
     """The live page. Users with the permission to view it see it, and those with the one to change may act."""
+
+    # The page shows the connections of all tenants, so no user of a single tenant may see it.
+
+    def has_view_permission(self, request: HttpRequest, obj: Live | None = None) -> bool:
+        """Return whether the user may see the page."""
+        return not tenancy.current_schema() and super().has_view_permission(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Live | None = None) -> bool:
+        """Return whether the user may act."""
+        return not tenancy.current_schema() and super().has_change_permission(request, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse: there is nothing to add."""

@@ -3,6 +3,7 @@
 The namespace of a query is ``""``: it is about those of all namespaces.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,8 @@ from .traffic import SECONDS, traffic_of
 __all__ = ["Details", "GetDetails", "GetSummary", "ListConnections", "ListRooms", "RoomRow", "Summary"]
 
 _MOST_ROWS = 200
+# Between so many connections the event loop goes on with other work.
+_AT_ONCE = 500
 # How many rooms of a connection are named.
 _MOST_ROOMS = 200
 
@@ -72,12 +75,15 @@ class ListConnections(_PageQuery):
     async def reply(self, hub: Hub) -> list[Any]:
         """Return the rows of those here, how many are on the key's side, and how many there are."""
         if self.room is None:
-            members = [member for member in hub.membership.all() if member.is_accepted]
+            members = [each for each in hub.membership.all() if each.is_accepted]
         else:
             members = hub.membership.members(self.room_namespace, self.room)
-        search = self.search.casefold()
-        peers = (each for each in members if isinstance(each, Peer) and (not search or matches(each, search)))
-        found, aside, total = self._place().cut((key_of(peer), peer) for peer in peers)
+        search, rows = self.search.casefold(), []
+        for start in range(0, len(members), _AT_ONCE):
+            peers = [each for each in members[start : start + _AT_ONCE] if isinstance(each, Peer)]
+            rows += [(key_of(each), each) for each in peers if not search or matches(each, search)]
+            await asyncio.sleep(0)
+        found, aside, total = self._place().cut(rows)
         return [[ConnectionRow.of(peer, hub).to_plain() for peer in found], aside, total]
 
     def merge(self, replies: list[Any]) -> Page[ConnectionRow]:
