@@ -12,6 +12,9 @@ BENCH_ARGS ?=
 # What to break, and for how long: make chaos CHAOS_ARGS="--layer redis --fault way_held --seconds 10"
 CHAOS_ARGS ?=
 
+# What to restart: make deploys DEPLOYS_ARGS="--kind daphne --rounds 1"
+DEPLOYS_ARGS ?=
+
 # The Python 2.7 of the Autobahn testsuite, and which cases to run: make conformance CONFORMANCE_ARGS="--cases '7.*'"
 PYTHON2 ?= $(firstword $(wildcard $(shell pyenv root 2>/dev/null)/versions/2.7.*/bin/python2.7) python2.7)
 CONFORMANCE_ARGS ?=
@@ -30,7 +33,7 @@ SUDO = $(if $(filter 0,$(shell id -u)),,sudo -n)
 PYENV_PYTHONS = $(wildcard $(shell pyenv root 2>/dev/null)/versions/*/bin/python3.??)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster test lint test-all conformance fuzz chaos bench bench-full chromium nginx asyncapi
+.PHONY: help demo demo-cluster test lint test-all conformance fuzz chaos deploys bench bench-full chromium nginx asyncapi
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -66,6 +69,9 @@ fuzz: .venv-fuzz/installed ## Fuzz the parser of that class with ten million inp
 
 chaos: .venv/installed ## Break the broker, the way to it and servers under traffic, in 30 minutes
 	$(BIN)/python -m tests.strain.chaos $(CHAOS_ARGS)
+
+deploys: .venv/installed nginx ## Restart servers behind nginx under 2,000 clients, in 20 minutes
+	$(BIN)/python -m tests.strain.deploys $(DEPLOYS_ARGS)
 
 bench: .venv-bench/installed ## Measure speed beside others, in 5 minutes
 	$(BENCH_BIN)/python -m benchmarks $(BENCH_ARGS)
