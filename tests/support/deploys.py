@@ -185,10 +185,17 @@ class Deployment:
     async def all_are_back(self) -> None:
         """Wait until each visitor is in both rooms."""
 
-        async def probe() -> int:
-            return sum(visitor.hall.is_joined and visitor.record.is_joined for visitor in self.visitors)
+        async def probe() -> list[int]:
+            visitors = self.visitors
+            return [
+                sum(visitor.client.is_connected for visitor in visitors),
+                *(
+                    sum(room.is_joined for room in rooms)
+                    for rooms in zip(*((v.hall, v.record) for v in visitors), strict=True)
+                ),
+            ]
 
-        await eventually(probe, lambda count: count == len(self.visitors), timeout=WAIT)
+        await eventually(probe, lambda counts: set(counts) == {len(self.visitors)}, timeout=WAIT)
 
     def most_handshakes(self, seconds: float, since: float) -> int:
         """Return the most connections that were made within so many seconds."""
