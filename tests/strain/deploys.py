@@ -90,7 +90,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=2000, help="2000 by default")
     parser.add_argument("--seconds", type=float, default=20.0, help="DRAIN_SECONDS, 20 by default")
     parser.add_argument("--rounds", type=int, default=3, help="how often both servers are restarted, 3 by default")
-    parser.add_argument("--interval", type=float, default=2.0, help="seconds between two messages, 2 by default")
+    parser.add_argument("--interval", type=float, default=5.0, help="seconds between two messages, 5 by default")
     options = parser.parse_args()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 8 * options.clients)), hard))

@@ -17,6 +17,7 @@ from typing import Any
 
 from django_etp.client import EtpClient
 from django_etp.client.room import ClientRoom
+from django_etp.conf import EtpSettings
 from tests.support import documentation as docs
 from tests.support.nginx import start_nginx
 from tests.support.peers import eventually
@@ -43,7 +44,7 @@ EVENTS = """
 from django_etp import History, etp_room
 
 
-@etp_room("hall", login_required=True, presence=True)
+@etp_room("hall", login_required=True, presence={presence})
 async def hall(connection): ...
 
 
@@ -207,7 +208,10 @@ class Deployment:
 async def deployed(
     directory: Path, kinds: Sequence[str], visitors: int, *, drain_seconds: float
 ) -> AsyncIterator[Deployment]:
-    """Run two servers of these kinds, and so many visitors, until the block ends."""
+    """Run two servers of these kinds, and so many visitors, until the block ends.
+
+    The hall has presence unless there are more visitors than rooms with presence list.
+    """
     project = directory / "project"
     project.mkdir()
     docs.build(docs.README, project)
@@ -215,7 +219,7 @@ async def deployed(
         layers = running.enter_context(start_valkey()).layers("pubsub")
         for file, text in {
             "mysite/settings.py": SETTINGS.format(layers=layers, drain_seconds=drain_seconds),
-            "chat/etp_events.py": EVENTS,
+            "chat/etp_events.py": EVENTS.format(presence=visitors <= EtpSettings().presence_limit),
             "mysite/asgi.py": APPLICATION,
         }.items():
             with (project / file).open("a") as module:
