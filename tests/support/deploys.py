@@ -34,6 +34,7 @@ ALLOWED_HOSTS = ["*"]  # a page's origin must be `Host`, with its port
 CHANNEL_LAYERS = {layers}
 ETP = {{
     "DRAIN_SECONDS": {drain_seconds},
+    "SESSION_CHECK_INTERVAL": 36_000,  # the users are in no database
     "HISTORY": {{
         "BACKEND": "django_etp.history.RedisHistory",
         "OPTIONS": {{"url": CHANNEL_LAYERS["default"]["CONFIG"]["hosts"][0]["address"]}},
