@@ -70,6 +70,9 @@ CELERY_BROKER_URL = BROKER
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 
+if BROKER:  # there are several servers
+    ETP["DRAIN_SECONDS"] = 2
+
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",

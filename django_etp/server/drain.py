@@ -40,6 +40,9 @@ class ProcessDrain:
     """The drain of a process, for all its event loops that serve connections."""
 
     def __init__(self) -> None:
+        self._start_anew()
+
+    def _start_anew(self) -> None:
         self._servings: dict[Serving, None] = {}
         self._previous: dict[int, Any] = {}  # the signal handlers of the server
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -51,7 +54,8 @@ class ProcessDrain:
         """Include what serves the running loop; take the signals over, if this is the main thread."""
         self._servings[serving] = None
         draining.closes = self.closes
-        if self._previous or threading.current_thread() is not threading.main_thread():
+        is_ready = bool(self._previous) or self._is_cut_short
+        if is_ready or threading.current_thread() is not threading.main_thread():
             return
         self._loop = asyncio.get_running_loop()
         for signum in _SIGNALS:
@@ -77,7 +81,7 @@ class ProcessDrain:
     @property
     def connections(self) -> int:
         """How many connections there still are."""
-        return sum(len(serving) for serving in self._servings)
+        return sum(serving.count for serving in self._servings)
 
     def release_signals(self) -> None:
         """Give the signals back to the handlers of the server."""
@@ -86,12 +90,18 @@ class ProcessDrain:
                 signal.signal(signum, handler)
         self._previous = {}
 
+    def forget(self) -> None:
+        """Be as a new process is: a child has the signal handlers of its parent after a fork, and no connections."""
+        self.release_signals()
+        draining.reset()
+        self._start_anew()
+
     def _take_signal(self, signum: int, frame: object) -> None:
-        if signum != signal.SIGTERM or (self._task is not None and self._task.done()):
+        is_over = self._task is not None and self._task.done()
+        if signum != signal.SIGTERM or is_over or self._loop is None or self._loop.is_closed():
             self._pass_on(signum)
         elif not self._is_terminating:
             self._is_terminating = draining.has_begun = True
-            assert self._loop is not None
             self._loop.call_soon_threadsafe(self.begin)
         elif not _has_supervisor():
             self._pass_on(signum)
@@ -99,18 +109,14 @@ class ProcessDrain:
     async def _run(self) -> None:
         seconds = get_settings().drain_seconds
         logger.info("Draining: new connections are refused, and %d are closed in %g s.", self.connections, seconds)
-        running = asyncio.get_running_loop()
-        drains = [
-            serving.drain(seconds)
-            if serving.hub.loop is running
-            else asyncio.wrap_future(asyncio.run_coroutine_threadsafe(serving.drain(seconds), serving.hub.loop))
-            for serving in self._servings
-            if serving.hub.loop.is_running()
-        ]
-        await asyncio.gather(*drains)
-        logger.info("Drained; %d connections have not ended.", self.connections)
-        if self._is_terminating and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._pass_on, signal.SIGTERM)
+        try:
+            await asyncio.gather(*(_drain(serving, seconds) for serving in self._servings))
+            logger.info("Drained; %d connections have not ended.", self.connections)
+        except Exception:
+            logger.exception("The drain failed; the server ends without it.")
+        finally:
+            if self._is_terminating and self._loop is not None:
+                self._loop.call_soon_threadsafe(self._pass_on, signal.SIGTERM)
 
     def _pass_on(self, signum: int) -> None:
         """Let the server handle a signal, and those after it."""
@@ -119,12 +125,22 @@ class ProcessDrain:
         signal.raise_signal(signum)
 
 
+async def _drain(serving: Serving, seconds: float) -> None:
+    loop = serving.hub.loop
+    if loop is asyncio.get_running_loop():
+        await serving.drain(seconds)
+    elif loop.is_running():
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(serving.drain(seconds), loop))
+
+
 def _has_supervisor() -> bool:
     """Return whether another process starts and ends this one: ``uvicorn --workers``, or gunicorn."""
     return multiprocessing.parent_process() is not None or "gunicorn.arbiter" in sys.modules
 
 
 process_drain = ProcessDrain()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=process_drain.forget)
 
 
 @register_query("drain")

@@ -94,7 +94,9 @@ class Serving:
             if draining.has_begun:
                 self.hub.run(served.drain(restart(_RECONNECT_IN)))
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """How many connections have not ended, those in a handshake included."""
         return len(self._tasks)
 
     @property

@@ -28,8 +28,7 @@ def _process(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(etp_drain, "_DISCOVERY", 0.0)
     monkeypatch.setattr(etp_drain, "_ASK_EVERY", 0.01)
     yield
-    process.release_signals()
-    draining.reset()
+    process.forget()
 
 
 async def run(*arguments: str) -> str:

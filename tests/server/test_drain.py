@@ -1,6 +1,7 @@
 """The drain of this process: what it refuses and closes, and when the server gets the signal."""
 
 import asyncio
+import os
 import signal
 import sys
 import threading
@@ -14,6 +15,7 @@ from django_etp.consumers import EtpConsumer
 from django_etp.draining import draining
 from django_etp.server import drain, serving
 from django_etp.server.drain import ProcessDrain
+from django_etp.server.serving import Serving
 from tests.support.frames import frame
 from tests.support.inprocess import Message, Wire, until
 from tests.support.transports import Link
@@ -30,8 +32,7 @@ def process(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessD
     process = ProcessDrain()
     monkeypatch.setattr(drain, "process_drain", process)
     yield process
-    process.release_signals()
-    draining.reset()
+    process.forget()
 
 
 @pytest.fixture
@@ -118,11 +119,57 @@ async def test_under_a_supervisor_a_second_sigterm_counts_for_the_first(
     await until(lambda: signals == [signal.SIGTERM])
 
 
+async def test_a_drain_that_fails_does_not_keep_the_server_from_its_end(
+    signals: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(self: Serving, seconds: float) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(Serving, "drain", fail)
+    async with Wire():
+        await terminate()
+        await until(lambda: signals == [signal.SIGTERM])
+    assert "The drain failed" in caplog.text
+
+
+def test_after_the_end_of_the_event_loop_sigterm_is_as_before(signals: list[int]) -> None:
+    async def serve() -> None:
+        async with Wire():
+            pass
+
+    asyncio.run(serve())
+    signal.raise_signal(signal.SIGTERM)
+    assert signals == [signal.SIGTERM]
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 warns of a fork with threads
+async def test_a_forked_child_has_no_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that a handler starts by multiprocessing ends when it is terminated."""
+    process = drain.ProcessDrain()
+    os.register_at_fork(after_in_child=process.forget)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    monkeypatch.setattr(drain, "process_drain", process)
+    try:
+        async with Wire():
+            child = os.fork()
+            if child == 0:
+                signal.raise_signal(signal.SIGTERM)
+                os._exit(0)
+            _, status = await asyncio.to_thread(os.waitpid, child, 0)
+            assert os.WTERMSIG(status) == signal.SIGTERM
+    finally:
+        process.forget()
+        signal.signal(signal.SIGTERM, before)
+
+
 async def test_sigint_reaches_the_server_at_once(signals: list[int]) -> None:
     async with Wire():
         signal.raise_signal(signal.SIGINT)
         assert signals == [signal.SIGINT]
         assert not draining.has_begun
+    async with Wire():  # the server ends: nothing is installed again
+        signal.raise_signal(signal.SIGTERM)
+        assert signals == [signal.SIGINT, signal.SIGTERM]
 
 
 async def test_sigterm_after_a_drain_reaches_the_server_at_once(signals: list[int], process: ProcessDrain) -> None:

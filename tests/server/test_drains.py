@@ -2,30 +2,14 @@
 
 import asyncio
 import http.client
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.support.peers import connect, expect_close, receive
-from tests.support.servers import COMMANDS, Server, start_process, start_server
+from tests.support.servers import COMMANDS, SUPERVISORS, Server, start_server
 
 RESTART = (1012, '{"reconnect_in": 200}')
-
-
-@contextmanager
-def start(kind: str) -> Iterator[Server]:
-    settings = {"ETP": {"DRAIN_SECONDS": 0.2}}
-    if kind == "gunicorn":
-        worker = ["--worker-class", "uvicorn_worker.UvicornWorker", "--graceful-timeout", "15"]
-        command = ["gunicorn", *worker, "--bind", "127.0.0.1:0", "tests.site.asgi:application"]
-        ready = r"Listening at: http://127\.0\.0\.1:(\d+)"
-        with start_process(kind, command, settings=settings, ready=ready) as server:
-            yield server
-    else:
-        with start_server(kind, settings=settings) as server:
-            yield server
 
 
 def readiness(server: Server) -> int:
@@ -37,9 +21,9 @@ def readiness(server: Server) -> int:
         connection.close()
 
 
-@pytest.mark.parametrize("kind", [*COMMANDS, "gunicorn"])
+@pytest.mark.parametrize("kind", [*COMMANDS, *SUPERVISORS])
 async def test_sigterm_lets_a_server_drain(kind: str) -> None:
-    with start(kind) as server:
+    with start_server(kind, settings={"ETP": {"DRAIN_SECONDS": 0.2}}) as server:
         peers = [await connect(server) for _ in range(4)]
         busy, *others = peers
         await busy.send("ask||7||x")
