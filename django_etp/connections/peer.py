@@ -64,10 +64,10 @@ class Peer:
         "_outbox",
         "_owner",
         "_rooms",
-        "_user",
         "disconnect",
         "hub",
         "id",
+        "known_user",
         "namespace",
         "scope",
         "session_key",
@@ -83,7 +83,7 @@ class Peer:
         self.user_id: Any = user_id_of(scope)
         self.session_key = session_key_of(scope)
         self.disconnect: Disconnect | None = None
-        self._user = scope.get("user")
+        self.known_user = scope.get("user")
         self._outbox = outbox
         self._owner = owner
         self._acks: PendingAcks | None = None  # as the share, made on first use: most peers need neither
@@ -241,7 +241,7 @@ class Peer:
     @property
     def has_other_user(self) -> bool:
         """Whether a handler has logged a user in or out since the last write, or put a user into the scope."""
-        return self.scope.get("user") is not self._user
+        return self.scope.get("user") is not self.known_user
 
     @property
     def was_logged_out(self) -> bool:
@@ -280,7 +280,7 @@ class Peer:
             if not lives:
                 self.close_without_session()
         await self.follow_user()
-        self._user = user
+        self.known_user = user
 
     def close_without_session(self) -> None:
         """Close a user's connection whose session is gone; an anonymous visitor's data lives on in memory."""
