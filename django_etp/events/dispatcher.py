@@ -241,7 +241,7 @@ class Dispatcher:
                 is_saving = False
             if item.ack_id:
                 text = result if type(result) is str else to_text(result)
-                answering = peer.answer(encode_answer(item, text))
+                answering = peer.outbox.begin(encode_answer(item, text))
                 if answering is not None:
                     await answering
         except BaseException as error:
@@ -267,7 +267,7 @@ class Dispatcher:
     async def _finish_stream(self, stream: Stream, event: Event) -> None:
         answer = await stream.run(self._peer, event)
         await self.save()
-        if event.ack_id and answer is not None and (answering := self._peer.answer(encode_answer(event, answer))):
+        if event.ack_id and answer is not None and (answering := self._peer.outbox.begin(encode_answer(event, answer))):
             await answering
 
     def refuse(self, event: Event, error: TooManyEvents) -> None:
@@ -287,7 +287,7 @@ class Dispatcher:
             observe(item, error)
         if not (item.ack_id and self._peer.speaks_extensions):
             return
-        if (answering := self._peer.answer(encode_failure(item, failure_of(error)))) is not None:
+        if (answering := self._peer.outbox.begin(encode_failure(item, failure_of(error)))) is not None:
             await answering
 
     async def _handle_other(self, event: Event, around: Around | None = None) -> object:
