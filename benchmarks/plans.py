@@ -6,7 +6,7 @@ from functools import partial
 
 from benchmarks.harness.comparisons import Work
 from benchmarks.harness.matches import Match, Side
-from benchmarks.harness.servers import SERVERS
+from benchmarks.harness.servers import PROGRAM, SERVERS
 from benchmarks.workloads.broker_copies import Copies
 from benchmarks.workloads.deliveries import Room
 from benchmarks.workloads.durable_emits import DurableCalls, DurableLatency
@@ -31,7 +31,7 @@ from .contenders import (
     Contender,
 )
 
-__all__ = ["DEFLATE", "full", "short"]
+__all__ = ["DEFLATE", "against_reference", "full", "short"]
 
 # As browsers offer it.
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
@@ -106,6 +106,16 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield Match(side.work.title, "Valkey", side, one, rounds=5)
 
 
+def against_reference(program: str) -> Iterator[Match]:
+    """Yield the matches of django_etp on its class for uvicorn against the Go reference, whose server is a program."""
+    reference = Contender("Go reference", program)
+    works = (Echo(), Echo(in_flight=1), Latency(), Room(200), Room(1000), Handshakes(), Memory(1000))
+    for number, work in enumerate(works):
+        twin = number if isinstance(work, Memory) else 0
+        one = Side("django_etp on django_etp's class", work, ETP_IN_STACK, "django_etp.uvicorn", twin=twin)
+        yield Match(work.title, "Go", one, Side(reference.name, work, reference, PROGRAM, twin=twin), rounds=15)
+
+
 def _versus(
     server: str, work: Work, others: Sequence[Contender], *, rounds: int = 7, is_fresh: bool = False
 ) -> Iterator[Match]:
@@ -143,6 +153,10 @@ def _classes(works: Sequence[Work], memory: Memory, large: Room, rounds: int) ->
                 for who, where in ((one, server), (other, other_server))
             )
             yield Match(title, "uvicorn, two classes", *sides, rounds)
+    handshakes = Handshakes()
+    one = Side("django_etp on django_etp's class", handshakes, ETP_IN_STACK, ours)
+    other = Side(f"{BARE_IN_STACK.name}, on uvicorn's class", handshakes, BARE_IN_STACK, own)
+    yield Match(handshakes.title, "uvicorn, two classes", one, other, rounds)
 
 
 def _two_processes(layer: str, work: Room, smaller: Room) -> Iterator[Match]:

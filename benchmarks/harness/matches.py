@@ -9,6 +9,7 @@ from benchmarks.contenders import Contender
 
 from .comparisons import Comparison, Work, compare
 from .databases import is_installed
+from .servers import PROGRAM
 from .sites import CallSite, Stage
 
 __all__ = ["Match", "Side"]
@@ -39,11 +40,8 @@ class Side:
     @property
     def can_run(self) -> bool:
         """Whether all it needs is installed."""
-        return (
-            self.contender.is_installed
-            and find_spec(self.server) is not None
-            and all(map(is_installed, (self.database, self.history)))
-        )
+        has_server = self.server == PROGRAM or find_spec(self.server) is not None
+        return self.contender.is_installed and has_server and all(map(is_installed, (self.database, self.history)))
 
     def site(self, stage: Stage) -> Any:
         """Return the site that this side works on."""

@@ -225,11 +225,12 @@ class Dispatcher:
                 await self.report(item, "a frame it sent")
                 await self.save()
                 return
-            running += (item, self._handlers)
+            handlers = self._handlers
+            running = [item, handlers]
             running_event.set(running)
-            handler = self._handlers.events.get(item.name)
+            handler = handlers.events.get(item.name)
             if surrounds.events:
-                result = await run_event(self._handlers, peer, connection, item, self._handle_other)
+                result = await run_event(handlers, peer, connection, item, self._handle_other)
             elif handler is None:
                 result = await self._handle_other(item)
             elif handler.is_async:
@@ -239,12 +240,13 @@ class Dispatcher:
             if type(result) is Stream:
                 await self._finish_stream(result, item)
                 return
-            if (peer.share is not None or peer.has_other_user) and peer.has_unsaved:
+            if (peer.share is not None or peer.scope.get("user") is not peer.known_user) and peer.has_unsaved:
                 is_saving = True
                 await peer.save()
                 is_saving = False
             if item.ack_id:
-                answering = peer.answer(encode_answer(item, to_text(result)))
+                text = result if type(result) is str else to_text(result)
+                answering = peer.outbox.begin(encode_answer(item, text))
                 if answering is not None:
                     await answering
         except BaseException as error:
@@ -270,7 +272,7 @@ class Dispatcher:
     async def _finish_stream(self, stream: Stream, event: Event) -> None:
         answer = await stream.run(self._peer, event)
         await self.save()
-        if event.ack_id and answer is not None and (answering := self._peer.answer(encode_answer(event, answer))):
+        if event.ack_id and answer is not None and (answering := self._peer.outbox.begin(encode_answer(event, answer))):
             await answering
 
     def refuse(self, event: Event, error: TooManyEvents) -> None:
@@ -290,7 +292,7 @@ class Dispatcher:
             observe(item, error)
         if not (item.ack_id and self._peer.speaks_extensions):
             return
-        if (answering := self._peer.answer(encode_failure(item, failure_of(error)))) is not None:
+        if (answering := self._peer.outbox.begin(encode_failure(item, failure_of(error)))) is not None:
             await answering
 
     async def _handle_other(self, event: Event, around: Around | None = None) -> object:

@@ -459,7 +459,7 @@ async def test_a_text_that_goes_to_many_is_framed_once() -> None:
     text = "x" * 1000
     for app in apps:
         app.server.offer(text)
-    assert links[0].protocol._outgoing._frames[0] is links[1].protocol._outgoing._frames[0]
+    assert links[0].protocol._outgoing.frames[0] is links[1].protocol._outgoing.frames[0]
 
 
 async def test_a_text_that_is_not_unicode_is_left_to_send() -> None:
