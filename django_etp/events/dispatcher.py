@@ -223,7 +223,7 @@ class Dispatcher:
             running += (item, self._handlers)
             running_event.set(running)
             handler = self._handlers.events.get(item.name)
-            if surrounds.events:
+            if surrounds.events and (surrounds.of_events or (handler is not None and handler.limit is not None)):
                 result = await run_event(self._handlers, peer, connection, item, self._handle_other)
             elif handler is None:
                 result = await self._handle_other(item)
