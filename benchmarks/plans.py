@@ -27,14 +27,17 @@ from .contenders import (
     ETP_ALONE,
     ETP_FROZEN,
     ETP_IN_STACK,
+    ETP_TYPED,
     SOCKET_IO,
     Contender,
 )
 
-__all__ = ["DEFLATE", "against_reference", "full", "short"]
+__all__ = ["DEFLATE", "LINE", "against_reference", "full", "short"]
 
 # As browsers offer it.
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+# A payload with a declared type.
+LINE = '{"text": "Is there anything left of the apple pie?", "to": 7}'
 _PUBSUB, _REDIS = "RedisPubSubChannelLayer", "RedisChannelLayer"
 _STORES = ("Redis", "SQLite", "PostgreSQL")
 _OTHERS = (CHANNELS, CHANNELS_JSON, SOCKET_IO)
@@ -54,6 +57,7 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
         yield from versus(Handshakes(), (BARE,))
         yield from versus(Memory(200), (BARE, CHANNELS), is_fresh=True)
         yield from _declared(server, Room(1000, 30), rounds=5)
+        yield from _typed(server, rounds=5)
     yield from _classes((Echo(), Echo(in_flight=1), Room(200)), Memory(200), Room(200, 30, size=4000), rounds=5)
     yield from _two_processes(_PUBSUB, Room(1000, 100), Room(1000, 15))
     yield from _calls(_PUBSUB, (1, 8), rounds=5)
@@ -82,6 +86,7 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         for percentile in (50, 99):
             yield from _versus(server, Latency(percentile, storm=200), (BARE,), rounds=5)
         yield from _declared(server, Room(1000, 100), rounds=9)
+        yield from _typed(server, rounds=15)
         yield from _prices(server)
         yield from _growth(server)
     common = (Echo(), Echo(in_flight=1), Latency(), Room(200), Room(1000), Handshakes())
@@ -296,6 +301,19 @@ def _declared(server: str, work: Room, rounds: int) -> Iterator[Match]:
     ):
         sides = (Side(name, each, ETP_IN_STACK, server) for name, each in (("declared", declared), ("plain", plain)))
         yield Match(title, server, *sides, rounds)
+
+
+def _typed(server: str, rounds: int) -> Iterator[Match]:
+    """Compare handlers that declare types with one that checks by hand, and handlers without types beside both."""
+    by_hand = Side("parsed and checked by hand", Echo(event="echo_by_hand", data=LINE), ETP_TYPED, server)
+    for name, event in (("a dataclass, by pydantic", "echo_dataclass"), ("a Struct, by msgspec", "echo_struct")):
+        typed = Side(name, Echo(event=event, data=LINE), ETP_TYPED, server)
+        yield Match(f"{typed.work.title}, of a payload with fields", server, typed, by_hand, rounds)
+    beside, alone = (
+        Side(name, Echo(), who, server)
+        for name, who in (("others declare types", ETP_TYPED), ("none declares types", ETP_IN_STACK))
+    )
+    yield Match(f"{beside.work.title}, without a type", server, beside, alone, rounds)
 
 
 def _growth(server: str) -> Iterator[Match]:

@@ -217,9 +217,8 @@ class Dispatcher:
     async def _handle(self, item: Event | ProtocolError) -> None:
         # One flat coroutine, which also counts itself: a done callback would cost each event more.
         peer, connection = self._peer, self.connection
-        began_at, failure = (time.perf_counter() if event_handled.receivers else 0.0), None
+        began_at, failure, is_saving = (time.perf_counter() if event_handled.receivers else 0.0), None, False
         running: list[Any] = []
-        is_saving = False
         try:
             if not isinstance(item, Event):
                 await self.report(item, "a frame it sent")
@@ -229,7 +228,7 @@ class Dispatcher:
             running = [item, handlers]
             running_event.set(running)
             handler = handlers.events.get(item.name)
-            if surrounds.events:
+            if surrounds.events and (surrounds.of_events or (handler is not None and handler.limit is not None)):
                 result = await run_event(handlers, peer, connection, item, self._handle_other)
             elif handler is None:
                 result = await self._handle_other(item)

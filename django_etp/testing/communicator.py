@@ -285,8 +285,8 @@ class EtpCommunicator(Inbox):
         if meaning == "part" and self._streams.reads(event.ack_id):
             await self._streams.put(event)
             return
-        if meaning == "greeting" and self.id is None:
-            self._take_greeting(event)
+        if meaning == "greeting" and self._id is None:
+            self._take_greeting(frame)
             return
         if meaning == "answer":
             outcome = self._outcomes.pop(event.ack_id, None) if event.is_failure else None

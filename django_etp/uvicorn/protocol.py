@@ -155,9 +155,9 @@ class Protocol(asyncio.Protocol):
             self.transport.close()
             return
         self._incoming.messages.append({"type": "websocket.connect"})
-        task = asyncio.get_running_loop().create_task(self._run(opening.scope))
-        task.add_done_callback(self._server_state.tasks.discard)
-        self._server_state.tasks.add(task)
+        task, tasks = asyncio.get_running_loop().create_task(self._run(opening.scope)), self._server_state.tasks
+        task.add_done_callback(tasks.discard)
+        tasks.add(task)
 
     async def _run(self, scope: dict[str, Any]) -> None:
         if await call(self._config.loaded_app, scope, self.receive, self.send) and self._state == _CONNECTING:
@@ -239,10 +239,9 @@ class Protocol(asyncio.Protocol):
             for event in self._reader.read(data):
                 if type(event) is Control:
                     self._take_control(event)
-                    if self._state == _GONE:
-                        break
-                elif self._state == _OPEN and put(event):
-                    is_full = True
+                elif self._state == _OPEN:
+                    is_full = put(event)
+                if is_full or self._state == _GONE:
                     break
         except FrameError as error:
             self._fail(error.code, error.reason)

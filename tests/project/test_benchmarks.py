@@ -1,6 +1,7 @@
 """The benchmarks do what they say, in the smallest of sizes; how fast anything is, no test asks."""
 
 import asyncio
+import json
 import re
 import sys
 import zlib
@@ -10,13 +11,22 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.contenders import BARE, CHANNELS, CHANNELS_JSON, ETP_ALONE, ETP_IN_STACK, SOCKET_IO, Contender
+from benchmarks.contenders import (
+    BARE,
+    CHANNELS,
+    CHANNELS_JSON,
+    ETP_ALONE,
+    ETP_IN_STACK,
+    ETP_TYPED,
+    SOCKET_IO,
+    Contender,
+)
 from benchmarks.harness.bursts import Burst, number_of
-from benchmarks.harness.clients import message_of_server
+from benchmarks.harness.clients import connect, disconnect, message_of_server
 from benchmarks.harness.comparisons import Comparison, Figure, compare
 from benchmarks.harness.matches import Match, Side
 from benchmarks.harness.sites import Site, Stage
-from benchmarks.plans import DEFLATE, against_reference, full, short
+from benchmarks.plans import DEFLATE, LINE, against_reference, full, short
 from benchmarks.report import footing, heading, line
 from benchmarks.workloads import deliveries
 from benchmarks.workloads.broker_copies import Copies
@@ -95,6 +105,19 @@ async def test_django_etp_does_all_works_of_one_process(stage):
     ):
         figure = await figure_of(stage, Side("", work, ETP_IN_STACK))
         assert figure.wrong == 0
+
+
+@pytest.mark.parametrize("event", ["echo_by_hand", "echo_dataclass", "echo_struct"])
+async def test_handlers_read_and_write_the_same_payload(stage, event):
+    side = Side("", Echo(2, 3, seconds=0.02, event=event, data=LINE), ETP_TYPED)
+    async with side.work.load(side.site(stage)) as burst:
+        assert (await burst()).wrong == 0
+    (server,) = side.site(stage).servers
+    (peer,) = await connect(server.port, ETP_TYPED.dialect, 1)
+    try:
+        assert json.loads(await peer.ask(event, LINE)) == json.loads(LINE)
+    finally:
+        await disconnect([peer])
 
 
 async def test_works_of_two_processes(stage):

@@ -418,12 +418,26 @@ async def test_the_greeting_brings_the_id_and_is_no_event(subprotocol: str) -> N
         assert (await client.expect_event()).name == "first"
 
 
-async def test_the_greeting_can_be_expected_once() -> None:
+@pytest.mark.parametrize("options", [{}, {"skip_others": True}])
+async def test_the_greeting_can_be_expected_once(options: dict[str, bool]) -> None:
     async with EtpCommunicator(subprotocols=["etp.ext.v2"]) as client:
         await client.emit("send", "one")
-        assert (await client.expect_event("__hello")).json() == {"id": client.id}
+        assert (await client.expect_event("__hello", **options)).json() == {"id": client.id}
         with pytest.raises(AssertionError, match="'__hello'"):
-            await client.expect_event("__hello")
+            await client.expect_event("__hello", timeout=0.05, **options)
+
+
+async def test_the_greeting_is_the_first_frame() -> None:
+    async with EtpCommunicator(subprotocols=["etp.ext.v2"]) as client:
+        await client.emit("send", "one")
+        assert [await client.receive_frame() for _ in range(2)] == [f'__hello||0||{{"id": "{client.id}"}}', "one||0"]
+
+
+async def test_the_greeting_does_not_come_behind_an_event() -> None:
+    async with EtpCommunicator(subprotocols=["etp.ext.v2"]) as client:
+        await client.emit("send", "one two")
+        await client.expect_event("one")
+        assert await client.receive_frame() == "two||0"
 
 
 async def test_without_the_extensions_there_is_no_id() -> None:
