@@ -107,16 +107,15 @@ async def examine(plan: Plan) -> AsyncGenerator[Finding, None]:
     reaches = broker.status is not Status.FAILURE
     target = plan.target
     if target is None:
-        if reaches:
-            reached, problem = await find_processes(nonce, plan.clock)
-            yield check_reached(reached, problem, [])
-            for finding in compare(reached, nonce) if reached else ():
-                yield finding
+        async for finding in _examine_by_broker(plan, nonce, reaches=reaches):
+            yield finding
         return
     yield await check_static(target)
     handshake = await shake_hands(target)
     yield handshake.finding
     if handshake.probe is None:
+        async for finding in _examine_by_broker(plan, nonce, reaches=reaches):
+            yield finding
         return
     try:
         async for finding in _examine_connection(plan, target, handshake, handshake.probe, nonce, reaches=reaches):
@@ -143,7 +142,7 @@ async def _examine_connection(
     try:
         yield check_subprotocol(probe)
         yield check_compression(probe)
-        round_trip = await check_round_trip(probe, target.timeout)
+        round_trip = await check_round_trip(target, probe)
         yield round_trip
         passes = round_trip.status is not Status.FAILURE
         interview = Interview("", "the round trip failed")
@@ -155,6 +154,8 @@ async def _examine_connection(
         for finding in check_session(target, interview, plan.session_problem):
             yield finding
         if not passes:
+            async for finding in _examine_by_broker(plan, nonce, reaches=reaches):
+                yield finding
             yield skipped("delivery", "events reach all connections", "not examined, since the round trip failed")
             return
         async for finding in _examine_processes(plan, target, origin, nonce, Met(probe, interview), reaches=reaches):
@@ -165,6 +166,16 @@ async def _examine_connection(
     finally:
         silence.cancel()
         await asyncio.gather(silence, return_exceptions=True)
+
+
+async def _examine_by_broker(plan: Plan, nonce: str, *, reaches: bool) -> AsyncIterator[Finding]:
+    """Examine the processes without a connection to them."""
+    if not reaches:
+        return
+    reached, problem = await find_processes(nonce, plan.clock)
+    yield check_reached(reached, problem, [])
+    for finding in compare(reached, nonce) if reached else ():
+        yield finding
 
 
 async def _examine_processes(

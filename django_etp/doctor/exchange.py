@@ -8,7 +8,8 @@ from django_etp.exceptions import AckTimeout, ConnectionClosed
 from django_etp.protocol.frames import ROOMS_SUBPROTOCOL
 
 from .findings import Finding, failure, ok, warning
-from .handshakes import REFUSED
+from .handshakes import refusal_remedy
+from .target import Target
 
 __all__ = ["check_compression", "check_round_trip", "check_subprotocol"]
 
@@ -50,15 +51,15 @@ def check_compression(probe: Probe) -> Finding:
     )
 
 
-async def check_round_trip(probe: Probe, timeout: float) -> Finding:
+async def check_round_trip(target: Target, probe: Probe) -> Finding:
     """Ping the server; if no answer comes, look for a proxy that keeps messages until its buffer is full."""
     expected = f"an answer to a ping within {_SLOW:g} s"
     try:
-        took = [await probe.ping(timeout) for _ in range(_PINGS)]
+        took = [await probe.ping(target.timeout) for _ in range(_PINGS)]
     except ConnectionClosed:
-        return await _closed(probe, expected)
+        return await _closed(target, probe, expected)
     except AckTimeout:
-        return await _look_for_buffers(probe, expected, timeout)
+        return await _look_for_buffers(probe, expected, target.timeout)
     middle = median(took)
     came = f"{middle * 1000:.1f} ms (median of {_PINGS})"
     if middle <= _SLOW:
@@ -67,12 +68,12 @@ async def check_round_trip(probe: Probe, timeout: float) -> Finding:
     return warning("round trip", expected, came, remedy, seconds=middle)
 
 
-async def _closed(probe: Probe, expected: str) -> Finding:
+async def _closed(target: Target, probe: Probe, expected: str) -> Finding:
     disconnect = await probe.ended(1.0)
     code = 1006 if disconnect is None else disconnect.code
     came = f"the connection was accepted, then closed with {code} {'' if disconnect is None else disconnect.reason}"
     if code in (4401, 4403):
-        return failure("round trip", expected, came.rstrip(), REFUSED)
+        return failure("round trip", expected, came.rstrip(), refusal_remedy(target))
     remedy = "The server, its on_connect hook or a proxy closes the connection: look into their logs."
     return failure("round trip", expected, came.rstrip(), remedy)
 

@@ -8,7 +8,7 @@ from django_etp.conf import get_settings
 from .findings import Finding, failure, ok, skipped, warning
 from .target import Target
 
-__all__ = ["REFUSED", "Handshake", "check_origin", "shake_hands"]
+__all__ = ["Handshake", "check_origin", "refusal_remedy", "shake_hands"]
 
 # No page has this origin: the domain is reserved (RFC 6761).
 _FOREIGN = "https://etp-doctor.invalid"
@@ -18,13 +18,16 @@ _UPGRADE = (
     'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";), check that the path of the URL '
     "is the one in asgi.py, and that an ASGI server serves it, not a WSGI server."
 )
-REFUSED = (
+_REFUSED = (
     "An on_connect hook or a middleware refuses this client: pass --user with the name of a user who may connect, "
     "--cookie NAME=VALUE of a session, or --token. If the server's log names no refusal, look at proxies and firewalls."
 )
+_LOGIN_REFUSED = (
+    "The server does not take the login that was given, or this user may not connect. The cookie or the token has "
+    "expired or belongs to another site, or the server has another SECRET_KEY or another store of sessions than this "
+    "command. The server's log may name the reason."
+)
 _REMEDIES = {
-    401: REFUSED,
-    403: REFUSED,
     500: "asgi.py has no route for this path, or the application failed: look into the server's log.",
     502: "The proxy reaches no server: check that the servers run, and the addresses in the proxy's upstream.",
     503: "The server is ending, its on_connect hooks failed, or the proxy has no server left: look into the logs.",
@@ -57,8 +60,16 @@ async def shake_hands(target: Target) -> Handshake:
     without = await target.open(None) if opened.status == 403 else opened
     if isinstance(without, Probe):
         return Handshake(without, opened, _accepted(expected, without))
-    remedy = _NO_ANSWER if opened.status is None else _REMEDIES.get(opened.status, _UPGRADE)
+    if opened.status in (401, 403):
+        remedy = refusal_remedy(target)
+    else:
+        remedy = _NO_ANSWER if opened.status is None else _REMEDIES.get(opened.status, _UPGRADE)
     return Handshake(None, opened, failure("handshake", expected, opened.text, remedy))
+
+
+def refusal_remedy(target: Target) -> str:
+    """Return the remedy for a client that the server refuses."""
+    return _LOGIN_REFUSED if target.is_given_login else _REFUSED
 
 
 async def check_origin(target: Target, handshake: Handshake, host: str | None) -> Finding:

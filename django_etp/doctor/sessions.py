@@ -32,7 +32,7 @@ _ELSEWHERE = (
 def stored_session(username: str | None = None) -> Iterator[tuple[dict[str, str], str]]:
     """Store a session until the block ends; yield its cookie, and the problem if there is one, else ``""``.
 
-    It belongs to the user of that name, who must exist; without a name it is anonymous.
+    With a name it belongs to that user; without one it is anonymous.
     """
     if _NAME not in settings.INSTALLED_APPS and settings.SESSION_ENGINE.endswith(("sessions.backends.db", "cached_db")):
         yield {}, f"{_NAME} is not installed"

@@ -16,6 +16,7 @@ _TIMEOUTS = (
     "server, which is 20 s by default (nginx: proxy_read_timeout 75s; proxy_send_timeout 75s;), or shorten that "
     "interval (uvicorn: --ws-ping-interval, daphne: --ping-interval)."
 )
+_LIMITS = "Look at the limits of connections in the proxy, and at ETP['MAX_CONNECTIONS_PER_USER']."
 _SERVER_ENDS = frozenset({1001, 1012})
 
 
@@ -26,9 +27,7 @@ async def check_silence(target: Target, origin: str | None, seconds: float) -> F
         return skipped("idle timeout", expected, "not examined: --idle 0")
     probe = await target.open(origin)
     if isinstance(probe, Refusal):
-        return failure(
-            "idle timeout", expected, f"no second connection: {probe.text}", "Look at the limits of the proxy."
-        )
+        return failure("idle timeout", expected, f"no second connection: {probe.text}", _LIMITS)
     start = time.monotonic()
     try:
         if (disconnect := await probe.ended(seconds)) is not None:

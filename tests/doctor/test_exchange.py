@@ -42,7 +42,11 @@ async def ignore(connection: ServerConnection) -> None:
 async def test_a_healthy_connection_is_ok() -> None:
     with serve() as port:
         async with probe_at(port) as probe:
-            findings = [check_subprotocol(probe), check_compression(probe), await check_round_trip(probe, 5.0)]
+            findings = [
+                check_subprotocol(probe),
+                check_compression(probe),
+                await check_round_trip(target_at(1, timeout=5.0), probe),
+            ]
     assert [finding.status for finding in findings] == ["ok"] * 3
     assert findings[2].figures["seconds"] < 1
 
@@ -68,7 +72,7 @@ async def test_a_proxy_that_buffers_is_named(monkeypatch: pytest.MonkeyPatch) ->
     with serve() as port, start_proxy(port) as proxy:
         proxy.buffer = 2048
         async with probe_at(proxy.port, timeout=0.2) as probe:
-            finding = await check_round_trip(probe, 0.5)
+            finding = await check_round_trip(target_at(1, timeout=0.5), probe)
             proxy.cut()
     assert finding.status == "failure"
     assert "A proxy buffers" in finding.remedy
@@ -77,7 +81,7 @@ async def test_a_proxy_that_buffers_is_named(monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_way_that_brings_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("django_etp.doctor.exchange._FLOOD", 10)
     async with probe_of(ignore) as probe:
-        finding = await check_round_trip(probe, 0.1)
+        finding = await check_round_trip(target_at(1, timeout=0.1), probe)
     assert finding.status == "failure"
     assert "no answer to any ping within 0.1 s" in finding.came
     assert "A proxy buffers" not in finding.remedy
@@ -93,7 +97,7 @@ async def test_a_slow_way_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
             await connection.send(f"__ack_{name}||{number}")
 
     async with probe_of(answer_late) as probe:
-        finding = await check_round_trip(probe, 5.0)
+        finding = await check_round_trip(target_at(1, timeout=5.0), probe)
     assert finding.status == "warning"
 
 
@@ -103,7 +107,17 @@ async def test_a_connection_that_is_accepted_and_closed_is_named(code: int, reme
         await connection.close(code, "why")
 
     async with probe_of(end) as probe:
-        finding = await check_round_trip(probe, 5.0)
+        finding = await check_round_trip(target_at(1, timeout=5.0), probe)
     assert finding.status == "failure"
     assert f"then closed with {code} why" in finding.came
     assert remedy in finding.remedy
+
+
+async def test_a_login_that_is_refused_does_not_ask_for_one() -> None:
+    async def end(connection: ServerConnection) -> None:
+        await connection.close(4403)
+
+    async with probe_of(end) as probe:
+        finding = await check_round_trip(target_at(1, is_given_login=True), probe)
+    assert "another SECRET_KEY" in finding.remedy
+    assert "--user" not in finding.remedy

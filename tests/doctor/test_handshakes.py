@@ -57,9 +57,11 @@ async def test_a_refusal_whatever_the_origin_asks_for_a_login() -> None:
 
     with serve() as port:
         first, second = await findings_of(target_at(port))
+        given, _ = await findings_of(target_at(port, is_given_login=True))
     assert (told(first), told(second)) == (("handshake", "failure"), ("origin", "skipped"))
     assert "HTTP 403" in first.came
     assert "--cookie" in first.remedy
+    assert "another SECRET_KEY" in given.remedy
 
 
 async def test_a_handshake_that_arrives_as_plain_http_names_the_upgrade() -> None:
