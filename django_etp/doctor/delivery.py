@@ -57,6 +57,8 @@ async def check_delivery(met: list[Met], clock: Clock) -> Finding:
     """Let each process send an event to a connection of each other one."""
     expected = "events reach the connections of all server processes"
     named = _one_of_each(met)
+    if not named:
+        return skipped("delivery", expected, "not examined, since the server does not send the ids of connections")
     if len(named) < 2:
         return ok("delivery", expected, "one server process was met")
     local = [

@@ -25,7 +25,7 @@ from .exchange import check_compression, check_round_trip, check_subprotocol
 from .findings import Finding, Status, skipped
 from .handshakes import Handshake, check_origin, shake_hands
 from .load import MOST_CONNECTIONS, check_load
-from .sessions import check_session, stored_session
+from .sessions import check_session, stored_session, uses_sessions
 from .settings import check_settings
 from .silence import check_silence
 from .static import check_static
@@ -149,7 +149,7 @@ async def _examine_connection(
         if passes:
             interview = await ask_facts(probe, nonce, plan.clock, target.timeout)
         yield await check_origin(target, handshake, interview.connection.host if interview.connection else None)
-        if target.token is None:
+        if target.token is None and uses_sessions():
             yield check_cookie_rules(target)
         for finding in check_session(target, interview, plan.session_problem):
             yield finding

@@ -15,7 +15,7 @@ from .asking import Interview
 from .findings import Finding, failure, ok, skipped, warning
 from .target import Target
 
-__all__ = ["check_session", "stored_session"]
+__all__ = ["check_session", "stored_session", "uses_sessions"]
 
 # How long the session lives if the examination is killed, in seconds.
 _LIFETIME = 600
@@ -28,13 +28,18 @@ _ELSEWHERE = (
 )
 
 
+def uses_sessions() -> bool:
+    """Return whether the project has installed Django's sessions."""
+    return _NAME in settings.INSTALLED_APPS
+
+
 @contextmanager
 def stored_session(username: str | None = None) -> Iterator[tuple[dict[str, str], str]]:
     """Store a session until the block ends; yield its cookie, and the problem if there is one, else ``""``.
 
     With a name it belongs to that user; without one it is anonymous.
     """
-    if _NAME not in settings.INSTALLED_APPS and settings.SESSION_ENGINE.endswith(("sessions.backends.db", "cached_db")):
+    if not uses_sessions():
         yield {}, f"{_NAME} is not installed"
         return
     try:
@@ -73,8 +78,8 @@ def check_session(target: Target, interview: Interview, problem: str) -> Iterato
         yield from (skipped(check, text, f"not known: {interview.problem}") for check, text in expectations.items())
         return
     yield _cookie(target, expectations["cookie"], facts.has_cookie)
-    if target.token is not None and not facts.has_session:
-        yield ok("session", "none, with a login by token", "none")
+    if not facts.has_session and (target.token is not None or not uses_sessions()):
+        yield ok("session", "none, with a login by token or without django.contrib.sessions", "none")
     elif not facts.has_session:
         yield failure(
             "session",

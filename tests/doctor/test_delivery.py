@@ -90,6 +90,8 @@ async def test_processes_that_tell_nothing_are_not_examined() -> None:
         async with met_at(first, second) as met:
             silent = [replace(each, interview=Interview(each.interview.hub, "silent")) for each in met]
             assert (await check_delivery(silent, time.time)).status == "skipped"
+            nameless = [replace(each, interview=Interview("", "silent")) for each in met]
+            assert (await check_delivery(nameless, time.time)).status == "skipped"
             assert (await check_reach(silent)).status == "skipped"
 
 

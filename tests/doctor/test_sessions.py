@@ -100,6 +100,12 @@ def test_a_login_by_token_needs_no_session() -> None:
     assert statuses(findings) == {"cookie": "skipped", "session": "ok", "login": "ok"}
 
 
+def test_a_project_without_sessions_needs_none(settings: Any) -> None:
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django.contrib.sessions"]
+    facts = replace(FACTS, has_session=False, has_cookie=False, is_stored=False)
+    assert statuses(judge(facts, "not installed", cookies={})) == {"cookie": "skipped", "session": "ok", "login": "ok"}
+
+
 def test_without_facts_nothing_is_judged() -> None:
     findings = judge(None)
     assert set(statuses(findings).values()) == {"skipped"}
@@ -116,7 +122,6 @@ def test_a_session_that_cannot_be_stored_is_not_examined(settings: Any, tmp_path
 
 
 def test_without_the_app_of_sessions_none_is_stored(settings: Any) -> None:
-    settings.SESSION_ENGINE = "django.contrib.sessions.backends.db"
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django.contrib.sessions"]
     with stored_session() as (cookies, problem):
         assert (cookies, problem) == ({}, "django.contrib.sessions is not installed")
