@@ -7,7 +7,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-import django_etp.rooms.queries  # noqa: F401  (registers what other processes ask of this one)
+import django_etp.doctor.processes
+import django_etp.rooms.queries  # noqa: F401  (both register what other processes ask of this one)
 
 from . import tenancy
 from .auth.revocation import is_revoked

@@ -13,7 +13,7 @@ import random
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -170,8 +170,8 @@ class Scene:
             server.kill()
             self.outcome.killed += 1
             for visitor in self.visitors:
-                if visitor.line.target == server.port:
-                    visitor.line.target = self.any_port()
+                if server.port in visitor.line.targets:
+                    visitor.line.targets = deque([self.any_port()])
 
     def any_port(self) -> int:
         return self.random.choice(self.living or [s for s in self._servers if s is not None]).port
@@ -210,7 +210,7 @@ class Scene:
             visitor.line.is_refusing = True
             visitor.line.cut()
             await asyncio.sleep(pick.choice(away))
-            visitor.line.target = self.any_port()
+            visitor.line.targets = deque([self.any_port()])
             visitor.line.is_refusing = False
         visitor.line.delay = 0.0
 
