@@ -33,7 +33,7 @@ class Meter:
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.events = self.frames = 0
-        outbox = peer._outbox
+        outbox = peer.outbox
         self._send, self._server = outbox._send, outbox._server
         outbox._send = self._counting(outbox._send)
         if outbox._server is not None:
@@ -41,7 +41,7 @@ class Meter:
 
     def remove(self) -> None:
         """Count no more."""
-        outbox = self.peer._outbox
+        outbox = self.peer.outbox
         outbox._send, outbox._server = self._send, self._server
 
     def _counting(self, send: Send) -> Send:
