@@ -76,7 +76,7 @@ async def test_the_transport_of_the_server_is_still_found() -> None:
 
     for send in (wire.send, wrapped):
         peer = connect(make_hub())
-        peer._outbox._send = send
+        peer.outbox._send = send
         Meter(peer)
-        assert peer._outbox._send is not send
-        assert unsent_bytes(peer._outbox._send) == 7
+        assert peer.outbox._send is not send
+        assert unsent_bytes(peer.outbox._send) == 7

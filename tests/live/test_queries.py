@@ -58,7 +58,7 @@ async def test_a_list_may_be_of_the_members_of_a_room() -> None:
 async def test_connections_that_are_not_accepted_are_not_there_yet() -> None:
     hub = make_hub()
     peer = connect(hub, "Ada", "lobby")
-    peer._outbox.state = CONNECTING
+    peer.outbox.state = CONNECTING
     assert not (await ask(ListConnections("", "", (), 0, 10), hub)).rows
     assert not (await ask(ListRooms("", "", (), 0, 10), hub)).rows
     assert await ask(GetDetails("", peer.id), hub) is None

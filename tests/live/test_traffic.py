@@ -70,13 +70,13 @@ async def test_counting_ends_after_the_last_look(quick: None) -> None:
         hub = serving_hub()
         peer = hub.membership.find(client.id)
         assert isinstance(peer, Peer)
-        send, receivers = peer._outbox._send, (len(connected.receivers), len(event_handled.receivers))
+        send, receivers = peer.outbox._send, (len(connected.receivers), len(event_handled.receivers))
         counted = traffic_of(hub)
         counted.look()
         assert counted.is_counting
-        assert peer._outbox._send is not send
+        assert peer.outbox._send is not send
         await until(lambda: not counted.is_counting)
-        assert peer._outbox._send is send
+        assert peer.outbox._send is send
         assert (len(connected.receivers), len(event_handled.receivers)) == receivers
         assert traffic_of(hub) is not counted
         assert not traffic_of(hub).is_counting
