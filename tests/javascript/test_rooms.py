@@ -60,11 +60,10 @@ async def expect_marker(page: Page, connection: ServerConnection) -> None:
     assert await receive(connection) == "marker||0"
 
 
-async def seen(page: Page) -> list[Any]:
-    """Return what the rooms got, and forget it."""
-    return [
-        each for each in await page.evaluate("seen.splice(0)") if each not in ("connect",) and each[0] != "disconnect"
-    ]
+async def seen(page: Page, count: int = 0) -> list[Any]:
+    """Return what the rooms got, once there is so much, and forget it."""
+    await wait_until(page, f"seen.filter((each) => Array.isArray(each) && each[0] !== 'disconnect').length >= {count}")
+    return [each for each in await page.evaluate("seen.splice(0)") if each != "connect" and each[0] != "disconnect"]
 
 
 async def test_a_join_resolves_to_the_state(page: Page, peer: Peer) -> None:
@@ -94,8 +93,7 @@ async def test_the_state_comes_before_the_events_that_follow_it(page: Page, peer
     await receive(connection)
     for frame in ('__ack___join||1||{"state":1}', "__in orders/5 changed||0||2"):
         await connection.send(frame)
-    await wait_until(page, "seen.length > 2")
-    assert await seen(page) == [["orders/5", "state", 1, False], ["orders/5", "changed", 2]]
+    assert await seen(page, 2) == [["orders/5", "state", 1, False], ["orders/5", "changed", 2]]
 
 
 async def test_a_question_in_a_room_is_answered(page: Page, peer: Peer) -> None:
@@ -346,8 +344,7 @@ async def test_a_return_asks_for_the_events_after_the_last_one_that_came(page: P
     assert await receive(connection) == '__join||1||{"room":"orders/5","since":"e.8"}'
     await connection.send('__ack___join||1||{"state":"new","position":"e.10","recovered":true}')
     await connection.send("__in orders/5@e.9 changed||0||2")
-    await wait_until(page, "seen.length > 3")
-    assert await seen(page) == [
+    assert await seen(page, 4) == [
         ["orders/5", "state", "old", False],
         ["orders/5", "changed", 1],
         ["orders/5", "state", "new", True],

@@ -419,7 +419,7 @@ async def test_the_staff_uses_the_live_page_by_keyboard(chat: Server, enter: Ent
     await expect(page.locator("[data-fact=events]")).to_have_text(re.compile(r"[1-9][\d.]*/s"))
     await expect(page.locator("[data-fact=frames]")).to_have_text(re.compile(r"[1-9][\d.]*/s"))
 
-    await tab_to(page, "link", "rooms/lobby", within=40)
+    await tab_to(page, "link", "typing/lobby", within=40)
     await page.keyboard.press("Enter")
     await expect(rows).to_have_count(1)
     await expect(page.locator("[data-chart] polyline").first).to_have_attribute("points", re.compile(r"\d"))
@@ -430,7 +430,7 @@ async def test_the_staff_uses_the_live_page_by_keyboard(chat: Server, enter: Ent
     await page.keyboard.type('{"name": "The staff"}')
     await tab_to(page, "button", "Send")
     await page.keyboard.press("Enter")
-    await expect(page.locator(".messagelist .success")).to_have_text("Room rooms/lobby: Sent the event typing.")
+    await expect(page.locator(".messagelist .success")).to_have_text("Room typing/lobby: Sent the event typing.")
     await eventually(lambda: seen.evaluate("typists"), lambda typists: "The staff is typing" in typists, timeout=15)
 
     await page.set_viewport_size(PHONE["viewport"])

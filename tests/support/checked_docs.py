@@ -58,8 +58,8 @@ _APP = """
 from django.apps import AppConfig
 
 class Page(AppConfig):
-    name = "{page}.chat"
-    label = "{page}"
+    name = "{page}.{app}"
+    label = "{page}_{app}"
 """
 
 
@@ -85,9 +85,11 @@ def complaints(pages: list[Path], directory: Path) -> list[str]:
     for page in pages:
         files = _followed(page, project if page.name in docs.FROM_SCRATCH else readme)
         package = re.sub(r"\W", "_", f"page_{_name_of(page)}")
-        if "chat/models.py" in files and files["chat/models.py"].places:
-            files["app_of_docs.py"] = _File(_APP.format(page=package).splitlines())
-            apps.append(f"{package}.app_of_docs.Page")
+        models = [name for name, file in files.items() if name.endswith("/models.py") and file.places]
+        # Models of libraries without types may want settings of their own.
+        for app in [Path(name).parts[0] for name in models if not _UNTYPED.search("\n".join(files[name].lines))]:
+            files[f"{app}_of_docs.py"] = _File(_APP.format(page=package, app=app).splitlines())
+            apps.append(f"{package}.{app}_of_docs.Page")
         own = {Path(name).parts[0].removesuffix(".py") for name in files}
         for name in ("mysite/settings.py", "mysite/urls.py"):
             files[name].lines = _open("\n".join(files[name].lines)).split("\n")
