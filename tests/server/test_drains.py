@@ -6,7 +6,7 @@ import http.client
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.support.peers import connect, expect_close, receive
+from tests.support.peers import WAIT, connect, expect_close, receive
 from tests.support.servers import COMMANDS, SUPERVISORS, Server, start_server
 
 RESTART = (1012, '{"reconnect_in": 200}')
@@ -23,18 +23,19 @@ def readiness(server: Server) -> int:
 
 @pytest.mark.parametrize("kind", [*COMMANDS, *SUPERVISORS])
 async def test_sigterm_lets_a_server_drain(kind: str) -> None:
-    with start_server(kind, settings={"ETP": {"DRAIN_SECONDS": 0.2}}) as server:
-        peers = [await connect(server) for _ in range(4)]
-        busy, *others = peers
-        await busy.send("ask||7||x")
-        assert await receive(busy) == "question||1||x"  # its handler runs until this is answered
+    with start_server(kind, settings={"ETP": {"DRAIN_SECONDS": 0.2, "DISCONNECT_GRACE": WAIT}}) as server:
+        busy = await connect(server, "/cluster/?own")
+        others = [await connect(server) for _ in range(3)]
+        await busy.send(f'call||7||["emit_with_ack", ["own", "question"], {{"timeout": {WAIT}}}]')
+        assert await receive(busy) == "question||1"  # its handler runs until this is answered
         server.process.terminate()
         assert await expect_close(others[0]) == RESTART
         with pytest.raises(InvalidStatus, match="503"):
             await connect(server)
         assert await asyncio.to_thread(readiness, server) == 503
         await busy.send("__ack_question||1||y")
-        assert [await receive(busy), await expect_close(busy)] == ["__ack_ask||7||got:y", RESTART]
+        assert str(await receive(busy)).startswith('__ack_call||7||{"result"')
+        assert await expect_close(busy) == RESTART
         assert [await expect_close(other) for other in others[1:]] == [RESTART] * 2
         await asyncio.to_thread(server.wait)
         assert server.complaints == []

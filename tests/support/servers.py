@@ -193,6 +193,8 @@ def start_server(
     """
     command = [argument.format(port=port) for argument in {**COMMANDS, **SUPERVISORS}[kind]]
     with start_process(kind, [*command, *options, application], env=env, settings=settings) as server:
+        if kind in SUPERVISORS:  # it listens before a worker has started
+            server.wait_for_log("Started server process")
         yield server
 
 
