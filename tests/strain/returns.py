@@ -185,7 +185,7 @@ class Scene:
         while not until():
             with suppress(EtpError, OSError, TimeoutError):
                 url = f"ws://127.0.0.1:{self.any_port()}/ws/"
-                async with EtpClient(url, is_reconnecting=False, open_timeout=3, ping_interval=None) as client:
+                async with EtpClient(url, is_reconnecting=False, open_timeout=10, ping_interval=None) as client:
                     while not until():
                         await self.may_send.wait()
                         event, number = f"{name}:{number}", number + 1
@@ -349,7 +349,7 @@ async def come_and_go(
             client = EtpClient(
                 f"ws://127.0.0.1:{line.port}/ws/",
                 reconnect_delays=lambda: itertools.repeat(0.1),
-                open_timeout=3,
+                open_timeout=10,
                 ping_interval=None,
                 proxy=None,
             )
