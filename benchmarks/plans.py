@@ -65,7 +65,7 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
     yield from _durable(_PUBSUB, DurableCalls(4), DurableLatency(50), rounds=3)
     yield from _members_query(rounds=5)
     yield from _presence(rounds=5)
-    yield from _histories(rounds=3)
+    yield from _histories((Emits(),), rounds=3)
 
 
 def full(servers: Sequence[str]) -> Iterator[Match]:
@@ -105,7 +105,7 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _growth_of_processes(layer)
     yield from _members_query(rounds=9)
     yield from _presence(rounds=9)
-    yield from _histories(rounds=7)
+    yield from _histories((Emits(), Emits(at_once=1, emits=100)), rounds=7)
     one, *more = (Side(f"{count} processes receive it", Copies(count), BARE) for count in (1, 10, 50))
     for side in more:
         yield Match(side.work.title, "Valkey", side, one, rounds=5)
@@ -235,17 +235,17 @@ def _presence(rounds: int) -> Iterator[Match]:
         yield Match(f"{kind().title}, two processes", f"uvicorn, {_PUBSUB}", *sides, rounds)
 
 
-def _histories(rounds: int) -> Iterator[Match]:
+def _histories(emits: Sequence[Emits], rounds: int) -> Iterator[Match]:
     """Compare rooms with history, in each store, with those without."""
     alone = {"contender": ETP_ALONE}
     for name, store in (("memory", {}), *((name, {"history": name, "layer": _PUBSUB}) for name in _STORES)):
         where = f"uvicorn, history in {name}"
-        for at_once in (50, 1):
+        for work in emits:
             sides = (
-                Side(f"{which} history", Emits(has_history, at_once), **alone, **store)
+                Side(f"{which} history", replace(work, has_history=has_history), **alone, **store)
                 for which, has_history in (("with", True), ("without", False))
             )
-            yield Match(f"emits to a declared room, {at_once} at a time", where, *sides, rounds)
+            yield Match(work.title, where, *sides, rounds)
         recovery, entry = (
             Side(side, work, **alone, **store, twin=twin)
             for twin, (side, work) in enumerate((("100 missed events", Recovery(100)), ("no position", Recovery(0))))

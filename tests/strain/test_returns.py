@@ -14,7 +14,8 @@ async def test_clients_that_come_and_go_miss_nothing(tmp_path: Path) -> None:
         "redis", tmp_path, [store_emptied, way_cut, server_killed], seconds=3, away=(0.0, 0.1, 0.3)
     )
     assert outcome.faults == []
-    assert outcome.recovered > outcome.anew > 0, outcome
+    assert outcome.holds, outcome
+    assert outcome.anew > 0, outcome
     assert outcome.killed == 1
     assert outcome.deliveries > CLIENTS * 10, outcome
 
