@@ -113,7 +113,7 @@ async def test_it_does_not_wait_long_for_a_greeting_that_is_held_back() -> None:
 
     async with served(hold, subprotocols=["etp.ext.v2"]) as url:
         async with asyncio.timeout(5):
-            probe = await open_probe(url, timeout=0.1)
+            probe = await open_probe(url, timeout=0.5)
         assert isinstance(probe, Probe)
         assert probe.id == ""
         await probe.close()

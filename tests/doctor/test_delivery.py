@@ -51,7 +51,7 @@ async def test_two_processes_with_a_layer_in_memory_are_named() -> None:
 
 async def test_a_process_that_gets_nothing_is_named(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CHANNEL_LAYERS = SHARED
-    monkeypatch.setattr("django_etp.doctor.delivery._LIMIT", 0.3)
+    monkeypatch.setattr("django_etp.doctor.delivery._LIMIT", 1.0)
     with serve() as first, serve() as second:
         async with met_at(first, second) as met:
             by_hub = {each.interview.hub: each for each in met}

@@ -71,8 +71,8 @@ async def test_a_proxy_that_buffers_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("django_etp.doctor.exchange._FLOOD", 400)
     with serve() as port, start_proxy(port) as proxy:
         proxy.buffer = 2048
-        async with probe_at(proxy.port, timeout=0.2) as probe:
-            finding = await check_round_trip(target_at(1, timeout=0.5), probe)
+        async with probe_at(proxy.port, timeout=1.0) as probe:
+            finding = await check_round_trip(target_at(1, timeout=1.0), probe)
             proxy.cut()
     assert finding.status == "failure"
     assert "A proxy buffers" in finding.remedy

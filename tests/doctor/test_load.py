@@ -52,7 +52,7 @@ async def test_connections_that_break_and_pings_without_an_answer_are_losses() -
             await connection.wait_closed()
 
     async with serve_websockets(fail, "127.0.0.1", 0) as server:
-        target = target_at(server.sockets[0].getsockname()[1], timeout=0.3)
+        target = target_at(server.sockets[0].getsockname()[1], timeout=1.0)
         finding = await check_load(target, None, 4, rounds=1, interval=0.01)
     assert (finding.figures["unanswered"], finding.figures["broken"]) == (2, 2)
     assert "2 connections broke; 2 pings were not answered in time" in finding.came

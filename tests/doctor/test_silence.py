@@ -42,7 +42,7 @@ async def test_a_connection_that_is_open_and_dead_names_the_timeout() -> None:
     async def ignore(connection: ServerConnection) -> None:
         await connection.wait_closed()
 
-    finding = await finding_of(ignore, 0.05, timeout=0.2)
+    finding = await finding_of(ignore, 0.05, timeout=1.0)
     assert finding.status == "failure"
     assert "nothing passes any more" in finding.came
 
