@@ -60,6 +60,12 @@ async def watch(page: Page, connection: ServerConnection, **content: Any) -> Non
     assert await page.evaluate("joined") == ["resolved", "ready"]
 
 
+async def test_a_room_with_members_begins_at_a_position_as_well(page: Page, peer: Peer) -> None:
+    connection = await start_extended(page, peer)
+    await page.evaluate("() => { fate(client.room('teams/red', { since: 'e.6' }).join()); }")
+    assert await receive(connection) == '__join||1||{"room":"teams/red","since":"e.6"}'
+
+
 async def test_the_members_are_a_live_map(page: Page, peer: Peer) -> None:
     connection = await start_extended(page, peer)
     assert await page.evaluate("[client.room('teams/red').members.size, client.room('teams/red').memberCount]") == [

@@ -7,8 +7,8 @@ export * from "./etp-rooms.js";
 /** Add members to the rooms of a class of clients. */
 export const withPresence = (Base) =>
   class extends Base {
-    room(name) {
-      const room = super.room(name);
+    room(...args) {
+      const room = super.room(...args);
       if (!room.members) addMembers(room, (error) => this._fail(error));
       return room;
     }
