@@ -142,15 +142,14 @@ class Outbox:
     def give_up(self, seconds: float) -> None:
         """See Writer."""
         if self._owner is not None and self.state is OPEN:
-            size = self.waiting_size
-            self._owner.reads_too_slowly(f"has taken next to nothing for {seconds:.3g} s, and {size:,} bytes wait")
+            facts = f"has taken next to nothing for {seconds:.3g} s, and {self.waiting_size:,} bytes wait"
+            self._owner.reads_too_slowly(facts)
 
     def write(self, frame: str) -> None:
         """Write a frame soon, behind all others, without waiting; drop it after a close."""
-        state = self.state
+        state, frames, server = self.state, self._frames, self._server
         if state is not OPEN and state is not CONNECTING:
             return
-        frames, server = self._frames, self._server
         if server is not None and state is OPEN and not (self._is_writing or frames) and server.offer(frame):
             return
         if frames is None:
@@ -174,14 +173,11 @@ class Outbox:
     def begin(self, frame: str) -> Coroutine[Any, Any, None] | None:
         """Write a frame behind all others; return what the sender is to await, if a call is not enough."""
         if self.state is OPEN and not (self._is_writing or self._frames):
-            server = self._server
-            if server is not None:
-                if server.offer(frame):
-                    return None
-            elif self._flusher.is_idle:
-                # The caller runs in a task, so the frame needs no other.
+            if (server := self._server) is not None and server.offer(frame):
+                return None
+            if server is None and self._flusher.is_idle:
                 self._flusher.take_turn(self)
-                return self._write_at_once(frame)
+                return self._write_at_once(frame)  # the caller runs in a task, so the frame needs no other
         self.write(frame)
         return self._until_few_wait() if self._put != self._taken and self.is_far_behind else None
 

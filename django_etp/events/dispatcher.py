@@ -45,6 +45,7 @@ from .unknown import handle_unknown
 
 __all__ = ["Dispatcher"]
 
+_Task = asyncio.Task
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
 
@@ -105,7 +106,7 @@ class Dispatcher:
         if self._running < self._max_running:
             if _HAS_EAGER_TASKS:
                 self._running += 1
-                task = asyncio.Task(self._handle(item), loop=self._loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+                task = _Task(self._handle(item), loop=self._loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
                 if not task.done():
                     self._tasks[id(item)] = task
             else:

@@ -115,7 +115,7 @@ def decode(message: str | bytes) -> Event:
     Raises:
         InvalidFrame: the message is not an ETP frame.
     """
-    if isinstance(message, bytes):
+    if type(message) is not str and isinstance(message, bytes):
         try:
             message = message.decode()
         except UnicodeDecodeError as error:

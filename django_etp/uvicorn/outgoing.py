@@ -62,18 +62,18 @@ class Outgoing:
 
     def offer(self, text: str) -> bool:
         """Write a text at the end of this turn, unless too much waits; return whether it is taken."""
-        if self.drained is not None or self._size > _MAX_PENDING or len(self.frames) >= _MAX_FRAMES:
+        frames, size = self.frames, self._size
+        if self.drained is not None or size > _MAX_PENDING or len(frames) >= _MAX_FRAMES:
             return False
         writes = self.writes
         try:
             frame = writes.texts.frame(text, self.window_bits)
         except UnicodeEncodeError:
             return False  # send() raises it to its caller
-        frames = self.frames
         if not frames and writes.reading is not self:
             writes.add(self)
         frames.append(frame)
-        self._size += len(frame)
+        self._size = size + len(frame)
         return True
 
     def write(self, frame: bytes) -> None:

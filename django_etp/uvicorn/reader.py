@@ -100,14 +100,20 @@ class Reader:
         while True:
             received, start = self._data, self._position
             # The most frequent frame takes a short way: a whole text of less than 126 bytes.
-            last = len(received) - 6 if self._message is None else -1
+            whole, longest = len(received), min(self.max_size, 125)
+            last = whole - 6 if self._message is None else -1
             while start <= last and received[start] == _WHOLE_TEXT:
                 size = received[start + 1] ^ 0x80
-                end = start + 6 + size
-                if size > 125 or end > len(received) or size > self.max_size:
+                begin = start + 6
+                end = begin + size
+                if size > longest or end > whole:
                     break
                 self._position = end
-                yield _text(unmask(received[start + 6 : end], received[start + 2 : start + 6]))
+                try:
+                    text = unmask(received[begin:end], received[start + 2 : begin]).decode()
+                except UnicodeDecodeError:
+                    raise _invalid_utf8() from None
+                yield text
                 if self._position != end or self._data is not received:
                     break  # what took the text has read on
                 start = end
