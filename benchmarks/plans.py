@@ -6,12 +6,13 @@ from functools import partial
 
 from benchmarks.harness.comparisons import Work
 from benchmarks.harness.matches import Match, Side
-from benchmarks.harness.servers import SERVERS
+from benchmarks.harness.servers import PROGRAM, SERVERS
 from benchmarks.workloads.broker_copies import Copies
 from benchmarks.workloads.deliveries import Room
 from benchmarks.workloads.durable_emits import DurableCalls, DurableLatency
 from benchmarks.workloads.echoes import Echo, Latency
 from benchmarks.workloads.handshakes import Handshakes, Memory
+from benchmarks.workloads.histories import Emits, ReadsOfReturns, Recovery, Returns
 from benchmarks.workloads.joins import Joins
 from benchmarks.workloads.presence import CrowdChurn, CrowdJoins
 from benchmarks.workloads.queries import JoinsAndLeaves, MembersQuery
@@ -26,15 +27,19 @@ from .contenders import (
     ETP_ALONE,
     ETP_FROZEN,
     ETP_IN_STACK,
+    ETP_TYPED,
     SOCKET_IO,
     Contender,
 )
 
-__all__ = ["DEFLATE", "full", "short"]
+__all__ = ["DEFLATE", "LINE", "against_reference", "full", "short"]
 
 # As browsers offer it.
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+# A payload with a declared type.
+LINE = '{"text": "Is there anything left of the apple pie?", "to": 7}'
 _PUBSUB, _REDIS = "RedisPubSubChannelLayer", "RedisChannelLayer"
+_STORES = ("Redis", "SQLite", "PostgreSQL")
 _OTHERS = (CHANNELS, CHANNELS_JSON, SOCKET_IO)
 
 
@@ -52,6 +57,7 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
         yield from versus(Handshakes(), (BARE,))
         yield from versus(Memory(200), (BARE, CHANNELS), is_fresh=True)
         yield from _declared(server, Room(1000, 30), rounds=5)
+        yield from _typed(server, rounds=5)
     yield from _classes((Echo(), Echo(in_flight=1), Room(200)), Memory(200), Room(200, 30, size=4000), rounds=5)
     yield from _two_processes(_PUBSUB, Room(1000, 100), Room(1000, 15))
     yield from _calls(_PUBSUB, (1, 8), rounds=5)
@@ -59,6 +65,7 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
     yield from _durable(_PUBSUB, DurableCalls(4), DurableLatency(50), rounds=3)
     yield from _members_query(rounds=5)
     yield from _presence(rounds=5)
+    yield from _histories(rounds=3)
 
 
 def full(servers: Sequence[str]) -> Iterator[Match]:
@@ -79,6 +86,7 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         for percentile in (50, 99):
             yield from _versus(server, Latency(percentile, storm=200), (BARE,), rounds=5)
         yield from _declared(server, Room(1000, 100), rounds=9)
+        yield from _typed(server, rounds=15)
         yield from _prices(server)
         yield from _growth(server)
     common = (Echo(), Echo(in_flight=1), Latency(), Room(200), Room(1000), Handshakes())
@@ -97,9 +105,20 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _growth_of_processes(layer)
     yield from _members_query(rounds=9)
     yield from _presence(rounds=9)
+    yield from _histories(rounds=7)
     one, *more = (Side(f"{count} processes receive it", Copies(count), BARE) for count in (1, 10, 50))
     for side in more:
         yield Match(side.work.title, "Valkey", side, one, rounds=5)
+
+
+def against_reference(program: str) -> Iterator[Match]:
+    """Yield the matches of django_etp on its class for uvicorn against the Go reference, whose server is a program."""
+    reference = Contender("Go reference", program)
+    works = (Echo(), Echo(in_flight=1), Latency(), Room(200), Room(1000), Handshakes(), Memory(1000))
+    for number, work in enumerate(works):
+        twin = number if isinstance(work, Memory) else 0
+        one = Side("django_etp on django_etp's class", work, ETP_IN_STACK, "django_etp.uvicorn", twin=twin)
+        yield Match(work.title, "Go", one, Side(reference.name, work, reference, PROGRAM, twin=twin), rounds=15)
 
 
 def _versus(
@@ -139,6 +158,10 @@ def _classes(works: Sequence[Work], memory: Memory, large: Room, rounds: int) ->
                 for who, where in ((one, server), (other, other_server))
             )
             yield Match(title, "uvicorn, two classes", *sides, rounds)
+    handshakes = Handshakes()
+    one = Side("django_etp on django_etp's class", handshakes, ETP_IN_STACK, ours)
+    other = Side(f"{BARE_IN_STACK.name}, on uvicorn's class", handshakes, BARE_IN_STACK, own)
+    yield Match(handshakes.title, "uvicorn, two classes", one, other, rounds)
 
 
 def _two_processes(layer: str, work: Room, smaller: Room) -> Iterator[Match]:
@@ -212,6 +235,32 @@ def _presence(rounds: int) -> Iterator[Match]:
         yield Match(f"{kind().title}, two processes", f"uvicorn, {_PUBSUB}", *sides, rounds)
 
 
+def _histories(rounds: int) -> Iterator[Match]:
+    """Compare rooms with history, in each store, with those without."""
+    alone = {"contender": ETP_ALONE}
+    for name, store in (("memory", {}), *((name, {"history": name, "layer": _PUBSUB}) for name in _STORES)):
+        where = f"uvicorn, history in {name}"
+        for at_once in (50, 1):
+            sides = (
+                Side(f"{which} history", Emits(has_history, at_once), **alone, **store)
+                for which, has_history in (("with", True), ("without", False))
+            )
+            yield Match(f"emits to a declared room, {at_once} at a time", where, *sides, rounds)
+        recovery, entry = (
+            Side(side, work, **alone, **store, twin=twin)
+            for twin, (side, work) in enumerate((("100 missed events", Recovery(100)), ("no position", Recovery(0))))
+        )
+        yield Match(recovery.work.title, where, recovery, entry, rounds)
+    redis = {"contender": ETP_ALONE, "history": "Redis", "layer": _PUBSUB, "caller": "returns"}
+    sides = (
+        Side(name, Returns(has_history), **redis)
+        for name, has_history in (("with 50 missed events each", True), ("without history", False))
+    )
+    yield Match(Returns().title, "uvicorn, history in Redis", *sides, rounds)
+    sides = (Side(f"{count:,} clients", ReadsOfReturns(count), **redis) for count in (1000, 1))
+    yield Match(ReadsOfReturns().title, "uvicorn, history in Redis", *sides, rounds)
+
+
 def _members_query(rounds: int) -> Iterator[Match]:
     question, round_trip = MembersQuery(), MembersQuery(2, is_round_trip=True)
     sides = (
@@ -252,6 +301,19 @@ def _declared(server: str, work: Room, rounds: int) -> Iterator[Match]:
     ):
         sides = (Side(name, each, ETP_IN_STACK, server) for name, each in (("declared", declared), ("plain", plain)))
         yield Match(title, server, *sides, rounds)
+
+
+def _typed(server: str, rounds: int) -> Iterator[Match]:
+    """Compare handlers that declare types with one that checks by hand, and handlers without types beside both."""
+    by_hand = Side("parsed and checked by hand", Echo(event="echo_by_hand", data=LINE), ETP_TYPED, server)
+    for name, event in (("a dataclass, by pydantic", "echo_dataclass"), ("a Struct, by msgspec", "echo_struct")):
+        typed = Side(name, Echo(event=event, data=LINE), ETP_TYPED, server)
+        yield Match(f"{typed.work.title}, of a payload with fields", server, typed, by_hand, rounds)
+    beside, alone = (
+        Side(name, Echo(), who, server)
+        for name, who in (("others declare types", ETP_TYPED), ("none declares types", ETP_IN_STACK))
+    )
+    yield Match(f"{beside.work.title}, without a type", server, beside, alone, rounds)
 
 
 def _growth(server: str) -> Iterator[Match]:

@@ -19,7 +19,9 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "django_etp",
+    "django_etp.history",
     "django_etp.outbox",
+    "example_project.assistant",
     "example_project.chat",
     "example_project.orders",
 ]
@@ -58,12 +60,18 @@ if BROKER:
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
         "CONFIG": {"hosts": [{"address": BROKER, "socket_timeout": 7, "socket_connect_timeout": 2}]},
     }
-# Other projects may use the same broker: the name keeps them apart.
-ETP: dict[str, object] = {"SITE": "etp-example"}
+ETP: dict[str, object] = {
+    "SITE": "etp-example",  # other projects may use the same broker: the name keeps them apart
+    # What was said in the rooms outlives a restart of the server and of the broker, which stores nothing on disk.
+    "HISTORY": {"BACKEND": "django_etp.history.DatabaseHistory"},
+}
 
 CELERY_BROKER_URL = BROKER
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
+
+if BROKER:  # there are several servers
+    ETP["DRAIN_SECONDS"] = 2
 
 DATABASES = {
     "default": {
@@ -83,6 +91,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {"example_project": {"handlers": ["console"], "level": "INFO", "propagate": False}},
+}
 
 STATIC_URL = "static/"
 LANGUAGE_CODE = "en"

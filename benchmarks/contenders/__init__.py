@@ -13,6 +13,7 @@ __all__ = [
     "ETP_ALONE",
     "ETP_FROZEN",
     "ETP_IN_STACK",
+    "ETP_TYPED",
     "SOCKET_IO",
     "Contender",
 ]
@@ -26,7 +27,7 @@ class Contender:
         name: its name in the table.
         application: the import path for servers.
         dialect: the protocol of its clients.
-        needs: a package; without it the contender is left out.
+        needs: packages, with spaces between them; without these the contender is left out.
     """
 
     name: str
@@ -36,8 +37,8 @@ class Contender:
 
     @property
     def is_installed(self) -> bool:
-        """Whether the needed package is installed."""
-        return find_spec(self.needs) is not None
+        """Whether the needed packages are installed."""
+        return all(find_spec(package) is not None for package in self.needs.split())
 
 
 BARE = Contender("bare ASGI", "benchmarks.contenders.bare:application")
@@ -46,6 +47,9 @@ ETP_IN_STACK = Contender("django_etp", "benchmarks.contenders.site.asgi:etp")
 ETP_ALONE = Contender("django_etp without AuthMiddlewareStack", "benchmarks.contenders.site.asgi:etp_alone")
 ETP_FROZEN = Contender(
     "django_etp without AuthMiddlewareStack, after gc.freeze()", "benchmarks.contenders.site.frozen:etp_alone"
+)
+ETP_TYPED = Contender(
+    "django_etp with typed handlers", "benchmarks.contenders.site.typed:etp", needs="pydantic msgspec"
 )
 CHANNELS = Contender("Channels AsyncWebsocketConsumer", "benchmarks.contenders.site.asgi:channels_text")
 CHANNELS_JSON = Contender("Channels AsyncJsonWebsocketConsumer", "benchmarks.contenders.site.asgi:channels_json", JSON)

@@ -26,6 +26,7 @@ class Echo:
     Attributes:
         connections, in_flight: the number of connections, and of questions in flight on each.
         size: characters of each question.
+        data: the data of each question, in place of so many letters.
         seconds: the length of a round.
         event: the event, and so the handler that answers.
         headers: further lines of the handshakes.
@@ -35,6 +36,7 @@ class Echo:
     connections: int = 50
     in_flight: int = 10
     size: int = 16
+    data: str = ""
     seconds: float = 0.4
     event: str = "echo"
     headers: str = ""
@@ -51,7 +53,7 @@ class Echo:
         (server,) = site.servers
         idle = await connect(server.port, site.contender.dialect, self.idle)
         peers = await connect(server.port, site.contender.dialect, self.connections, headers=self.headers)
-        askers = [_Asker(peer, self.event, "e" * self.size) for peer in peers]
+        askers = [_Asker(peer, self.event, self.data or "e" * self.size) for peer in peers]
 
         async def burst() -> Figure:
             watch = Stopwatch(site.processes)

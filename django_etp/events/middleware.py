@@ -4,7 +4,7 @@ Rules kept here:
 
 - The first function in a setting is the outermost.
 - They see every event, those without a handler too, and what a handler returned before it becomes text.
-- If there is none, the dispatcher calls handlers by itself.
+- If there is none, the dispatcher calls handlers by itself; of a handler with a rate only the limit is around it.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -37,7 +37,8 @@ class _Surrounds:
     """The functions around handlers and hooks in this process.
 
     Attributes:
-        events: whether anything is around the handlers of events. The dispatcher reads it for each event.
+        events: whether anything is around the handlers of events, of all or of those with a rate. The dispatcher reads
+            it for each event.
         connects: whether anything is around ``on_connect``.
         of_events: functions around the handlers, the outermost first.
         of_connects: functions around ``on_connect``, the outermost first.

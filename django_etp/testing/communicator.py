@@ -97,6 +97,8 @@ class EtpCommunicator(Inbox):
     async def connect(self, *, timeout: float = 6.0) -> None:
         """Connect, waiting up to ``timeout`` seconds for the handshake.
 
+        A client that speaks the extensions waits for the greeting, and gets its ``id``.
+
         Raises:
             HandshakeRejected: the application refused.
             TimeoutError: it neither accepted nor refused in time.
@@ -118,6 +120,8 @@ class EtpCommunicator(Inbox):
         if (status := self._handshake.result()) != 101:
             await self.disconnect(1006)
             raise HandshakeRejected(status)
+        if self._speaks_extensions:
+            await self._wait_for_greeting()
 
     async def _give_up(self, timeout: float) -> NoReturn:
         assert self._task is not None
@@ -198,7 +202,7 @@ class EtpCommunicator(Inbox):
             TypeError: the client offered no extensions.
         """
         if not self._speaks_extensions:
-            raise TypeError('To join, make the client with subprotocols=["etp.ext.v2"], and expect "__hello" first.')
+            raise TypeError('To join, make the client with subprotocols=["etp.ext.v2"].')
         return await JoinedRoom.join(self, self._ask, room, since, timeout)
 
     async def _ask(self, name: str, text: str, timeout: float) -> Event:
@@ -256,7 +260,7 @@ class EtpCommunicator(Inbox):
             case "websocket.close" if self._handshake.done():
                 self._disconnect = Disconnect(message.get("code", 1000), message.get("reason") or "")
                 self._end_questions()
-                self._frames.put_nowait(self._disconnect)
+                self._put(self._disconnect)
                 await self._to_application.put({"type": "websocket.disconnect", "code": self._disconnect.code})
             case "websocket.close":
                 self._handshake.set_result(403)
@@ -274,15 +278,18 @@ class EtpCommunicator(Inbox):
         try:
             event = decode(frame)
         except InvalidFrame:
-            self._frames.put_nowait(frame)
+            self._put(frame)
             return
         is_settled = False
         meaning = meaning_of(event, speaks_extensions=self._speaks_extensions)
         if meaning == "part" and self._streams.reads(event.ack_id):
             await self._streams.put(event)
             return
+        if meaning == "greeting" and self._id is None:
+            self._take_greeting(frame)
+            return
         if meaning == "answer":
             outcome = self._outcomes.pop(event.ack_id, None) if event.is_failure else None
             is_settled = self._acks.settle(event) if outcome is None else self._acks.fail(event.ack_id, outcome)
         if not is_settled:
-            self._frames.put_nowait(frame)
+            self._put(frame)

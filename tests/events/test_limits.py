@@ -2,6 +2,7 @@
 
 import json
 import logging
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -50,6 +51,25 @@ async def opened(**scope: Any) -> Wire:
     wire = await Wire(**EXTENSIONS, **scope).open()
     assert (await wire.text()).startswith("__hello")
     return wire
+
+
+async def test_events_without_a_rate_are_called_as_if_none_had_one() -> None:
+    callers: list[list[str]] = []
+
+    @etp_event("other")
+    async def other(connection: Connection, event: Event) -> None:
+        callers.append([frame.name for frame in traceback.extract_stack()])
+
+    wire = await opened()
+    await send(wire, "other", 1)
+
+    @etp_event("say", rate="2/min")
+    async def say(connection: Connection, event: Event) -> None: ...
+
+    await send(wire, "other", 1)
+    assert callers[0] == callers[1]
+    assert await send(wire, "say", 3) == ["ok", "ok", "rate_limited"]
+    await wire.leave()
 
 
 async def test_an_event_over_the_rate_is_refused_with_the_time_to_wait_and_others_are_not() -> None:

@@ -20,6 +20,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from django_etp.protocol import Event, decode, encode
+from tests.support.peers import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT = 30.0  # seconds for what must come
@@ -62,6 +63,10 @@ class Demo:
             except OSError:
                 continue  # it ended, or is another user's
         return found
+
+    async def count_listening(self) -> int:
+        """Return how often a daphne process has begun to listen."""
+        return sum(self.log(name).count("Listening on TCP address") for name in ("daphne-1", "daphne-2"))
 
     def ended(self) -> int:
         """Return what it ended with."""
@@ -120,10 +125,14 @@ class Person:
         )
         self._peer: ClientConnection
 
+    def read(self, path: str) -> str:
+        with self._browser.open(self.url + path, timeout=WAIT) as response:
+            body: str = response.read().decode()
+        return body
+
     def post(self, page: str, path: str, **fields: str) -> str:
         """Send the form of a page, and return what came back."""
-        with self._browser.open(self.url + page, timeout=WAIT) as response:
-            token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', response.read().decode())
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.read(page))
         assert token
         form = urllib.parse.urlencode({"csrfmiddlewaretoken": token[1], **fields}).encode()
         with self._browser.open(self.url + path, form, timeout=WAIT) as response:
@@ -138,6 +147,9 @@ class Person:
         async with connect(url, additional_headers={"Cookie": cookie}, **options) as self._peer:
             yield
 
+    async def send(self, name: str, data: object) -> None:
+        await self._peer.send(encode(Event(name, 0, json.dumps(data))))
+
     async def ask(self, name: str, data: object) -> Any:
         await self._peer.send(encode(Event(name, 1, json.dumps(data))))
         return (await self.expect(f"__ack_{name}")).json()
@@ -150,11 +162,19 @@ class Person:
         return (await self.expect(f"{IN_LOBBY} message")).json()
 
     async def expect(self, name: str) -> Event:
-        """Return the next event of this name; others that come before are passed over."""
+        """Return the next event of this name; others that come before are passed over, and positions in history."""
         async with asyncio.timeout(WAIT):
-            while (event := decode(await self._peer.recv())).name != name:
+            while re.sub(r"@\S+", "", (event := decode(await self._peer.recv())).name) != name:
                 pass
         return event
+
+    async def expect_in(self, room: str, name: str) -> Any:
+        """Return the data of the next event of this name inside a room with history."""
+        async with asyncio.timeout(WAIT):
+            while True:
+                event = decode(await self._peer.recv())
+                if event.name.startswith(f"__in {room}@") and event.name.endswith(f" {name}"):
+                    return event.json()
 
 
 @asynccontextmanager
@@ -199,6 +219,22 @@ async def test_form_is_sent_by_the_celery_worker(demo: Demo):
     assert re.search(r"announce_later\[[\w-]+\] received", demo.log("celery"))
 
 
+async def test_worker_writes_for_both_servers_until_one_stops_it(demo: Demo):
+    first, second = demo.urls
+    async with enter(first, "Kim") as kim, enter(second, "Kim") as elsewhere:
+        page = await asyncio.to_thread(kim.read, "assistant/")
+        room = re.findall(r'data-room="(assistant/\d+)"', page)[0]
+        for tab in (kim, elsewhere):
+            assert "state" in await tab.ask("__join", {"room": room})
+        await kim.send(f"__in {room} ask", "Why?")
+        assert [(await tab.expect_in(room, "part"))["number"] for tab in (kim, elsewhere)] == [0, 0]
+        await elsewhere.send(f"__in {room} stop", "")
+        for tab in (kim, elsewhere):
+            while (answer := await tab.expect_in(room, "answer"))["status"] == "writing":
+                pass
+            assert answer["status"] == "stopped"
+
+
 async def test_command_that_is_printed_announces(demo: Demo):
     first, second = demo.urls
     async with enter(first, "Gil") as gil, enter(second, "Hana") as hana:
@@ -230,10 +266,25 @@ async def test_ctrl_c_ends_all_processes(tmp_path: Path):
         assert demo.processes() == {}
 
 
-def test_death_of_one_process_ends_all_and_is_explained(tmp_path: Path):
+async def test_a_server_that_dies_is_started_again_and_at_once_again_is_the_end(tmp_path: Path):
     with start_demo(tmp_path) as demo:
-        victim = next(pid for pid, command in demo.processes().items() if "-m daphne" in command)
-        os.kill(victim, signal.SIGKILL)
-        assert demo.ended() == 1
-        assert re.search(r"^daphne-[12] ended with -9. The end of its log:\n\n.+Listening", demo.output, re.M | re.S)
+        victim = int(re.findall(r"^    kill -9 (\d+)$", demo.output, re.MULTILINE)[0])
+        assert "-m daphne" in demo.processes()[victim]
+        first, second = demo.urls
+        async with enter(second, "Kim") as kim:
+            os.kill(victim, signal.SIGKILL)
+            await eventually(demo.count_listening, lambda count: count == 3, timeout=WAIT)
+            async with enter(first, "Lee") as lee:
+                await lee.say("back again", key="l1")
+                assert (await kim.hear())["text"] == "back again"
+        assert "daphne-1 ended with -9 and is started again." in demo.output
+
+        async def kill_again() -> int | None:
+            for pid, command in demo.processes().items():
+                if f"tcp:port={urllib.parse.urlsplit(first).port}:" in command:
+                    os.kill(pid, signal.SIGKILL)
+            return demo.process.poll()
+
+        assert await eventually(kill_again, lambda code: code is not None, timeout=END) == 1
+        assert re.search(r"^daphne-1 ended with -9. The end of its log:\n\n.+Listening", demo.output, re.M | re.S)
         assert demo.processes() == {}

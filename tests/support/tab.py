@@ -1,4 +1,4 @@
-"""Test etp.js in a real tab of Chromium: the fixtures `page` and `peer`, and helpers."""
+"""Test etp.js in a real tab of Chromium: the fixtures `browser`, `page` and `peer`, and helpers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
-from playwright.async_api import Page, Route
+from playwright.async_api import Browser, Page, Route
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
@@ -76,9 +76,15 @@ def _response(body: str, content_type: str) -> Response:
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
-async def tab() -> AsyncIterator[Page]:
+async def browser() -> AsyncIterator[Browser]:
+    """One Chromium for all tests of a worker."""
     async with start_browser() as browser:
-        yield await browser.new_page()
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def tab(browser: Browser) -> Page:
+    return await browser.new_page()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

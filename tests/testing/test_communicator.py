@@ -409,6 +409,54 @@ async def test_an_answer_to_a_frame_sent_by_hand_is_a_frame() -> None:
         assert await client.receive_frame() == "__ack_echo||7||by hand"
 
 
+@pytest.mark.parametrize("subprotocol", ["etp.ext.v1", "etp.ext.v2"])
+async def test_the_greeting_brings_the_id_and_is_no_event(subprotocol: str) -> None:
+    async with EtpCommunicator(subprotocols=[subprotocol]) as client:
+        await client.expect_nothing(timeout=0.01)
+        assert client.id is not None
+        await rooms.aemit_to(client.id, "first")
+        assert (await client.expect_event()).name == "first"
+
+
+@pytest.mark.parametrize("options", [{}, {"skip_others": True}])
+async def test_the_greeting_can_be_expected_once(options: dict[str, bool]) -> None:
+    async with EtpCommunicator(subprotocols=["etp.ext.v2"]) as client:
+        await client.emit("send", "one")
+        assert (await client.expect_event("__hello", **options)).json() == {"id": client.id}
+        with pytest.raises(AssertionError, match="'__hello'"):
+            await client.expect_event("__hello", timeout=0.05, **options)
+
+
+async def test_the_greeting_is_the_first_frame() -> None:
+    async with EtpCommunicator(subprotocols=["etp.ext.v2"]) as client:
+        await client.emit("send", "one")
+        assert [await client.receive_frame() for _ in range(2)] == [f'__hello||0||{{"id": "{client.id}"}}', "one||0"]
+
+
+async def test_the_greeting_does_not_come_behind_an_event() -> None:
+    async with EtpCommunicator(subprotocols=["etp.ext.v2"]) as client:
+        await client.emit("send", "one two")
+        await client.expect_event("one")
+        assert await client.receive_frame() == "two||0"
+
+
+async def test_without_the_extensions_there_is_no_id() -> None:
+    async with EtpCommunicator() as client:
+        assert client.id is None
+
+
+async def test_an_application_need_not_greet() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept", "subprotocol": "etp.ext.v2"})
+        await send({"type": "websocket.send", "text": "first||0"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    async with EtpCommunicator(application, subprotocols=["etp.ext.v2"]) as client:
+        assert (await client.expect_event()).name == "first"
+        assert client.id is None
+
+
 async def test_a_failure_is_raised_where_the_extensions_are_spoken() -> None:
     async with EtpCommunicator(subprotocols=["etp.ext.v1"]) as client:
         await client.expect_event("__hello")

@@ -220,10 +220,11 @@ export class AckTimeout extends EtpError {
  * A connection to an ETP server that is made again when it ends.
  *
  * It connects again after any end but a normal one (1000), a refusal (4403) or the end of the login (4401): after a
- * delay, and at once when the browser is online again or the page becomes visible. After a 4401 that is not a logout,
- * such as after a password change, it tries once, since the page may have another session or token by then. If that
- * attempt fails, or the new connection is closed with 4401 within 5 s, the end is final. Each `on…` returns a
- * function that removes the handler or hook.
+ * delay, which a server that restarts (1012) may name in its reason as `{"reconnect_in": milliseconds}`, and at once
+ * when the browser is online again or the page becomes visible. After a 4401 that is not a logout, such as after a
+ * password change, it tries once, since the page may have another session or token by then. If that attempt fails, or
+ * the new connection is closed with 4401 within 5 s, the end is final. Each `on…` returns a function that removes the
+ * handler or hook.
  *
  * With a contract of the server, as in `new EtpClient<Contract>(…)`, the compiler knows names, payloads and answers.
  */
