@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from django.urls import include, path
 from pydantic import BaseModel
 
 from django_etp import Connection, etp_event, etp_room, outgoing
+from django_etp.schemas import outgoing as outgoing_events
 from tests.support.contracts import NAMESPACE, declare, output
 
 urlpatterns = [path("contract/", include("django_etp.contract.urls"))]
@@ -42,8 +44,9 @@ class Hook(BaseModel):
 
 
 @pytest.fixture(autouse=True)
-def _in_debug(settings: Any) -> None:
+def _in_debug(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.DEBUG = True
+    monkeypatch.setattr(outgoing_events, "_declared", WeakSet())  # without those of other tests
 
 
 @pytest.fixture
