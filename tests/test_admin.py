@@ -192,6 +192,7 @@ async def test_a_connection_is_closed_and_the_log_says_so(log_in: Callable[..., 
         assert await log() == [
             ("Event Transport Protocol | live page", f"connection {ada.id} of Ada <b>", "Closed with 1000: be nice")
         ]
+        assert "of Ada &lt;b&gt;" in (await browser.get("/admin/")).content.decode()  # among the recent actions
         again = await browser.post(url, {"action": "disconnect", "code": "1000"})
         assert await texts(browser, again) == ["The connection has ended."]
     assert len(await log()) == 1
