@@ -212,8 +212,7 @@ class Dispatcher:
     def _start(self, item: Event | ProtocolError) -> None:
         self._running += 1
         name = item.name if isinstance(item, Event) else "a malformed frame"  # the default name takes longer to make
-        task = asyncio.Task(self._handle(item), loop=self._loop, name=name, context=self.context.copy())
-        self._tasks[id(item)] = task
+        self._tasks[id(item)] = _Task(self._handle(item), loop=self._loop, name=name, context=self.context.copy())
 
     async def _handle(self, item: Event | ProtocolError) -> None:
         # One flat coroutine, which also counts itself: a done callback would cost each event more.
