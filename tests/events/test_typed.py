@@ -411,6 +411,27 @@ def test_a_handler_without_types_is_left_as_it_is(etp_registry: Registry) -> Non
         assert etp_registry.namespace("default").events[function.__name__].function is function
 
 
+def test_only_a_check_puts_a_coroutine_around_a_handler_that_answers_with_text(
+    etp_registry: Registry, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    async def say(connection: Connection, event: Event) -> str:
+        return event.data
+
+    def code() -> Any:
+        coroutine = etp_registry.namespace("default").events.pop("say").function(None, Event("say"))
+        coroutine.close()
+        return coroutine.cr_code
+
+    etp_event("say")(say)
+    assert code() is not say.__code__  # under the testing kit
+    monkeypatch.setattr(schema, "is_under_test", False)
+    etp_event("say")(say)
+    assert code() is say.__code__
+    settings.DEBUG = True
+    etp_event("say")(say)
+    assert code() is not say.__code__
+
+
 def test_the_function_itself_can_be_called_with_a_value() -> None:
     @etp_event("say")
     async def say(connection: Any, message: Say) -> str:
