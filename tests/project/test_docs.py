@@ -261,6 +261,7 @@ async def test_javascripts_page_comes_back(browser: Browser, serve_page: ServePa
         await expect(page.locator("#state")).to_have_text("open")
 
 
+@pytest.mark.timeout(300)  # without a cache mypy takes 8 s of the processor, and others may run beside it
 def test_examples_pass_mypy_strict_and_mistakes_do_not(tmp_path: Path):
     pytest.importorskip("mypy_django_plugin")
     found = complaints([*docs.PAGES, docs.ROOT / "tests" / "data" / "mistakes.md"], tmp_path)

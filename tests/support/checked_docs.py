@@ -195,7 +195,7 @@ def _mypy(directory: Path) -> str:
         env={name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"} | paths,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
     )
     assert process.returncode in (0, 1), process.stdout + process.stderr
     return process.stdout
