@@ -232,7 +232,8 @@ def start_process(
                 server.port = int(found[0])
             yield server
         except BaseException:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with its workers, if it has any
             raise
         finally:
             try:
