@@ -343,7 +343,7 @@ async def come_and_go(
             return loop.time() >= end_at
 
         async def arrive(number: int) -> None:
-            line = Proxy(scene.any_port(), loop)
+            line = Proxy((scene.any_port(),), loop)
             server = await line.listen()
             stack.callback(server.close)
             client = EtpClient(
