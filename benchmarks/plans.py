@@ -6,12 +6,13 @@ from functools import partial
 
 from benchmarks.harness.comparisons import Work
 from benchmarks.harness.matches import Match, Side
-from benchmarks.harness.servers import SERVERS
+from benchmarks.harness.servers import PROGRAM, SERVERS
 from benchmarks.workloads.broker_copies import Copies
 from benchmarks.workloads.deliveries import Room
 from benchmarks.workloads.durable_emits import DurableCalls, DurableLatency
 from benchmarks.workloads.echoes import Echo, Latency
 from benchmarks.workloads.handshakes import Handshakes, Memory
+from benchmarks.workloads.histories import Emits, ReadsOfReturns, Recovery, Returns
 from benchmarks.workloads.joins import Joins
 from benchmarks.workloads.presence import CrowdChurn, CrowdJoins
 from benchmarks.workloads.queries import JoinsAndLeaves, MembersQuery
@@ -31,13 +32,14 @@ from .contenders import (
     Contender,
 )
 
-__all__ = ["DEFLATE", "LINE", "full", "short"]
+__all__ = ["DEFLATE", "LINE", "against_reference", "full", "short"]
 
 # As browsers offer it.
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
 # A payload with a declared type.
 LINE = '{"text": "Is there anything left of the apple pie?", "to": 7}'
 _PUBSUB, _REDIS = "RedisPubSubChannelLayer", "RedisChannelLayer"
+_STORES = ("Redis", "SQLite", "PostgreSQL")
 _OTHERS = (CHANNELS, CHANNELS_JSON, SOCKET_IO)
 
 
@@ -63,6 +65,7 @@ def short(servers: Sequence[str]) -> Iterator[Match]:
     yield from _durable(_PUBSUB, DurableCalls(4), DurableLatency(50), rounds=3)
     yield from _members_query(rounds=5)
     yield from _presence(rounds=5)
+    yield from _histories(rounds=3)
 
 
 def full(servers: Sequence[str]) -> Iterator[Match]:
@@ -102,9 +105,20 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _growth_of_processes(layer)
     yield from _members_query(rounds=9)
     yield from _presence(rounds=9)
+    yield from _histories(rounds=7)
     one, *more = (Side(f"{count} processes receive it", Copies(count), BARE) for count in (1, 10, 50))
     for side in more:
         yield Match(side.work.title, "Valkey", side, one, rounds=5)
+
+
+def against_reference(program: str) -> Iterator[Match]:
+    """Yield the matches of django_etp on its class for uvicorn against the Go reference, whose server is a program."""
+    reference = Contender("Go reference", program)
+    works = (Echo(), Echo(in_flight=1), Latency(), Room(200), Room(1000), Handshakes(), Memory(1000))
+    for number, work in enumerate(works):
+        twin = number if isinstance(work, Memory) else 0
+        one = Side("django_etp on django_etp's class", work, ETP_IN_STACK, "django_etp.uvicorn", twin=twin)
+        yield Match(work.title, "Go", one, Side(reference.name, work, reference, PROGRAM, twin=twin), rounds=15)
 
 
 def _versus(
@@ -144,6 +158,10 @@ def _classes(works: Sequence[Work], memory: Memory, large: Room, rounds: int) ->
                 for who, where in ((one, server), (other, other_server))
             )
             yield Match(title, "uvicorn, two classes", *sides, rounds)
+    handshakes = Handshakes()
+    one = Side("django_etp on django_etp's class", handshakes, ETP_IN_STACK, ours)
+    other = Side(f"{BARE_IN_STACK.name}, on uvicorn's class", handshakes, BARE_IN_STACK, own)
+    yield Match(handshakes.title, "uvicorn, two classes", one, other, rounds)
 
 
 def _two_processes(layer: str, work: Room, smaller: Room) -> Iterator[Match]:
@@ -215,6 +233,32 @@ def _presence(rounds: int) -> Iterator[Match]:
             for name, has_presence in (("with", True), ("without", False))
         )
         yield Match(f"{kind().title}, two processes", f"uvicorn, {_PUBSUB}", *sides, rounds)
+
+
+def _histories(rounds: int) -> Iterator[Match]:
+    """Compare rooms with history, in each store, with those without."""
+    alone = {"contender": ETP_ALONE}
+    for name, store in (("memory", {}), *((name, {"history": name, "layer": _PUBSUB}) for name in _STORES)):
+        where = f"uvicorn, history in {name}"
+        for at_once in (50, 1):
+            sides = (
+                Side(f"{which} history", Emits(has_history, at_once), **alone, **store)
+                for which, has_history in (("with", True), ("without", False))
+            )
+            yield Match(f"emits to a declared room, {at_once} at a time", where, *sides, rounds)
+        recovery, entry = (
+            Side(side, work, **alone, **store, twin=twin)
+            for twin, (side, work) in enumerate((("100 missed events", Recovery(100)), ("no position", Recovery(0))))
+        )
+        yield Match(recovery.work.title, where, recovery, entry, rounds)
+    redis = {"contender": ETP_ALONE, "history": "Redis", "layer": _PUBSUB, "caller": "returns"}
+    sides = (
+        Side(name, Returns(has_history), **redis)
+        for name, has_history in (("with 50 missed events each", True), ("without history", False))
+    )
+    yield Match(Returns().title, "uvicorn, history in Redis", *sides, rounds)
+    sides = (Side(f"{count:,} clients", ReadsOfReturns(count), **redis) for count in (1000, 1))
+    yield Match(ReadsOfReturns().title, "uvicorn, history in Redis", *sides, rounds)
 
 
 def _members_query(rounds: int) -> Iterator[Match]:

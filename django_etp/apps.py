@@ -1,6 +1,6 @@
 """The Django app: when Django starts, it registers checks and signal receivers, and imports the event modules."""
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
 
@@ -41,6 +41,11 @@ class DjangoEtpConfig(AppConfig):
         connect_permission_signals()
         process.report = report_to_hooks
         connect_waiting()
+        if apps.is_installed("django.contrib.admin"):
+            from .live import queries as queries  # processes answer them from now on
+            from .live.losses import connect_receivers
+
+            connect_receivers()
         if not find_problems(getattr(settings, "ETP", {})):
             registry.discover()
             load_middleware()

@@ -7,14 +7,23 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-import django_etp.rooms.queries  # noqa: F401  (registers what other processes ask of this one)
+import django_etp.doctor.processes
+import django_etp.rooms.queries  # noqa: F401  (both register what other processes ask of this one)
 
 from . import tenancy
 from .auth.revocation import is_revoked
 from .concurrency.database import use_handler_thread, use_handshake_thread
 from .conf import is_origin_rule
-from .connections.asgi import Receive, Send, past_session_middleware, refuse, with_trailing_delimiter
+from .connections.asgi import (
+    Receive,
+    Send,
+    past_session_middleware,
+    refuse,
+    refuse_in_drain,
+    with_trailing_delimiter,
+)
 from .connections.scope import tenant_of
+from .draining import draining
 from .events.registry import registry
 from .server.handshake import check_origin
 from .server.lifecycle import Lifecycle
@@ -45,8 +54,9 @@ class EtpConsumer:
         TypeError: ``namespace`` is not str.
     """
 
+    # The application returns nothing, but type checkers let path() take only what may return a response.
     @classmethod
-    def as_asgi(cls, *args: Any, **options: Any) -> Callable[[dict[str, Any], Receive, Send], Awaitable[None]]:
+    def as_asgi(cls, *args: Any, **options: Any) -> Callable[[dict[str, Any], Receive, Send], Any]:
         """Return the ASGI application; takes the arguments of the class."""
         consumer = cls(*args, **options)  # wrong arguments raise when the project starts, not at each handshake
         if cls is EtpConsumer:
@@ -92,6 +102,9 @@ class EtpConsumer:
                 await refuse(receive, send, 4403)
                 return
             send = past_session_middleware(send)
+            if draining.has_begun:
+                await refuse_in_drain(scope, receive, send)
+                return
             if self.trailing_delimiter:
                 send = with_trailing_delimiter(send)
             serving = current_serving()

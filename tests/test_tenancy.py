@@ -73,6 +73,17 @@ async def test_handlers_query_the_tenant_and_leave_the_thread_in_the_public_sche
         assert await ask(none, "tenant") == ["public", ""]
 
 
+async def test_the_live_page_shows_all_tenants_to_the_public_admin_and_nothing_to_others(site: TenantSite):
+    page = "/admin/django_etp/live/"
+    async with site.connect("acme", site.get("acme", "/enter/1/")[1]):
+        public, acme = (site.get(tenant, f"/enter/{USERS}/")[1] for tenant in ("public", "acme"))
+        assert page in site.get("public", "/admin/", public)[0]
+        assert "acme1" in site.get("public", f"{page}data/", public)[0]
+        assert page not in site.get("acme", "/admin/", acme)[0]
+        for path in (page, f"{page}data/", f"{page}rooms/data/"):
+            site.get("acme", path, acme, status=403)
+
+
 async def test_logout_closes_sockets_of_the_tenant_alone(site: TenantSite):
     acme, beta = enter(site, 3)
     async with site.connect("acme", acme) as ours, site.connect("beta", beta) as theirs:

@@ -9,6 +9,7 @@ from benchmarks.contenders import Contender
 
 from .comparisons import Comparison, Work, compare
 from .databases import is_installed
+from .servers import PROGRAM
 from .sites import CallSite, Stage
 
 __all__ = ["Match", "Side"]
@@ -21,6 +22,7 @@ class Side:
     Attributes:
         twin: sides that differ only in this number have separate processes.
         database: the database with durable events, if the site has one; one of DATABASES.
+        history: where histories are; see Stage.environment().
         caller: the call of a process without an event loop, if that is measured; see contenders/caller.py.
     """
 
@@ -33,11 +35,13 @@ class Side:
     twin: int = 0
     caller: str = ""
     database: str = ""
+    history: str = ""
 
     @property
     def can_run(self) -> bool:
         """Whether all it needs is installed."""
-        return self.contender.is_installed and find_spec(self.server) is not None and is_installed(self.database)
+        has_server = self.server == PROGRAM or find_spec(self.server) is not None
+        return self.contender.is_installed and has_server and all(map(is_installed, (self.database, self.history)))
 
     def site(self, stage: Stage) -> Any:
         """Return the site that this side works on."""
@@ -48,11 +52,12 @@ class Side:
             self.server,
             layer=self.layer,
             database=self.database,
+            history=self.history,
             processes=self.processes,
             twin=self.twin,
             is_beside_client=bool(self.caller),
         )
-        environment = stage.environment(self.layer, self.database)
+        environment = stage.environment(self.layer, self.database, self.history)
         return CallSite(self.caller, environment, site) if self.caller else site
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 __all__ = [
     "CLIENT_CORE",
+    "PROGRAM",
     "SERVERS",
     "Process",
     "Server",
@@ -50,6 +51,9 @@ SERVERS: dict[str, Sequence[str]] = {
         *("--log-level", "warning"),
     ],
 }
+
+# A server that is a program of its own. Its argument is the address.
+PROGRAM = "program"
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _START_LIMIT = 30.0
@@ -140,11 +144,15 @@ class Server:
 
 @contextmanager
 def start_server(kind: str, application: str, core: int | None, env: Mapping[str, str]) -> Iterator[Server]:
-    """Run an application on a server of this kind, one of SERVERS, until the block ends."""
+    """Run an application on a server of this kind, one of SERVERS, or as a PROGRAM, until the block ends."""
     with ExitStack() as stack:
         port = stack.enter_context(held_port())
-        command = [argument.format(port=port) for argument in SERVERS[kind]]
-        process = stack.enter_context(start([sys.executable, "-m", *command, application], core, env))
+        if kind == PROGRAM:
+            command = [application, f"127.0.0.1:{port}"]
+            env = {**env, "GOMAXPROCS": "1"}  # Go counts the cores before it is pinned to one
+        else:
+            command = [sys.executable, "-m", *(argument.format(port=port) for argument in SERVERS[kind]), application]
+        process = stack.enter_context(start(command, core, env))
         wait_until_listening(process, port)
         yield Server(process, port)
 

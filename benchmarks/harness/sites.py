@@ -58,7 +58,7 @@ class Stage:
         self._sites: dict[Any, Site] = {}
         self._database = database
         self._broker = ""
-        self._databases: dict[str, str] = {}
+        self._databases: dict[tuple[str, str], str] = {}
 
     def __enter__(self) -> "Stage":
         return self
@@ -73,6 +73,7 @@ class Stage:
         *,
         layer: str = "in memory",
         database: str = "",
+        history: str = "",
         processes: int = 1,
         twin: int = 0,
         is_beside_client: bool = False,
@@ -81,11 +82,13 @@ class Stage:
 
         ``database``: it has durable events in this database, one of DATABASES.
 
+        ``history``: where histories are; see environment().
+
         ``is_beside_client``: run them on the load client's core, and leave the servers' cores free.
         """
-        key = contender, kind, layer, database, processes, twin, is_beside_client
+        key = contender, kind, layer, database, history, processes, twin, is_beside_client
         if key not in self._sites:
-            env = self.environment(layer, database)
+            env = self.environment(layer, database, history)
             self._sites[key] = Site(
                 contender,
                 [
@@ -95,11 +98,21 @@ class Stage:
             )
         return self._sites[key]
 
-    def environment(self, layer: str, database: str = "") -> dict[str, str]:
-        """Return environment variables with the settings of a layer, and of a database with durable events."""
+    def environment(self, layer: str, database: str = "", history: str = "") -> dict[str, str]:
+        """Return environment variables with the settings of a layer, and of a database with durable events.
+
+        ``history``: where histories are, one of DATABASES or "Redis", which is the broker; by default in memory.
+        """
         env = {"BENCHMARK_DATABASE": self._database}
         if database:
-            env["BENCHMARK_OUTBOX"] = self._start_database(database)
+            env["BENCHMARK_OUTBOX"] = self._start_database("BENCHMARK_OUTBOX", database)
+        if history == "Redis":
+            env["BENCHMARK_HISTORY"] = json.dumps(
+                {"BACKEND": "django_etp.history.RedisHistory", "OPTIONS": {"url": self._start_broker()}}
+            )
+        elif history:
+            env["BENCHMARK_HISTORY"] = json.dumps({"BACKEND": "django_etp.history.DatabaseHistory"})
+            env["BENCHMARK_HISTORY_DATABASE"] = self._start_database("BENCHMARK_HISTORY_DATABASE", history)
         if layer == "in memory":
             return env
         broker = self._start_broker()
@@ -113,12 +126,13 @@ class Stage:
             self._broker = self._stack.enter_context(start_broker()).url
         return self._broker
 
-    def _start_database(self, database: str) -> str:
-        if database not in self._databases:
+    def _start_database(self, variable: str, database: str) -> str:
+        key = variable, database
+        if key not in self._databases:
             settings = json.dumps(self._stack.enter_context(DATABASES[database]()))
-            migrate({"BENCHMARK_OUTBOX": settings})
-            self._databases[database] = settings
-        return self._databases[database]
+            migrate({variable: settings})
+            self._databases[key] = settings
+        return self._databases[key]
 
     def clear(self) -> None:
         """End all sites."""

@@ -47,7 +47,8 @@ class TokenAuthMiddleware:
         self._app = app
         self._authenticator = Authenticator(authenticate)
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    # Not None, since type checkers let path() take only what may return a response.
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> Any:
         """Serve one connection."""
         if scope["type"] != "websocket":
             await self._app(scope, receive, send)

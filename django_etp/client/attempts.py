@@ -6,6 +6,8 @@ Rules kept here:
 - The end of a login (4401), and a handshake that is refused with HTTP 403, are final, too. But if the headers, the
   cookies or the token come from functions, the client tries once more, unless a logout or the end of the user was why.
 - The delays start from the beginning after a connection that lasted five seconds or longer.
+- A server that restarts (1012) may name the time until the next attempt. If it does not, and restarts within a minute
+  each time, the first delay is a later one each time, so that its clients come back over a longer time.
 - The client gives up if another attempt cannot succeed, as with an invalid URL, after twenty other refusals in a row,
   and if no delay is left.
 """
@@ -13,13 +15,14 @@ Rules kept here:
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from websockets.asyncio.client import process_exception  # type: ignore[attr-defined]
 from websockets.exceptions import ConnectionClosed as WebSocketClosed
 from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
 
 from django_etp.exceptions import ConnectionClosed
-from django_etp.protocol.closing import LOGGED_OUT, USER_GONE, Disconnect
+from django_etp.protocol.closing import LOGGED_OUT, RESTART, USER_GONE, Disconnect, reconnect_in
 from django_etp.quoting import one_line
 
 __all__ = ["CONNECT_ERRORS", "Attempts", "FailedAttempt", "no_delay_left"]
@@ -33,6 +36,7 @@ _FINAL_REASONS = frozenset({LOGGED_OUT.reason, USER_GONE.reason})
 _LOGIN_ENDED = 4401
 # In seconds.
 _STABLE_AFTER = 5.0
+_RESTARTS_WITHIN = 60.0
 # A proxy may answer for a server that is down with any status but 403. With the delays of websockets this many
 # refusals in a row take 20 minutes.
 _MAX_REFUSALS = 20
@@ -66,6 +70,7 @@ class Attempts:
         self._chances = 2 if may_change else 1
         self._denials = 0  # since a connection that lasted: HTTP 403, or 4401
         self._delays = make_delays()
+        self._restarts = 0  # in a row, each within a minute of the last
         self._connected_at = 0.0
         self._failures = 0  # in a row, since the last connection
         self._refusals = 0  # the most recent of those, which the server answered
@@ -92,7 +97,10 @@ class Attempts:
 
     def ended(self, disconnect: Disconnect) -> bool:
         """Record that a connection has ended; return whether the client may connect again."""
-        if time.monotonic() - self._connected_at >= _STABLE_AFTER:
+        lasted = time.monotonic() - self._connected_at
+        if disconnect.code != RESTART or lasted >= _RESTARTS_WITHIN:
+            self._restarts = 0
+        if lasted >= _STABLE_AFTER:
             self._delays = self._make_delays()
             self._denials = 0
         if disconnect.code != _LOGIN_ENDED:
@@ -100,9 +108,16 @@ class Attempts:
         self._denials += 1
         return self._denials < self._chances and disconnect.reason not in _FINAL_REASONS
 
-    def next_delay(self) -> float | None:
-        """Return the delay before the next attempt, in seconds; ``None`` if none is left."""
-        return next(self._delays, None)
+    def delay_after(self, disconnect: Disconnect) -> float | None:
+        """Return the delay before the attempt after the end of a connection, in seconds; ``None`` if none is left."""
+        delay = next(self._delays, None)
+        restarts = self._restarts
+        self._restarts += disconnect.code == RESTART
+        if delay is None:
+            return None
+        if (asked := reconnect_in(disconnect)) is not None:
+            return asked
+        return max(delay, next(islice(self._make_delays(), restarts, None), delay)) if restarts else delay
 
 
 def no_delay_left(disconnect: Disconnect) -> ConnectionClosed:

@@ -253,7 +253,7 @@ class EtpClient:
                 disconnect = await self._serve(result)
                 if not attempts.ended(disconnect) or not self._is_reconnecting:
                     return
-                delay, error = attempts.next_delay(), no_delay_left(disconnect)
+                delay, error = attempts.delay_after(disconnect), no_delay_left(disconnect)
             if delay is None:
                 await self._handlers.report(error, "connecting again, for the last time")
                 raise error

@@ -1,9 +1,9 @@
 """Confirmations that the channel layer has taken a message, for the tasks and threads that wait for it."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
-__all__ = ["Confirmation", "confirmed"]
+__all__ = ["Confirmation", "confirmed", "settle_after"]
 
 
 class Confirmation:
@@ -61,6 +61,22 @@ async def confirmed(confirmations: Iterable[Confirmation]) -> None:
     """
     for confirmation in confirmations:
         await confirmation.wait()
+
+
+def settle_after(confirmation: Confirmation, others: Collection[Confirmation]) -> None:
+    """Settle a confirmation once all others are; their errors do not count."""
+    left = len(others)
+
+    def count(error: Exception | None) -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            confirmation.settle()
+
+    for each in others:
+        each.notify(count)
+    if not others:
+        confirmation.settle()
 
 
 def _copied(error: Exception) -> Exception:

@@ -52,6 +52,7 @@ class EtpSettings:
     max_rooms: int = 1000
     sync_workers: int = 32
     disconnect_grace: float = 8.0
+    drain_seconds: float = 0.0
     question_timeout: float = 2.0
     presence_grace: float = 10.0
     presence_limit: int = 500
@@ -198,6 +199,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "MAX_ROOMS": ("a whole number above 0", _is_count),
     "SYNC_WORKERS": ("a whole number above 0", _is_count),
     "DISCONNECT_GRACE": ("a number of seconds, 0 or more", _is_seconds_or_zero),
+    "DRAIN_SECONDS": ("a number of seconds, 0 for no drain", _is_seconds_or_zero),
     "QUESTION_TIMEOUT": ("a number of seconds above 0", _is_seconds),
     "PRESENCE_GRACE": ("a number of seconds, 0 or more", _is_seconds_or_zero),
     "PRESENCE_LIMIT": ("a whole number above 0", _is_count),

@@ -2,12 +2,13 @@
 
 import functools
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from channels.sessions import InstanceSessionWrapper
 
-from django_etp.protocol.closing import Disconnect
+from django_etp.protocol.closing import RESTART, Disconnect
 
 __all__ = [
     "Receive",
@@ -16,7 +17,9 @@ __all__ = [
     "past_session_middleware",
     "refuse",
     "refuse_for_now",
+    "refuse_in_drain",
     "send_close",
+    "server_behind",
     "with_trailing_delimiter",
 ]
 
@@ -54,16 +57,50 @@ async def refuse_for_now(scope: dict[str, Any], send: Send, subprotocol: str | N
         await send_close(send, {"type": "websocket.close", "code": 1013, "reason": "try again later"})
 
 
+async def refuse_in_drain(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Refuse a handshake since this process is about to end. See refuse_for_now(); daphne's status is 503, too."""
+    if (await receive())["type"] == "websocket.connect" and not _deny_on_daphne(send):
+        await refuse_for_now(scope, send)
+
+
+def _deny_on_daphne(send: Send) -> bool:
+    # As daphne's serverReject() does with 403, which is all that its ASGI messages can express.
+    server: Any = server_behind(send)
+    autobahn: Any = sys.modules.get("autobahn.websocket.types")
+    if autobahn is None or not hasattr(server, "handshake_deferred"):
+        return False
+    server.handshake_deferred.errback(autobahn.ConnectionDeny(503, "Service Unavailable"))
+    del server.handshake_deferred
+    server.server.protocol_disconnected(server)
+    return True
+
+
 async def send_close(send: Send, message: dict[str, Any]) -> None:
     """Send a close; send its code plus 3000 to a server that does not take the code."""
+    code, reason = message["code"], message.get("reason", "")
     try:
         await send(message)
     except Exception as error:
-        if not 1000 < message["code"] < 3000:
+        if not 1000 < code < 3000:
             raise
-        # daphne accepts only 1000 and 3000 to 4999.
-        logger.debug("The server refused close code %s: %r", message["code"], error)
-        await send({**message, "code": message["code"] + 3000})
+        # daphne accepts only 1000 and 3000 to 4999, and drops the reason, which clients need to come back from a drain.
+        logger.debug("The server refused close code %s: %r", code, error)
+        send_frame = getattr(server_behind(send), "sendCloseFrame", None) if code == RESTART and reason else None
+        if send_frame is not None:
+            send_frame(code, reason.encode())
+        else:
+            await send({**message, "code": code + 3000})
+
+
+def server_behind(send: Send) -> object:
+    """Return the protocol object of the server whose ``send`` this is; ``None`` if a middleware hides it.
+
+    uvicorn's ``send`` is a method of that object. daphne's is a partial whose first argument is the object.
+    """
+    server: Any = getattr(send, "__wrapped__", send)
+    if isinstance(server, functools.partial) and server.args:
+        return server.args[0]
+    return getattr(server, "__self__", None)
 
 
 def past_session_middleware(send: Send) -> Send:

@@ -20,8 +20,8 @@ from django_etp.sessions.data import ConnectionData
 from .peer import Peer
 
 if TYPE_CHECKING:
-    from django.contrib.auth.base_user import AbstractBaseUser
-    from django.contrib.auth.models import AnonymousUser
+    # django-stubs put the user model of the project in place of _User.
+    from django.contrib.auth.models import AnonymousUser, _User
 
 __all__ = ["Connection"]
 
@@ -55,7 +55,7 @@ class Connection:
         return self._peer.namespace
 
     @property
-    def user(self) -> "AbstractBaseUser | AnonymousUser":
+    def user(self) -> "_User | AnonymousUser":
         """The user of the handshake's session; anonymous if no auth middleware is around the consumer."""
         return self._peer.user
 

@@ -173,11 +173,15 @@ class Outbox:
 
     def begin(self, frame: str) -> Coroutine[Any, Any, None] | None:
         """Write a frame behind all others; return what the sender is to await, if a call is not enough."""
-        is_idle = self._server is None and self._flusher.is_idle
-        if is_idle and self.state is OPEN and not (self._is_writing or self._frames):
-            # The caller runs in a task, so the frame needs no other.
-            self._flusher.take_turn(self)
-            return self._write_at_once(frame)
+        if self.state is OPEN and not (self._is_writing or self._frames):
+            server = self._server
+            if server is not None:
+                if server.offer(frame):
+                    return None
+            elif self._flusher.is_idle:
+                # The caller runs in a task, so the frame needs no other.
+                self._flusher.take_turn(self)
+                return self._write_at_once(frame)
         self.write(frame)
         return self._until_few_wait() if self._put != self._taken and self.is_far_behind else None
 

@@ -8,7 +8,7 @@ Rules kept here:
 """
 
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django_etp import tenancy
@@ -29,7 +29,7 @@ from .scope import extensions_of, identity_of, tenant_of, user_id_of
 from .state import CONNECTING, OPEN
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+    from django.contrib.auth.models import AnonymousUser, _User
 
 __all__ = ["Peer"]
 
@@ -52,6 +52,8 @@ class Peer:
         scope: the ASGI scope of the handshake.
         namespace: the namespace of its consumer.
         hub: the hub that it is a member of.
+        outbox: writes the frames to the client.
+        known_user: the user of the scope, as of the handshake or the last write.
         user_id: the primary key of the user who connected or was logged in by a handler; ``None`` if anonymous.
         session_key: the key of the stored session, as of the handshake or the last write; ``None`` without one.
         share: the connection's share of the session; ``None`` until the data or the session is first used.
@@ -61,14 +63,14 @@ class Peer:
     __slots__ = (
         "_acks",
         "_connected_at",
-        "_outbox",
         "_owner",
         "_rooms",
-        "_user",
         "disconnect",
         "hub",
         "id",
+        "known_user",
         "namespace",
+        "outbox",
         "scope",
         "session_key",
         "share",
@@ -83,8 +85,8 @@ class Peer:
         self.user_id: Any = user_id_of(scope)
         self.session_key = session_key_of(scope)
         self.disconnect: Disconnect | None = None
-        self._user = scope.get("user")
-        self._outbox = outbox
+        self.known_user = scope.get("user")
+        self.outbox = outbox
         self._owner = owner
         self._acks: PendingAcks | None = None  # as the share, made on first use: most peers need neither
         self.share: ConnectionSession | None = None
@@ -102,12 +104,12 @@ class Peer:
     @property
     def is_accepted(self) -> bool:
         """Whether the handshake was accepted, and the connection has not been closed since."""
-        return self._outbox.state is OPEN
+        return self.outbox.state is OPEN
 
     @property
     def is_far_behind(self) -> bool:
         """See Member."""
-        return self._outbox.is_far_behind
+        return self.outbox.is_far_behind
 
     @property
     def speaks_extensions(self) -> bool:
@@ -121,11 +123,7 @@ class Peer:
 
     def deliver(self, frame: str) -> None:
         """Send a ready-made frame. Never waits; after the end of the connection the frame is dropped."""
-        self._outbox.write(frame)
-
-    def answer(self, frame: str) -> Coroutine[Any, Any, None] | None:
-        """Send a ready-made answer as deliver() does; return what the caller is to await, if anything."""
-        return self._outbox.begin(frame)
+        self.outbox.write(frame)
 
     async def accept(self) -> None:
         """Accept the handshake, unless that has been done.
@@ -134,7 +132,7 @@ class Peer:
             ConnectionClosed: the connection is closed or refused.
         """
         self._refuse_closed()
-        if self._outbox.state is CONNECTING:
+        if self.outbox.state is CONNECTING:
             await self._owner.accept()
             self._refuse_closed()
 
@@ -144,9 +142,9 @@ class Peer:
         Raises:
             ConnectionClosed: the connection is closed.
         """
-        if self._outbox.state is not OPEN:
+        if self.outbox.state is not OPEN:
             await self.accept()
-        if (writing := self._outbox.begin(frame)) is not None:
+        if (writing := self.outbox.begin(frame)) is not None:
             await writing
             self._refuse_closed()  # it may have ended meanwhile
 
@@ -182,7 +180,7 @@ class Peer:
             acks = self._acks = PendingAcks()
         ack_id, future = acks.open()
         try:
-            self._outbox.write(frame(ack_id))
+            self.outbox.write(frame(ack_id))
             return await acks.wait(ack_id, future, timeout)
         finally:
             acks.discard(ack_id)
@@ -203,14 +201,14 @@ class Peer:
         """Close the connection behind the frames that wait (``drop``: in place of them), unless it has ended."""
         if self.disconnect is None:
             self._record_end(disconnect)
-            self._outbox.close(disconnect.code, disconnect.reason, drop=drop)
+            self.outbox.close(disconnect.code, disconnect.reason, drop=drop)
             self._leave_owner()
 
     def lose(self, disconnect: Disconnect) -> None:
         """Record that the client is gone, unless the connection has ended."""
         if self.disconnect is None:
             self._record_end(disconnect)
-            self._outbox.abandon()
+            self.outbox.abandon()
             self._leave_owner()
 
     def _record_end(self, disconnect: Disconnect) -> None:
@@ -230,18 +228,18 @@ class Peer:
     # Its user, its session and its data
 
     @property
-    def user(self) -> "AbstractBaseUser | AnonymousUser":
+    def user(self) -> "_User | AnonymousUser":
         """See ``Connection.user``."""
         # Imported here: models.py may import this module, before the models are loaded.
         from django.contrib.auth.models import AnonymousUser
 
-        user: AbstractBaseUser | AnonymousUser | None = self.scope.get("user")
+        user: _User | AnonymousUser | None = self.scope.get("user")
         return AnonymousUser() if user is None else user
 
     @property
     def has_other_user(self) -> bool:
         """Whether a handler has logged a user in or out since the last write, or put a user into the scope."""
-        return self.scope.get("user") is not self._user
+        return self.scope.get("user") is not self.known_user
 
     @property
     def was_logged_out(self) -> bool:
@@ -280,7 +278,7 @@ class Peer:
             if not lives:
                 self.close_without_session()
         await self.follow_user()
-        self._user = user
+        self.known_user = user
 
     def close_without_session(self) -> None:
         """Close a user's connection whose session is gone; an anonymous visitor's data lives on in memory."""

@@ -1,16 +1,14 @@
 """The transport and the limits behind the ``send`` of an ASGI server, if the server lets them be found.
 
-uvicorn's ``send`` is a method of the protocol object, which holds the transport. daphne's is a partial whose first
-argument is that object. A middleware that wraps ``send`` hides it. django_etp.uvicorn.Protocol has ``unsent_bytes`` and
-``max_size`` for this module.
+A middleware that wraps ``send`` hides them. django_etp.uvicorn.Protocol has ``unsent_bytes`` and ``max_size`` for this
+module.
 """
 
 import asyncio
-import functools
 from collections.abc import Callable
 from typing import Any
 
-from .asgi import Receive, Send
+from .asgi import Receive, Send, server_behind
 
 __all__ = ["Resume", "abort", "keep_short", "limit_message_size", "pause_reading", "unbounded_queue", "unsent_bytes"]
 
@@ -22,7 +20,7 @@ Resume = Callable[[], object]
 
 def unsent_bytes(send: Send) -> int | None:
     """Return how much of what was sent is still in the server's own buffer; ``None`` if the server does not show it."""
-    size = getattr(_server_of(send), "unsent_bytes", None)
+    size = getattr(server_behind(send), "unsent_bytes", None)
     if isinstance(size, int):
         return size
     size = getattr(_transport_of(send), "get_write_buffer_size", None)
@@ -80,7 +78,7 @@ def limit_message_size(send: Send, limit: int) -> None:
 
     Otherwise a message that is 16 KB on the wire may take 16 MiB and more in memory before the application sees it.
     """
-    server = _server_of(send)
+    server = server_behind(send)
     # uvicorn's protocols on the two interfaces of the library websockets; django_etp.uvicorn is like the older one.
     for owner, name in ((getattr(server, "conn", None), "max_message_size"), (server, "max_size")):
         size = getattr(owner, name, 0)
@@ -89,11 +87,4 @@ def limit_message_size(send: Send, limit: int) -> None:
 
 
 def _transport_of(send: Send) -> object:
-    return getattr(_server_of(send), "transport", None)
-
-
-def _server_of(send: Send) -> object:
-    server: Any = getattr(send, "__wrapped__", send)
-    if isinstance(server, functools.partial) and server.args:
-        return server.args[0]
-    return getattr(server, "__self__", None)
+    return getattr(server_behind(send), "transport", None)

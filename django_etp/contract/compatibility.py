@@ -120,7 +120,7 @@ class _Comparison:
             yield Misfit(path, "type", text_of(given), text_of(wanted))
         elif "const" not in given:
             for keyword, limit in wanted.items():
-                if keyword not in STRUCTURE and not holds(keyword, given.get(keyword), limit):
+                if keyword not in STRUCTURE and not holds(given, keyword, limit):
                     yield Misfit(path, keyword, _value(given, keyword), _value(wanted, keyword))
             if kind == "object":
                 yield from self._compare_fields(given, wanted, path)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import Any
 
 from .alternatives import alternatives
@@ -28,7 +28,7 @@ class Declarations:
         reserved: names that others have.
     """
 
-    def __init__(self, schemas: dict[str, Schema], *, reserved: set[str]) -> None:
+    def __init__(self, schemas: dict[str, Schema], *, reserved: Set[str]) -> None:
         self._schemas = schemas
         self._names: dict[str, str] = {}
         for name in schemas:

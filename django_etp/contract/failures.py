@@ -2,9 +2,9 @@
 
 from typing import Any
 
-__all__ = ["FAILURE", "REFUSAL"]
+__all__ = ["EVENT_CODES", "FAILURE", "REFUSAL", "ROOM_CODES"]
 
-_EVENT_CODES = {
+EVENT_CODES = {
     "handler_error": "The handler failed.",
     "invalid_payload": "The payload does not fit; `errors` says where.",
     "permission_denied": "The user may not do this, or is not in the room.",
@@ -12,7 +12,7 @@ _EVENT_CODES = {
     "too_many_events": "Too many events wait to be handled, and the connection is closed.",
     "too_many_rooms": "The connection would be in too many rooms.",
 }
-_ROOM_CODES = {
+ROOM_CODES = {
     "handler_error": "A function of the room failed.",
     "invalid_payload": "The payload names no room.",
     "left": "The client left before the answer.",
@@ -49,12 +49,12 @@ FAILURE: dict[str, Any] = {
     "title": "Failure",
     "description": "The event failed: in place of `__ack_<event>` comes `__err_<event>`, to clients with extensions.",
     "contentType": "application/json",
-    "payload": _payload(_EVENT_CODES, _FACTS),
+    "payload": _payload(EVENT_CODES, _FACTS),
 }
 REFUSAL: dict[str, Any] = {
     "name": "__left",
     "title": "Refusal",
     "description": "The client may not be in the room: as `__err___join` in place of an answer, or as `__left`.",
     "contentType": "application/json",
-    "payload": _payload(_ROOM_CODES, {"room": {"type": "string"}, **_FACTS}),
+    "payload": _payload(ROOM_CODES, {"room": {"type": "string"}, **_FACTS}),
 }

@@ -1,6 +1,7 @@
 """The keywords of JSON schemas that limit the values of a type."""
 
 import json
+import math
 import operator
 import re
 from typing import Any
@@ -27,6 +28,13 @@ _COMPARED = {
 }
 _AT_LEAST = frozenset({"exclusiveMinimum", "minItems", "minLength", "minProperties", "minimum"})
 _AT_MOST = frozenset({"exclusiveMaximum", "maxItems", "maxLength", "maxProperties", "maximum"})
+# Keywords that say the same of a neighbouring number, which is above (1) or below (-1).
+_TWINS = {
+    "exclusiveMaximum": ("maximum", 1),
+    "exclusiveMinimum": ("minimum", -1),
+    "maximum": ("exclusiveMaximum", -1),
+    "minimum": ("exclusiveMinimum", 1),
+}
 _TYPES: dict[str, tuple[type, ...]] = {
     "array": (list,),
     "boolean": (bool,),
@@ -43,8 +51,11 @@ def is_same(one: Any, other: Any) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
-def holds(keyword: str, given: Any, wanted: Any) -> bool:
-    """Return whether a limit of the given values keeps the wanted one; ``None`` is no limit."""
+def holds(schema: dict[str, Any], keyword: str, wanted: Any) -> bool:
+    """Return whether the limits of a schema keep the wanted one."""
+    given = _limit_of(schema, keyword)
+    if keyword == "multipleOf" and isinstance(given, int) and isinstance(wanted, int):
+        return given % wanted == 0
     if keyword in _AT_LEAST or keyword in _AT_MOST:
         if keyword.startswith("min") and keyword != "minimum" and wanted == 0:
             return True
@@ -52,6 +63,18 @@ def holds(keyword: str, given: Any, wanted: Any) -> bool:
             return False
         return given >= wanted if keyword in _AT_LEAST else given <= wanted
     return is_same(given, wanted) or wanted is False
+
+
+def _limit_of(schema: dict[str, Any], keyword: str) -> Any:
+    """Return a limit of a schema, as one keyword names it; ``None`` is no limit."""
+    limit = schema.get(keyword)
+    twin, step = _TWINS.get(keyword, ("", 0))
+    other = schema.get(twin)
+    if isinstance(other, int | float):
+        is_whole = schema.get("type") == "integer" and isinstance(other, int)
+        same = other + step if is_whole else math.nextafter(other, step * math.inf)
+        limit = same if limit is None else max(limit, same) if keyword in _AT_LEAST else min(limit, same)
+    return limit
 
 
 def value_fits(value: Any, wanted: dict[str, Any]) -> bool:

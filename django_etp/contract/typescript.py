@@ -7,7 +7,10 @@ from .declarations import Declarations, key_of
 from .model import Contract, Handled, Room
 from .names import template_of
 
-__all__ = ["to_typescript"]
+__all__ = ["RESERVED", "to_typescript"]
+
+# The names that the file has beside those of the types.
+RESERVED = frozenset({"Contract"})
 
 _HEAD = """\
 // The events of the namespace {namespace}, written by `manage.py etp_schema --typescript`.
@@ -21,7 +24,7 @@ _HEAD = """\
 
 def to_typescript(contract: Contract) -> str:
     """Return the text of a ``.d.ts`` file that exports ``Contract`` and the named types."""
-    types = Declarations(contract.schemas, reserved={"Contract"})
+    types = Declarations(contract.schemas, reserved=RESERVED)
     parts = [_HEAD.format(namespace=json.dumps(contract.namespace)), *types.all()]
     lines = [
         "/** What clients and the server send each other. */",

@@ -85,7 +85,14 @@ class Around:
         self._is_plain = True
         return result
 
-    async def text_of(self, result: object, connection: Connection, make_text: Callable[[Any], Any] = to_text) -> Any:
+    async def text_of(
+        self,
+        result: object,
+        connection: Connection,
+        make_text: Callable[[Any], Any] = to_text,
+        *,
+        uses_database: bool = False,
+    ) -> Any:
         """Return the text of what run() has returned; ``make_text`` makes it, unless the handler declares a type."""
         writer = self._writer if type(result) is self._class else None
         if writer is not None:
@@ -94,7 +101,7 @@ class Around:
             return make_text(result)
         if self._is_plain:
             return await run_handler(_in_language, self._language, make_text, result, owner=connection.id)
-        if writer is not None and writer.uses_database:
+        if uses_database or (writer is not None and writer.uses_database):
             return await run_handler(make_text, result, owner=connection.id)
         return make_text(result)
 

@@ -15,7 +15,7 @@ from django_etp.rooms.patterns import RoomPattern
 
 from .handlers import Handler, handler_of
 from .limits import RateBy, RateLimit
-from .typed import typed_if_ready
+from .typed import state_writer, typed_if_ready
 
 __all__ = ["DeclaredRoom"]
 
@@ -28,6 +28,7 @@ class DeclaredRoom:
     Attributes:
         pattern: the names of its rooms.
         join_handler: the function that ``etp_room`` decorated.
+        state_writer: writes the state that it returns, if it declares a type.
         login_required: whether a client must be logged in.
         permissions: the permissions that the user must have.
         rule: the function of ``allow``, if there is one.
@@ -52,6 +53,7 @@ class DeclaredRoom:
     ) -> None:
         update_wrapper(self, join_handler.function, updated=())
         self.join_handler = join_handler
+        self.state_writer = state_writer(join_handler)
         try:
             self.pattern = RoomPattern(pattern)
         except ImproperlyConfigured as error:

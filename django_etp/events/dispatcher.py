@@ -133,10 +133,15 @@ class Dispatcher:
         """Whether any running handler waits for something."""
         return bool(self._tasks)
 
+    async def until_idle(self, timeout: float) -> None:
+        """Wait until no handler runs, for up to so many seconds."""
+        ends_at = self._loop.time() + timeout
+        while self._tasks and (left := ends_at - self._loop.time()) > 0:
+            await asyncio.wait(self._tasks.values(), timeout=left)
+
     async def finish(self) -> None:
         """Give running handlers the time of the setting ``DISCONNECT_GRACE`` to end, then cancel them."""
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=get_settings().disconnect_grace)
+        await self.until_idle(get_settings().disconnect_grace)
         for task in tuple(self._tasks.values()):
             task.cancel()
 
@@ -212,19 +217,19 @@ class Dispatcher:
     async def _handle(self, item: Event | ProtocolError) -> None:
         # One flat coroutine, which also counts itself: a done callback would cost each event more.
         peer, connection = self._peer, self.connection
-        began_at, failure = (time.perf_counter() if event_handled.receivers else 0.0), None
+        began_at, failure, is_saving = (time.perf_counter() if event_handled.receivers else 0.0), None, False
         running: list[Any] = []
-        is_saving = False
         try:
             if not isinstance(item, Event):
                 await self.report(item, "a frame it sent")
                 await self.save()
                 return
-            running += (item, self._handlers)
+            handlers = self._handlers
+            running = [item, handlers]
             running_event.set(running)
-            handler = self._handlers.events.get(item.name)
+            handler = handlers.events.get(item.name)
             if surrounds.events and (surrounds.of_events or (handler is not None and handler.limit is not None)):
-                result = await run_event(self._handlers, peer, connection, item, self._handle_other)
+                result = await run_event(handlers, peer, connection, item, self._handle_other)
             elif handler is None:
                 result = await self._handle_other(item)
             elif handler.is_async:
@@ -234,12 +239,13 @@ class Dispatcher:
             if type(result) is Stream:
                 await self._finish_stream(result, item)
                 return
-            if (peer.share is not None or peer.has_other_user) and peer.has_unsaved:
+            if (peer.share is not None or peer.scope.get("user") is not peer.known_user) and peer.has_unsaved:
                 is_saving = True
                 await peer.save()
                 is_saving = False
             if item.ack_id:
-                answering = peer.answer(encode_answer(item, to_text(result)))
+                text = result if type(result) is str else to_text(result)
+                answering = peer.outbox.begin(encode_answer(item, text))
                 if answering is not None:
                     await answering
         except BaseException as error:
@@ -265,7 +271,7 @@ class Dispatcher:
     async def _finish_stream(self, stream: Stream, event: Event) -> None:
         answer = await stream.run(self._peer, event)
         await self.save()
-        if event.ack_id and answer is not None and (answering := self._peer.answer(encode_answer(event, answer))):
+        if event.ack_id and answer is not None and (answering := self._peer.outbox.begin(encode_answer(event, answer))):
             await answering
 
     def refuse(self, event: Event, error: TooManyEvents) -> None:
@@ -285,7 +291,7 @@ class Dispatcher:
             observe(item, error)
         if not (item.ack_id and self._peer.speaks_extensions):
             return
-        if (answering := self._peer.answer(encode_failure(item, failure_of(error)))) is not None:
+        if (answering := self._peer.outbox.begin(encode_failure(item, failure_of(error)))) is not None:
             await answering
 
     async def _handle_other(self, event: Event, around: Around | None = None) -> object:

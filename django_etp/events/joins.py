@@ -22,6 +22,8 @@ from django_etp.exceptions import EventFailed, InvalidPayload
 from django_etp.protocol.frames import ROOMS_SUBPROTOCOL, Event
 from django_etp.protocol.past import HISTORY
 from django_etp.protocol.rooms import IN, JOIN, LEAVE, read_in_room
+from django_etp.schemas.plain import NoData, Text
+from django_etp.schemas.schema import Writer
 from django_etp.serialization import to_text
 
 from .access import call_limited, check_access, refusal_of, user_of
@@ -137,8 +139,9 @@ async def _enter(guest: RoomGuest, connection: Connection, event: Event, around:
     room, peer = guest.room, guest.peer
     if around is None:
         parts: dict[str, Any] = {}
-        result = await _run_join(guest, partial(_run_answering, parts), parts, connection, event)
-        answer = result.text if isinstance(result, _Answer) else _answer_of(parts, result).text
+        make_answer = partial(_answer_of, parts, room.state_writer)
+        result = await _run_join(guest, partial(_run_answering, make_answer), parts, connection, event)
+        answer = await _text_of(result, room.state_writer, make_answer, connection)
     else:
         answer = await _enter_inside(guest, connection, event, around)
     if peer.has_unsaved:
@@ -154,18 +157,21 @@ async def _enter(guest: RoomGuest, connection: Connection, event: Event, around:
 async def _enter_inside(guest: RoomGuest, connection: Connection, event: Event, around: Around) -> str:
     """Do what _enter() does, inside of the functions around the event."""
     is_checked = False
+    made: object = None
     parts: dict[str, Any] = {}
 
     async def handle(connection: Connection, event: Event) -> Any:
-        nonlocal is_checked
-        result = await _run_join(guest, around.run_in_thread, parts, connection, event)
+        nonlocal is_checked, made
+        made = await _run_join(guest, around.run_in_thread, parts, connection, event)
         is_checked = True
-        return result
+        return made
 
     result = await around.run(connection, event, handle)
     if not is_checked:  # a function has answered in place of the handler, or of a refusal
         raise EventFailed("permission_denied", "The join was answered without its checks.")
-    answer: str = (await around.text_of(result, connection, partial(_answer_of, parts))).text
+    writer = guest.room.state_writer if type(result) is type(made) else None
+    make_answer, uses_database = partial(_answer_of, parts, writer), writer is not None and writer.uses_database
+    answer: str = await around.text_of(result, connection, make_answer, uses_database=uses_database)
     guest.refuse_ended()
     return answer
 
@@ -198,27 +204,42 @@ async def _run_join(
     return result
 
 
-class _Answer:
-    """The text that answers a join."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-
-def _answer_of(parts: dict[str, Any], state: object) -> _Answer:
-    return _Answer(to_text({"state": state, **parts}))
+def _answer_of(parts: dict[str, Any], writer: Writer | None, state: object) -> str:
+    """Return the answer to a join; ``writer`` is that of the state, if the join handler declares a type."""
+    if writer is None:
+        return to_text({"state": state, **parts})
+    text = writer.write(state)
+    if isinstance(writer, Text | NoData):  # which have checked it, and write no JSON
+        return to_text({"state": state, **parts})
+    return f'{{"state":{text or "null"}{f",{to_text(parts)[1:-1]}" if parts else ""}}}'
 
 
-async def _run_answering(parts: dict[str, Any], function: Callable[..., Any], connection: Connection) -> Any:
-    return await run_handler(_run_plain, parts, function, connection, owner=connection.id)
+class _Answer(str):
+    """The answer to a join, which was made in the thread of the handler; no state is one."""
+
+    __slots__ = ()
 
 
-def _run_plain(parts: dict[str, Any], function: Callable[..., Any], connection: Connection) -> Any:
+async def _text_of(
+    result: object, writer: Writer | None, make_answer: Callable[[object], str], connection: Connection
+) -> str:
+    if isinstance(result, _Answer):
+        return result
+    if writer is not None and writer.uses_database:
+        return str(await run_handler(make_answer, result, owner=connection.id))
+    return make_answer(result)
+
+
+async def _run_answering(
+    make_answer: Callable[[object], str], function: Callable[..., Any], connection: Connection
+) -> Any:
+    return await run_handler(_run_plain, make_answer, function, connection, owner=connection.id)
+
+
+def _run_plain(make_answer: Callable[[object], str], function: Callable[..., Any], connection: Connection) -> Any:
     # The text is made in the thread of the handler, see run_answering().
     result = function(connection)
-    return result if inspect.isawaitable(result) else _answer_of(parts, result)
+    return result if inspect.isawaitable(result) else _Answer(make_answer(result))
 
 
 async def _read_past(peer: Peer, room: str, around: Around | None, connection: Connection, event: Event) -> Any:

@@ -33,6 +33,7 @@ __all__ = ["RateBy", "RateLimit", "RateLimited"]
 logger = logging.getLogger(__name__)
 
 RateBy = Literal["connection", "user", "ip"]
+_SHARED_BY = {"connection": "connection", "user": "user", "ip": "IP address"}
 
 _MINUTE = 60.0
 _MOST_REFUSED = 100
@@ -62,13 +63,16 @@ class RateLimit:
     """
 
     def __init__(self, rate: str, by: RateBy, name: str) -> None:
-        if by not in ("connection", "user", "ip"):
+        if by not in _SHARED_BY:
             raise ValueError(f'rate_by must be "connection", "user" or "ip", got {by!r:.80}.')
         self._text = rate
         self._rate = Rate.parse(rate)
         self._by = by
         self._name = name
         self._counters: WeakKeyDictionary[Connection, LocalCounter] = WeakKeyDictionary()
+
+    def __str__(self) -> str:
+        return f"{self._text} for each {_SHARED_BY[self._by]}"
 
     async def check(self, connection: Connection, event: Event) -> None:
         """Count an event, the running one.

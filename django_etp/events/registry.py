@@ -31,7 +31,7 @@ from .handlers import Hooks, handler_of
 from .limits import RateBy, RateLimit
 from .middleware import surrounds
 from .namespaces import Namespace
-from .typed import prepare, typed_if_ready
+from .typed import prepare, state_writer, typed_if_ready
 
 __all__ = [
     "Registry",
@@ -224,8 +224,10 @@ class Registry:
         """
         autodiscover_modules(*get_settings().event_modules)
         namespaces = self._namespaces.values()
-        tables = [namespace.events for namespace in namespaces]
-        prepare([*tables, *(room.events for namespace in namespaces for room in namespace.rooms)])
+        declared = [room for namespace in namespaces for room in namespace.rooms]
+        prepare([*(namespace.events for namespace in namespaces), *(room.events for room in declared)])
+        for room in declared:
+            room.state_writer = state_writer(room.join_handler)
         build_outgoing()
 
     @contextmanager

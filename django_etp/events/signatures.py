@@ -25,6 +25,8 @@ _EVENTS = ("Event", "django_etp.Event", "etp.Event")
 def place_of(function: Callable[..., Any]) -> str:
     """Return a function's module, name, file and line, for messages."""
     written = unwrapped(function)
+    if not hasattr(written, "__qualname__"):  # an instance with the method __call__
+        written = unwrapped(type(written).__call__)
     name = getattr(written, "__qualname__", repr(written))
     code = getattr(written, "__code__", None)
     where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
@@ -116,7 +118,7 @@ def _looked_up(function: Callable[..., Any], name: str, annotation: Any) -> Any:
     try:
         return get_type_hints(SimpleNamespace(__annotations__={name: annotation}), written, include_extras=True)[name]
     except Exception as error:
-        if annotation in _EVENTS:
+        if isinstance(annotation, str) and annotation.strip("\"'") in _EVENTS:  # quoted, and postponed as well
             return Any
         raise TypeError(
             f"{place_of(function)} declares {name} as {annotation!r}, which cannot be looked up in its module: "

@@ -104,7 +104,7 @@ class Stream:
                 text = await self._text_of(value, peer)
                 if is_plain:
                     parts.add(value, text)
-                elif (writing := peer.answer(encode_part(event, text))) is not None:
+                elif (writing := peer.outbox.begin(encode_part(event, text))) is not None:
                     await writing
             count += 1
             if not count % _IN_A_ROW:

@@ -20,10 +20,10 @@ from django_etp.schemas.plain import Text
 from django_etp.schemas.schema import Reader, Writer
 
 from .handlers import Handler
-from .signatures import declared_types
+from .signatures import declared_result, declared_types
 from .streams import Stream
 
-__all__ = ["prepare", "typed_if_ready", "with_types"]
+__all__ = ["prepare", "state_writer", "typed_if_ready", "with_types"]
 
 # Whether all event modules are imported. Before that, annotations may name what comes later in them.
 _is_ready = False
@@ -65,6 +65,21 @@ def with_types(handler: Handler) -> Handler:
         function=like(typed(handler.function, reader, writer)),
         unwritten=(like(typed(handler.function, reader, None)), writer) if writer and not handler.is_stream else None,
     )
+
+
+def state_writer(handler: Handler) -> Writer | None:
+    """Return what writes the state that a join handler returns, if it declares a type, or ``None`` before prepare().
+
+    Raises:
+        TypeError: see with_types().
+    """
+    if not _is_ready:
+        return None
+    result = declared_result(handler.function)
+    try:
+        return writer_for(result)
+    except Exception as error:
+        raise TypeError(f"{handler.place} declares a state that cannot be sent: {error}") from error
 
 
 def _coroutine_function(

@@ -16,6 +16,8 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from django_etp.draining import draining
+
 from .checks import OK
 from .dependencies import dependencies
 
@@ -39,7 +41,12 @@ async def live(request: HttpRequest) -> JsonResponse:
 
 @_health_check
 async def ready(request: HttpRequest) -> JsonResponse:
-    """Answer with 200 if the broker and the database answer, else with 503; the answer has the outcome of each."""
+    """Answer with 200 if the broker and the database answer, else with 503; the answer has the outcome of each.
+
+    During a drain this is 503, whatever answers.
+    """
+    if draining.has_begun:
+        return JsonResponse({"status": "not ready", "reason": "drain"}, status=503)
     checks = dict(dependencies())
     outcomes = dict(zip(checks, await asyncio.gather(*(check.outcome() for check in checks.values())), strict=True))
     is_ready = all(outcome == OK for outcome in outcomes.values())

@@ -7,6 +7,8 @@ Rules kept here:
 - All events of a call are appended in one transaction, as far as they are not too many.
 - Events are appended in transactions of their own. A caller's rollback does not undo them.
 - Events that are too many or too old are removed by those who append.
+- All processes that use a file of SQLite have one clock, and a room's events have ascending times there. The processes
+  of other databases may run on several machines.
 """
 
 import asyncio
@@ -15,9 +17,10 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db import Error as DatabaseError
 from django.db.models import F, QuerySet
+from django.db.models.functions import Greatest
 
 from django_etp.concurrency.workers import run_own
 from django_etp.exceptions import HistoryUnavailable, describe
@@ -63,7 +66,7 @@ class DatabaseHistory:
 
     async def now(self) -> float:
         """See Store. Events have the times of the processes that append them."""
-        return time.time() - _CLOCKS_DIFFER
+        return _now() / 1000 - (0.0 if self._has_one_clock else _CLOCKS_DIFFER)
 
     async def position(self, room: str) -> Position:
         """See Store."""
@@ -86,6 +89,10 @@ class DatabaseHistory:
 
     async def close(self) -> None:
         """See Store."""
+
+    @property
+    def _has_one_clock(self) -> bool:
+        return connections[self._using].vendor == "sqlite"
 
     async def _run(self, function: Callable[..., _T], *args: Any) -> _T:
         try:
@@ -117,7 +124,8 @@ class DatabaseHistory:
         """Append events to one room, whose row is locked until the transaction commits."""
         limits = events[-1].limits
         lifetime = round(limits.seconds * 1000)
-        advanced = {"number": F("number") + len(events), "at": now, "lifetime": lifetime}
+        at = Greatest(F("at"), now) if self._has_one_clock else now
+        advanced = {"number": F("number") + len(events), "at": at, "lifetime": lifetime}
         if not self._rooms(name).update(**advanced):
             self._open(name)
             self._rooms(name).update(**advanced)
@@ -185,7 +193,7 @@ class DatabaseHistory:
 
 
 def _now() -> int:
-    return round(time.time() * 1000)
+    return int(time.time() * 1000)  # never later than it is
 
 
 def _row(room: HistoryRoom, number: int, event: NewEvent) -> HistoryEvent:

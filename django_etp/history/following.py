@@ -42,8 +42,9 @@ def channel_of(room: str) -> str:
 
 def read_event(text: str, position: Position, at: float) -> Entry:
     """Return an event from the value that the store has of it."""
-    frame, *exclude = json.loads(text)
-    return Entry(position, at, frame, frozenset(exclude))
+    frame, *rest = json.loads(text)
+    trace = rest.pop()["trace"] if rest and isinstance(rest[-1], dict) else ""
+    return Entry(position, at, frame, frozenset(rest), trace)
 
 
 class Following:

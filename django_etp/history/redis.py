@@ -152,7 +152,8 @@ def _append_call(event: NewEvent) -> list[str | int]:
     """Return the keys and the arguments of the script that appends an event."""
     age = round(event.limits.seconds * 1000)
     room: list[str | int] = [new_epoch(), KEEP_SECONDS * 1000 + age, channel_of(event.room)]
-    text = json.dumps([event.text, *sorted(event.exclude)], ensure_ascii=False)
+    trace = [{"trace": event.trace}] if event.trace else []
+    text = json.dumps([event.text, *sorted(event.exclude), *trace], ensure_ascii=False)
     return [*_keys(event.room), *room, text, event.emission, event.limits.size, age, REMEMBERED]
 
 

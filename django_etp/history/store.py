@@ -70,6 +70,7 @@ class NewEvent:
         limits: how much the room keeps.
         exclude: ids of connections that do not get it.
         emission: a name that no other event has, if it may be appended more than once.
+        trace: the trace that it was sent in, as text, if there is one.
     """
 
     room: str
@@ -77,6 +78,7 @@ class NewEvent:
     limits: History
     exclude: frozenset[str] = frozenset()
     emission: str = ""
+    trace: str = ""
 
 
 class Appended(NamedTuple):
@@ -93,13 +95,14 @@ class Entry:
     Attributes:
         position: its position.
         at: when it was appended, in seconds since 1970.
-        text, exclude: see NewEvent.
+        text, exclude, trace: see NewEvent. A store need not keep the trace, unless it publishes what it appends.
     """
 
     position: Position
     at: float
     text: str
     exclude: frozenset[str] = frozenset()
+    trace: str = ""
 
 
 class Recovery(NamedTuple):

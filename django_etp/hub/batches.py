@@ -16,13 +16,11 @@ from django_etp.cluster.links import Link
 from django_etp.cluster.load import Load
 from django_etp.cluster.messages import Frame
 from django_etp.concurrency.confirmations import Confirmation
-from django_etp.signals import room_sent
 
 from .emissions import Emissions
 from .members import Member
 from .names import group_name
 from .pace import Pace
-from .publishing import report_sent
 
 __all__ = ["Batches", "Send"]
 
@@ -77,8 +75,6 @@ class Batches:
 
     def deliver(self, send: Send) -> tuple[int, list[Confirmation]]:
         """Deliver an event to the members of this process; return how many they are, and what its sender waits for."""
-        if room_sent.receivers:
-            report_sent(send.namespace, send.rooms, send.text)
         members = self._deliver(send.namespace, send.rooms, send.text, send.exclude)
         return len(members), self._pace.slow(members, len(send.text))
 

@@ -5,7 +5,7 @@ Rules kept here:
 - Events come from this process's own sends, from other processes and from the store, in any order, and more than once.
   Members get them by their numbers.
 - An event that comes too early waits. If those before it do not come within 0.1 s, they are read from the store.
-- All events wait until the feed knows the position at which it begins.
+- All events wait until the feed knows the position at which it begins. All members who come meanwhile share that read.
 - If the store was emptied, the feed goes on with the first event of the new epoch.
 - Events of an epoch that the store does not know are delivered as they are.
 - Events that the store does not have any more are lost. The feed goes on after them.
@@ -51,6 +51,7 @@ class Feed:
         self._read = read
         self._lost = lost
         self._run = run
+        self._beginning: asyncio.Future[None] | None = None  # settles with the read of where the feed begins
         self._early: dict[Position, Entry] = {}
         self._check: asyncio.Task[None] | None = None
         self._check_again = False
@@ -61,11 +62,25 @@ class Feed:
         Raises:
             HistoryUnavailable: the store cannot be reached.
         """
-        if self.position is None:
-            position = (await self._read(None)).position
-            if self.position is None:  # else another caller was faster
-                self.position = position
-                self._drain()
+        while self.position is None:
+            if self._beginning is None:
+                await self._begin()
+            else:
+                await asyncio.shield(self._beginning)
+
+    async def _begin(self) -> None:
+        beginning = self._beginning = asyncio.get_running_loop().create_future()
+        try:
+            self.position = (await self._read(None)).position
+            self._drain()
+        except Exception as error:
+            beginning.set_exception(error)
+            beginning.exception()  # there may be nobody else to retrieve it
+            raise
+        finally:
+            self._beginning = None
+            if not beginning.done():  # if this caller has given up, another one reads
+                beginning.set_result(None)
 
     def take(self, entry: Entry) -> None:
         """Take an event, which may have come before."""

@@ -6,6 +6,7 @@ Rules kept here:
   that, as those in other processes do. So all see one order.
 - Other processes get the event from the store itself, if that publishes what is appended, or else with its position
   from the channel layer. If one misses it, it reads it from the store.
+- The trace of an emit goes with the event, or behind its position, so that the delivery belongs to it whenever it is.
 - Without a room that has a history nothing is opened, and a send costs one call.
 """
 
@@ -17,10 +18,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from django_etp.cluster import tracing
 from django_etp.cluster.links import Link
 from django_etp.cluster.messages import Frame
 from django_etp.concurrency.bridge import loop_ended
-from django_etp.concurrency.confirmations import Confirmation
+from django_etp.concurrency.confirmations import Confirmation, settle_after
 from django_etp.concurrency.tasks import end_tasks
 from django_etp.exceptions import HistoryUnavailable, LayerUnavailable
 from django_etp.history.appender import Appender
@@ -30,6 +32,7 @@ from django_etp.history.store import Appended, Entry, Follower, NewEvent, Positi
 
 from .delivery import deliver
 from .feeds import Feed
+from .members import Member
 from .membership import Membership
 from .names import group_name
 from .pace import Pace
@@ -145,7 +148,8 @@ class Histories:
             if (limits := self.limits(namespace, room)) is None:
                 others.append(room)
             else:
-                event = NewEvent(group_name(namespace, room), text, limits, exclude, emission)
+                trace = "" if tracing.tracer is None else tracing.tracer.send(Frame(text))
+                event = NewEvent(group_name(namespace, room), text, limits, exclude, emission, trace)
                 confirmations.append(self._append(event))
         return others, confirmations
 
@@ -166,13 +170,14 @@ class Histories:
         self._take(event.room, entry)
         waits += self._slowed
         self._slowed = []
-        _settle_after(confirmation, waits)
+        settle_after(confirmation, waits)
 
     def _publish(self, event: NewEvent, position: Position) -> list[Confirmation]:
+        emission = f"{POSITIONED}{position} {event.trace}" if event.trace else f"{POSITIONED}{position}"
+        publish = partial(self._link.publish, [event.room], Frame(event.text, event.exclude, emission=emission))
         try:
-            return self._link.publish(
-                [event.room], Frame(event.text, event.exclude, emission=f"{POSITIONED}{position}")
-            )
+            # The send has its span already. Without the context of the caller no other one is recorded.
+            return contextvars.Context().run(publish) if event.trace else publish()
         except LayerUnavailable as error:
             logger.info("An event is in the history, and other processes will read it there: %s", error)
             return []
@@ -245,8 +250,9 @@ class Histories:
 
     def receive(self, group: str, frame: Frame) -> None:
         """Take an event from the channel layer, which has a position."""
-        if (position := Position.parse(frame.emission.removeprefix(POSITIONED))) is not None:
-            self._take(group, Entry(position, 0.0, frame.text, frame.exclude))
+        text, _, trace = frame.emission.removeprefix(POSITIONED).partition(" ")
+        if (position := Position.parse(text)) is not None:
+            self._take(group, Entry(position, 0.0, frame.text, frame.exclude, trace))
 
     def check(self, group: str) -> bool:
         """Read from the store what may be missing in a room; return whether that is possible."""
@@ -261,8 +267,16 @@ class Histories:
             known.feed.take(entry)
 
     def _deliver(self, namespace: str, room: str, entry: Entry) -> None:
+        if entry.trace and tracing.tracer is not None:
+            to_members = partial(self._deliver_to_members, namespace, room, entry)
+            tracing.tracer.deliver(entry.trace, Frame(entry.text), to_members)
+        else:
+            self._deliver_to_members(namespace, room, entry)
+
+    def _deliver_to_members(self, namespace: str, room: str, entry: Entry) -> Sequence[Member]:
         members = deliver(self._membership, namespace, [room], entry.text, entry.exclude, entry.position)
         self._slowed += self._pace.slow(members, len(entry.text))
+        return members
 
     def _check_all(self) -> None:
         for known in self._rooms.values():
@@ -277,19 +291,3 @@ class Histories:
                     known = self._rooms.get(group)
                     if known is not None and known.feed.position not in (None, position):
                         known.feed.check(_UNDER_WAY)
-
-
-def _settle_after(confirmation: Confirmation, waits: list[Confirmation]) -> None:
-    """Settle a confirmation once others are; their errors do not count."""
-    left = len(waits)
-
-    def count(error: Exception | None) -> None:
-        nonlocal left
-        left -= 1
-        if left <= 0:
-            confirmation.settle()
-
-    for each in waits:
-        each.notify(count)
-    if not waits:
-        confirmation.settle()

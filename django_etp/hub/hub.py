@@ -22,6 +22,7 @@ from django_etp.cluster.messages import Foreign, Frame
 from django_etp.concurrency.confirmations import Confirmation, confirmed
 from django_etp.concurrency.flusher import Flusher
 from django_etp.exceptions import ConnectionClosed, HistoryUnavailable
+from django_etp.signals import room_sent
 
 from . import histories
 from .asking import Asker
@@ -37,7 +38,7 @@ from .membership import Membership
 from .names import check_can_join
 from .pace import Pace
 from .parts import Presence
-from .publishing import publish
+from .publishing import publish, report_sent
 
 __all__ = ["Hub"]
 
@@ -212,6 +213,8 @@ class Hub:
         Raises:
             LayerUnavailable: it was not sent to other processes.
         """
+        if room_sent.receivers:
+            report_sent(namespace, rooms, text)
         kept: list[Confirmation] = []
         if rooms and histories.limits_of is not None:
             rooms, kept = self.histories.send(namespace, rooms, text, exclude)
@@ -227,6 +230,8 @@ class Hub:
 
     def relay(self, namespace: str, rooms: list[str], frame: Frame) -> list[Confirmation]:
         """Send a stored event, which has a name that begins with RELAYED, and may be sent again. See send()."""
+        if room_sent.receivers:
+            report_sent(namespace, rooms, frame.text)
         rooms, kept = self.histories.send(namespace, rooms, frame.text, frame.exclude, frame.emission)
         if not rooms:
             return kept

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from django_etp.protocol.frames import Event
 
-__all__ = ["ConnectionInfo", "Member", "RoomReply", "Serving", "check_id", "hub_of", "id_of", "ids", "is_hub"]
+__all__ = ["ConnectionInfo", "HasId", "Member", "RoomReply", "Serving", "check_id", "hub_of", "id_of", "ids", "is_hub"]
 
 _HUB_ID = re.compile(r"[0-9a-f]{16}")
 
@@ -61,6 +61,14 @@ class RoomReply:
     def is_answered(self) -> bool:
         """Whether the member answered."""
         return self.status == "answered"
+
+
+class HasId(Protocol):
+    """A connection, or facts about one, as the argument of a function that also takes the id."""
+
+    @property
+    def id(self) -> str:
+        """The connection's id."""
 
 
 class Member(Protocol):
@@ -122,12 +130,12 @@ def is_hub(hub: str) -> bool:
     return bool(_HUB_ID.fullmatch(hub))
 
 
-def id_of(connection_or_id: "str | Member") -> str:
+def id_of(connection_or_id: "str | HasId") -> str:
     """Return the id of a connection, given as the connection or as its id. See check_id()."""
     return check_id(getattr(connection_or_id, "id", connection_or_id))
 
 
-def ids(exclude: "Iterable[str | Member] | str | Member") -> frozenset[str]:
+def ids(exclude: "Iterable[str | HasId] | str | HasId") -> frozenset[str]:
     """Return the connection ids in an ``exclude`` argument: one or several connections, or ids."""
     if isinstance(exclude, Iterable) and not isinstance(exclude, str):
         return frozenset(map(id_of, exclude))

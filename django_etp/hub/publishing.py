@@ -1,4 +1,4 @@
-"""Publish one frame to the rooms of a namespace, through the groups that reach all their members."""
+"""Publish one frame to the rooms of a namespace, through the groups that reach all their members, and report sends."""
 
 from collections.abc import Sequence
 
@@ -27,8 +27,6 @@ def publish(
     Raises:
         LayerUnavailable: it was not sent.
     """
-    if room_sent.receivers:
-        report_sent(namespace, rooms, frame.text)
     if len(rooms) == 1 and not beside:  # most sends
         return link.publish([group_name(namespace, rooms[0])], frame)
     groups = [group_name(namespace, room) for room in rooms]
@@ -37,8 +35,7 @@ def publish(
     return link.publish(groups, frame, beside=[each for each in beside if each not in groups] if groups else ())
 
 
-def report_sent(namespace: str, rooms: Sequence[str | None], text: str) -> None:
-    """Send the signal for an event that this process sends to rooms, or to the whole namespace (``[None]``)."""
-    names = tuple(room for room in rooms if room is not None)
-    where = names if None not in rooms else None
+def report_sent(namespace: str, rooms: Sequence[str] | None, text: str) -> None:
+    """Send the signal for an event that this process sends to rooms, or to the whole namespace (``None``)."""
+    where = None if rooms is None else tuple(rooms)
     notify(room_sent, namespace=namespace, rooms=where, event=decode(text).name)

@@ -49,8 +49,8 @@ class Online:
         self._ids: dict[str, set[str]] = {}  # the accepted connections here, by users
         self._to_look_at: dict[str, None] = {}
         self._is_looking = False
-        # The users who came through this process, while it is not decided yet which one sends the signal.
-        self._fresh: set[str] = set()
+        # The users who came through this process, and when, while it is not decided yet which one sends the signal.
+        self._fresh: dict[str, float] = {}
         room.audience = self
         hub.membership.user_changed = self._user_changed
         for member in hub.membership.all():
@@ -83,10 +83,11 @@ class Online:
     def _set(self, user: str, accepted: set[str]) -> None:
         known = self._ids.get(user, set())
         for id in accepted - known:
-            if user not in self._table.shown:
-                self._fresh.add(user)
-                self._hub.loop.call_later(_SETTLE, self._decide_online, user)
+            is_first = user not in self._table.shown
             self._room.enter(id, user, "{}")
+            if is_first:
+                self._fresh[user] = self._table.own.entries[user].since
+                self._hub.loop.call_later(_SETTLE, self._decide_online, user)
         for id in known - accepted:
             self._room.leave(id, get_settings().presence_grace)
         if accepted:
@@ -115,15 +116,11 @@ class Online:
         """See Audience."""
 
     def _decide_online(self, user: str) -> None:
-        if user in self._fresh:
-            self._fresh.discard(user)
-            entries = [
-                (entry.since, hub)
-                for hub, share in self._table.shares.items()
-                if (entry := share.entries.get(user)) is not None and not entry.is_trace
-            ]
-            if entries and min(entries)[1] == self._hub.id:
-                self._send(user_online, user)
+        came_at = self._fresh.pop(user, None)
+        # A process that got a connection later shows the time of the first one, too.
+        shown = self._table.shown.get(user)
+        if came_at is not None and shown is not None and came_at <= shown.since:
+            self._send(user_online, user)
 
     def _decide_offline(self, user: str) -> None:
         traces = [

@@ -1,5 +1,7 @@
 """How connections end: the close codes and reasons of RFC 6455."""
 
+import json
+import math
 from dataclasses import dataclass
 
 from django_etp.exceptions import InvalidCloseCode
@@ -7,18 +9,26 @@ from django_etp.exceptions import InvalidCloseCode
 __all__ = [
     "LOGGED_OUT",
     "PASSWORD_CHANGED",
+    "RESTART",
     "SESSION_ENDED",
     "TOKEN_EXPIRED",
     "USER_GONE",
     "Disconnect",
     "check_close",
     "cut_reason",
+    "reconnect_in",
+    "restart",
 ]
 
 # Section 7.4: the codes that an endpoint may send. 1004 to 1006 and 1015 never go on the wire.
 _CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
 # Section 5.5.1: a control frame holds 125 bytes, two of them the code.
 _MAX_REASON = 123
+
+# The registry of section 7.4.2: the server restarts.
+RESTART = 1012
+# The longest time that a server may ask a client to wait, in milliseconds.
+_MAX_WAIT = 300_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +72,24 @@ def check_close(code: int, reason: str) -> None:
 def cut_reason(reason: str) -> str:
     """Return the beginning of a reason that fits into a close frame."""
     return reason.encode(errors="replace")[:_MAX_REASON].decode(errors="ignore")
+
+
+def restart(seconds: float) -> Disconnect:
+    """Return the end of a connection whose client is to connect again after so many seconds."""
+    return Disconnect(RESTART, json.dumps({"reconnect_in": round(seconds * 1_000)}))
+
+
+def reconnect_in(disconnect: Disconnect) -> float | None:
+    """Return after how many seconds the server asks the client to connect again; ``None`` if it names no time.
+
+    This is five minutes at most.
+    """
+    if disconnect.code != RESTART:
+        return None
+    try:
+        milliseconds = json.loads(disconnect.reason)["reconnect_in"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    if not isinstance(milliseconds, int | float) or isinstance(milliseconds, bool) or not 0 <= milliseconds < math.inf:
+        return None
+    return min(milliseconds, _MAX_WAIT) / 1_000

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from django_etp.exceptions import EventFailed, InvalidPayload, TooManyEvents, TooManyRooms
+from django_etp.exceptions import EventFailed, HistoryUnavailable, InvalidPayload, TooManyEvents, TooManyRooms
 
 from .frames import FAILURE_PREFIX, Event
 
@@ -15,6 +15,10 @@ __all__ = [
     "named_failure",
     "read_failure",
 ]
+
+
+# When a client should try again that needs the history of a room, in seconds.
+_HISTORY_RETRY_AFTER = 1.0
 
 
 def named_failure(error: BaseException) -> EventFailed | None:
@@ -31,6 +35,9 @@ def named_failure(error: BaseException) -> EventFailed | None:
             return EventFailed("too_many_events", "Too many events wait to be handled; the connection is closed.")
         case TooManyRooms():
             return EventFailed("too_many_rooms", "The connection would be in too many rooms.")
+        case HistoryUnavailable():
+            message = "The history of the room cannot be reached now."
+            return EventFailed("handler_error", message, retry_after=_HISTORY_RETRY_AFTER)
     return None
 
 

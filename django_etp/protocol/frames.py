@@ -23,6 +23,7 @@ from django_etp.exceptions import InvalidEventName, InvalidFrame, InvalidPayload
 __all__ = [
     "ACK_PREFIX",
     "AUTH",
+    "DOCTOR",
     "FAILURE_PREFIX",
     "HELLO",
     "PING",
@@ -44,6 +45,7 @@ ROOMS_SUBPROTOCOL = "etp.ext.v2"
 ACK_PREFIX = "__ack_"
 FAILURE_PREFIX = "__err_"
 AUTH = "__auth"
+DOCTOR = "__doctor"
 HELLO = "__hello"
 RESERVED_PREFIX = "__"
 PING = "__ping"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from django_etp.hub.members import ConnectionInfo, Member, RoomReply, check_id, id_of
+from django_etp.hub.members import ConnectionInfo, HasId, RoomReply, check_id, id_of
 from django_etp.hub.names import UserRoom, room_name, room_names, user_room
 from django_etp.hub.names import group_name as _group_name
 
@@ -54,7 +54,7 @@ class Rooms(Sends, PresenceCalls, RoomHistories):
 
     # Membership
 
-    async def ajoin(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
+    async def ajoin(self, connection_or_id: str | HasId, *rooms: str, timeout: float | None = None) -> None:
         """Put a connection into rooms.
 
         ``timeout`` is how long its process may take, in seconds; by default the setting ``QUESTION_TIMEOUT``.
@@ -68,12 +68,12 @@ class Rooms(Sends, PresenceCalls, RoomHistories):
         """
         await self._aask(queries.JoinRooms(self.namespace, id_of(connection_or_id), rooms), timeout)
 
-    def join(self, connection_or_id: str | Member, *rooms: str, timeout: float | None = None) -> None:
+    def join(self, connection_or_id: str | HasId, *rooms: str, timeout: float | None = None) -> None:
         """See ajoin()."""
         self._ask("join", queries.JoinRooms(self.namespace, id_of(connection_or_id), rooms), timeout)
 
     async def aleave(
-        self, connection_or_id: str | Member | None = None, *rooms: str, user: Any = None, timeout: float | None = None
+        self, connection_or_id: str | HasId | None = None, *rooms: str, user: Any = None, timeout: float | None = None
     ) -> None:
         """Take a connection out of rooms; it need not be in them. See ajoin().
 
@@ -84,7 +84,7 @@ class Rooms(Sends, PresenceCalls, RoomHistories):
         await self._aask(leaving(self.namespace, connection_or_id, rooms, user), timeout)
 
     def leave(
-        self, connection_or_id: str | Member | None = None, *rooms: str, user: Any = None, timeout: float | None = None
+        self, connection_or_id: str | HasId | None = None, *rooms: str, user: Any = None, timeout: float | None = None
     ) -> None:
         """See aleave()."""
         self._ask("leave", leaving(self.namespace, connection_or_id, rooms, user), timeout)

@@ -18,6 +18,8 @@ from django_etp.exceptions import LayerUnavailable
 from django_etp.hub import histories
 from django_etp.hub.batches import Send
 from django_etp.hub.hub import Hub
+from django_etp.hub.publishing import report_sent
+from django_etp.signals import room_sent
 
 __all__ = ["LONGEST_WAIT", "Batch"]
 
@@ -116,6 +118,8 @@ class Batch:
             if start and self._error is None:
                 yield True
             sends = self.sends[start : start + _EVENTS_AT_ONCE]
+            for send in sends if room_sent.receivers else ():
+                report_sent(send.namespace, send.rooms, send.text)
             if histories.limits_of is not None:
                 sends = list(self._keep(sends))
             if sends:

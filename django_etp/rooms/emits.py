@@ -11,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
 from django_etp.hub.batches import Send
-from django_etp.hub.members import Member, ids
+from django_etp.hub.members import HasId, ids
 from django_etp.hub.names import room_names
 from django_etp.protocol.frames import Event, encode
 from django_etp.serialization import TypedEvent, to_parts
@@ -58,7 +58,7 @@ class EmitOnCommit:
         room_or_rooms: str | Iterable[str],
         event: str | TypedEvent,
         data: object,
-        exclude: Iterable[str | Member] | str | Member,
+        exclude: Iterable[str | HasId] | str | HasId,
         key: object,
     ) -> "EmitOnCommit":
         """Return the emit for a caller's arguments.

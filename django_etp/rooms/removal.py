@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from django_etp.conf import get_settings
 from django_etp.hub.hub import Hub
-from django_etp.hub.members import Member, id_of
+from django_etp.hub.members import HasId, id_of
 from django_etp.hub.names import check_can_join, room_name, room_names
 from django_etp.hub.queries import HubCommand, register_query
 
@@ -87,7 +87,7 @@ class Recheck(HubCommand):
             await asyncio.wait([hub.run(hub.recheck(guests))], timeout=get_settings().question_timeout * _PART)
 
 
-def leaving(namespace: str, first: str | Member | None, others: tuple[str, ...], user: Any) -> LeaveAsUser | LeaveRooms:
+def leaving(namespace: str, first: str | HasId | None, others: tuple[str, ...], user: Any) -> LeaveAsUser | LeaveRooms:
     """Return the query for the arguments of Rooms.aleave(): a connection and rooms, or rooms and a user.
 
     Raises:
@@ -97,4 +97,4 @@ def leaving(namespace: str, first: str | Member | None, others: tuple[str, ...],
     if user is not None:
         rooms = others if first is None else (first, *others)
         return LeaveAsUser(namespace, identity(user), tuple(room_names(cast(Iterable[str], rooms))))
-    return LeaveRooms(namespace, id_of(cast("str | Member", first)), others)
+    return LeaveRooms(namespace, id_of(cast("str | HasId", first)), others)

@@ -7,7 +7,7 @@ from asgiref.sync import sync_to_async
 
 from django_etp.concurrency.bridge import refuse_in_event_loop
 from django_etp.hub.hub import Hub
-from django_etp.hub.members import Member, RoomReply, check_id, ids
+from django_etp.hub.members import HasId, RoomReply, check_id, ids
 from django_etp.hub.names import check_namespace, room_names
 from django_etp.protocol.frames import Event
 from django_etp.schemas.outgoing import EventName
@@ -23,7 +23,7 @@ __all__ = ["Sends"]
 
 _T = TypeVar("_T")
 _Rooms = str | Iterable[str]
-_Exclude = Iterable[str | Member] | str | Member
+_Exclude = Iterable[str | HasId] | str | HasId
 _Limit = float | None
 
 

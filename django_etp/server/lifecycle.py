@@ -29,7 +29,7 @@ from django_etp.events.guests import end_guests
 from django_etp.events.middleware import surrounds
 from django_etp.events.registry import registry
 from django_etp.exceptions import InvalidFrame, MessageTooLarge, ProtocolError, TooManyEvents
-from django_etp.protocol.closing import Disconnect
+from django_etp.protocol.closing import RESTART, Disconnect
 from django_etp.protocol.frames import RESERVED_PREFIX, decode
 from django_etp.quoting import line_of
 from django_etp.signals import disconnected, notify, slow_client_closed
@@ -46,8 +46,6 @@ logger = logging.getLogger(__name__)
 
 # How long the client has to answer our close before the task of the connection ends, in seconds.
 _CLOSE_WAIT = 2.0
-# The close code with which uvicorn ends its connections when it stops (RFC 6455's registry: service restart).
-_SERVER_ENDS = 1012
 # How long the on_disconnect hooks may take, in seconds: daphne kills an application 10 s after the disconnect.
 _DISCONNECT_LIMIT = 9.0
 # A client that has sent so many malformed frames more than valid ones is closed.
@@ -72,8 +70,8 @@ class Lifecycle:
         "_reading",
         "_receive",
         "_send",
-        "_server",
         "_serving",
+        "server",
     )
 
     def __init__(
@@ -89,8 +87,8 @@ class Lifecycle:
         self._receive = receive
         self._send = send
         self._handlers = registry.namespace(namespace)
-        self._server = server_of(scope, receive, send)
-        self._outbox = Outbox(send, self, serving.hub.flusher, self._server)
+        self.server = server_of(scope, receive, send)
+        self._outbox = Outbox(send, self, serving.hub.flusher, self.server)
         self._peer = Peer(scope, serving.hub, self._outbox, namespace=namespace, owner=self)
         self._dispatcher = Dispatcher(self._peer, self._handlers)
         self._malformed = 0  # frames more than valid ones
@@ -127,7 +125,7 @@ class Lifecycle:
             finally:
                 self._reading = None
                 self._peer.lose(disconnect)
-            if disconnect.code == _SERVER_ENDS:
+            if disconnect.code == RESTART:  # uvicorn ends its connections with this when it stops
                 self._serving.expect_end()
             if self._ending is not None:
                 await asyncio.shield(self._ending)
@@ -168,6 +166,11 @@ class Lifecycle:
         )
         self._peer.lose(Disconnect(1011, "a message could not be written"))
 
+    async def drain(self, disconnect: Disconnect) -> None:
+        """See Served."""
+        await self._dispatcher.until_idle(get_settings().disconnect_grace)
+        self._peer.end(disconnect)
+
     def begin_end(self) -> None:
         """Clean up, or begin to: the connection has ended."""
         if self._handshake is None:
@@ -190,16 +193,18 @@ class Lifecycle:
             self._connecting = self._serving.hub.run(self._connect())
         elif self._handshake is not None and await self._handshake.run_without_hooks():
             self._handshake = None
+            self._serving.add(self._reading, self)
         return None
 
     async def _connect(self) -> None:
         if self._handshake is not None and await self._handshake.run():
             self._handshake = self._connecting = None
+            self._serving.add(self._reading, self)
 
     def _read(self) -> Coroutine[Any, Any, Disconnect]:
-        if self._server is None:
+        if self.server is None:
             return read_messages(self._receive, self._send, self)
-        return read_by_calls(self._server, self, self._dispatcher.context)
+        return read_by_calls(self.server, self, self._dispatcher.context)
 
     async def make_room(self) -> None:
         """See Reader."""

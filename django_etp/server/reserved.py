@@ -5,15 +5,16 @@ from contextvars import Context
 from django_etp.auth.token_login import begin_renewal
 from django_etp.connections.peer import Peer
 from django_etp.connections.scope import extensions_of
+from django_etp.doctor.answers import answer_doctor
 from django_etp.events.streams import stop_stream
 from django_etp.protocol.endpoint import meaning_of
-from django_etp.protocol.frames import AUTH, ROOMS_SUBPROTOCOL, Event, encode_answer
+from django_etp.protocol.frames import AUTH, DOCTOR, ROOMS_SUBPROTOCOL, Event, encode_answer
 
 __all__ = ["take_reserved"]
 
 
 def take_reserved(peer: Peer, event: Event, context: Context) -> bool:
-    """Act on an answer, a ping, a new token or a request to stop; return whether the event was one.
+    """Act on an answer, a ping, a new token, a request to stop or a question of the doctor; return whether it is one.
 
     ``context`` is that of the handshake.
     """
@@ -29,4 +30,6 @@ def take_reserved(peer: Peer, event: Event, context: Context) -> bool:
             return True
         case "event" if event.name == AUTH:
             return begin_renewal(peer, event, context)
+        case "event" if event.name == DOCTOR:
+            return answer_doctor(peer, event, context)
     return False

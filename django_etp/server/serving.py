@@ -12,13 +12,16 @@ Rules kept here:
 
 import asyncio
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
+from django_etp.conf import get_settings
+from django_etp.draining import draining
 from django_etp.events.errors import report
 from django_etp.events.rechecks import recheck
 from django_etp.events.registry import registry
 from django_etp.hub.hub import Hub
 from django_etp.hub.process import serving_hub
+from django_etp.protocol.closing import Disconnect, restart
 from django_etp.rooms.background import finish_batches
 from django_etp.signals import user_offline, user_online
 
@@ -29,6 +32,23 @@ __all__ = ["Serving", "current_serving", "report_to_hooks"]
 
 # How long connections may take to end when the server ends, in seconds: on_disconnect hooks have 9 s.
 _END_LIMIT = 10.0
+# When a client of a drain connects again, in seconds. The closes are spread already.
+_RECONNECT_IN = 0.2
+
+
+class Served(Protocol):
+    """A connection that is served: its lifecycle.
+
+    Attributes:
+        server: the object that the server has for the connection, if it offers the extension ``django_etp.direct``.
+    """
+
+    @property
+    def server(self) -> object:
+        """See above."""
+
+    async def drain(self, disconnect: Disconnect) -> None:
+        """Close it once no handler runs, or after the time of the setting ``DISCONNECT_GRACE``."""
 
 
 class Serving:
@@ -39,7 +59,7 @@ class Serving:
         hub.serving = self
         hub.report = report_to_hooks
         hub.recheck = recheck
-        self._tasks: dict[asyncio.Task[Any] | None, None] = {}
+        self._tasks: dict[asyncio.Task[Any] | None, Served | None] = {}
         self._maintenance: asyncio.Task[None] | None = None
         self._is_ending = False
         self._watches_users = user_online.has_listeners() or user_offline.has_listeners()
@@ -55,6 +75,10 @@ class Serving:
         if self._maintenance is None:
             self._maintenance = self.hub.loop.create_task(maintain(self.hub), context=self.hub.context.copy())
             start_companions(self.hub)
+            if get_settings().drain_seconds:
+                from .drain import process_drain  # only a project that uses it imports it
+
+                process_drain.prepare(self)
         await self.hub.start()
         if self._has_presence:
             from django_etp.presence.tracker import tracker_of  # only a project that uses it imports it
@@ -62,6 +86,23 @@ class Serving:
             tracker_of(self.hub).begin()
             if self._watches_users:
                 tracker_of(self.hub).watch_users()
+
+    def add(self, task: asyncio.Task[Any] | None, served: Served) -> None:
+        """Add the open connection of a task, unless it has ended. A handshake goes on during a drain until here."""
+        if task in self._tasks:
+            self._tasks[task] = served
+            if draining.has_begun:
+                self.hub.run(served.drain(restart(_RECONNECT_IN)))
+
+    @property
+    def count(self) -> int:
+        """How many connections have not ended, those in a handshake included."""
+        return len(self._tasks)
+
+    @property
+    def served(self) -> list[Served]:
+        """The open connections."""
+        return [each for each in self._tasks.values() if each is not None]
 
     async def end(self) -> None:
         """Record that a connection has ended."""
@@ -88,6 +129,19 @@ class Serving:
     def expect_end(self) -> None:
         """Record that the server seems to end: it has ended a connection by itself."""
         self._is_ending = True
+
+    async def drain(self, seconds: float) -> None:
+        """Close the connections, spread over so many seconds, and wait until they have ended, for a bounded time."""
+        self.expect_end()
+        served = self.served
+        begun_at = self.hub.loop.time()
+        for number, each in enumerate(served):
+            if (left := begun_at + seconds * number / len(served) - self.hub.loop.time()) > 0:
+                await asyncio.sleep(left)
+            self.hub.run(each.drain(restart(_RECONNECT_IN)))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(get_settings().disconnect_grace + _END_LIMIT):
+                await self._is_empty.wait()
 
     async def stop(self) -> None:
         """End the connections, within a bounded time."""

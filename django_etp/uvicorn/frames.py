@@ -12,6 +12,7 @@ __all__ = [
     "PING",
     "PONG",
     "RSV1",
+    "SHORT_TEXT",
     "TEXT",
     "FrameError",
     "close_frame",
@@ -37,15 +38,15 @@ class FrameError(Exception):
         self.reason = reason
 
 
-_SHORT_TEXT = tuple(bytes((FIN | TEXT, size)) for size in range(126))
+# By far the most frequent header, by the size of the text.
+SHORT_TEXT = tuple(bytes((FIN | TEXT, size)) for size in range(126))
 
 
 def encode(first: int, payload: bytes) -> bytes:
     """Return a frame of a server, which has no mask; ``first`` is its first byte."""
     size = len(payload)
     if size < 126:
-        # By far the most frequent header comes from a table.
-        return (_SHORT_TEXT[size] if first == FIN | TEXT else bytes((first, size))) + payload
+        return (SHORT_TEXT[size] if first == FIN | TEXT else bytes((first, size))) + payload
     if size < 65_536:
         return b"%c\x7e%b%b" % (first, size.to_bytes(2, "big"), payload)
     return b"%c\x7f%b%b" % (first, size.to_bytes(8, "big"), payload)

@@ -20,7 +20,7 @@ _NOT_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Refusal(Exception):
-    """A request that is no valid handshake.
+    """A request that is no valid handshake, or that comes at the wrong time.
 
     Attributes:
         response: the bytes that answer it.

@@ -44,8 +44,15 @@ class Incoming:
     def put(self, data: str | bytes) -> bool:
         """Pass on the data of a message, or keep it; return whether the queue is full then."""
         take, passed = self._take, self._passed
-        if take is not None and passed is not None and self._pass_on(data, take, passed):
-            return False
+        if take is not None and passed is not None:
+            if not passed.done():
+                try:
+                    if take(data):
+                        self._stop_passing(passed.set_result, None)
+                except Exception as error:  # of the application, and nothing for the transport, which called this
+                    self._stop_passing(passed.set_exception, error)
+                return False
+            self._take = self._passed = None  # its receiver was cancelled
         self.messages.append({"type": "websocket.receive", "text" if type(data) is str else "bytes": data})
         self._bytes += len(data)
         if self._waiters:
@@ -98,19 +105,9 @@ class Incoming:
         finally:
             self._waiters.remove(waiter)
 
-    def _pass_on(self, data: str | bytes, take: Take, passed: "asyncio.Future[Message | None]") -> bool:
-        if passed.done():  # its receiver was cancelled
-            self._take = self._passed = None
-            return False
-        try:
-            if not take(data):
-                return True
-        except Exception as error:  # of the application, and nothing for the transport, which called this
-            passed.set_exception(error)
-        else:
-            passed.set_result(None)
+    def _stop_passing(self, end: Callable[[Any], None], value: object) -> None:
         self._take = self._passed = None
-        return True
+        end(value)
 
     def _wake(self) -> None:
         for waiter in self._waiters:

@@ -6,8 +6,10 @@ from typing import Any
 
 from uvicorn.config import Config
 
+from django_etp.draining import draining
+
 from .deflate import negotiate
-from .handshake import Headers, Request, accept_response, response
+from .handshake import Headers, Refusal, Request, accept_response, response
 from .scope import describe, make_scope
 
 __all__ = ["Opening"]
@@ -24,7 +26,7 @@ class Opening:
         config, app_state: uvicorn's.
 
     Raises:
-        Refusal: the request is no valid handshake.
+        Refusal: the request is no valid handshake, or the process is about to end.
 
     Attributes:
         scope: the ASGI scope.
@@ -37,6 +39,8 @@ class Opening:
     def __init__(self, data: bytes, transport: asyncio.Transport, config: Config, app_state: dict[str, Any]) -> None:
         request = Request.parse(data)
         self._key = request.accept_key()
+        if draining.has_begun:
+            raise Refusal(503, "the server restarts, try again")
         self._response: tuple[int, Headers, bytes] | None = None
         self._extension, self.window_bits = "", 0
         offers = request.values(b"sec-websocket-extensions")

@@ -29,15 +29,17 @@ class Outgoing:
 
     Attributes:
         drained: done when the client has caught up; ``None`` while it is not behind.
+        frames: what the end of this turn writes.
         window_bits: of the compression that was negotiated; 0 without.
+        writes: the writes of this turn.
     """
 
-    __slots__ = ("_frames", "_size", "_transport", "_writes", "drained", "window_bits")
+    __slots__ = ("_size", "_transport", "drained", "frames", "window_bits", "writes")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._writes = Writes.of(asyncio.get_running_loop())
-        self._frames: list[bytes] = []
+        self.writes = Writes.of(asyncio.get_running_loop())
+        self.frames: list[bytes] = []
         self._size = 0
         self.drained: asyncio.Future[None] | None = None
         self.window_bits = 0
@@ -52,7 +54,7 @@ class Outgoing:
         first, payload = FIN | BINARY, message.get("bytes")
         if payload is None:
             if (text := message.get("text")) is not None:
-                self.write(self._writes.texts.frame(text, self.window_bits))
+                self.write(self.writes.texts.frame(text, self.window_bits))
             return
         if self.window_bits and len(payload) >= MIN_SIZE and (packed := compress(payload, self.window_bits)):
             first, payload = first | RSV1, packed
@@ -60,23 +62,25 @@ class Outgoing:
 
     def offer(self, text: str) -> bool:
         """Write a text at the end of this turn, unless too much waits; return whether it is taken."""
-        if self.drained is not None or self._size > _MAX_PENDING or len(self._frames) >= _MAX_FRAMES:
+        if self.drained is not None or self._size > _MAX_PENDING or len(self.frames) >= _MAX_FRAMES:
             return False
+        writes = self.writes
         try:
-            frame = self._writes.texts.frame(text, self.window_bits)
+            frame = writes.texts.frame(text, self.window_bits)
         except UnicodeEncodeError:
             return False  # send() raises it to its caller
-        if not self._frames:
-            self._writes.add(self)
-        self._frames.append(frame)
+        frames = self.frames
+        if not frames and writes.reading is not self:
+            writes.add(self)
+        frames.append(frame)
         self._size += len(frame)
         return True
 
     def write(self, frame: bytes) -> None:
         """Write a frame at the end of this turn."""
-        frames = self._frames
-        if not frames:
-            self._writes.add(self)
+        frames = self.frames
+        if not frames and self.writes.reading is not self:
+            self.writes.add(self)
         frames.append(frame)
         self._size += len(frame)
         if self._size > _MAX_PENDING:
@@ -84,16 +88,27 @@ class Outgoing:
 
     def flush(self) -> None:
         """Write what has come in this turn."""
-        frames = self._frames
+        frames = self.frames
         if frames:
             data = frames[0] if len(frames) == 1 else b"".join(frames)
             frames.clear()
             self._size = 0
             self._transport.write(data)
 
+    def end(self) -> None:
+        """Write what has come in this turn, and that nothing follows, if the transport can do so."""
+        self.flush()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def close(self) -> None:
+        """Write what has come in this turn, and close the transport."""
+        self.flush()
+        self._transport.close()
+
     def drop(self) -> None:
         """Write nothing more: the client is gone."""
-        self._frames.clear()
+        self.frames.clear()
         self._size = 0
         self.resume()
 

@@ -4,7 +4,7 @@ Rules kept here:
 
 - An application sees what uvicorn's own classes show it: the scope, the messages and their order, the errors of
   ``send``, the close codes.
-- What is sent in one turn of the event loop is one write. A sender waits while the client is behind.
+- What is sent in one turn of the event loop is one write; see writes.py. A sender waits while the client is behind.
 - A client that sends faster than the application receives is read no further. Its pings are answered only while it
   takes what is sent.
 - A close frame goes out once, and no frame follows it.
@@ -19,6 +19,8 @@ from typing import Any, cast
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from django_etp.draining import draining
+
 from .application import ClientDisconnected, call
 from .frames import CLOSE, FIN, PING, PONG, FrameError, close_frame, encode, parse_close
 from .handshake import Refusal, response
@@ -32,8 +34,7 @@ __all__ = ["Protocol"]
 
 logger = logging.getLogger("uvicorn.error")  # where uvicorn's own classes write these lines
 
-# Before the application's answer; messages go both ways; the application has closed or refused; the client is lost, or
-# has got our close frame.
+# Before the application's answer; messages go both ways; it has closed or refused; the client is lost or has our close.
 _CONNECTING, _OPEN, _CLOSED, _GONE = range(4)
 _CLOSE_TIMEOUT = 10.0
 _MAX_EARLY = 64 * 1024  # bytes that a client may send before the application accepts
@@ -43,8 +44,7 @@ class Protocol(asyncio.Protocol):
     """The server's side of one WebSocket.
 
     Args:
-        config, server_state, app_state: uvicorn's.
-        _loop: is not used; uvicorn's classes have it.
+        config, server_state, app_state: uvicorn's; ``_loop`` is not used.
 
     Attributes:
         transport: the transport, once the connection is made.
@@ -111,17 +111,21 @@ class Protocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take the request, then frames."""
-        if self._state == _CONNECTING and self._opening is None:
-            self._open(data)
-            return
         if self._state == _GONE:
             return  # the client is to get our close, so bytes behind its error are read and dropped
-        self._reader.feed(data)
-        if self._state != _CONNECTING:
-            if not self._is_paused:
-                self._read()
-        elif self._reader.waiting > _MAX_EARLY:
-            self._pause(True)
+        if self._state == _CONNECTING and self._opening is None:
+            self._open(data)
+        elif self._state == _CONNECTING or self._is_paused:
+            self._reader.feed(data)
+            if not self._is_paused and self._reader.waiting > _MAX_EARLY:
+                self._pause(True)
+        else:
+            writes = self._outgoing.writes
+            writes.reading = self._outgoing
+            try:
+                self._read(data)
+            finally:
+                writes.end_read(self._outgoing)
 
     def pause_writing(self) -> None:
         """Let senders wait."""
@@ -132,13 +136,15 @@ class Protocol(asyncio.Protocol):
         self._outgoing.resume()
 
     def shutdown(self) -> None:
-        """Close with 1012, or refuse with 500: the server is ending."""
+        """Close with 1012, or refuse with 500, since the server is ending; leave the close to the drain, if it does."""
+        if self._state == _OPEN and draining.closes is not None and draining.closes(self):
+            return
         if self._state == _CONNECTING:
             self._refuse_with_500()
         elif self._state == _OPEN:
             self._outgoing.write(close_frame(1012))
         self._end({"type": "websocket.disconnect", "code": 1012})
-        self._close_transport()
+        self._outgoing.close()
 
     def _open(self, data: bytes) -> None:
         try:
@@ -149,17 +155,16 @@ class Protocol(asyncio.Protocol):
             self.transport.close()
             return
         self._incoming.messages.append({"type": "websocket.connect"})
-        task = asyncio.get_running_loop().create_task(self._run(opening.scope))
-        task.add_done_callback(self._server_state.tasks.discard)
-        self._server_state.tasks.add(task)
+        task, tasks = asyncio.get_running_loop().create_task(self._run(opening.scope)), self._server_state.tasks
+        task.add_done_callback(tasks.discard)
+        tasks.add(task)
 
     async def _run(self, scope: dict[str, Any]) -> None:
-        has_returned = await call(self._config.loaded_app, scope, self.receive, self.send)
-        if has_returned and self._state == _CONNECTING:
+        if await call(self._config.loaded_app, scope, self.receive, self.send) and self._state == _CONNECTING:
             logger.error("ASGI callable returned without completing handshake.")
         self._refuse_with_500()
         if self._timer is None:
-            self._close_transport()
+            self._outgoing.close()
 
     def receive(self) -> Coroutine[Any, Any, Message]:
         """Receive the next message for the application."""
@@ -228,15 +233,16 @@ class Protocol(asyncio.Protocol):
             self._end({"type": "websocket.disconnect", "code": 1006})
             self.transport.write(response(500, (), b"Internal Server Error"))
 
-    def _read(self) -> None:
-        read, put = self._reader.read, self._incoming.put
-        is_full = False
+    def _read(self, data: bytes = b"") -> None:
+        put, is_full = self._incoming.put, False
         try:
-            while not is_full and self._state != _GONE and (event := read()) is not None:
-                if isinstance(event, Control):
+            for event in self._reader.read(data):
+                if type(event) is Control:
                     self._take_control(event)
                 elif self._state == _OPEN:
                     is_full = put(event)
+                if is_full or self._state == _GONE:
+                    break
         except FrameError as error:
             self._fail(error.code, error.reason)
         if is_full is not self._is_paused:
@@ -263,7 +269,7 @@ class Protocol(asyncio.Protocol):
             if self._state == _OPEN:
                 self._outgoing.write(encode(FIN | CLOSE, frame.payload))
             self._end({"type": "websocket.disconnect", "code": code, "reason": reason})
-            self._close_transport()
+            self._outgoing.close()
 
     def _lose(self) -> None:
         self._fail(1011, "keepalive ping timeout")
@@ -280,10 +286,8 @@ class Protocol(asyncio.Protocol):
         if self._state == _OPEN:
             self._outgoing.write(close_frame(code, reason))
         self._end({"type": "websocket.disconnect", "code": code, "reason": reason})
-        self._outgoing.flush()
+        self._outgoing.end()
         self._timer = asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT, self.transport.abort)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
 
     def _end(self, disconnect: dict[str, Any], state: int = _GONE) -> None:
         self._incoming.end(disconnect)
@@ -294,7 +298,3 @@ class Protocol(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _close_transport(self) -> None:
-        self._outgoing.flush()
-        self.transport.close()

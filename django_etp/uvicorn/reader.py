@@ -14,7 +14,8 @@ Rules kept here (RFC 6455, sections 5 to 8):
 """
 
 import codecs
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, final
 
 from .deflate import Inflater
 from .frames import BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, RSV1, TEXT, FrameError
@@ -23,12 +24,14 @@ from .masking import unmask
 __all__ = ["Control", "Reader"]
 
 _OPCODES = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
+_WHOLE_TEXT = FIN | TEXT
 _RESERVED = 0x70
 _CONTROL = 0x08  # the bit of opcodes of control frames
 _MAX_CONTROL = 125
 _COPIED = 4096  # a larger payload is unmasked in place
 
 
+@final
 class Control(NamedTuple):
     """A control frame: CLOSE, PING or PONG."""
 
@@ -86,21 +89,34 @@ class Reader:
         else:
             self._data, self._position = data, 0
 
-    def read(self) -> str | bytes | Control | None:
-        """Return the next text, binary message or control frame; ``None`` if more bytes are needed.
+    def read(self, data: bytes = b"") -> Iterator[str | bytes | Control]:
+        """Add bytes of the client, and iterate over the texts, binary messages and control frames that are whole.
 
         Raises:
             FrameError: the client broke a rule; nothing more can be read.
         """
-        data, start = self._data, self._position
-        # The most frequent frame takes a short way: a whole text of less than 126 bytes.
-        if len(data) - start > 5 and data[start] == FIN | TEXT and self._message is None:
-            size = data[start + 1] - 128
-            end = start + 6 + size
-            if 0 <= size < 126 and end <= len(data) and size <= self.max_size:
+        if data:
+            self.feed(data)
+        while True:
+            received, start = self._data, self._position
+            # The most frequent frame takes a short way: a whole text of less than 126 bytes.
+            last = len(received) - 6 if self._message is None else -1
+            while start <= last and received[start] == _WHOLE_TEXT:
+                size = received[start + 1] ^ 0x80
+                end = start + 6 + size
+                if size > 125 or end > len(received) or size > self.max_size:
+                    break
                 self._position = end
-                return _text(unmask(data[start + 6 : end], data[start + 2 : start + 6]))
-        return self._read_frames()
+                yield _text(unmask(received[start + 6 : end], received[start + 2 : start + 6]))
+                if self._position != end or self._data is not received:
+                    break  # what took the text has read on
+                start = end
+            if self._position == len(self._data):
+                self._data, self._position = b"", 0
+                return
+            if (message := self._read_frames()) is None:
+                return
+            yield message
 
     def _read_frames(self) -> str | bytes | Control | None:
         while (frame := self._next_frame()) is not None:

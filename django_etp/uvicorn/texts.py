@@ -7,7 +7,7 @@ Rules kept here:
 """
 
 from .deflate import MIN_SIZE, compress
-from .frames import FIN, RSV1, TEXT, encode
+from .frames import FIN, RSV1, SHORT_TEXT, TEXT, encode
 
 __all__ = ["Texts"]
 
@@ -30,7 +30,8 @@ class Texts:
         """Return the frame of a text; ``window_bits`` are of the client's compression, and 0 without."""
         if text is not self._text:
             self._payload = payload = text.encode()
-            self._plain = encode(FIN | TEXT, payload)
+            size = len(payload)
+            self._plain = SHORT_TEXT[size] + payload if size < 126 else encode(FIN | TEXT, payload)
             self._packed = None
             self._text = text
         if not window_bits or len(self._payload) < MIN_SIZE:

@@ -2,7 +2,7 @@
 
 from django.urls import register_converter
 
-from .models import Room
+from .rooms import Room
 
 
 class RoomConverter:

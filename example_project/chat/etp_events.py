@@ -10,13 +10,14 @@ from django.contrib.auth.models import User
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 
-from django_etp import Connection, Event, RejectConnection, etp_room, on_connect, rooms
+from django_etp import Connection, Event, History, RejectConnection, etp_room, on_connect, rooms
 
 from . import converters as converters  # registers <room:…>
 from .forms import MessageForm, first_error
-from .models import Message, Room
+from .messages import new_message
+from .rooms import Room
 
-HISTORY_LENGTH = 50
+MONTH = 30 * 24 * 60 * 60  # seconds
 
 
 @on_connect
@@ -34,51 +35,51 @@ async def shown_to_others(connection: Connection, room: Room) -> dict[str, Any]:
     return {"name": connection.user.get_username()}
 
 
-@etp_room("rooms/<room:room>", login_required=True, presence=shown_to_others)
-def chat_room(connection: Connection, room: Room) -> dict[str, Any]:
-    """Give a newcomer the room's latest messages. This is a plain function because it reads them from the database.
-
-    The newcomer is a member already: no message is missed, and one that arrives both ways has the same key.
-    """
+@etp_room(
+    "rooms/<room:room>",
+    login_required=True,
+    presence=shown_to_others,
+    history=History(size=1_000, seconds=MONTH),
+)
+async def chat_room(connection: Connection, room: Room) -> dict[str, Any]:
+    """Tell a newcomer its name. The page reads the past from the room's history, and so misses none of it."""
     connection.session["room"] = room.value  # the next page opens it, see views.home
-    messages = Message.objects.filter(room=room).select_related("author").order_by("-id")
-    latest = list(messages[: HISTORY_LENGTH + 1])
-    return {
-        "name": connection.user.get_username(),
-        "history": [message.as_payload() for message in reversed(latest[:HISTORY_LENGTH])],
-        # Lets a page that was offline detect that it has missed more messages than these.
-        "follows": latest[HISTORY_LENGTH].key if len(latest) > HISTORY_LENGTH else None,
-    }
-
-
-@chat_room.allow
-def may_enter(user: User, room: Room) -> bool:
-    """Keep the office for the staff. django_etp asks at each join, and again when the user has changed."""
-    return room.admits(user)
+    return {"name": connection.user.get_username()}
 
 
 @chat_room.event("say")
-def say(connection: Connection, event: Event, room: Room) -> dict[str, Any]:
-    """Save a message and send it to the room; the answer becomes the tick that the author sees."""
+async def say(connection: Connection, event: Event, room: Room) -> dict[str, Any]:
+    """Send a message to the room and into its history; the answer becomes the tick that the author sees.
+
+    The author gets the message as the others do. So all pages show the same order, and the same after a return.
+    """
     fields = event.json()
     form = MessageForm(fields if isinstance(fields, dict) else {})
     if not form.is_valid():
         return {"error": first_error(form)}
-    message, _ = Message.objects.get_or_create(
-        author_id=connection.user.pk,
-        key=form.cleaned_data["key"],
-        defaults={"room": room, "text": form.cleaned_data["text"]},
-    )
-    # Even if the browser has sent it before, because the first emit may have failed. Pages recognise it by its key.
-    rooms.emit(chat_room(room=message.room), "message", message.as_payload(), exclude=[connection.id])
-    return {"message": message.as_payload()}
+    message = new_message(room, connection.user, **form.cleaned_data)
+    await rooms.aemit(chat_room(room=room), "message", message)
+    return {"message": message}
 
 
-@chat_room.event("typing")
+# What is not worth keeping has a room without a history.
+@etp_room("typing/<room:room>", login_required=True)
+async def typing_room(connection: Connection, room: Room) -> None:
+    """Let a page show who is typing."""
+
+
+@typing_room.event("typing")
 async def typing(connection: Connection, event: Event, room: Room) -> None:
-    """Show the others in the room who is typing. This is a coroutine function because it needs no database."""
+    """Show the others in the room who is typing."""
     name = connection.user.get_username()
-    await rooms.aemit(chat_room(room=room), "typing", {"name": name}, exclude=[connection.id])
+    await rooms.aemit(typing_room(room=room), "typing", {"name": name}, exclude=[connection.id])
+
+
+@chat_room.allow
+@typing_room.allow
+def may_enter(user: User, room: Room) -> bool:
+    """Keep the office for the staff. django_etp asks at each join, and again when the user has changed."""
+    return room.admits(user)
 
 
 @receiver(post_save, sender=User)

@@ -10,7 +10,7 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 
-from .models import Message
+from .messages import MAX_KEY_LENGTH, MAX_LENGTH
 
 
 def validate_name(name: str) -> None:
@@ -82,7 +82,7 @@ class TextField(forms.CharField):
 
 class TextForm(forms.Form):
     text = TextField(
-        max_length=Message.MAX_LENGTH,
+        max_length=MAX_LENGTH,
         error_messages={
             "required": "Write something first.",
             "max_length": "That is too long: up to %(limit_value)d characters, please; these are %(show_value)d.",
@@ -91,7 +91,7 @@ class TextForm(forms.Form):
 
 
 class MessageForm(TextForm):
-    key = forms.SlugField(max_length=Message.MAX_KEY_LENGTH)
+    key = forms.SlugField(max_length=MAX_KEY_LENGTH)
 
 
 def first_error(form: forms.Form) -> str:

@@ -10,7 +10,8 @@ from django.views.decorators.http import require_POST
 
 from . import announcements
 from .forms import LogInForm, TextForm, first_error
-from .models import Message, Room
+from .messages import MAX_LENGTH
+from .rooms import Room
 
 
 class LogInView(LoginView):
@@ -52,5 +53,5 @@ def announce(request: HttpRequest, room: Room) -> HttpResponse:
 
 
 def _room_page(request: HttpRequest, room: Room, form: TextForm, status: int = 200) -> HttpResponse:
-    context = {"room": room, "rooms": Room, "form": form, "max_length": Message.MAX_LENGTH}
+    context = {"room": room, "rooms": Room, "form": form, "max_length": MAX_LENGTH}
     return render(request, "chat/room.html", context, status=status)

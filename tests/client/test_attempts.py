@@ -42,19 +42,45 @@ def test_the_delays_go_on_after_a_short_connection() -> None:
     attempts.failed(UNREACHABLE)
     attempts.connected()
     assert attempts.ended(RESTART)
-    assert attempts.next_delay() == 2.0
+    assert attempts.delay_after(RESTART) == 2.0
     attempts.connected()
     assert attempts.ended(RESTART)
-    assert attempts.next_delay() is None
+    assert attempts.delay_after(RESTART) is None
 
 
 def test_the_delays_begin_again_after_a_long_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_STABLE_AFTER", 0.0)
+    monkeypatch.setattr(module, "_RESTARTS_WITHIN", 0.0)
     attempts = attempts_with(1.0)
     for _ in range(3):
         attempts.connected()
         assert attempts.ended(RESTART)
-        assert attempts.next_delay() == 1.0
+        assert attempts.delay_after(RESTART) == 1.0
+
+
+def test_the_first_delay_is_a_later_one_each_time_while_the_server_restarts_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_STABLE_AFTER", 0.0)
+    attempts = attempts_with(1.0, 2.0, 4.0)
+    for delay in (1.0, 2.0, 4.0, 1.0):  # the client never gives up for that
+        attempts.connected()
+        assert attempts.ended(RESTART)
+        assert attempts.delay_after(RESTART) == delay
+    lost = Disconnect(1006)
+    attempts.connected()
+    assert attempts.ended(lost)
+    assert attempts.delay_after(lost) == 1.0
+
+
+def test_the_server_may_say_when_to_connect_again() -> None:
+    attempts = attempts_with(5.0, 6.0)
+    assert attempts.delay_after(Disconnect(1012, '{"reconnect_in": 200}')) == 0.2
+    assert attempts.delay_after(Disconnect(1012, "soon")) == 6.0
+
+
+def test_no_time_of_the_server_replaces_a_delay_that_is_not_there() -> None:
+    assert attempts_with().delay_after(Disconnect(1012, '{"reconnect_in": 200}')) is None
 
 
 @pytest.mark.parametrize("error", [InvalidURI("ws://[", "invalid"), LookupError("of the proxy")])

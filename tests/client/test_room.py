@@ -130,6 +130,44 @@ async def test_a_refused_return_ends_the_room(peer: Peer) -> None:
         await expect_no_join(await peer.accept())
 
 
+async def test_a_return_whose_refusal_says_when_to_try_again_is_tried_again(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        left: asyncio.Queue[EventFailed] = asyncio.Queue()
+        room.on_left(left.put)
+        await join(room, connection)
+        await connection.close(1012)
+        connection = await peer.accept()
+        for number in (1, 2):
+            assert await receive(connection) == f'__join||{number}||{{"room":"orders/5"}}'
+            await connection.send(f'__err___join||{number}||{{"code":"handler_error","retry_after":0.01}}')
+        assert await receive(connection) == '__join||3||{"room":"orders/5"}'
+        sending = asyncio.ensure_future(room.emit("say", "again"))
+        await connection.send("__ack___join||3||{}")
+        assert await receive(connection) == "__in orders/5 say||0||again"
+        await sending
+        assert room.is_joined
+        assert left.empty()
+
+
+async def test_who_leaves_before_the_next_try_does_not_return(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        await join(room, connection)
+        await connection.close(1012)
+        connection = await peer.accept()
+        await receive(connection)
+        await connection.send('__err___join||1||{"code":"handler_error","retry_after":0.05}')
+        leaving = asyncio.ensure_future(room.leave())
+        assert (await receive(connection)).startswith("__leave||")
+        await connection.send("__ack___leave||2||")
+        await leaving
+        with pytest.raises(EtpError):
+            await room.emit("say")  # once the return has ended
+        await expect_no_join(connection)
+        assert not room.is_wanted
+
+
 async def test_the_server_takes_it_out(peer: Peer) -> None:
     async with peer.client() as client:
         room, connection = client.room("orders/5"), await peer.accept()

@@ -5,7 +5,7 @@ import traceback
 
 import pytest
 
-from django_etp.concurrency.confirmations import Confirmation, confirmed
+from django_etp.concurrency.confirmations import Confirmation, confirmed, settle_after
 from django_etp.exceptions import LayerUnavailable
 
 
@@ -106,3 +106,15 @@ async def test_who_is_cancelled_leaves_the_others_waiting() -> None:
         await cancelled
     confirmation.settle()
     await asyncio.wait_for(other, 5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_confirmation_is_settled_with_the_last_of_others_whose_errors_do_not_count(count: int) -> None:
+    confirmation, others = Confirmation(), [Confirmation() for _ in range(count)]
+    settle_after(confirmation, others)
+    outcomes: list[Exception | None] = []
+    confirmation.notify(outcomes.append)
+    for other in others:
+        assert outcomes == []
+        other.settle(LayerUnavailable("refused"))
+    assert outcomes == [None]

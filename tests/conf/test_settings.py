@@ -25,6 +25,7 @@ DEFAULTS = {
     "MAX_ROOMS": 1000,
     "SYNC_WORKERS": 32,
     "DISCONNECT_GRACE": 8.0,
+    "DRAIN_SECONDS": 0,
     "QUESTION_TIMEOUT": 2.0,
     "PRESENCE_GRACE": 10.0,
     "PRESENCE_LIMIT": 500,
@@ -80,6 +81,8 @@ def test_a_project_without_the_setting_has_the_defaults(settings: Any) -> None:
         ("ACK_TIMEOUT", 0.001),
         ("DISCONNECT_GRACE", 0),
         ("DISCONNECT_GRACE", 0.0),
+        ("DRAIN_SECONDS", 30),
+        ("DRAIN_SECONDS", 0.5),
         ("PRESENCE_GRACE", 0),
         ("SITE", "shop-2.example_com"),
         ("SITE", "x" * 28),
@@ -117,7 +120,7 @@ SECONDS = ["ACK_TIMEOUT", "QUESTION_TIMEOUT", "SLOW_CLIENT_TIMEOUT"]
         *((key, value) for key in SECONDS for value in (0, -1, "10", None, True, math.inf, math.nan)),
         *(
             (key, value)
-            for key in ("DISCONNECT_GRACE", "PRESENCE_GRACE")
+            for key in ("DISCONNECT_GRACE", "DRAIN_SECONDS", "PRESENCE_GRACE")
             for value in (-0.1, "8", None, False, True, math.inf, math.nan)
         ),
         *(("CHANNEL_LAYER", value) for value in ("", None, 1, ["default"])),

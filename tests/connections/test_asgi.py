@@ -3,7 +3,14 @@
 import pytest
 from channels.sessions import InstanceSessionWrapper
 
-from django_etp.connections.asgi import disconnect_of, past_session_middleware, refuse_for_now, send_close
+from django_etp.connections.asgi import (
+    disconnect_of,
+    past_session_middleware,
+    refuse_for_now,
+    refuse_in_drain,
+    send_close,
+    server_behind,
+)
 from django_etp.protocol.closing import Disconnect
 
 
@@ -66,3 +73,31 @@ async def test_a_close_that_is_refused_for_another_reason_is_raised():
 def test_a_disconnect_without_a_code_is_1005():
     assert disconnect_of({"type": "websocket.disconnect"}) == Disconnect(1005, "")
     assert disconnect_of({"type": "websocket.disconnect", "code": 1001, "reason": "bye"}) == Disconnect(1001, "bye")
+
+
+async def refused_in_drain(first):
+    sent = []
+
+    async def receive():
+        return {"type": first}
+
+    async def keep(message):
+        sent.append(message["type"])
+
+    await refuse_in_drain({"extensions": {"websocket.http.response": {}}}, receive, keep)
+    return sent
+
+
+async def test_a_refusal_in_a_drain_is_a_503():
+    assert await refused_in_drain("websocket.connect") == [
+        "websocket.http.response.start",
+        "websocket.http.response.body",
+    ]
+
+
+async def test_a_client_that_is_gone_is_not_refused():
+    assert await refused_in_drain("websocket.disconnect") == []
+
+
+def test_no_server_is_found_behind_a_middleware():
+    assert server_behind(send) is None

@@ -173,7 +173,7 @@ async def test_what_is_delivered_after_the_end_is_dropped() -> None:
         (peer,) = peers()
         peer.lose(Disconnect(1006))
         peer.deliver("news||0")
-        assert peer.answer("__ack_hello||1") is None
+        assert peer.outbox.begin("__ack_hello||1") is None
         await client.expect_nothing(timeout=0.01)
 
 

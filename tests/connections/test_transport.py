@@ -56,7 +56,7 @@ async def test_a_protocol_of_django_etp_uvicorn_shows_its_buffers_and_its_limit(
     link.transport.buffered = 7
     await send({"type": "websocket.accept"})
     await send({"type": "websocket.send", "text": "12||0||"})
-    assert unsent_bytes(send) == 7 + len(link.protocol._outgoing._frames[0])
+    assert unsent_bytes(send) == 7 + len(link.protocol._outgoing.frames[0])
     limit_message_size(send, 500)
     assert link.protocol.max_size == 500
     abort(send)

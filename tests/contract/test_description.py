@@ -84,11 +84,6 @@ def spoil_room() -> None:
     def hang(connection: Connection, hook: Hook): ...
 
 
-def spoil_unknown_name() -> None:
-    @etp_room("lobby", namespace="n")
-    def hang(connection: Connection) -> "Nowhere": ...  # noqa: F821
-
-
 @pytest.mark.parametrize(
     ("spoil", "what"),
     [
@@ -96,7 +91,6 @@ def spoil_unknown_name() -> None:
         (spoil_answer, "The event 'hang'.* has an answer"),
         (spoil_room, "The event 'hang'.* has a payload"),
         (spoil_state, "The room 'lobby'.* has a state"),
-        (spoil_unknown_name, "The room 'lobby'.* has a state"),
     ],
 )
 def test_a_type_without_a_schema_is_refused_with_the_handler_and_its_place(

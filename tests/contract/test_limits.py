@@ -23,10 +23,40 @@ from django_etp.contract.limits import holds, is_same, value_fits
         ("uniqueItems", None, False, True),
         ("uniqueItems", None, True, False),
         ("not", {"a": 1}, {"a": 1}, True),
+        ("multipleOf", 4, 2, True),
+        ("multipleOf", 3, 2, False),
+        ("multipleOf", None, 2, False),
     ],
 )
 def test_limits(keyword: str, given: Any, wanted: Any, expected: bool) -> None:
-    assert holds(keyword, given, wanted) is expected
+    schema = {} if given is None else {keyword: given}
+    assert holds(schema, keyword, wanted) is expected
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "expected"),
+    [
+        ({"exclusiveMinimum": 1}, {"minimum": 1}, True),
+        ({"exclusiveMinimum": 0}, {"minimum": 1}, False),
+        ({"minimum": 1}, {"exclusiveMinimum": 1}, False),
+        ({"minimum": 2}, {"exclusiveMinimum": 1}, True),
+        ({"exclusiveMaximum": 1}, {"maximum": 1}, True),
+        ({"exclusiveMaximum": 2}, {"maximum": 1}, False),
+        ({"maximum": 1}, {"exclusiveMaximum": 1}, False),
+        ({"maximum": 1}, {"exclusiveMaximum": 2}, True),
+        ({"exclusiveMinimum": 0, "minimum": 0}, {"exclusiveMinimum": 0}, True),
+        ({"exclusiveMinimum": 0, "type": "integer"}, {"minimum": 1}, True),
+        ({"exclusiveMinimum": 0.5, "type": "integer"}, {"minimum": 1.5}, False),
+        ({"maximum": 9, "type": "integer"}, {"exclusiveMaximum": 10}, True),
+        ({"maximum": 9, "type": "integer"}, {"exclusiveMaximum": 9}, False),
+    ],
+    ids=str,
+)
+def test_inclusive_and_exclusive_limits_are_compared(
+    given: dict[str, Any], wanted: dict[str, Any], expected: bool
+) -> None:
+    [(keyword, limit)] = wanted.items()
+    assert holds(given, keyword, limit) is expected
 
 
 @pytest.mark.parametrize(

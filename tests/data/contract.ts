@@ -1,9 +1,10 @@
 // What a contract must allow, and refuse where a line says so. See tests/support/contracts.py for the contract.
 import { EtpClient as PlainClient } from "./etp.js";
 import { EtpClient } from "./etp-all.js";
-import { EtpClient as RoomsClient, type Room } from "./etp-rooms.js";
+import { type Member, withPresence } from "./etp-presence.js";
+import { EtpClient as RoomsClient, type Room, withRooms } from "./etp-rooms.js";
 import { EtpClient as StreamsClient, withStreams } from "./etp-streams.js";
-import type { Contract, Node, Say, SayOut } from "./contract.js";
+import type { Contract, Node, Say, SayOut, Stop, Word } from "./contract.js";
 
 /** Whether two types are the same, so that `any` is no way out. */
 type Same<One, Other> = (<T>() => T extends One ? 1 : 2) extends <T>() => T extends Other ? 1 : 2 ? true : false;
@@ -131,6 +132,53 @@ for await (const part of combined.stream("anything")) check<Same<typeof part, an
 // @ts-expect-error: no such event
 combined.emit("nosuch");
 
+// What they add knows a contract that the class has.
+const streaming = new (withStreams(RoomsClient<Contract>))("/ws/");
+streaming.emit("say", { text: "hello" });
+streaming.room("orders/5").emit("say", { text: "hello" });
+for await (const word of streaming.stream("words", "why")) check<Same<typeof word, Word | Stop>>();
+// @ts-expect-error: no such event
+streaming.stream("wrods", "why");
+// @ts-expect-error: no such room
+streaming.room("orders/five");
+// @ts-expect-error: no such event
+streaming.emit("nosuch");
+
+const roomy = new (withRooms(StreamsClient<Contract>))("/ws/");
+const { items } = await roomy.room("orders/5").join();
+check<Same<typeof items, SayOut[]>>();
+for await (const word of roomy.stream("words", "why")) check<Same<typeof word, Word | Stop>>();
+// @ts-expect-error: no such room
+roomy.room("orders/five");
+// @ts-expect-error: the room has no such event
+roomy.room("orders/5").emit("sya", { text: "hello" });
+
+const social = new (withPresence(RoomsClient<Contract>))("/ws/", { codec: "json" });
+const member = social.room("orders/5").members.get("1");
+check<Same<typeof member, Member<{ [name: string]: string }> | undefined>>();
+social.emit("say", { text: "hello" });
+// @ts-expect-error: no such room
+social.room("orders/five");
+
+class Shop extends PlainClient<Contract> {
+  greet = (): void => this.emit("say", { text: "hello" });
+}
+class Everything extends withStreams(withPresence(withRooms(Shop))) {}
+const everything = new Everything("/ws/");
+everything.greet();
+everything.room("orders/5").members.get("1")?.info.name?.length;
+for await (const word of everything.stream("words", "why")) check<Same<typeof word, Word | Stop>>();
+// @ts-expect-error: no such event
+everything.stream("wrods", "why");
+// @ts-expect-error: no such room
+everything.room("orders/five");
+
+// Without a contract they take all names.
+const open2 = new (withStreams(withPresence(withRooms(PlainClient))))("/ws/");
+open2.room<{ name: string }>("anything").members.get("1")?.info.name.length;
+for await (const part of open2.stream("anything", 5)) check<Same<typeof part, any>>();
+open2.emit("anything");
+
 // Without a contract all is as before.
 const untyped = new EtpClient("/ws/");
 const sum: number = await untyped.emitWithAck<number>("add", [1, 2], { timeout: 1 });
@@ -167,4 +215,11 @@ function takes(client: PlainClient): void {
 takes(new Logged("/ws/"));
 takes(new Typed("/ws/"));
 takes(untyped);
+function takesContract(client: PlainClient<Contract>): void {
+  client.emit("say", { text: "hello" });
+}
+takesContract(new Typed("/ws/"));
+takesContract(untyped);
+// @ts-expect-error: a client of another server
+takesContract(two);
 console.log(answer);

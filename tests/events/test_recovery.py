@@ -312,7 +312,8 @@ async def test_a_history_that_cannot_be_reached_refuses_emits_and_joins(settings
     }
     declare()
     async with guest() as client:
-        await refused(client, "orders/5", "handler_error")
+        failure = await refused(client, "orders/5", "handler_error")
+        assert failure.retry_after == 1
         assert await rooms.anames() == []
         with pytest.raises(HistoryUnavailable, match="could not be reached"):
             await emit("a")

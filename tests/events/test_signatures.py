@@ -10,7 +10,7 @@ import pytest
 
 import django_etp
 from django_etp import Connection, Event, etp_event, on_connect, on_disconnect, on_error, on_unknown_event
-from django_etp.events.signatures import declared_result, declared_types
+from django_etp.events.signatures import declared_result, declared_types, place_of
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -51,6 +51,12 @@ def test_the_message_names_the_function_its_place_and_its_signature() -> None:
         TypeError, match=rf"^{place} .* its signature is \(connection: Any, .*\) -> None: missing .*more"
     ):
         etp_event("event")(three)
+
+
+@pytest.mark.parametrize("function", [Callable_(), functools.partial(Callable_())])
+def test_the_place_of_an_instance_is_that_of_its_method(function: Any) -> None:
+    line = Callable_.__call__.__code__.co_firstlineno
+    assert place_of(function) == f"{__name__}.Callable_.__call__ ({__file__}:{line})"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +150,7 @@ def test_the_type_of_the_first_argument_may_be_one_that_only_type_checkers_can_s
     assert declared_types(handler)[0] is Say
 
 
-@pytest.mark.parametrize("name", ["Event", "etp.Event", "django_etp.Event"])
+@pytest.mark.parametrize("name", ["Event", "etp.Event", "django_etp.Event", "'Event'"])
 def test_the_event_may_be_imported_for_type_checkers_only(name: str) -> None:
     def handler(connection: Any, event: Any) -> None: ...
 

@@ -22,17 +22,21 @@ from django_etp import (
     Connection,
     Event,
     EventFailed,
+    History,
     InvalidPayload,
     current_event,
     etp_event,
     etp_room,
+    rooms,
 )
 from django_etp.events.registry import Registry
 from django_etp.protocol import SUBPROTOCOL
 from django_etp.schemas import schema
 from django_etp.testing import EtpCommunicator
+from tests.support.declared import guest, refused
 from tests.support.hooks import both
 from tests.support.inprocess import Wire, errors
+from tests.support.middleware import use
 
 ROOT = Path(__file__).parents[2]
 
@@ -291,6 +295,109 @@ async def test_events_inside_a_room_are_typed_as_well(is_async: bool) -> None:
     assert caught.value.errors[0]["path"] == ["text"]
 
 
+# The states of rooms
+
+
+async def pass_on(connection: Connection, event: Event, handle: Any) -> Any:
+    return await handle(connection, event)
+
+
+async def replace_state(connection: Connection, event: Event, handle: Any) -> Any:
+    await handle(connection, event)
+    return {"replaced": True}
+
+
+@pytest.mark.parametrize("is_surrounded", [False, True])
+@pytest.mark.parametrize(
+    ("annotation", "state", "expected"),
+    [
+        (Say, Say("hi"), {"text": "hi", "to": None}),
+        (list[Packed], [Packed("hi")], [{"text": "hi"}]),
+        (Say | None, None, None),
+        (Person, User(username="ada"), {"username": "ada"}),
+        (str, "hi", "hi"),
+        (None, None, None),
+    ],
+    ids=str,
+)
+@both
+async def test_the_library_of_its_type_writes_the_state_of_a_room(
+    is_async: bool, annotation: Any, state: object, expected: object, is_surrounded: bool, settings: Any
+) -> None:
+    use(settings, __name__, *(["pass_on"] if is_surrounded else []))
+
+    async def coroutine_function(connection: Connection, pk: int) -> Any:
+        return state
+
+    def plain_function(connection: Connection, pk: int) -> Any:
+        return state
+
+    function = coroutine_function if is_async else plain_function
+    function.__annotations__["return"] = annotation
+    etp_room("desks/<int:pk>", history=History())(function)
+    async with guest(user=AnonymousUser()) as client:
+        room = await client.join("desks/7")
+        assert room.state == expected
+        assert room.position == await rooms.aposition("desks/7")
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("etp_communicator")
+@pytest.mark.parametrize("is_surrounded", [False, True])
+@both
+async def test_the_database_may_be_read_for_a_state(is_async: bool, is_surrounded: bool, settings: Any) -> None:
+    use(settings, __name__, *(["pass_on"] if is_surrounded else []))
+    await User.objects.acreate(username="ada")
+
+    async def coroutine_function(connection: Connection, pk: int) -> list[Person]:
+        return User.objects.all()  # type: ignore[return-value]
+
+    def plain_function(connection: Connection, pk: int) -> list[Person]:
+        return User.objects.all()  # type: ignore[return-value]
+
+    etp_room("desks/<int:pk>")(coroutine_function if is_async else plain_function)
+    async with guest(user=AnonymousUser()) as client:
+        assert (await client.join("desks/7")).state == [{"username": "ada"}]
+
+
+@pytest.mark.parametrize(("annotation", "state"), [(Say, {"text": 5}), (str, 5), (None, 5)])
+@pytest.mark.parametrize("is_surrounded", [False, True])
+async def test_a_state_that_does_not_fit_fails_the_join_in_tests(
+    annotation: Any, state: object, is_surrounded: bool, settings: Any
+) -> None:
+    use(settings, __name__, *(["pass_on"] if is_surrounded else []))
+
+    async def desk(connection: Connection, pk: int) -> Any:
+        return state
+
+    desk.__annotations__["return"] = annotation
+    etp_room("desks/<int:pk>")(desk)
+    reported = errors()
+    async with guest(user=AnonymousUser()) as client:
+        await refused(client, "desks/7", "handler_error")
+    [error] = reported
+    assert isinstance(error, InvalidPayload)
+
+
+async def test_a_state_of_another_class_from_a_middleware_is_json(settings: Any) -> None:
+    use(settings, __name__, "replace_state")
+
+    @etp_room("desks/<int:pk>")
+    async def desk(connection: Connection, pk: int) -> Say:
+        return Say("hi")
+
+    async with guest(user=AnonymousUser()) as client:
+        assert (await client.join("desks/7")).state == {"replaced": True}
+
+
+def test_a_state_that_cannot_be_sent_is_refused_with_the_place() -> None:
+    def desk(connection: Connection, pk: int) -> Unreadable: ...  # type: ignore[empty-body]
+
+    place = re.escape(f"{__name__}.{desk.__qualname__} ({__file__}:{desk.__code__.co_firstlineno})")
+    with pytest.raises(TypeError, match=rf"^{place} declares a state that cannot be sent: .*Unreadable"):
+        etp_room("desks/<int:pk>")(desk)
+
+
 # Registering
 
 
@@ -372,7 +479,8 @@ from django_etp import Event
 from django_etp.events.registry import registry
 registry.discover()
 print(registry.namespace("default").events["say"].function(None, Event("say", 1, '{{"text":"hi"}}')))
-print([hasattr(room.events["say"].function, "__wrapped__") for room in registry.namespace("default").rooms])
+[room] = registry.namespace("default").rooms
+print(hasattr(room.events["say"].function, "__wrapped__"), room.state_writer.write({{"text": "hi"}}))
 """
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
@@ -392,7 +500,7 @@ def test_types_may_be_written_after_the_handler_that_names_them(tmp_path: Path) 
             return [message]
 
         @etp_room("desks/<int:pk>")
-        def desk(connection: Connection, pk: int): ...
+        def desk(connection: Connection, pk: int) -> Say: ...
 
         @desk.event("say")
         def say_inside(connection: Connection, message: Say, pk: int): ...
@@ -402,7 +510,7 @@ def test_types_may_be_written_after_the_handler_that_names_them(tmp_path: Path) 
             text: str
     """
     done = start(tmp_path, module)
-    assert done.stdout == '[{"text":"hi"}]\n[True]\n', done.stderr
+    assert done.stdout == '[{"text":"hi"}]\nTrue {"text":"hi"}\n', done.stderr
 
 
 def test_a_type_that_cannot_be_read_stops_the_start_with_the_place(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from django.db import connections
 from django.test import AsyncClient, Client
 from django.urls import include, path
 
+from django_etp.draining import draining
 from tests.support.valkey import Valkey, start_valkey
 
 urlpatterns = [path("etp/", include("django_etp.urls"))]
@@ -65,6 +66,16 @@ async def test_a_process_whose_database_answers_is_ready(get: Callable[[str], An
     response = await get("/etp/ready/")
     assert response.json() == {"status": "ready", "checks": {"database": "ok"}}
     assert response.status_code == 200
+
+
+@both
+async def test_a_process_that_drains_is_live_and_not_ready(
+    get: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining, "has_begun", True)
+    response = await get("/etp/ready/")
+    assert (response.status_code, response.json()) == (503, {"status": "not ready", "reason": "drain"})
+    assert (await get("/etp/live/")).status_code == 200
 
 
 @both

@@ -116,3 +116,30 @@ async def test_missing_tables_are_reported_with_what_to_do(tmp_path: Any, monkey
     monkeypatch.setitem(connections.settings, "empty", configured)
     with pytest.raises(HistoryUnavailable, match=r"tables are those of the app .django_etp.history"):
         await DatabaseHistory(using="empty").position(new_room())
+
+
+async def test_the_time_of_sqlite_is_exact(sqlite: MakeStore) -> None:
+    store, room = sqlite(), new_room()
+    await append(store, room, "a")
+    moment = await store.now()
+    assert 0 <= time.time() - moment < 1
+    [entry] = await store.read_before(room, None, 1, LIMITS)
+    assert entry.at <= moment
+
+
+@pytest.mark.parametrize(("kind", "ascend"), [("sqlite", True), ("postgres", False)])
+async def test_the_times_of_a_room_ascend_in_sqlite(request: pytest.FixtureRequest, kind: str, ascend: bool) -> None:
+    """A process may wait for the lock of the room longer than another one. A wrong clock must not spoil the others."""
+    store, room = request.getfixturevalue(kind)(), new_room()
+    await append(store, room, "a")
+    now = round(time.time() * 1000)
+
+    def append_late() -> None:
+        with transaction.atomic(using=f"history-{kind}"):
+            DatabaseHistory(using=f"history-{kind}")._append_to(room, new_events(room, ["late"]), now - 1000)
+        connections.close_all()
+
+    await asyncio.to_thread(append_late)
+    first, late = await store.read_before(room, None, 2, LIMITS)
+    assert (late.at == first.at) == ascend
+    assert (late.at < first.at) != ascend

@@ -23,11 +23,14 @@ class Room:
         self.lost = 0
         self.reads = 0
         self.is_down = False
+        self.is_slow = False
         self._limits = limits
         self.feed = Feed(lambda entry: self.got.append(entry.text), self._read, self._lose, asyncio.ensure_future)
 
     async def _read(self, since: Position | None) -> Recovery:
         self.reads += 1
+        if self.is_slow:
+            await asyncio.sleep(0)
         if self.is_down:
             raise HistoryUnavailable("It is down.")
         return await self.store.read_after(self.name, since, self._limits)
@@ -84,6 +87,37 @@ async def test_an_event_after_the_read_position_that_came_early_is_delivered() -
     gate.set()
     await asyncio.gather(*beginnings)
     assert room.got == ["a", "b"]
+
+
+async def test_all_who_come_before_the_feed_has_begun_share_a_read() -> None:
+    room = Room()
+    room.is_slow = True
+    await asyncio.gather(*(room.feed.begin() for _ in range(50)))
+    assert room.reads == 1
+
+
+async def test_all_who_come_meanwhile_share_a_failure_and_the_next_one_reads() -> None:
+    room = Room()
+    room.is_slow = True
+    room.is_down = True
+    failures = await asyncio.gather(*(room.feed.begin() for _ in range(50)), return_exceptions=True)
+    assert [type(failure) for failure in failures] == [HistoryUnavailable] * 50
+    assert room.reads == 1
+    room.is_down = False
+    await room.feed.begin()
+    assert room.reads == 2
+
+
+async def test_if_the_one_who_reads_gives_up_another_one_reads() -> None:
+    room = Room()
+    room.is_slow = True
+    callers = [asyncio.ensure_future(room.feed.begin()) for _ in range(3)]
+    await asyncio.sleep(0)
+    callers[0].cancel()
+    callers[1].cancel()
+    await callers[2]
+    assert room.feed.position is not None
+    assert room.reads == 2
 
 
 async def test_events_that_do_not_come_are_read_from_the_store() -> None:

@@ -1,8 +1,9 @@
 """Rooms with history in several hubs, as if they were processes, with real stores."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context, ContextVar
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +12,8 @@ import pytest_asyncio
 
 from django_etp import History, HistoryUnavailable
 from django_etp.cluster.gaps import Loss
+from django_etp.cluster.messages import Frame
+from django_etp.cluster.tracing import set_tracer
 from django_etp.history.store import Position
 from django_etp.hub import histories, queries
 from django_etp.hub.hub import Hub
@@ -163,6 +166,58 @@ async def test_an_event_that_nothing_brought_is_found_in_the_store(
     assert one.member.got == []
     assert one.hub.histories.check(group_name("default", room)) == (backend != "memory")
     await until(lambda: one.member.got == ["a", "b"])
+
+
+class Traces:
+    """A tracer of sends within a span. It keeps the deliveries in other processes, each with its members."""
+
+    span: ContextVar[str] = ContextVar("span", default="")
+
+    def __init__(self) -> None:
+        self.sends: list[str] = []
+        self.deliveries: list[tuple[str, str, list[Any]]] = []
+
+    def send(self, frame: Frame) -> str:
+        self.sends += [span] if (span := Traces.span.get()) else []
+        return span
+
+    def deliver(self, trace: str, frame: Frame, deliver: Callable[[], Sequence[Any]]) -> None:
+        self.deliveries.append((trace, frame.text, list(deliver())))
+
+    def carry(self, context: Context) -> None: ...
+
+
+@pytest.fixture
+def traces() -> Iterator[Traces]:
+    traces = Traces()
+    set_tracer(traces)
+    yield traces
+    set_tracer(None)
+
+
+async def test_a_delivery_in_another_process_is_part_of_the_trace_of_its_send(
+    two: list[Process], room: str, traces: Traces
+) -> None:
+    one, other = two
+    await other.hub.leave(other.member, [room])  # with Redis, a member of the sender may get it in either way
+    Traces.span.set("a view")
+    await other.emit(room, "a")
+    Traces.span.set("")
+    await other.emit(room, "b")
+    await until(lambda: one.member.got == ["a", "b"])
+    assert traces.sends == ["a view"]
+    assert traces.deliveries == [("a view", "a", [one.member])]
+
+
+async def test_a_delivery_that_waits_for_an_earlier_one_has_its_trace_and_its_members(
+    two: list[Process], room: str, backend: str, traces: Traces
+) -> None:
+    one = two[0]
+    epoch, number = await one.hub.histories.store.position(group_name("default", room))
+    for at in (number + 2, number + 1):
+        emission = f"{histories.POSITIONED}{Position(epoch, at)} span {at}"
+        one.hub.deliver_frame(group_name("default", room), Frame(f"event {at}", emission=emission))
+    assert traces.deliveries == [(f"span {at}", f"event {at}", [one.member]) for at in (number + 1, number + 2)]
 
 
 async def test_positions_are_compared_at_intervals(room: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,6 +239,33 @@ async def test_a_disconnect_tells_the_delay(page: Page, peer: Peer) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("code", "reason", "delay"),
+    [
+        (1012, '{"reconnect_in": 30}', 30),
+        (1012, '{"reconnect_in": 0}', 0),
+        (1012, '{"reconnect_in": 9e9}', 300_000),
+        *(
+            (1012, reason, 4)
+            for reason in ("", "soon", "30", '{"reconnect_in": "30"}', '{"reconnect_in": null}', "null")
+        ),
+        *((1012, reason, 4) for reason in ('{"reconnect_in": -1}', '{"reconnect_in": [30]}', '{"reconnect_in": true}')),
+        (1011, '{"reconnect_in": 30}', 4),
+    ],
+)
+async def test_a_server_that_restarts_may_say_when_to_connect_again(
+    page: Page, peer: Peer, code: int, reason: str, delay: int
+) -> None:
+    await page.evaluate("() => { Math.random = () => 0.5; }")
+    connection = await start(page, peer, minDelay=8)
+    await page.evaluate("() => { client.onDisconnect(({ delay }) => { window.delay = delay; }); }")
+    await connection.close(code, reason)
+    await wait_until(page, "window.delay !== undefined")
+    assert await page.evaluate("window.delay") == delay
+    await page.evaluate("client.connect()")  # at once, whatever the delay
+    await page.evaluate("client.close()")
+
+
 async def test_it_stays_away_where_it_was_told_not_to_reconnect(page: Page, peer: Peer) -> None:
     connection = await start(page, peer, reconnect=False)
     await connection.close(1011)
@@ -321,6 +348,17 @@ async def test_a_connection_that_dies_young_does_not_reset_the_delay(page: Page,
         connection = await peer.accept()
         await wait_until(page, "client.state === 'open'")
     assert await page.evaluate("delays.slice(0, 3)") == [50, 100, 200]
+
+
+async def test_the_delays_grow_while_the_server_restarts_again_and_again(page: Page, peer: Peer) -> None:
+    await page.evaluate(_RECORD_DELAYS, 0.5)
+    connection = await start(page, peer, minDelay=100)
+    for seconds in (59, 59, 60):
+        await page.evaluate(
+            "(ms) => { const now = performance.now(); performance.now = () => now + ms; }", seconds * 1000
+        )
+        connection = await take_back(page, peer, connection)
+    assert await page.evaluate("delays.slice(0, 3)") == [50, 100, 50]
 
 
 async def test_a_connection_that_lived_starts_the_delays_from_the_beginning(page: Page, peer: Peer) -> None:

@@ -82,6 +82,7 @@ def test_tools_that_know_no_exports_find_the_module_and_its_types() -> None:
             f"./{name}": {"types": f"./etp-{name}.d.ts", "default": f"./etp-{name}.js"}
             for name in ("rooms", "presence", "streams", "all")
         },
+        "./package.json": "./package.json",
     }
 
 

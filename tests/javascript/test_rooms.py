@@ -175,6 +175,42 @@ async def test_a_refused_return_ends_the_room(page: Page, peer: Peer) -> None:
     await expect_marker(page, connection)
 
 
+async def test_a_return_whose_refusal_says_when_to_try_again_is_tried_again(page: Page, peer: Peer) -> None:
+    connection = await start_extended(page, peer)
+    await join(page, connection, "orders/5")
+    await seen(page)
+    connection = await come_back(page, peer, connection)
+    for number in (1, 2):
+        assert await receive(connection) == f'__join||{number}||{{"room":"orders/5"}}'
+        await connection.send(f'__err___join||{number}||{{"code":"handler_error","message":"","retry_after":0.01}}')
+    assert await receive(connection) == '__join||3||{"room":"orders/5"}'
+    await page.evaluate("client.room('orders/5').emit('say', 'again')")
+    await connection.send('__ack___join||3||{"state":"back"}')
+    assert await receive(connection) == "__in orders/5 say||0||again"
+    assert await page.evaluate("client.room('orders/5').isJoined")
+    assert [each[1] for each in await seen(page)] == ["state"]
+
+
+async def test_who_leaves_before_the_next_try_does_not_return(page: Page, peer: Peer) -> None:
+    connection = await start_extended(page, peer)
+    await join(page, connection, "orders/5")
+    connection = await come_back(page, peer, connection)
+    await receive(connection)
+    await page.evaluate(
+        """() => {
+            const original = setTimeout;
+            window.setTimeout = (run, after) => after === 7000 ? (window.tryAgain = run) : original(run, after);
+        }"""
+    )
+    await connection.send('__err___join||1||{"code":"handler_error","message":"","retry_after":7}')
+    await wait_until(page, "Boolean(window.tryAgain)")
+    await page.evaluate("() => { client.room('orders/5').leave(); }")
+    assert await receive(connection) == '__leave||2||{"room":"orders/5"}'
+    await connection.send("__ack___leave||2")
+    await page.evaluate("tryAgain()")
+    await expect_marker(page, connection)
+
+
 async def test_the_server_takes_it_out(page: Page, peer: Peer) -> None:
     connection = await start_extended(page, peer)
     await join(page, connection, "orders/5")

@@ -3,11 +3,15 @@
 import asyncio
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from django_etp.contrib.opentelemetry import spans
 from django_etp.hub.queries import answer
 from django_etp.presence.listener import Listener
 from django_etp.presence.messages import Digest, Message
+from tests.contrib.opentelemetry.conftest import recorded as recorded
 from tests.support.hurry import hurried
+from tests.support.inprocess import until
 from tests.support.presence import hubs
 
 pytestmark = pytest.mark.usefixtures("layer")
@@ -43,3 +47,14 @@ async def test_it_is_counted_and_listed_nowhere():
         assert hub.membership.names("") == []
         for action in ("ids", "names"):
             assert await answer(hub, action, [""]) == []
+
+
+async def test_its_messages_are_no_part_of_the_callers_trace(recorded: InMemorySpanExporter):
+    async with hubs(2) as (here, there):
+        got: list[Message] = []
+        ours, theirs = Listener(here, "", got.append), Listener(there, "", lambda message: None)
+        await ours.listen("__test")
+        with spans.tracer.start_as_current_span("join"):
+            theirs.send("__test", Digest("h", 1).encode())
+        await until(lambda: got == [Digest("h", 1)])
+    assert [span.name for span in recorded.get_finished_spans()] == ["join"]

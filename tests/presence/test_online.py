@@ -105,6 +105,18 @@ async def test_of_processes_that_change_at_the_same_moment_one_sends_the_signal(
 
 
 @hurried
+async def test_connections_in_other_processes_within_the_first_second_change_nothing():
+    async with hubs(2) as (one, other):
+        await watched(one, other)
+        for user, first, second in (("7", one, other), ("8", other, one)):
+            for hub in (first, second):
+                await visit(hub, user)
+                await asyncio.sleep(0.3)
+        await asyncio.sleep(3)
+        assert sorted(await signals(one, other)) == [("online", 7), ("online", 8)]
+
+
+@hurried
 async def test_a_return_within_the_grace_is_no_signal():
     async with hubs(2) as (here, there):
         await watched(here, there)

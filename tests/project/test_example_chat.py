@@ -3,29 +3,34 @@
 import asyncio
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, WebSocketRoute, expect
+from playwright.async_api import Browser, BrowserContext, Page, Route, WebSocketRoute, expect
 
-from tests.support.browser import CHROMIUM, start_browser
+from tests.support.browser import CHROMIUM
 from tests.support.peers import eventually
 from tests.support.servers import ROOT, Server, held_port, start_server
 
 if CHROMIUM is None:
     pytest.skip(f"{Path(__file__).name}: chromium is not installed", allow_module_level=True)
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 PHONE = {"viewport": {"width": 360, "height": 720}, "has_touch": True, "is_mobile": True}
 RECEIVED = "Received by the server"
-HISTORY_LENGTH = 50  # what the server tells a page that comes in
+AT_ONCE = 50  # messages of the past that a page reads
+# The live page needs no more than this, nor does the rest of the admin.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'"
+)
 
 expect.set_options(timeout=15_000)  # milliseconds; what is expected comes at once, but the machine may be busy
 
@@ -42,14 +47,22 @@ def start_chat(database: Path, port: int = 0) -> Iterator[Server]:
 
 
 def make_users(database: Path) -> None:
-    """Create Host, who is on the staff, and let the user "admin" with the password "secret" into the admin."""
+    """Create Host, who is on the staff, and let the user "admin" with the password "secret" into the admin.
+
+    The observatory has a past then.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     script = "\n".join(
         [
             "from django.contrib.auth.models import User",
             "from django.core.management import call_command",
             "call_command('seed')",
-            "User.objects.create_superuser('admin', password='secret')",
+            "admin = User.objects.create_superuser('admin', password='secret')",
+            "from django_etp import rooms",
+            "from example_project.chat.messages import new_message",
+            f"for number in range({2 * AT_ONCE + 20}):",
+            "    message = new_message('observatory', admin, f'of old, {number}')",
+            "    rooms.emit('rooms/observatory', 'message', message)",
         ]
     )
     make = [sys.executable, "manage.py", "shell", "-v0", "-c", script]
@@ -57,8 +70,12 @@ def make_users(database: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    database = tmp_path_factory.mktemp("chat") / "chat.sqlite3"
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("chat") / "chat.sqlite3"
+
+
+@pytest.fixture(scope="module")
+def chat(database: Path) -> Iterator[Server]:
     with start_chat(database) as server:
         make_users(database)
         yield server
@@ -66,13 +83,7 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         assert "Traceback" not in server.log
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with start_browser() as browser:
-        yield browser
-
-
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def enter(browser: Browser) -> AsyncIterator[Enter]:
     """`await enter(server, name)` lets somebody with a browser profile of their own into the lobby.
 
@@ -151,9 +162,9 @@ async def log_out(page: Page) -> None:
     await expect(page.get_by_label("Your name")).to_be_visible()
 
 
-async def tab_to(page: Page, role: Any, name: str) -> None:
+async def tab_to(page: Page, role: Any, name: str, *, within: int = 20) -> None:
     """Press Tab until it reaches something, which then shows that it has the focus."""
-    for _ in range(20):
+    for _ in range(within):
         await page.keyboard.press("Tab")
         target = page.get_by_role(role, name=name).first
         if await target.evaluate("(element) => element === document.activeElement"):
@@ -380,6 +391,67 @@ async def test_rooms_keep_their_messages_to_themselves(chat: Server, enter: Ente
     await expect(message(ada, "for the lobby")).to_have_count(0)
 
 
+async def test_the_staff_uses_the_live_page_by_keyboard(chat: Server, enter: Enter) -> None:
+    seen, complaints = await enter(chat, "Seen"), []
+
+    async def add_policy(route: Route) -> None:
+        response = await route.fetch(max_redirects=0)
+        await route.fulfill(response=response, headers={**response.headers, "Content-Security-Policy": POLICY})
+
+    async def prepare(page: Page) -> None:
+        page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
+
+    page = await enter(chat, "Host", password="parlour", prepare=prepare)
+    complaints.clear()
+    await page.context.route("**/admin/**", add_policy)
+    await page.goto(f"http://{chat.host}/admin/")
+    await page.get_by_role("link", name="Live page").first.press("Enter")
+    await tab_to(page, "searchbox", "Search by user", within=40)
+    await page.keyboard.type("seen")
+    await page.keyboard.press("Enter")
+    rows = page.locator("[data-rows] tr")
+    await expect(rows).to_have_count(1)
+    await expect(page.locator("[data-now=connections]")).to_have_text("1")
+    await tab_to(page, "link", "Seen", within=40)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("[data-fact=user]")).to_have_text("Seen")
+    await say_at_once(seen, [f"message {number}" for number in range(20)])
+    await expect(page.locator("[data-fact=events]")).to_have_text(re.compile(r"[1-9][\d.]*/s"))
+    await expect(page.locator("[data-fact=frames]")).to_have_text(re.compile(r"[1-9][\d.]*/s"))
+
+    await tab_to(page, "link", "rooms/lobby", within=40)
+    await page.keyboard.press("Enter")
+    await expect(rows).to_have_count(1)
+    await expect(page.locator("[data-chart] polyline").first).to_have_attribute("points", re.compile(r"\d"))
+    await watch_typing(seen)
+    await tab_to(page, "textbox", "Event", within=40)
+    await page.keyboard.type("typing")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type('{"name": "The staff"}')
+    await tab_to(page, "button", "Send")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".messagelist .success")).to_have_text("Room rooms/lobby: Sent the event typing.")
+    await eventually(lambda: seen.evaluate("typists"), lambda typists: "The staff is typing" in typists, timeout=15)
+
+    await page.set_viewport_size(PHONE["viewport"])
+    await expect(rows).to_have_count(1)
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await tab_to(page, "link", "Seen", within=40)
+    await page.keyboard.press("Enter")
+    await tab_to(page, "button", "Take out: rooms/lobby", within=40)
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".messagelist .success")).to_contain_text("Taken out of the room rooms/lobby.")
+    await expect(seen.get_by_text("The room did not open.")).to_be_visible()
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await tab_to(page, "button", "Disconnect", within=40)
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".messagelist .success")).to_contain_text("Seen: Closed with 1000.")
+    await expect(page.locator("[data-none]")).to_be_visible()
+    await expect(seen.get_by_text("The server closed the connection.")).to_be_visible()
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert complaints == []
+
+
 async def test_the_office_opens_to_those_who_join_the_staff(chat: Server, enter: Enter) -> None:
     page, admin = await enter(chat, "Clerk"), await enter(chat, "Ada")
     host = await enter(chat, "Host", password="parlour")
@@ -536,7 +608,7 @@ async def test_who_reads_back_is_not_carried_off(chat: Server, enter: Enter, anc
     await grace.mouse.wheel(0, -100_000)
     await grace.wait_for_function("(log) => log.scrollTop <= log.clientHeight - log.scrollHeight + 1", arg=log)
     await expect(message(grace, f"a {word} full 7")).not_to_be_in_viewport()
-    read = grace.locator("#log .message").first
+    read = message(grace, f"a {word} full 0")
     before = await read.bounding_box()
     await say(ada, f"and one more {word}")
     await expect(message(grace, f"and one more {word}")).to_have_attribute("data-state", "sent")
@@ -663,7 +735,7 @@ async def test_what_is_said_while_the_room_opens_is_sent_once(chat: Server, ente
                 page.send(frame)
 
         def from_page(frame: str | bytes) -> None:
-            if str(frame).startswith("__join||") and "kitchen" in str(frame):
+            if str(frame).startswith("__join||") and "rooms/kitchen" in str(frame):
                 joins.append(str(frame).split("||")[1])
             if str(frame).startswith("__in rooms/kitchen say||"):
                 said.append(str(frame))
@@ -691,7 +763,7 @@ async def test_a_room_that_did_not_open_is_forgotten_once_another_does(chat: Ser
         server = page.connect_to_server()
 
         def pass_on(frame: str | bytes) -> None:
-            if "kitchen" in str(frame):
+            if "rooms/kitchen" in str(frame):
                 refused.append(str(frame))
                 failure = '{"code": "handler_error", "message": "The handler failed."}'
                 page.send(f"__err___join||{str(frame).split('||')[1]}||{failure}")
@@ -735,7 +807,7 @@ async def test_coming_back_leaves_everything_in_its_place(chat: Server, enter: E
         }"""
     )
     await lines[0].close(code=1012)
-    await expect(ada.get_by_role("status")).to_have_text("Connected again.")
+    await expect(ada.get_by_role("status")).to_have_text("You are up to date.")
     await expect_to_be_in(ada, "Ada")
     await say(ada, "said back again")
     await expect(message(ada, "said back again")).to_have_attribute("data-state", "sent")
@@ -785,24 +857,66 @@ async def test_what_was_written_while_the_server_was_away_is_sent_in_order(chat:
         await expect(written.locator(".text")).to_have_text(texts)
 
 
-@pytest.mark.parametrize(("missed", "lines"), [(HISTORY_LENGTH, 0), (HISTORY_LENGTH + 1, 1)], ids=["all", "not-all"])
-async def test_a_line_says_so_where_a_page_cannot_show_all_that_it_missed(
-    chat: Server, enter: Enter, missed: int, lines: int
-) -> None:
+async def test_who_scrolls_up_sees_all_that_was_said(chat: Server, enter: Enter) -> None:
+    ada = await enter(chat, "Ada", viewport={"width": 800, "height": 400})
+    await ada.get_by_role("link", name="Observatory").click()
+    shown = message(ada, "of old")
+    await expect(message(ada, f"of old, {2 * AT_ONCE + 19}")).to_be_in_viewport()
+    assert await shown.count() == AT_ONCE
+    log = await ada.get_by_role("log").element_handle()
+    await log.hover()
+    beginning = ada.get_by_role("log").get_by_text("There is nothing before this")
+    for count in (2 * AT_ONCE, 2 * AT_ONCE + 20):
+        await expect(beginning).to_have_count(0)
+        read = await shown.first.element_handle()
+        await ada.mouse.wheel(0, -100_000)
+        await expect(shown).to_have_count(count)
+        assert await log.evaluate("(log) => log.scrollTop - 1 <= log.clientHeight - log.scrollHeight") is False
+        assert await read.evaluate("(read) => read.getBoundingClientRect().top > 0")  # it stays in place
+    await ada.mouse.wheel(0, -100_000)
+    await expect(beginning).to_be_in_viewport()
+    texts = [f"of old, {number}" for number in range(2 * AT_ONCE + 20)]
+    await expect(shown.locator(".text")).to_have_text(texts)
+    await expect(ada.get_by_role("button", name="Latest messages")).to_be_hidden()
+
+
+async def test_who_returns_gets_all_that_was_said_meanwhile(chat: Server, enter: Enter) -> None:
     line = Line()
     ada, grace = await enter(chat, "Ada", prepare=line.lay), await enter(chat, "Grace")
-    await say(grace, f"before {missed}")
-    await expect(message(ada, f"before {missed}")).to_have_count(1)
+    await say(grace, "before the gap")
+    await expect(message(ada, "before the gap")).to_have_count(1)
     await line.cut(ada)
-    await say_at_once(grace, [f"missed {missed} {number}" for number in range(missed)])
-    sent = message(grace, f"missed {missed}").and_(grace.locator("[data-state=sent]"))
-    await expect(sent).to_have_count(missed, timeout=60_000)
+    missed = [f"in the gap {number}" for number in range(AT_ONCE + 1)]
+    await say_at_once(grace, missed)
+    await expect(message(grace, "in the gap").and_(grace.locator("[data-state=sent]"))).to_have_count(len(missed))
     line.mend()
-    shown = message(ada, f"missed {missed}")
-    await expect(shown).to_have_count(HISTORY_LENGTH)
-    await expect(ada.locator("#log .note").filter(has_text="are missing here")).to_have_count(lines)
-    before = await shown.first.evaluate("(first) => first.previousElementSibling.textContent")
-    assert ("are missing here" if lines else f"before {missed}") in before
+    await expect(ada.get_by_role("status")).to_have_text("You are up to date.")
+    await expect(message(ada, "the gap").locator(".text")).to_have_text(["before the gap", *missed])
+
+
+async def test_who_returns_to_an_emptied_history_sees_what_there_is(chat: Server, enter: Enter, database: Path) -> None:
+    line = Line()
+    ada, grace = await enter(chat, "Ada", prepare=line.lay), await enter(chat, "Grace")
+    await ada.get_by_role("link", name="Workshop").click()
+    await say(ada, "soon forgotten")
+    await expect(message(ada, "soon forgotten").locator(".tick")).to_have_text(RECEIVED)
+    await line.cut(ada)
+    empty(database)
+    await grace.get_by_role("link", name="Workshop").click()
+    await say(grace, "a new start")
+    await expect(message(grace, "a new start").locator(".tick")).to_have_text(RECEIVED)
+    await say(ada, "said meanwhile")
+    line.mend()
+    await expect(ada.get_by_role("status")).to_have_text("You were away for long. These are the latest messages.")
+    for page in (ada, grace):
+        await expect(page.locator("#log .text")).to_have_text(["a new start", "said meanwhile"])
+
+
+def empty(database: Path) -> None:
+    """Remove all histories."""
+    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        for table in ("historyevent", "historydurableevent", "historyroom"):
+            connection.execute(f"DELETE FROM django_etp_history_{table}")
 
 
 @pytest.mark.parametrize(
@@ -905,6 +1019,8 @@ async def test_a_page_comes_back_by_itself_after_the_server_did(enter: Enter, tm
         with start_chat(tmp_path / "chat.sqlite3", port) as server:
             ada = await enter(server, "Ada")
             grace = await enter(server, "Grace")
+            await say(grace, "said before")
+            await expect(message(ada, "said before")).to_be_visible()
             server.kill()
             await expect(ada.get_by_role("status")).to_contain_text("Reconnecting")
             await say(ada, "said meanwhile")
@@ -915,6 +1031,9 @@ async def test_a_page_comes_back_by_itself_after_the_server_did(enter: Enter, tm
                 await expect(people(page)).to_have_text(["Ada", "Grace"], timeout=60_000)
             await expect(message(ada, "said meanwhile").locator(".tick")).to_have_text(RECEIVED)
             await expect(message(grace, "said meanwhile")).to_have_count(1)
+            await expect(message(grace, "said before")).to_have_count(1)
+            cleo = await enter(server, "Cleo")
+            await expect(cleo.locator("#log .message .text")).to_have_text(["said before", "said meanwhile"])
 
 
 async def test_a_page_whose_user_logged_out_does_not_come_back(enter: Enter, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from django_etp.exceptions import InvalidCloseCode, ProtocolError
-from django_etp.protocol.closing import Disconnect, check_close, cut_reason
+from django_etp.protocol.closing import Disconnect, check_close, cut_reason, reconnect_in, restart
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1013, 1014, 3000, 4403, 4999])
@@ -43,3 +43,41 @@ def test_a_cut_reason_fits_and_is_how_the_reason_begins(reason: str) -> None:
 @pytest.mark.parametrize(("code", "is_normal"), [(1000, True), (1001, False), (1006, False), (4000, False)])
 def test_only_code_1000_is_a_normal_end(code: int, is_normal: bool) -> None:
     assert Disconnect(code).is_normal is is_normal
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.2, "200"), (0, "0"), (1.5, "1500")])
+def test_a_restart_says_when_to_connect_again(seconds: float, text: str) -> None:
+    assert restart(seconds) == Disconnect(1012, f'{{"reconnect_in": {text}}}')
+    assert reconnect_in(restart(seconds)) == seconds
+
+
+@pytest.mark.parametrize("milliseconds", ["300000", "300001", "1e300", "9" * 100])
+def test_the_server_may_ask_for_five_minutes_at_most(milliseconds: str) -> None:
+    assert reconnect_in(Disconnect(1012, f'{{"reconnect_in": {milliseconds}}}')) == 300
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "",
+        "restart",
+        "200",
+        "[]",
+        "{}",
+        "null",
+        '{"reconnect_in": "200"}',
+        '{"reconnect_in": null}',
+        '{"reconnect_in": true}',
+        '{"reconnect_in": -1}',
+        '{"reconnect_in": NaN}',
+        '{"reconnect_in": [5]}',
+        "[" * 123,
+    ],
+)
+def test_a_reason_that_names_no_time_is_ignored(reason: str) -> None:
+    assert reconnect_in(Disconnect(1012, reason)) is None
+
+
+@pytest.mark.parametrize("code", [1001, 1013, 4012])
+def test_no_other_code_names_a_time(code: int) -> None:
+    assert reconnect_in(Disconnect(code, '{"reconnect_in": 200}')) is None

@@ -180,8 +180,13 @@ django.setup()
 
 TYPED = """
 from dataclasses import dataclass
+from typing import assert_type
+from django.contrib.auth.models import AnonymousUser, User
+from django.urls import path
 from django_etp import Connection, outgoing, rooms
 from django_etp import etp_evnt  # wrong
+from django_etp.auth import TokenAuthMiddleware
+from django_etp.consumers import EtpConsumer
 
 @dataclass
 class Said:
@@ -197,15 +202,28 @@ async def send(connection: Connection) -> None:
     rooms.emit("lobby", maybe, 5)
     await rooms.aemit_with_ack("lobby", said, Said("hi"), timeout=5)
     await connection.aemit(said, Said("hi"))
+    assert_type(connection.user, User | AnonymousUser)
+    rooms.emit("lobby", said, Said("hi"), exclude=connection)
+    rooms.emit("lobby", said, Said("hi"), exclude=[connection, connection.id])
+    rooms.emit_on_commit("lobby", said, Said("hi"), exclude=rooms.connections())
+    rooms.join(connection, "lobby")
+    rooms.leave(connection.id, "lobby")
+    rooms.broadcast("said", exclude=[5])  # wrong
+    rooms.leave(5, "lobby")  # wrong
     rooms.emit("lobby", said, 5)  # wrong
     rooms.emit_on_commit("lobby", said, {"text": "hi"}, key=1)  # wrong
     rooms.broadcast(said, "hi")  # wrong
     rooms.of("game").emit_to("id", said, [Said("hi")])  # wrong
     await connection.aemit(said, "hi")  # wrong
+
+routes = [
+    path("ws/", EtpConsumer.as_asgi(namespace="game")),
+    path("app/", TokenAuthMiddleware(EtpConsumer.as_asgi(), authenticate=lambda token, scope: None)),
+]
 """
 
 
-def test_mypy_checks_what_is_sent(tmp_path: Path) -> None:
+def test_mypy_checks_what_is_sent_and_takes_what_is_right(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     (tmp_path / "typed_sends.py").write_text(TYPED)
     options = ["--strict", "--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]

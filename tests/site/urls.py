@@ -5,6 +5,7 @@ from django.urls import include, path
 from tests.site import views
 
 urlpatterns = [
+    path("health/", include("django_etp.urls")),
     path("visits/", include("tests.site.visits_views")),
     path("process/", views.process),
     path("exercise/", views.exercise),

@@ -1,8 +1,9 @@
-"""After a thousand connections of each kind in one process, nothing of theirs is left in it."""
+"""After hundreds of connections of each kind in one process, nothing of theirs is left in it."""
 
 import asyncio
 import contextlib
 import gc
+import os
 import threading
 import weakref
 from collections import Counter
@@ -15,7 +16,8 @@ from channels.layers import get_channel_layer
 from django_etp import AckTimeout, Connection, Event, RejectConnection, etp_event, on_connect, on_disconnect, rooms
 from tests.support.inprocess import Message, Wire, until
 
-CONNECTIONS = 1000
+# ETP_CONNECTIONS=1000 opens so many of each kind.
+CONNECTIONS = int(os.environ.get("ETP_CONNECTIONS", "300"))
 AT_ONCE = 50
 SETTINGS = {
     "MAX_MESSAGE_SIZE": 2048,
@@ -324,7 +326,7 @@ def threads() -> list[threading.Thread]:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-async def test_a_thousand_connections_leave_nothing_behind(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
+async def test_connections_leave_nothing_behind(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("CRITICAL")
     before = len(threads())
     await repeat(kind, 2 * AT_ONCE)  # the hub, its reader, threads: what is made once

@@ -78,7 +78,7 @@ def start_site(layer: str, **config: Any) -> Iterator[Site]:
 # Threads are the hardest on a layer. With FLOOD_MEMBERS=200 the others have as many members, and with
 # FLOOD_EVENTS=10000 floods are longer; both take minutes.
 FEWER = int(os.environ.get("FLOOD_MEMBERS", "40"))
-EVENTS = int(os.environ.get("FLOOD_EVENTS", "2000"))
+EVENTS = int(os.environ.get("FLOOD_EVENTS", "1200"))
 
 
 def flood_from_script(site: Site, starter: Peer) -> dict[str, int]:

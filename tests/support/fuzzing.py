@@ -30,8 +30,7 @@ def read(data: bytes, *, piece: int = 0, max_size: int = 100_000, takes_compress
     items: list[Any] = []
     try:
         for start in range(0, len(data), piece):
-            reader.feed(data[start : start + piece])
-            while (item := reader.read()) is not None:
+            for item in reader.read(data[start : start + piece]):
                 items.append(item)
     except FrameError as error:
         items.append(error.code)

@@ -20,7 +20,8 @@ _CONFIGURATION = """
 daemon off;
 pid nginx.pid;
 error_log stderr;
-events {{}}
+worker_rlimit_nofile 20000;
+events {{ worker_connections 10000; }}
 http {{
     access_log off;
     client_body_temp_path body;

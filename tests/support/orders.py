@@ -54,3 +54,13 @@ async def test_a_change_that_is_rolled_back_reaches_no_one(etp_communicator: Com
         with pytest.raises(ZeroDivisionError):
             await sync_to_async(fail)()
         await client.expect_nothing()
+
+
+def test_the_staff_sees_the_contract_of_both_apps(admin: User) -> None:
+    browser = Client()
+    response = browser.get("/contract/default/")
+    assert response["Location"] == "/admin/login/?next=/contract/default/"
+    browser.force_login(admin)
+    page = browser.get("/contract/default/").content.decode()
+    assert "<h3><code>watch orders</code>" in page
+    assert "example_project.chat.etp_events." in page

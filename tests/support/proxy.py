@@ -1,8 +1,9 @@
-"""A TCP proxy, in a thread of its own, that resets, holds, delays or refuses the connections to a port."""
+"""A TCP proxy, in a thread of its own, that resets, holds, delays, buffers or refuses the connections to a port."""
 
 import asyncio
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,13 +11,14 @@ _CHUNK = 65_536
 
 
 class Proxy:
-    """A proxy to one loopback port; made by `start_proxy`."""
+    """A proxy to loopback ports, to each in turn; made by `start_proxy`."""
 
-    def __init__(self, target: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, targets: tuple[int, ...], loop: asyncio.AbstractEventLoop) -> None:
         self.port = 0
+        self.targets = deque(targets)  # of later connections
         self.delay = 0.0  # of what passes from now on, in each direction, in seconds
         self.is_refusing = False
-        self._target = target
+        self.buffer = 0  # after the first of each direction, bytes pass once there are so many
         self._loop = loop
         self._passes = asyncio.Event()
         self._passes.set()
@@ -47,14 +49,23 @@ class Proxy:
             writer.transport.abort()
             return
         with contextlib.suppress(OSError):
-            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            target = self.targets[0]
+            self.targets.rotate(-1)
+            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", target)
             await asyncio.gather(self._copy(reader, target_writer), self._copy(target_reader, writer))
         writer.close()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
+            is_first, kept = True, b""
             while data := await reader.read(_CHUNK):
+                if self.buffer and not is_first:
+                    kept += data
+                    if len(kept) < self.buffer:
+                        continue
+                    data, kept = kept, b""
+                is_first = False
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 await self._passes.wait()
@@ -68,12 +79,12 @@ class Proxy:
 
 
 @contextmanager
-def start_proxy(target: int) -> Iterator[Proxy]:
-    """Run a proxy to a loopback port until the block ends."""
+def start_proxy(*targets: int) -> Iterator[Proxy]:
+    """Run a proxy to one or several loopback ports until the block ends."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="proxy")
     thread.start()
-    proxy = Proxy(target, loop)
+    proxy = Proxy(targets, loop)
     server = asyncio.run_coroutine_threadsafe(proxy.listen(), loop).result(10)
 
     async def end() -> None:

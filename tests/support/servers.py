@@ -27,6 +27,14 @@ COMMANDS: dict[str, Sequence[str]] = {
     "uvicorn-etp": ["uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--ws", "django_etp.uvicorn:Protocol"],
 }
 
+# A server whose workers are processes of their own.
+SUPERVISORS: dict[str, Sequence[str]] = {
+    "gunicorn": [
+        *("gunicorn", "--worker-class", "uvicorn_worker.UvicornWorker", "--graceful-timeout", "40"),
+        *("--bind", "127.0.0.1:{port}"),
+    ],
+}
+
 # Messages of a server, asyncio or the interpreter about errors of ours that no test sees. A cleanup task of
 # channels_redis, which is never awaited, fails if the broker has just ended.
 COMPLAINTS = re.compile(
@@ -38,7 +46,7 @@ COMPLAINTS = re.compile(
 # daphne has the same limit of 1 MiB as django_etp, also for answers, and drops the connection without a close frame.
 _RAISED_LIMITS = ["--websocket-max-message-size", "4194304", "--websocket-max-frame-size", "4194304"]
 
-_READY = re.compile(r"(?:running on http://|Listening on TCP address )127\.0\.0\.1:(\d+)\s")
+_READY = re.compile(r"(?:running on http://|Listening (?:on TCP address |at: http://))127\.0\.0\.1:(\d+)\s")
 
 
 class ServerError(Exception):
@@ -177,13 +185,13 @@ def start_server(
     options: Sequence[str] = (),
     port: int = 0,
 ) -> Iterator[Server]:
-    """Run `application` on a server of this kind, one of `COMMANDS`, until the block ends.
+    """Run `application` on a server of this kind, of `COMMANDS` or `SUPERVISORS`, until the block ends.
 
     `settings` are Django settings for `tests.site.settings`, JSON only; `env` is added to the environment of this
     process; `options` are further arguments of the server's command line; `port` is one from `held_port`, for a server
     that restarts on the same address. The process is ended in any case.
     """
-    command = [argument.format(port=port) for argument in COMMANDS[kind]]
+    command = [argument.format(port=port) for argument in {**COMMANDS, **SUPERVISORS}[kind]]
     with start_process(kind, [*command, *options, application], env=env, settings=settings) as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""Test etp.js in a real tab of Chromium: the fixtures `page` and `peer`, and helpers."""
+"""Test etp.js in a real tab of Chromium: the fixtures `browser`, `page` and `peer`, and helpers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
-from playwright.async_api import Page, Route
+from playwright.async_api import Browser, Page, Route
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
@@ -25,7 +25,8 @@ TIMEOUT = 10  # seconds, for anything that should arrive at once
 class Peer:
     """A server whose ETP side the test plays itself; it also serves the page that the client runs in.
 
-    While `is_refusing` is set it refuses all handshakes. It always refuses those at paths other than `/ws/`.
+    While `is_refusing` is set it refuses all handshakes. It always refuses those at paths other than `/ws/`. It serves
+    `files`, too, by their paths.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class Peer:
         self.is_refusing = False
         self.refusals = 0
         self.silences = 0
+        self.files: dict[str, Path] = {}
 
     @property
     def url(self) -> str:
@@ -53,6 +55,8 @@ class Peer:
                 return _response(PAGE, "text/html")
             case "/etp.js" | "/etp-rooms.js" | "/etp-presence.js" | "/etp-streams.js" | "/etp-all.js" as path:
                 return _response((MODULE.parent / path[1:]).read_text(), "text/javascript")
+            case path if file := self.files.get(path):
+                return _response(file.read_text(), "text/html" if file.suffix == ".html" else "text/javascript")
             case "/ws/" if not self.is_refusing:
                 return None
             case "/silent/":
@@ -72,9 +76,15 @@ def _response(body: str, content_type: str) -> Response:
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
-async def tab() -> AsyncIterator[Page]:
+async def browser() -> AsyncIterator[Browser]:
+    """One Chromium for all tests of a worker."""
     async with start_browser() as browser:
-        yield await browser.new_page()
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def tab(browser: Browser) -> Page:
+    return await browser.new_page()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

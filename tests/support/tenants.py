@@ -19,7 +19,7 @@ from tests.support.peers import WAIT
 from tests.support.postgres import start_postgres
 from tests.support.servers import Server, start_server
 
-# The users of a tenant have the keys 1, 2, ...
+# The users of a tenant have the keys 1, 2, ...; the last one may use the admin.
 USERS = 6
 
 _SETTINGS = """
@@ -135,10 +135,11 @@ def change_data(request):
 """
 
 _URLS = """
+from django.contrib import admin
 from django.urls import path
 from chat import views
 
-urlpatterns = [path("enter/<int:pk>/", views.enter)]
+urlpatterns = [path("admin/", admin.site.urls), path("enter/<int:pk>/", views.enter)]
 for view in ("leave", "save", "change_password", "deactivate", "notify", "anotify", "change_data"):
     urlpatterns.append(path(f"{view}/", getattr(views, view)))
 """
@@ -153,7 +154,8 @@ for name in ("public", "acme", "beta"):
     Domain.objects.create(domain=f"{{name}}.localhost", tenant=tenant, is_primary=True)
     with schema_context(name):
         get_user_model().objects.bulk_create(
-            get_user_model()(pk=pk, username=f"{{name}}{{pk}}") for pk in range(1, {USERS} + 1)
+            get_user_model()(pk=pk, username=f"{{name}}{{pk}}", is_staff=pk == {USERS}, is_superuser=pk == {USERS})
+            for pk in range(1, {USERS} + 1)
         )
 """
 
@@ -166,14 +168,14 @@ class TenantSite:
     project: Path
     env: Mapping[str, str]
 
-    def get(self, tenant: str, path: str, cookie: str = "") -> tuple[str, str]:
+    def get(self, tenant: str, path: str, cookie: str = "", *, status: int = 200) -> tuple[str, str]:
         """Return the body of a page of a tenant, and the cookies that it sets."""
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=WAIT)
         try:
             connection.request("GET", path, headers={"Host": f"{tenant}.localhost", "Cookie": cookie})
             response = connection.getresponse()
             body = response.read().decode()
-            assert response.status == 200, body[:1000]
+            assert response.status == status, body[:1000]
             cookies = response.headers.get_all("Set-Cookie") or []
             return body, "; ".join(cookie.partition(";")[0] for cookie in cookies)
         finally:

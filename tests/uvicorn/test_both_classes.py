@@ -16,7 +16,7 @@ from tests.support.peers import RawPeer, connect, eventually, expect_close, rece
 from tests.support.servers import Server, start_server
 
 OPTIONS = [
-    *("--ws-max-size", "100000", "--root-path", "/root", "--header", "X-From:options"),
+    *("--ws-max-size", "100000", "--root-path", "/mounted", "--header", "X-From:options"),
     *("--proxy-headers", "--forwarded-allow-ips", "*"),
 ]
 
@@ -72,7 +72,7 @@ async def test_scope(both: Both, pair: list[Server]) -> None:
         }
 
     scope = await both(exchange)
-    assert scope["path"] == "/root/show-scope/a/b/grün"
+    assert scope["path"] == "/mounted/show-scope/a/b/grün"
     assert scope["query_string"] == "q=1&r=%20"
     assert scope["client"] == ["203.0.113.9", 0]
     assert scope["state"] == {"started": True}
@@ -346,9 +346,9 @@ async def test_lines_of_the_log(pair: list[Server]) -> None:
         lines.append([re.sub(r":\d+ -", " -", line) for line in server.log.splitlines() if "?line=" in line])
     assert lines[0] == lines[1]
     assert lines[1] == [
-        'INFO:     127.0.0.1 - "WebSocket /root/echo?line=1" [accepted]',
-        'INFO:     127.0.0.1 - "WebSocket /root/refuse?line=4" 403',
-        'INFO:     127.0.0.1 - "WebSocket /root/deny?line=5" 418',
+        'INFO:     127.0.0.1 - "WebSocket /mounted/echo?line=1" [accepted]',
+        'INFO:     127.0.0.1 - "WebSocket /mounted/refuse?line=4" 403',
+        'INFO:     127.0.0.1 - "WebSocket /mounted/deny?line=5" 418',
     ]
 
 

@@ -6,6 +6,7 @@ import pytest
 from uvicorn.config import Config
 from websockets.utils import generate_key
 
+from django_etp.draining import draining
 from django_etp.uvicorn.handshake import Refusal
 from django_etp.uvicorn.opening import Opening
 from tests.support.transports import MemoryTransport
@@ -69,6 +70,13 @@ def test_other_messages_are_errors_and_answer_nothing(message: dict[str, Any]) -
     with pytest.raises(RuntimeError):
         one.answer(message, [])
     assert one.answer({"type": "websocket.close"}, [])
+
+
+def test_a_process_that_is_about_to_end_refuses_with_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draining, "has_begun", True)
+    with pytest.raises(Refusal) as refused:
+        opening()
+    assert refused.value.response.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
 
 
 def test_a_request_that_is_no_handshake() -> None:

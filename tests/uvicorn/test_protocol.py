@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from django_etp.draining import draining
 from django_etp.uvicorn import protocol as module
 from django_etp.uvicorn.application import ClientDisconnected
 from django_etp.uvicorn.reader import Control
@@ -314,6 +315,18 @@ async def test_the_end_of_the_server_closes_with_1012() -> None:
     assert app.end == {"type": "websocket.disconnect", "code": 1012}
 
 
+async def test_the_end_of_the_server_leaves_the_close_to_a_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    link, other = await Link(app := App()).open(), await Link(App()).open()
+    monkeypatch.setattr(draining, "closes", lambda server: server is link.protocol)
+    link.protocol.shutdown()
+    other.protocol.shutdown()
+    await other.ended()
+    assert (link.frames, app.end) == ([], None)
+    await app.send({"type": "websocket.close", "code": 1012, "reason": "later"})
+    await link.until(lambda: link.frames)
+    assert link.frames == [(CLOSE, b"\x03\xf4later")]
+
+
 async def test_the_end_of_the_server_refuses_a_handshake_with_500() -> None:
     link = Link(app := App(accepts=False)).request()
     await link.until(lambda: hasattr(app, "send"))
@@ -446,7 +459,7 @@ async def test_a_text_that_goes_to_many_is_framed_once() -> None:
     text = "x" * 1000
     for app in apps:
         app.server.offer(text)
-    assert links[0].protocol._outgoing._frames[0] is links[1].protocol._outgoing._frames[0]
+    assert links[0].protocol._outgoing.frames[0] is links[1].protocol._outgoing.frames[0]
 
 
 async def test_a_text_that_is_not_unicode_is_left_to_send() -> None:

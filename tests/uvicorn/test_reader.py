@@ -165,7 +165,7 @@ def test_nothing_is_allocated_for_what_is_only_announced():
     tracemalloc.start()
     try:
         reader.feed(bytes([FIN | BINARY, 0xFF]) + (2**29).to_bytes(8, "big") + b"mask" + bytes(1000))
-        assert reader.read() is None
+        assert list(reader.read()) == []
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
@@ -176,10 +176,23 @@ def test_what_was_read_is_not_kept():
     reader = Reader(MAX)
     for data in (frame(BINARY, bytes(50_000)), frame(0, bytes(50_000), first=BINARY) + frame(CONTINUATION)):
         reader.feed(data)
-        assert reader.read() == bytes(50_000)
-        assert reader.read() is None
+        assert list(reader.read()) == [bytes(50_000)]
         assert reader.waiting == 0
         assert reader._data == b""
+
+
+def test_what_takes_a_text_may_read_on():
+    reader = Reader(MAX)
+    outer = reader.read(frame(TEXT, b"1") + frame(TEXT, b"2") + frame(TEXT, b"3"))
+    assert next(outer) == "1"
+    assert next(reader.read()) == "2"
+    assert list(outer) == ["3"]
+    last = frame(TEXT, b"6")
+    outer = reader.read(frame(TEXT, b"4") + frame(TEXT, b"5") + last[:3])
+    assert next(outer) == "4"
+    assert list(reader.read()) == ["5"]
+    assert list(outer) == []
+    assert list(reader.read(last[3:])) == ["6"]
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
@@ -218,11 +231,11 @@ def test_a_limit_that_is_lowered_in_the_middle_of_a_compressed_message(lowered_t
     half = compressor.compress(bytes(1000)) + compressor.flush(zlib.Z_SYNC_FLUSH)
     bomb = compressor.compress(bytes(10_000)) + compressor.flush(zlib.Z_SYNC_FLUSH)
     reader.feed(frame(0, half, first=RSV1 | BINARY))
-    assert reader.read() is None
+    assert list(reader.read()) == []
     reader.max_size = lowered_to
     reader.feed(frame(CONTINUATION, bomb))
     with pytest.raises(FrameError) as error:
-        reader.read()
+        list(reader.read())
     assert error.value.code == 1009
 
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from redis.asyncio import Redis
 
 from benchmarks.harness.bursts import Burst
-from django_etp import Connection, Event, etp_event, etp_room, rooms
+from django_etp import Connection, Event, History, etp_event, etp_room, rooms
 
 
 @etp_event("echo")
@@ -45,6 +45,23 @@ async def declared(connection: Connection, number: int) -> None:
 @declared.allow
 async def may_enter(user: object, number: int) -> bool:
     return number >= 0
+
+
+@etp_room("kept/<int:number>", history=History(size=1000, seconds=3600))
+async def kept(connection: Connection, number: int) -> None: ...
+
+
+@etp_event("emit_many")
+async def emit_many(connection: Connection, event: Event) -> None:
+    """Emit so many events to a room, some at a time."""
+    room, emits, at_once = event.data.split()
+    texts = Burst(room, int(emits)).texts()
+
+    async def emit() -> None:
+        for text in texts:
+            await rooms.aemit(room, "news", text)
+
+    await asyncio.gather(*(emit() for _ in range(int(at_once))))
 
 
 @etp_event("burst")

@@ -25,6 +25,12 @@ DATABASES = {
 if "BENCHMARK_OUTBOX" in os.environ:  # a database with durable events
     INSTALLED_APPS.append("django_etp.outbox")
     DATABASES["default"] = json.loads(os.environ["BENCHMARK_OUTBOX"])
+ETP: dict[str, object] = {}
+if "BENCHMARK_HISTORY" in os.environ:
+    ETP["HISTORY"] = json.loads(os.environ["BENCHMARK_HISTORY"])
+if "BENCHMARK_HISTORY_DATABASE" in os.environ:
+    INSTALLED_APPS.append("django_etp.history")
+    DATABASES["default"] = json.loads(os.environ["BENCHMARK_HISTORY_DATABASE"])
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CHANNEL_LAYERS = {
     "default": json.loads(

@@ -5,10 +5,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from django_etp.contract.asyncapi import to_document
 from django_etp.contract.changes import breaking_changes
 from django_etp.contract.description import describe
 from django_etp.contract.document import from_document, read_contract
+from django_etp.contract.formats import to_json, to_yaml
 from django_etp.contract.model import Contract, UnreadableContract
 from django_etp.contract.typescript import to_typescript
 
@@ -47,7 +47,7 @@ class Command(BaseCommand):
         elif options["format"] == "yaml":
             self.stdout.write(_yaml(contract), ending="")
         else:
-            self.stdout.write(_json(contract))
+            self.stdout.write(to_json(contract))
 
     def _compare(self, file: str, old: Contract, new: Contract) -> None:
         if old.namespace != new.namespace:
@@ -56,7 +56,7 @@ class Command(BaseCommand):
                 f"{old.namespace}, or take another file.",
                 returncode=_UNUSABLE,
             )
-        changes = breaking_changes(old, from_document(json.loads(_json(new))))
+        changes = breaking_changes(old, from_document(json.loads(to_json(new))))
         for change in changes:
             self.stdout.write(f"{change[0].upper()}{change[1:]}.")
         if changes:
@@ -64,16 +64,11 @@ class Command(BaseCommand):
         self.stdout.write(f"Nothing breaks clients that know {file}.")
 
 
-def _json(contract: Contract) -> str:
-    return json.dumps(to_document(contract), indent=2, ensure_ascii=False, default=str)
-
-
 def _yaml(contract: Contract) -> str:
     try:
-        import yaml
+        return to_yaml(contract)
     except ImportError as error:
         raise CommandError(
             "--format yaml needs PyYAML: pip install 'django-etp[yaml]'. Without it, leave --format out for JSON.",
             returncode=_UNUSABLE,
         ) from error
-    return str(yaml.safe_dump(json.loads(_json(contract)), sort_keys=False, allow_unicode=True))

@@ -13,11 +13,13 @@
  */
 
 import {
+  type ContractOf,
   EtpClient as RoomsClient,
   type Off,
   type Room,
   type RoomNames,
   type RoomOf,
+  type RoomOptions,
   type ServerContract,
   type ServerRoom,
   type Untyped,
@@ -54,16 +56,29 @@ export interface PresenceRoom<Info = any, R extends ServerRoom = UntypedRoom> ex
   onPresence(hook: (members: ReadonlyMap<string, Member<Info>>) => unknown): Off;
 }
 
-/** A client with declared rooms that have members. */
-export class EtpClient<C extends ServerContract = Untyped> extends RoomsClient<C> {
-  /** See `EtpClient.room` of etp-rooms.js. */
-  room<Info = any>(name: UntypedName<C>): PresenceRoom<Info>;
-  room<Name extends RoomNames<C>>(name: Name): PresenceRoom<RoomOf<C, Name>["info"], RoomOf<C, Name>>;
+/** What a client has whose declared rooms have members. */
+export interface PresenceRooms<C extends ServerContract = Untyped> {
+  /** See `Rooms.room` of etp-rooms.js. */
+  room<Info = any>(name: UntypedName<C>, options?: RoomOptions): PresenceRoom<Info>;
+  room<Name extends RoomNames<C>>(
+    name: Name,
+    options?: RoomOptions,
+  ): PresenceRoom<RoomOf<C, Name>["info"], RoomOf<C, Name>>;
 }
 
-/** Add members to the rooms of a class of clients, to combine several modules. */
-export function withPresence<Base extends new (...args: any[]) => RoomsClient>(
+/** A client with declared rooms that have members. */
+export class EtpClient<C extends ServerContract = Untyped> extends RoomsClient<C> {
+  /** See `Rooms.room` of etp-rooms.js. */
+  room<Info = any>(name: UntypedName<C>, options?: RoomOptions): PresenceRoom<Info>;
+  room<Name extends RoomNames<C>>(
+    name: Name,
+    options?: RoomOptions,
+  ): PresenceRoom<RoomOf<C, Name>["info"], RoomOf<C, Name>>;
+}
+
+/** Add members to the rooms of a class of clients, to combine several modules: `withPresence(Base<Contract>)`. */
+export function withPresence<Base extends new (...args: any[]) => RoomsClient<any>>(
   base: Base,
 ): new (
   ...args: ConstructorParameters<Base>
-) => Omit<InstanceType<Base>, "room"> & { room<Info = any>(name: string): PresenceRoom<Info> };
+) => PresenceRooms<ContractOf<InstanceType<Base>>> & InstanceType<Base>;

@@ -16,6 +16,7 @@ import {
   type AnswerOf,
   type AskNames,
   type AskOptions,
+  type ContractOf,
   EtpClient as PlainClient,
   type EtpError,
   type Handler,
@@ -165,14 +166,18 @@ export interface Room<R extends ServerRoom = UntypedRoom> {
   history(options?: HistoryOptions): Promise<PastEvent[]>;
 }
 
-/** A client with declared rooms. */
-export class EtpClient<C extends ServerContract = Untyped> extends PlainClient<C> {
+/** What a client with declared rooms has. */
+export interface Rooms<C extends ServerContract = Untyped> {
   /** Return a room, the same one for the same name each time. Does not join it. Throws EtpError "invalid_room_name". */
   room(name: UntypedName<C>, options?: RoomOptions): Room;
   room<Name extends RoomNames<C>>(name: Name, options?: RoomOptions): Room<RoomOf<C, Name>>;
 }
 
-/** Add rooms to a class of clients, to combine several modules. */
-export function withRooms<Base extends new (...args: any[]) => PlainClient>(
+/** A client with declared rooms. */
+export class EtpClient<C extends ServerContract = Untyped> extends PlainClient<C> {}
+export interface EtpClient<C extends ServerContract = Untyped> extends Rooms<C> {}
+
+/** Add rooms to a class of clients, to combine several modules: `withRooms(StreamsClient<Contract>)`. */
+export function withRooms<Base extends new (...args: any[]) => PlainClient<any>>(
   base: Base,
-): Base & (new (...args: any[]) => { room(name: string, options?: RoomOptions): Room });
+): Base & (new (...args: any[]) => Rooms<ContractOf<InstanceType<Base>>>);

@@ -57,6 +57,7 @@ class Room {
   #joining = null; // settles when the join or return under way has ended
   #left = new Set(); // hooks
   #name;
+  #returning = null; // stands for the last return
   #position = null; // in a room with history, that of the last event
   #hasHistory = false;
   #states = new Set(); // hooks
@@ -161,13 +162,29 @@ class Room {
     return true;
   }
 
+  /** Join again; return once the first attempt has ended. A refusal may say when to try again. */
   async _return() {
     this.#isJoined = false;
-    const returning = this.#join({ timeout: Infinity, signal: this.#stay.signal }).catch((error) => {
+    const first = this.#joinAgain();
+    this.#wait(this.#insist(first, (this.#returning = {})));
+    await first;
+  }
+
+  /** Return after how many seconds to try again, if the server has refused for that long. */
+  async #joinAgain() {
+    try {
+      await this.#join({ timeout: Infinity, signal: this.#stay.signal });
+    } catch (error) {
+      if (error.retryAfter !== undefined) return error.retryAfter;
       if (!(error instanceof ConnectionLost || error.code === "left")) this._end(error);
-    });
-    this.#wait(returning);
-    await returning;
+    }
+  }
+
+  async #insist(first, own) {
+    for (let seconds = await first; seconds !== undefined; seconds = await this.#joinAgain()) {
+      await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+      if (own !== this.#returning || !this.#isWanted) return; // on a later connection, or left
+    }
   }
 
   _end(reason) {

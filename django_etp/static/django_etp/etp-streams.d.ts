@@ -11,6 +11,7 @@
  */
 
 import {
+  type ContractOf,
   EtpClient as PlainClient,
   type Names,
   type Sending,
@@ -60,7 +61,7 @@ export interface Streams<C extends ServerContract = Untyped> {
 export class EtpClient<C extends ServerContract = Untyped> extends PlainClient<C> {}
 export interface EtpClient<C extends ServerContract = Untyped> extends Streams<C> {}
 
-/** Add streamed answers to a class of clients, to combine several modules. */
-export function withStreams<Base extends new (...args: any[]) => PlainClient>(
+/** Add streamed answers to a class of clients, to combine several modules: `withStreams(RoomsClient<Contract>)`. */
+export function withStreams<Base extends new (...args: any[]) => PlainClient<any>>(
   base: Base,
-): Base & (new (...args: any[]) => Streams);
+): Base & (new (...args: any[]) => Streams<ContractOf<InstanceType<Base>>>);

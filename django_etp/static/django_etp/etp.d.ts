@@ -26,6 +26,10 @@ export interface ServerContract {
   rooms: object;
 }
 
+/** Holds the contract of a client, in its type alone. */
+declare const contract: unique symbol;
+export {}; // or that would be exported, too
+
 /** Nothing is known of the server: all names and payloads are allowed. */
 export interface Untyped extends ServerContract {
   readonly untyped: true;
@@ -216,14 +220,18 @@ export class AckTimeout extends EtpError {
  * A connection to an ETP server that is made again when it ends.
  *
  * It connects again after any end but a normal one (1000), a refusal (4403) or the end of the login (4401): after a
- * delay, and at once when the browser is online again or the page becomes visible. After a 4401 that is not a logout,
- * such as after a password change, it tries once, since the page may have another session or token by then. If that
- * attempt fails, or the new connection is closed with 4401 within 5 s, the end is final. Each `on…` returns a
- * function that removes the handler or hook.
+ * delay, which a server that restarts (1012) may name in its reason as `{"reconnect_in": milliseconds}`, and at once
+ * when the browser is online again or the page becomes visible. After a 4401 that is not a logout, such as after a
+ * password change, it tries once, since the page may have another session or token by then. If that attempt fails, or
+ * the new connection is closed with 4401 within 5 s, the end is final. Each `on…` returns a function that removes the
+ * handler or hook.
  *
  * With a contract of the server, as in `new EtpClient<Contract>(…)`, the compiler knows names, payloads and answers.
  */
 export class EtpClient<C extends ServerContract = Untyped> {
+  /** For the compiler alone. */
+  [contract]?(tables: Pick<C, keyof ServerContract>): void;
+
   /** `url` is a ws:, wss:, http: or https: URL, or one relative to the page, whose scheme then decides. */
   constructor(url: string | URL, options?: EtpClientOptions);
 
@@ -299,6 +307,13 @@ export class EtpClient<C extends ServerContract = Untyped> {
   /** Resolve to the milliseconds that a round trip took. */
   ping(options?: AskOptions): Promise<number>;
 }
+
+/** The contract of a client. */
+export type ContractOf<Client> = Client extends { [contract]?(tables: infer Tables extends ServerContract): void }
+  ? ServerContract extends Tables
+    ? Untyped
+    : Tables
+  : Untyped;
 
 /** Read one WebSocket message. Throws EtpError "invalid_frame". */
 export function decode(message: string | ArrayBuffer): EtpEvent;

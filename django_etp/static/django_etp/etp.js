@@ -2,10 +2,7 @@
 
 const ACK = "__ack_";
 const ERR = "__err_";
-const PING = "__ping";
-const EXTENSIONS = ["etp.ext.v2", "etp.ext.v1"];
 
-const STABLE_AFTER = 5_000;
 const FINAL = /^(1000|4403|4401 (logged out|the user ))/;
 const WAKING = ["online", "visibilitychange"];
 
@@ -48,14 +45,12 @@ export class AckTimeout extends EtpError {
 }
 
 export function decode(message) {
-  const utf8 = () => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(message);
-  const frame = typeof message === "string" ? message : read(utf8, "invalid_frame");
+  const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  const frame = typeof message === "string" ? message : read(() => utf8.decode(message), "invalid_frame");
   const [name, id, ...data] = frame.split("||");
-  const ackId = /^[+-]?0*\d{1,19}$/.test(id) ? BigInt(id) : null;
-  if (ackId === null || BigInt.asIntN(64, ackId) !== ackId) {
-    throw new OwnError(`Expected name||ackId||data, got ${excerpt(frame)}`, "invalid_frame");
-  }
-  return { name, ackId, data: data.join("||") };
+  const ackId = /^[+-]?0*\d{1,19}$/.test(id) && BigInt(id);
+  if (BigInt.asIntN(64, ackId) === ackId) return { name, ackId, data: data.join("||") };
+  throw new OwnError(`Expected name||ackId||data, got ${excerpt(frame)}`, "invalid_frame");
 }
 
 export function encode({ name, ackId, data }) {
@@ -184,7 +179,7 @@ export class EtpClient {
 
   async ping(options) {
     const start = performance.now();
-    await this._ask(PING, "", options);
+    await this._ask("__ping", "", options);
     return performance.now() - start;
   }
 
@@ -209,7 +204,7 @@ export class EtpClient {
   _submit(message) {
     if (this.#state === "open" && this.#socket.readyState === WebSocket.OPEN) return this.#send(message);
     const hasRoom = this.#state !== "closed" && this.#queue.size < this.#options.queueSize;
-    if (!hasRoom || (message.reject && message.retries < 1)) throw new ConnectionLost("There is no connection");
+    if (!hasRoom || message.retries < 1) throw new ConnectionLost("There is no connection");
     this.#queue.add(message);
   }
 
@@ -229,7 +224,7 @@ export class EtpClient {
       for (const [name, value] of new URLSearchParams(await current(params))) url.searchParams.append(name, value);
       const secret = await current(token);
       if (attempt !== this.#attempt) return;
-      const offers = extensions || secret ? [...EXTENSIONS] : [];
+      const offers = extensions || secret ? ["etp.ext.v2", "etp.ext.v1"] : [];
       if (secret) {
         const base64 = btoa(unescape(encodeURIComponent(secret)));
         offers.push(`etp.token.${base64.replace(/=/g, "").replace(/[+]/g, "-").replace(/[/]/g, "_")}`);
@@ -260,7 +255,7 @@ export class EtpClient {
     await this._ready();
     if (socket !== this.#socket || socket.readyState !== WebSocket.OPEN) return;
     for (const message of this.#queue) this.#send(message);
-    this.#queue.clear();
+    this.#queue = new Set();
     this.#opening?.resolve();
     this.#opening = null;
   }
@@ -273,7 +268,10 @@ export class EtpClient {
   #end(code, reason, mayReconnect = true) {
     const wasOpen = this.#state === "open";
     const hasFailed = this.#attempt && !wasOpen;
-    if (wasOpen && performance.now() - this.#openedAt >= STABLE_AFTER) {
+    const isRestart = code === 1012;
+    const lasted = wasOpen && performance.now() - this.#openedAt;
+    const wasStable = lasted >= 5_000;
+    if (isRestart ? lasted >= 60_000 : wasStable) {
       this.#attempts = 0;
       this.#refusal = null;
     }
@@ -283,12 +281,12 @@ export class EtpClient {
     }
     this.#refusal = code === 4401 ? { code, reason } : null;
     const { maxAttempts, reconnect } = this.#options;
-    const willReconnect = mayReconnect && reconnect && this.#attempts < maxAttempts;
+    const willReconnect = mayReconnect && reconnect && (wasStable || this.#attempts < maxAttempts);
     const lost = new ConnectionLost(`The connection closed with ${code}${reason && `: ${reason}`}`);
     this.#abandon();
     this.#change(willReconnect ? "connecting" : "closed");
     this.#settle(willReconnect, lost);
-    const delay = willReconnect ? this.#retryLater() : null;
+    const delay = willReconnect ? this.#retryLater(Object(isRestart && parse(reason))) : null;
     if (!willReconnect) {
       for (const type of WAKING) globalThis.removeEventListener?.(type, this.#wake);
       this.#opening?.reject(lost);
@@ -320,10 +318,11 @@ export class EtpClient {
     this.#questions.clear();
   }
 
-  /** With full jitter. */
-  #retryLater() {
-    const limit = Math.min(this.#options.maxDelay, this.#options.minDelay * 2 ** this.#attempts++);
-    const delay = Math.random() * limit;
+  /** With full jitter, or when the server says. */
+  #retryLater({ reconnect_in: pause }) {
+    const { maxDelay, minDelay } = this.#options;
+    const limit = Math.min(maxDelay, minDelay * 2 ** this.#attempts++);
+    const delay = typeof pause === "number" && pause >= 0 ? Math.min(300_000, pause) : limit * Math.random();
     this.#timer = later(delay, () => this.#open());
     return delay;
   }
@@ -357,7 +356,7 @@ export class EtpClient {
     });
   }
 
-  /** Whatever comes shows that the server lives. */
+  /** Any message is a sign of life. */
   async #beat() {
     const { heartbeat } = this.#options;
     if (!heartbeat) return;
@@ -375,7 +374,7 @@ export class EtpClient {
       if (event.name.startsWith(ACK)) this.#questions.get(event.ackId)?.resolve(event.data);
       else if (socket.protocol && event.name.startsWith(ERR)) this.#questions.get(event.ackId)?.reject(toError(event.data));
       else if (socket.protocol && event.name === "__hello" && this.#state !== "open") this.#opened(Object(parse(event.data)));
-      else if (event.name === PING && event.ackId) this.#answer(socket, event, ACK);
+      else if (event.name === "__ping" && event.ackId) this.#answer(socket, event, ACK);
       else this._handle(socket, event);
     } catch (error) {
       this._fail(error);
@@ -385,11 +384,11 @@ export class EtpClient {
   async _handle(socket, event, handlers = take(this.#handlers, event.name)) {
     if (!handlers.length) handlers = take(this.#hooks, "unknown event");
     let errors = [];
+    let values;
     let answer;
     try {
-      const outcome = await run(handlers, handlers.length && this._decode(event.data, EtpError), event);
-      errors = outcome.errors;
-      if (event.ackId) answer = this._encode(outcome.values.findLast((value) => value != null));
+      ({ values, errors } = await run(handlers, handlers.length && this._decode(event.data, EtpError), event));
+      if (event.ackId) answer = this._encode(values.findLast((value) => value != null));
     } catch (error) {
       errors.push(error);
     }
@@ -422,15 +421,16 @@ export class EtpClient {
   async _fail(error, event) {
     const hooks = take(this.#hooks, "error");
     const { errors } = await run(hooks, error, event);
-    for (const unheard of hooks.length ? errors : [error]) console.error(unheard);
+    if (!hooks.length) errors.push(error);
+    for (const unheard of errors) console.error(unheard);
   }
 }
 
 function register(registry, key, handler, once = false) {
   if (typeof handler !== "function") throw new TypeError(`Expected a function, got ${typeof handler}`);
-  if (!registry.has(key)) registry.set(key, new Map());
-  registry.get(key).set(handler, once);
-  return () => registry.get(key)?.delete(handler);
+  const entries = registry.get(key) ?? new Map();
+  registry.set(key, entries.set(handler, once));
+  return () => entries.delete(handler);
 }
 
 function take(registry, key) {
@@ -467,10 +467,10 @@ function checkName(name, reserved = "__") {
 }
 
 function toFrame(name, ackId = 0n, data = "") {
-  return data === "" ? `${name}||${ackId}` : `${name}||${ackId}||${data}`;
+  return `${name}||${ackId}${data && `||${data}`}`;
 }
 
-/** Not what JSON would change: quoted words, long numbers, 1.0 and 1e-05. */
+/** Not what JSON would change, such as quoted words and 1.0. */
 function parse(text) {
   try {
     const value = JSON.parse(text);

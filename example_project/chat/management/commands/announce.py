@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from example_project.chat.announcements import announce
 from example_project.chat.forms import TextForm, first_error
-from example_project.chat.models import Room
+from example_project.chat.rooms import Room
 
 
 class Command(BaseCommand):

@@ -5,7 +5,8 @@ import { MessageLog, showAvatar, showPeople, showTyping } from "./view.js";
 
 const TYPING_EVERY = 1_500;
 const TYPING_FADES_AFTER = 4_000;
-const BACK_SHOWS_FOR = 2_500;
+const NOTICE_SHOWS_FOR = 2_500;
+const AT_ONCE = 50; // messages of the past
 const FATAL_CODES = [4401, 4403];
 const LOGGED_OUT = "You are not logged in any more.";
 
@@ -20,6 +21,9 @@ const announcementForm = announcement.querySelector("form");
 
 let room = document.body.dataset.room;
 let known = null; // the names that the page shows; null until it is in the room
+let hasPast = false; // the page shows the room's latest messages
+let oldest = null; // the position of the first message that it shows; null if there is none before
+let reading = null; // the read of earlier messages that is under way
 let lastTyped = 0;
 let wasLost = false;
 let didNotOpen = false; // the banner shows it
@@ -31,27 +35,32 @@ const outbox = new Map(); // key -> message that the server has not confirmed
 const underWay = new Set(); // keys of those messages that this connection is sending
 
 const client = new EtpClient("/ws/", { maxDelay: 5_000 });
-const rooms = new Map(roomLinks.map(({ dataset }) => [dataset.room, client.room(`rooms/${dataset.room}`)]));
+const names = roomLinks.map(({ dataset }) => dataset.room);
+const rooms = new Map(names.map((name) => [name, client.room(`rooms/${name}`)]));
+const typingRooms = new Map(names.map((name) => [name, client.room(`typing/${name}`)]));
 
 // Events of the server
 
 for (const [where, each] of rooms) {
   each.on("message", (message) => {
+    if (message.name === me) outbox.delete(message.key); // the answer may come later, or be lost
     if (where !== room) return;
     stopTyping(message.name);
     log.add(message);
   });
 
+  each.onPresence(() => where === room && showPresent());
+  each.onState((state, how) => showEntered(where, state, how)); // after a join, and after each return
+  each.onLeft((reason) => showRefused(where, reason)); // the user lost the right to be there
+}
+
+for (const [where, each] of typingRooms) {
   each.on("typing", ({ name }) => {
     if (where !== room || name === me) return;
     clearTimeout(typists.get(name));
     typists.set(name, setTimeout(stopTyping, TYPING_FADES_AFTER, name));
     showTyping(find("typing"), [...typists.keys()]);
   });
-
-  each.onPresence(() => where === room && showPresent());
-  each.onState((state) => showEntered(where, state)); // after a join, and after each return
-  each.onLeft((reason) => showRefused(where, reason)); // the user lost the right to be there
 }
 
 client.on("rights", () => {
@@ -59,8 +68,8 @@ client.on("rights", () => {
 });
 
 client.onConnect(() => {
-  showBanner(wasLost ? "Connected again." : "");
-  if (wasLost) setTimeout(() => client.state === "open" && showBanner(""), BACK_SHOWS_FOR);
+  if (wasLost) showNotice("Connected again.");
+  else showBanner("");
   wasLost = false;
 });
 
@@ -80,7 +89,7 @@ function connect() {
 function showLoggedOut() {
   client.close();
   isLoggedOut = true;
-  rooms.get(room).leave();
+  leaveBoth(room);
   showPresent();
   for (const typist of [...typists.keys()]) stopTyping(typist);
   showBanner(LOGGED_OUT, "Log in", () => location.reload()); // through the login page, and back to this room
@@ -91,6 +100,7 @@ function showLoggedOut() {
 /** Enter the room that the page shows. From then on the client returns to it after each reconnect, until it leaves. */
 async function enter() {
   const entering = room;
+  typingRooms.get(entering).join().catch(() => {}); // who may not be there is told below
   try {
     await rooms.get(entering).join();
   } catch (error) {
@@ -98,17 +108,57 @@ async function enter() {
   }
 }
 
-function showEntered(where, { name, history, follows }) {
+/** After a return `recovered` is true if all that the page has missed follows. Otherwise the past is read anew. */
+function showEntered(where, { name }, { recovered }) {
   if (name !== me) return location.reload(); // another window logged in as another user
   if (where === room) {
     if (didNotOpen) showBanner("");
     didNotOpen = false;
     showClosed(false);
-    log.fill([...history, ...outboxOf(where)], follows);
     known = null;
+    if (!recovered) {
+      if (hasPast) showNotice("You were away for long. These are the latest messages.");
+      clearLog();
+      for (const message of outboxOf(where)) log.add(message);
+    } else if (hasPast) {
+      log.hush();
+      showNotice("You are up to date.");
+    }
+    if (!hasPast || log.isAtBeginning) showPast();
   }
   for (const message of outboxOf(where)) deliver(message);
 }
+
+/** Show the latest messages; if they are shown, those before the first one. */
+async function showPast() {
+  if (reading || (hasPast && !oldest)) return;
+  const own = (reading = {});
+  try {
+    const past = await rooms.get(room).history({ limit: AT_ONCE, before: oldest ?? undefined });
+    if (own !== reading) return; // the log was cleared
+    hasPast = true;
+    oldest = past[0]?.position ?? null;
+    log.fill(past.map(({ data }) => data), !oldest);
+  } catch (error) {
+    if (own !== reading || error instanceof ConnectionLost) return;
+    return showBanner("Earlier messages did not come.", "Try again", () => {
+      showBanner("");
+      showPast();
+    });
+  } finally {
+    if (own === reading) reading = null;
+  }
+  if (log.isAtBeginning) showPast(); // the page has room for more
+}
+
+function clearLog() {
+  log.clear();
+  hasPast = false;
+  oldest = null;
+  reading = null;
+}
+
+find("log").addEventListener("scroll", () => hasPast && log.isAtBeginning && showPast(), { passive: true });
 
 function showRefused(where, error) {
   if (where !== room || error instanceof ConnectionLost || error.code === "left") return;
@@ -125,7 +175,7 @@ function showClosed(isClosed) {
   for (const part of [find("scroll"), composer, find("announce-open")]) part.hidden = isClosed;
   if (hadFocus && !isClosed) text.focus();
   if (!isClosed) return;
-  log.clear();
+  clearLog();
   announcement.close();
   showPresent();
 }
@@ -133,7 +183,11 @@ function showClosed(isClosed) {
 /** Leave a room that the page does not show, once what was written there has been sent. */
 function leave(where) {
   if (where === room || outboxOf(where).some((message) => !message.hasFailed)) return;
-  rooms.get(where).leave().catch(() => {}); // who lost the connection has left
+  leaveBoth(where);
+}
+
+function leaveBoth(where) {
+  for (const each of [rooms.get(where), typingRooms.get(where)]) each.leave().catch(() => {}); // who lost the connection has left
 }
 
 function goTo(link) {
@@ -149,7 +203,7 @@ function goTo(link) {
   find("room-topic").textContent = link.dataset.topic;
   announcementForm.action = link.dataset.announce;
   for (const typist of [...typists.keys()]) stopTyping(typist);
-  log.clear();
+  clearLog();
   showClosed(false);
   leave(before);
   known = null;
@@ -207,13 +261,13 @@ text.addEventListener("keydown", (event) => {
 
 text.addEventListener("input", () => {
   complain("");
-  if (!text.value.trim() || !rooms.get(room).isJoined || Date.now() - lastTyped < TYPING_EVERY) return;
+  if (!text.value.trim() || !typingRooms.get(room).isJoined || Date.now() - lastTyped < TYPING_EVERY) return;
   lastTyped = Date.now();
-  rooms.get(room).emit("typing");
+  typingRooms.get(room).emit("typing");
 });
 
 /**
- * Send a message until the server has confirmed it; its key makes sure that it is saved only once. Messages are sent one
+ * Send a message until the server has confirmed it; its key makes sure that it is shown only once. Messages are sent one
  * at a time, because the server handles events concurrently and should keep the order in which they were written.
  */
 function deliver(message) {
@@ -232,6 +286,7 @@ async function send(message) {
     else if (answer.message.room === room) log.add(answer.message); // else the user has chosen another room
   } catch (error) {
     if (error instanceof ConnectionLost) return; // sent again after the room is entered again
+    if (!outbox.has(message.key)) return; // it has come by way of the room
     message.hasFailed = true;
     log.mark(message.key, "failed", "Not sent.", () => deliver(message));
   } finally {
@@ -302,6 +357,12 @@ function showBanner(message, label, action) {
   button.textContent = label;
   button.addEventListener("click", action);
   banner.append(button);
+}
+
+/** Show a message that goes by itself. */
+function showNotice(message) {
+  showBanner(message);
+  setTimeout(() => find("banner").textContent === message && showBanner(""), NOTICE_SHOWS_FOR);
 }
 
 for (const avatar of document.querySelectorAll("[data-avatar]")) showAvatar(avatar, avatar.dataset.avatar);

@@ -1,8 +1,9 @@
 /** Show messages, people and typing users. Text of users is only ever inserted as text, never as HTML. */
 
 const GROUP_WITHIN = 5 * 60_000; // messages of one author closer than this are grouped
-const MISSING = "Some messages from the time you were away are missing here";
+const NOTHING_BEFORE = "There is nothing before this";
 const NEAR_THE_END = 80; // pixels: a reader this near to the end sees new messages scroll in
+const NEAR_THE_BEGINNING = 300; // pixels: to a reader this near to the beginning the page brings earlier messages
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
@@ -33,21 +34,27 @@ export class MessageLog {
     this.showLatest();
   }
 
-  /**
-   * Show a room's history around the messages that arrived meanwhile, silently for screen readers. `follows` is the key
-   * of the message before the history. If it is not shown but earlier ones are, a line notes that some are missing.
-   */
-  fill(messages, follows) {
-    const [first] = messages;
-    const isBack = [...this.#items.values()].some(({ message }) => message.sent_at < first?.sent_at);
-    const isTorn = isBack && !this.#items.has(first.key) && !this.#items.has(follows);
-    this.#log.ariaBusy = "true";
+  /** Show past messages among those that are shown, silently for screen readers; `isAll` if there are none before. */
+  fill(messages, isAll) {
+    const latestIsHidden = this.#latest.hidden;
+    this.hush();
     this.#change(() => {
       for (const message of messages) this.#put(message);
-      if (isTorn) this.#items.get(first.key).element.before(make("li", "note", MISSING));
+      if (isAll && this.#log.scrollHeight > this.#log.clientHeight) this.#list.prepend(make("li", "note", NOTHING_BEFORE));
       for (const item of this.#list.children) item.classList.add("still");
     });
+    this.#latest.hidden = latestIsHidden; // these are not new
+  }
+
+  /** Let screen readers pass over what is shown now. */
+  hush() {
+    this.#log.ariaBusy = "true";
     setTimeout(() => (this.#log.ariaBusy = "false"), 100); // not at once: browsers report all changes of a frame to screen readers together
+  }
+
+  /** Whether the reader has come to the first message, or near it. */
+  get isAtBeginning() {
+    return this.#log.scrollTop - NEAR_THE_BEGINNING < this.#log.clientHeight - this.#log.scrollHeight;
   }
 
   /** Show a message, or confirm it if the author sees it already. Without `sent_at` it is on its way. */
@@ -58,13 +65,12 @@ export class MessageLog {
   #put(message) {
     const shown = this.#items.get(message.key);
     if (shown && !message.sent_at) return;
+    if (shown) this.mark(message.key, "sent");
+    if (shown?.message.sent_at) return; // it comes in more than one way, and one that was sent again comes twice
     const element = shown?.element ?? this.#build(message);
     this.#items.set(message.key, { message, element });
-    if (shown) {
-      element.querySelector("time").replaceWith(time(message));
-      this.mark(message.key, "sent");
-    }
-    if (!shown?.message.sent_at) this.#place(message, element);
+    if (shown) element.querySelector("time").replaceWith(time(message));
+    this.#place(message, element);
   }
 
   /** Show the state of an own message: "sending" or "failed", with a reason and a way to try again. */
