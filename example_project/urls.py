@@ -1,5 +1,6 @@
-"""The pages of the chat, the orders and the assistant, the admin, the contract, and static files while DEBUG is on."""
+"""The pages of the apps, the admin, the contract, health checks, and metrics and static files if switched on."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.staticfiles.urls import staticfiles_urlpatterns
 from django.urls import include, path
@@ -10,5 +11,10 @@ urlpatterns = [
     path("", include("example_project.assistant.urls")),
     path("admin/", admin.site.urls),
     path("contract/", include("django_etp.contract.urls")),
+    path("health/", include("django_etp.urls")),
     *staticfiles_urlpatterns(),
 ]
+if "django_etp.contrib.prometheus" in settings.INSTALLED_APPS:
+    from .metrics import metrics
+
+    urlpatterns.append(path("metrics/", metrics))
