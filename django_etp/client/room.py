@@ -5,7 +5,7 @@ Rules kept here:
 - A room is wanted from the answer to its first join until ``leave()``, a refusal, or ``__left``. Each new connection
   joins the wanted rooms first, in the order of their first joins.
 - A join that was refused, or that timed out, leaves the client outside, and a return that was refused ends the room:
-  ``on_left`` gets the reason. A return whose refusal says when to try again is tried again then.
+  ``on_left`` gets the reason. A refusal with a time to try again does not: the client returns then.
 - The ``on_state`` functions of a join begin before the handlers of the room's events that follow it.
 - In a room with history the client keeps the position of the last event that it got. A return asks for those after it,
   and an event that is not after the position is dropped.

@@ -1,4 +1,4 @@
-"""What the records of the log hold about a connection, as their attributes, for formatters that write JSON."""
+"""The facts about a connection in the records of the log: attributes, for formatters that write JSON."""
 
 from typing import Any
 

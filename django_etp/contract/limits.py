@@ -28,7 +28,7 @@ _COMPARED = {
 }
 _AT_LEAST = frozenset({"exclusiveMinimum", "minItems", "minLength", "minProperties", "minimum"})
 _AT_MOST = frozenset({"exclusiveMaximum", "maxItems", "maxLength", "maxProperties", "maximum"})
-# Keywords that say the same of a neighbouring number, which is above (1) or below (-1).
+# Keywords with the same meaning for a neighbouring number, which is above (1) or below (-1).
 _TWINS = {
     "exclusiveMaximum": ("maximum", 1),
     "exclusiveMinimum": ("minimum", -1),

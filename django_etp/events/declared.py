@@ -39,7 +39,7 @@ class DeclaredRoom:
         history: how much of its past a room keeps, if it has a history.
     """
 
-    # Templates call what is in their context, unless it says this.
+    # Templates call the callables in their context, unless they have this attribute.
     do_not_call_in_templates = True
 
     def __init__(

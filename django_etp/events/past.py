@@ -21,7 +21,7 @@ __all__ = ["answer_with_past"]
 
 _LIMIT = 50
 _MOST = 1_000
-# What the name of the answer and the frame of the list take, in bytes.
+# The bytes of the name of the answer and of the frame of the list.
 _RESERVE = 200
 
 

@@ -43,7 +43,7 @@ async def live(request: HttpRequest) -> JsonResponse:
 async def ready(request: HttpRequest) -> JsonResponse:
     """Answer with 200 if the broker and the database answer, else with 503; the answer has the outcome of each.
 
-    During a drain this is 503, whatever answers.
+    During a drain this is 503 in any case.
     """
     if draining.has_begun:
         return JsonResponse({"status": "not ready", "reason": "drain"}, status=503)

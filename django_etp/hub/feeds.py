@@ -51,7 +51,7 @@ class Feed:
         self._read = read
         self._lost = lost
         self._run = run
-        self._beginning: asyncio.Future[None] | None = None  # settles with the read of where the feed begins
+        self._beginning: asyncio.Future[None] | None = None  # settles once the first position is read
         self._early: dict[Position, Entry] = {}
         self._check: asyncio.Task[None] | None = None
         self._check_again = False
@@ -75,7 +75,7 @@ class Feed:
             self._drain()
         except Exception as error:
             beginning.set_exception(error)
-            beginning.exception()  # there may be nobody else to retrieve it
+            beginning.exception()  # other callers may wait for it, or none
             raise
         finally:
             self._beginning = None

@@ -17,7 +17,7 @@ class Action:
     """Something to do.
 
     Attributes:
-        target: what it is done to, for the admin's log.
+        target: the connection, room or user, for the admin's log.
         done: what was done then.
         run: does it; raises EtpError.
     """
