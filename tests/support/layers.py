@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from typing import Any, ClassVar
+from weakref import WeakValueDictionary
 
 from channels.exceptions import ChannelFull
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer
@@ -25,6 +26,8 @@ class SharedLayer(BaseChannelLayer):
     opens_after = 0.0
     beats_at: ClassVar[dict[str, float]] = {}  # when the last heartbeat of a hub was brought
     sent: ClassVar[list[tuple[str, dict[str, Any]]]] = []
+    # Of the readers of channels: each runs in a thread of its own.
+    loops: ClassVar[WeakValueDictionary[str, asyncio.AbstractEventLoop]] = WeakValueDictionary()
 
     @classmethod
     def channels_of(cls, hub: str) -> frozenset[str]:
@@ -40,6 +43,7 @@ class SharedLayer(BaseChannelLayer):
         return await SharedLayer.memory.new_channel(prefix)
 
     async def receive(self, channel: str) -> Any:
+        SharedLayer.loops[channel] = asyncio.get_running_loop()
         return await SharedLayer.memory.receive(channel)
 
     async def group_add(self, group: str, channel: str) -> None:
@@ -61,5 +65,13 @@ class SharedLayer(BaseChannelLayer):
             SharedLayer.beats_at[message["hub"]] = asyncio.get_running_loop().time()
         for channel in tuple(SharedLayer.memory.groups.get(group, ())):
             if channel not in SharedLayer.deaf:
-                with contextlib.suppress(ChannelFull):
-                    await SharedLayer.memory.send(channel, message)
+                loop = SharedLayer.loops.get(channel)
+                if loop is None or loop is asyncio.get_running_loop():
+                    await _put(channel, message)
+                elif loop.is_running():
+                    asyncio.run_coroutine_threadsafe(_put(channel, message), loop)
+
+
+async def _put(channel: str, message: dict[str, Any]) -> None:
+    with contextlib.suppress(ChannelFull):
+        await SharedLayer.memory.send(channel, message)
