@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import wait
 
 import pytest
 from asgiref.sync import SyncToAsync
@@ -11,6 +12,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from django_etp.concurrency.workers import _pools
 from tests.support.calling import offer_calls
 from tests.support.inprocess import Wire
 from tests.support.servers import COMMANDS, Server, raised_limits, start_server
@@ -68,9 +70,18 @@ def _no_database_connection_outlives_its_test() -> Iterator[None]:
     connection_created.connect(note)
     yield
     connection_created.disconnect(note)
+    if opened:
+        _wait_for_threads()
     for connection in opened:
         _close(connection)
     SyncToAsync.single_thread_executor.submit(_close_all_of_this_thread).result(10)
+
+
+def _wait_for_threads() -> None:
+    """Wait until no thread of plain functions has a call: SQLite crashes if a connection is closed during a query."""
+    calls = [call for pool in tuple(_pools.values()) for call in tuple(pool.unfinished)]
+    _, unfinished = wait(calls, timeout=10)
+    assert not unfinished, "the test has left calls in threads that do not end"
 
 
 def _close_all_of_this_thread() -> None:

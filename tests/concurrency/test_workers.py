@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
 
 from django_etp import Connection, Disconnect, on_connect, on_disconnect, rooms
 from django_etp.concurrency.workers import run_handler, run_hook, run_own
@@ -180,3 +181,19 @@ async def test_context_variables_are_seen_in_the_thread() -> None:
 async def test_context_variables_set_in_a_thread_stay_there() -> None:
     await run_handler(language.set, "fr")
     assert language.get() == "none"
+
+
+@pytest.mark.django_db
+async def test_a_query_that_outlives_its_test_ends_before_its_connection_is_closed() -> None:
+    """SQLite would crash the process, at the end of this test."""
+    begun = threading.Event()
+    numbers = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 100000)"
+
+    def count() -> None:
+        with connection.cursor() as cursor:
+            for _ in range(10):
+                begun.set()
+                cursor.execute(f"{numbers} SELECT count(*) FROM n")
+
+    asyncio.get_running_loop().create_task(run_own(count))
+    await until(begun.is_set)
