@@ -101,7 +101,7 @@ async def test_under_our_own_class_for_uvicorn_events_are_passed_on_by_calls() -
         return event.data
 
     link = await Link(EtpConsumer.as_asgi()).open()
-    await link.until(lambda: link.protocol._incoming._take is not None)
+    await link.until(lambda: link.protocol._incoming._passed is not None)
     link.send_text("hello||1||x")
     await link.until(lambda: link.transport.writes)
     assert link.frames == [(0x81, b"first||0"), (0x81, b"__ack_hello||1||x")]

@@ -45,7 +45,7 @@ from .unknown import handle_unknown
 
 __all__ = ["Dispatcher"]
 
-_Task = asyncio.Task
+_Task = asyncio.Task  # a global name is found faster than an attribute of a module
 _HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
 
@@ -65,7 +65,6 @@ class Dispatcher:
         "_peer",
         "_queue",
         "_repeats",
-        "_running",
         "_tasks",
         "connection",
         "context",
@@ -81,16 +80,15 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         self._max_running = 0  # until start()
         self._queue: deque[Event | ProtocolError] | None = None  # made on first use: an empty one takes 600 bytes
-        self._running = 0
         self._repeats: Repeats | None = None  # made with the first failure
         self.held = 0
-        # The tasks of events whose handlers wait for something, by the id() of the event or error.
+        # The tasks of events that run, by the id() of the event or error. An eager one is added if its handler waits.
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def start(self) -> None:
         """Let events run; those that have waited run first."""
         self._max_running = get_settings().max_concurrent_events
-        while self._queue and self._running < self._max_running:
+        while self._queue and len(self._tasks) < self._max_running:
             self._start(self._queue.popleft())
 
     def submit(self, item: Event | ProtocolError, size: int = 0) -> bool:
@@ -103,9 +101,8 @@ class Dispatcher:
         """
         if size > SMALL:
             self.held += held_by(item)
-        if self._running < self._max_running:
+        if len(self._tasks) < self._max_running:
             if _HAS_EAGER_TASKS:
-                self._running += 1
                 task = _Task(self._handle(item), loop=self._loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
                 if not task.done():
                     self._tasks[id(item)] = task
@@ -157,7 +154,7 @@ class Dispatcher:
                 await self._peer.save()
             except Exception as error:
                 await self.report(error, "saving its data")
-            if not self._running and self._peer.share is not None:
+            if not self._tasks and self._peer.share is not None:
                 self._peer.share.mark_saved()
 
     async def forget_data(self) -> None:
@@ -210,7 +207,6 @@ class Dispatcher:
             self._repeats.end()
 
     def _start(self, item: Event | ProtocolError) -> None:
-        self._running += 1
         name = item.name if isinstance(item, Event) else "a malformed frame"  # the default name takes longer to make
         self._tasks[id(item)] = _Task(self._handle(item), loop=self._loop, name=name, context=self.context.copy())
 
@@ -254,15 +250,14 @@ class Dispatcher:
                 raise
             await self._handle_failure(item, error, failed_to_save=is_saving)
         finally:
-            if self._tasks:  # an eager task that never waited is not in there
+            if self._tasks:
                 self._tasks.pop(id(item), None)
-            self._running -= 1
             if self.held:
                 self.held -= held_by(item)
             # Only if no other handler runs: it could still change a nested value of the data.
-            if peer.share is not None and not self._running and peer.has_unsaved and peer.disconnect is None:
+            if peer.share is not None and not self._tasks and peer.has_unsaved and peer.disconnect is None:
                 peer.share.mark_saved()
-            if self._queue and self._running < self._max_running:
+            if self._queue and len(self._tasks) < self._max_running:
                 self._start(self._queue.popleft())
             if began_at and running:
                 report_handled(self._handlers, connection, running, began_at, failure)

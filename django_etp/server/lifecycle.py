@@ -219,16 +219,17 @@ class Lifecycle:
             return False  # after our own close, messages are dropped
         try:
             # A character takes up to 4 bytes: count only if the message may be too large.
-            if len(data) * 4 > self._max_size:
+            size = len(data)
+            if size * 4 > self._max_size:
                 check_size(data, self._max_size)
             event = decode(data)
             if self._malformed:
                 self._malformed -= 1
             if event.name.startswith(RESERVED_PREFIX) and take_reserved(self._peer, event, self._dispatcher.context):
                 return False
-            return self._dispatcher.submit(event, len(data))
+            return self._dispatcher.submit(event, size)
         except InvalidFrame as error:
-            return self._take_malformed(error, len(data))
+            return self._take_malformed(error, size)
         except MessageTooLarge as error:
             # In the words of the reference implementation, which reads one byte past the limit to notice it.
             self._fail(1009, error, f"read limited at {self._max_size + 1} bytes")

@@ -19,6 +19,11 @@ Take = Callable[[str | bytes], bool]
 _MAX_BYTES = 64 * 1024
 
 
+def _no_receiver(_data: str | bytes) -> bool:
+    """Take the place of a receiver while there is none; never called."""
+    return False
+
+
 class Incoming:
     """The queue of one connection.
 
@@ -38,21 +43,19 @@ class Incoming:
         self._bytes = 0  # since the queue was empty
         self._max_messages = max_messages
         self._waiters: list[asyncio.Future[None]] = []
-        self._take: Take | None = None
+        self._take: Take = _no_receiver
         self._passed: asyncio.Future[Message | None] | None = None  # the result of pass_to()
 
     def put(self, data: str | bytes) -> bool:
         """Pass on the data of a message, or keep it; return whether the queue is full then."""
-        take, passed = self._take, self._passed
-        if take is not None and passed is not None:
-            if not passed.done():
-                try:
-                    if take(data):
-                        self._stop_passing(passed.set_result, None)
-                except Exception as error:  # of the application, and nothing for the transport, which called this
-                    self._stop_passing(passed.set_exception, error)
-                return False
-            self._take = self._passed = None  # its receiver was cancelled
+        if (passed := self._passed) is not None and not passed.done():
+            try:
+                if self._take(data):
+                    self._stop_passing(passed.set_result, None)
+            except Exception as error:  # of the application, and nothing for the transport, which called this
+                self._stop_passing(passed.set_exception, error)
+            return False
+        self._take, self._passed = _no_receiver, None  # the receiver may have been cancelled
         self.messages.append({"type": "websocket.receive", "text" if type(data) is str else "bytes": data})
         self._bytes += len(data)
         if self._waiters:
@@ -66,7 +69,7 @@ class Incoming:
             self._wake()
             if self._passed is not None and not self._passed.done():
                 self._passed.set_result(disconnect)
-            self._take = self._passed = None
+            self._take, self._passed = _no_receiver, None
 
     async def receive(self, read_on: Callable[[], None]) -> Message:
         """Return the next message; call ``read_on`` if none waits behind it."""
@@ -106,7 +109,7 @@ class Incoming:
             self._waiters.remove(waiter)
 
     def _stop_passing(self, end: Callable[[Any], None], value: object) -> None:
-        self._take = self._passed = None
+        self._take, self._passed = _no_receiver, None
         end(value)
 
     def _wake(self) -> None:

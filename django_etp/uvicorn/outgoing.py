@@ -30,11 +30,10 @@ class Outgoing:
     Attributes:
         drained: done when the client has caught up; ``None`` while it is not behind.
         frames: what the end of this turn writes.
-        window_bits: of the compression that was negotiated; 0 without.
         writes: the writes of this turn.
     """
 
-    __slots__ = ("_size", "_transport", "drained", "frames", "window_bits", "writes")
+    __slots__ = ("_is_open", "_most", "_size", "_transport", "_window_bits", "drained", "frames", "writes")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -42,7 +41,20 @@ class Outgoing:
         self.frames: list[bytes] = []
         self._size = 0
         self.drained: asyncio.Future[None] | None = None
-        self.window_bits = 0
+        self._is_open = False
+        self._most = -1  # bytes that may wait when a text is offered
+        self._window_bits = 0  # of the compression that was negotiated
+
+    def open(self, window_bits: int) -> None:
+        """Take offers from now on; ``window_bits`` are of the compression that was negotiated, and 0 without."""
+        self._is_open = True
+        self._most = -1 if self.drained else _MAX_PENDING
+        self._window_bits = window_bits
+
+    def refuse_offers(self) -> None:
+        """Take no more offers: a close is sent, or the client is gone."""
+        self._is_open = False
+        self._most = -1
 
     @property
     def unsent_bytes(self) -> int:
@@ -54,22 +66,29 @@ class Outgoing:
         first, payload = FIN | BINARY, message.get("bytes")
         if payload is None:
             if (text := message.get("text")) is not None:
-                self.write(self.writes.texts.frame(text, self.window_bits))
+                self.write(self.writes.texts.frame(text, self._window_bits))
             return
-        if self.window_bits and len(payload) >= MIN_SIZE and (packed := compress(payload, self.window_bits)):
+        if self._window_bits and len(payload) >= MIN_SIZE and (packed := compress(payload, self._window_bits)):
             first, payload = first | RSV1, packed
         self.write(encode(first, payload))
 
     def offer(self, text: str) -> bool:
-        """Write a text at the end of this turn, unless too much waits; return whether it is taken."""
+        """Write a text at the end of this turn, unless too much waits, or the client is behind or gone.
+
+        Return whether it is taken. ``Protocol.send()`` waits for a client that is behind.
+        """
         frames, size = self.frames, self._size
-        if self.drained is not None or size > _MAX_PENDING or len(frames) >= _MAX_FRAMES:
+        if size > self._most or len(frames) >= _MAX_FRAMES:
             return False
         writes = self.writes
-        try:
-            frame = writes.texts.frame(text, self.window_bits)
-        except UnicodeEncodeError:
-            return False  # send() raises it to its caller
+        texts = writes.texts
+        if text is texts.small:
+            frame = texts.small_frame
+        else:
+            try:
+                frame = texts.frame(text, self._window_bits)
+            except UnicodeEncodeError:
+                return False  # send() raises it to its caller
         if not frames and writes.reading is not self:
             writes.add(self)
         frames.append(frame)
@@ -115,10 +134,13 @@ class Outgoing:
     def pause(self) -> None:
         """Let senders wait."""
         self.drained = self.drained or asyncio.get_running_loop().create_future()
+        self._most = -1
 
     def resume(self) -> None:
         """Let senders go on."""
         drained, self.drained = self.drained, None
+        if self._is_open:
+            self._most = _MAX_PENDING
         if drained is not None:
             drained.set_result(None)
 

@@ -47,6 +47,7 @@ class Protocol(asyncio.Protocol):
         config, server_state, app_state: uvicorn's; ``_loop`` is not used.
 
     Attributes:
+        offer: sends a text without an ASGI message; see Outgoing. Part of the ASGI extension ``django_etp.direct``.
         transport: the transport, once the connection is made.
     """
 
@@ -62,6 +63,7 @@ class Protocol(asyncio.Protocol):
         "_server_state",
         "_state",
         "_timer",
+        "offer",
         "transport",
     )
 
@@ -101,6 +103,7 @@ class Protocol(asyncio.Protocol):
         """Take the transport from uvicorn's HTTP protocol."""
         self.transport = cast(asyncio.Transport, transport)
         self._outgoing = Outgoing(self.transport)
+        self.offer = self._outgoing.offer
         cast(set[Any], self._server_state.connections).add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -203,13 +206,6 @@ class Protocol(asyncio.Protocol):
         else:
             raise RuntimeError(f"Unexpected ASGI message '{message['type']}', after sending 'websocket.close'.")
 
-    def offer(self, text: str) -> bool:
-        """Send a text without an ASGI message, unless the client is behind or gone; return whether it is sent.
-
-        Part of the ASGI extension ``django_etp.direct``. ``send()`` waits for a client that is behind.
-        """
-        return self._state == _OPEN and self._outgoing.offer(text)
-
     def _answer(self, message: dict[str, Any]) -> None:
         opening = cast(Opening, self._opening)
         if (data := opening.answer(message, self._server_state.default_headers)) is None:
@@ -221,7 +217,7 @@ class Protocol(asyncio.Protocol):
             self.transport.close()
             return
         self._state = _OPEN
-        self._outgoing.window_bits = opening.window_bits
+        self._outgoing.open(opening.window_bits)
         self._reader.takes_compressed = opening.window_bits > 0
         if interval := self._config.ws_ping_interval:
             self._keepalive = Keepalive(self._outgoing.write, self._lose, interval, self._config.ws_ping_timeout)
@@ -234,14 +230,18 @@ class Protocol(asyncio.Protocol):
             self.transport.write(response(500, (), b"Internal Server Error"))
 
     def _read(self, data: bytes = b"") -> None:
-        put, is_full = self._incoming.put, False
+        incoming, is_full = self._incoming, False
         try:
             for event in self._reader.read(data):
                 if type(event) is Control:
                     self._take_control(event)
+                    if self._state == _GONE:
+                        break
                 elif self._state == _OPEN:
-                    is_full = put(event)
-                if is_full or self._state == _GONE:
+                    if incoming.put(event):
+                        is_full = True
+                        break
+                elif self._state == _GONE:
                     break
         except FrameError as error:
             self._fail(error.code, error.reason)
@@ -291,6 +291,7 @@ class Protocol(asyncio.Protocol):
 
     def _end(self, disconnect: dict[str, Any], state: int = _GONE) -> None:
         self._incoming.end(disconnect)
+        self._outgoing.refuse_offers()
         self._state = state
         if self._keepalive is not None:
             self._keepalive.stop()

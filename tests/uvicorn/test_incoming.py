@@ -1,6 +1,7 @@
 """The messages on their way to an application."""
 
 import asyncio
+import weakref
 
 import pytest
 
@@ -121,8 +122,18 @@ async def test_messages_are_kept_if_their_receiver_was_cancelled() -> None:
     incoming.end({"code": 1000})
 
 
+class Taker:
+    """A receiver."""
+
+    def take(self, _data: str | bytes) -> bool:
+        """Wait for nothing."""
+        return False
+
+
 async def test_the_end_keeps_nothing_of_the_receiver() -> None:
     incoming = Incoming(100)
-    incoming.pass_to(lambda _: False, read_on)
+    passed = weakref.ref(incoming.pass_to(take := Taker().take, read_on))
+    taker = weakref.ref(take.__self__)
+    del take
     incoming.end({"code": 1000})
-    assert (incoming._take, incoming._passed) == (None, None)
+    assert (taker(), passed()) == (None, None)
