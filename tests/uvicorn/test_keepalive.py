@@ -10,9 +10,10 @@ from tests.support.frames import frames_of
 
 
 class Client:
-    """Counts pings, and whether it was lost."""
+    """Counts pings, and whether it was lost; may stop them after the first one."""
 
-    def __init__(self, interval: float | None, timeout: float | None) -> None:
+    def __init__(self, interval: float | None, timeout: float | None, *, is_stopping: bool = False) -> None:
+        self.is_stopping = is_stopping
         self.pings: list[bytes] = []
         self.lost = 0
         self.keepalive = Keepalive(self.take, self.lose, interval, timeout)
@@ -22,6 +23,8 @@ class Client:
         ((first, payload),) = frames_of(frame)
         assert first == 0x89
         self.pings.append(payload)
+        if self.is_stopping:  # in the next turn, before a timer that this one starts
+            asyncio.get_running_loop().call_soon(self.keepalive.stop)
 
     def lose(self) -> None:
         self.lost += 1
@@ -74,9 +77,8 @@ async def test_without_an_interval_there_are_no_pings(clients: list[Client], int
 
 
 async def test_after_the_stop_nothing_happens(clients: list[Client]) -> None:
-    clients.append(client := Client(0.001, 0.001))
+    clients.append(client := Client(0.001, 0.001, is_stopping=True))
     await client.pinged(1)
-    client.keepalive.stop()
     client.keepalive.pong(client.pings[0])
     await asyncio.sleep(0.01)
     assert (len(client.pings), client.lost) == (1, 0)
