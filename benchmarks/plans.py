@@ -90,7 +90,7 @@ def full(servers: Sequence[str]) -> Iterator[Match]:
         yield from _prices(server)
         yield from _growth(server)
     common = (Echo(), Echo(in_flight=1), Latency(), Room(200), Room(1000), Handshakes())
-    yield from _classes(common, Memory(1000), Room(200, size=4000), rounds=15)
+    yield from _classes((*common, Room(1000, 1)), Memory(1000), Room(200, size=4000), rounds=15)
     for server in sorted(SERVERS.keys() - {*servers, "django_etp.uvicorn"}):
         yield from _versus(server, Echo(), (BARE,))
         yield from _versus(server, Room(200), (BARE,))

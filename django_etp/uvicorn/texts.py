@@ -32,7 +32,7 @@ class Texts:
 
     def forget(self) -> None:
         """Keep nothing."""
-        self.small = None
+        self.small, self.small_frame = None, b""
         if self._large is not None:
             self._large = None
             self._payload = b""
