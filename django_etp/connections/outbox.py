@@ -172,7 +172,7 @@ class Outbox:
 
     def begin(self, frame: str) -> Coroutine[Any, Any, None] | None:
         """Write a frame behind all others; return what the sender is to await, if a call is not enough."""
-        if self.state is OPEN and not (self._is_writing or self._frames):
+        if self.state is OPEN and not self._is_writing:  # no frame waits then
             if (server := self._server) is not None and server.offer(frame):
                 return None
             if server is None and self._flusher.is_idle:

@@ -12,7 +12,7 @@ import asyncio
 from typing import Any
 
 from .deflate import MIN_SIZE, compress
-from .frames import BINARY, FIN, RSV1, encode
+from .frames import BINARY, FIN, RSV1, SHORT_TEXT, encode
 from .writes import Writes
 
 __all__ = ["Outgoing"]
@@ -84,6 +84,9 @@ class Outgoing:
         texts = writes.texts
         if text is texts.small:
             frame = texts.small_frame
+        elif (length := len(text)) < 126 and text.isascii():  # the most frequent text takes a short way
+            frame = SHORT_TEXT[length] + text.encode()
+            texts.small, texts.small_frame = text, frame
         else:
             try:
                 frame = texts.frame(text, self._window_bits)

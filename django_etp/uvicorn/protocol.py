@@ -68,11 +68,7 @@ class Protocol(asyncio.Protocol):
     )
 
     def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
+        self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: object = None
     ) -> None:
         self._config = config
         self._server_state = server_state
@@ -114,21 +110,24 @@ class Protocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take the request, then frames."""
-        if self._state == _GONE:
-            return  # the client is to get our close, so bytes behind its error are read and dropped
-        if self._state == _CONNECTING and self._opening is None:
-            self._open(data)
-        elif self._state == _CONNECTING or self._is_paused:
-            self._reader.feed(data)
-            if not self._is_paused and self._reader.waiting > _MAX_EARLY:
-                self._pause(True)
-        else:
+        if self._state == _OPEN and not self._is_paused:
             writes = self._outgoing.writes
             writes.reading = self._outgoing
             try:
-                self._read(data)
+                if (text := self._reader.read_one(data)) is None:
+                    self._read(data)
+                elif self._incoming.put(text):
+                    self._pause(True)
             finally:
                 writes.end_read(self._outgoing)
+        elif self._state == _CONNECTING and self._opening is None:
+            self._open(data)
+        elif self._state == _CLOSED and not self._is_paused:
+            self._read(data)
+        elif self._state != _GONE:  # then the client is to get our close, and bytes behind its error are dropped
+            self._reader.feed(data)
+            if not self._is_paused and self._reader.waiting > _MAX_EARLY:
+                self._pause(True)
 
     def pause_writing(self) -> None:
         """Let senders wait."""

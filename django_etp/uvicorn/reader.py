@@ -65,7 +65,7 @@ class Reader:
         self.max_size = max_size
         self.takes_compressed = False
         self._data: bytes | bytearray = b""
-        self._position = 0
+        self._position = 0  # of what is not parsed yet in _data; 0 if that is empty
         self._rest: bytearray | None = None  # an incomplete frame
         self._needed = 0  # bytes of _rest from which parsing can go on
         self._message: bytearray | None = None  # the fragments so far
@@ -89,18 +89,38 @@ class Reader:
         else:
             self._data, self._position = data, 0
 
+    def read_one(self, data: bytes) -> str | None:
+        """Return the text that bytes of the client hold if they are just one short one; otherwise read() them.
+
+        By far the most of what clients send that wait for each answer is such a text.
+        """
+        size = len(data) - 6
+        if not 0 <= size <= 125 or data[0] != _WHOLE_TEXT or data[1] != size | 0x80 or size > self.max_size:
+            return None
+        if self._data or self._rest is not None or self._message is not None:
+            return None
+        try:
+            return unmask(data[6:], data[2:6]).decode()
+        except UnicodeDecodeError:
+            return None
+
     def read(self, data: bytes = b"") -> Iterator[str | bytes | Control]:
         """Add bytes of the client, and iterate over the texts, binary messages and control frames that are whole.
 
         Raises:
             FrameError: the client broke a rule; nothing more can be read.
         """
-        if data:
-            self.feed(data)
+        if self._data or self._rest is not None:
+            if data:
+                self.feed(data)
+        else:
+            self._data = data
         while True:
-            received, start = self._data, self._position
+            received, start, longest = self._data, self._position, self.max_size
             # The most frequent frame takes a short way: a whole text of less than 126 bytes.
-            whole, longest = len(received), min(self.max_size, 125)
+            if longest > 125:
+                longest = 125
+            whole = len(received)
             last = whole - 6 if self._message is None else -1
             while start <= last and received[start] == _WHOLE_TEXT:
                 size = received[start + 1] ^ 0x80
@@ -117,7 +137,7 @@ class Reader:
                 if self._position != end or self._data is not received:
                     break  # what took the text has read on
                 start = end
-            if self._position == len(self._data):
+            if start == whole:
                 self._data, self._position = b"", 0
                 return
             if (message := self._read_frames()) is None:

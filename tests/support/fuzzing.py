@@ -30,8 +30,12 @@ def read(data: bytes, *, piece: int = 0, max_size: int = 100_000, takes_compress
     items: list[Any] = []
     try:
         for start in range(0, len(data), piece):
-            for item in reader.read(data[start : start + piece]):
-                items.append(item)
+            part = data[start : start + piece]
+            if (text := reader.read_one(part)) is None:
+                for item in reader.read(part):
+                    items.append(item)
+            else:
+                items.append(text)
     except FrameError as error:
         items.append(error.code)
     return items

@@ -181,6 +181,66 @@ def test_what_was_read_is_not_kept():
         assert reader._data == b""
 
 
+@pytest.mark.parametrize("text", ["", "a", "äöü€😀", "x" * 125])
+def test_one_short_text_is_read_at_once(text: str) -> None:
+    reader = Reader(125)
+    assert reader.read_one(frame(TEXT, text.encode())) == text
+    assert reader.waiting == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        frame(TEXT, b"a")[:-1],
+        frame(TEXT, b"a") + b"\x81",
+        frame(TEXT, b"x" * 126),
+        frame(TEXT, b"x" * 101),
+        frame(TEXT, b"\xff"),
+        frame(TEXT, b"four", is_masked=False) + bytes(4),
+        frame(BINARY, b"a"),
+        frame(0, b"a", first=TEXT),
+        frame(0, b"a", first=FIN | RSV1 | TEXT),
+        frame(PING, b"a"),
+    ],
+    ids=[
+        "nothing",
+        "a part",
+        "more",
+        "126 bytes",
+        "over the limit",
+        "no UTF-8",
+        "no mask",
+        "binary",
+        "a fragment",
+        "compressed",
+        "a ping",
+    ],
+)
+def test_what_is_not_one_short_text_is_left_to_read(data: bytes) -> None:
+    reader = Reader(100)
+    assert reader.read_one(data) is None
+    assert reader.waiting == 0
+
+
+@pytest.mark.parametrize(
+    "before",
+    [frame(0, b"a", first=TEXT), frame(TEXT, b"a")[:-1], frame(BINARY, b"a" * 5000)[:5000]],
+    ids=["a fragment", "a part", "a part of a large one"],
+)
+def test_no_text_is_read_at_once_while_others_are_not_whole(before: bytes) -> None:
+    reader = Reader(MAX)
+    assert list(reader.read(before)) == []
+    assert reader.read_one(frame(TEXT, b"text")) is None
+
+
+def test_no_text_is_read_at_once_before_those_that_wait() -> None:
+    reader = Reader(MAX)
+    reader.feed(frame(TEXT, b"first"))
+    assert reader.read_one(frame(TEXT, b"second")) is None
+    assert list(reader.read(frame(TEXT, b"second"))) == ["first", "second"]
+
+
 def test_what_takes_a_text_may_read_on():
     reader = Reader(MAX)
     outer = reader.read(frame(TEXT, b"1") + frame(TEXT, b"2") + frame(TEXT, b"3"))
