@@ -62,11 +62,11 @@ async def _recheck_person(guests: list[RoomGuest]) -> None:
     except Exception:
         logger.exception("A user could not be loaded to be checked; the next check will try again.")
         return
-    verdicts: dict[str, EventFailed | None] = {}
+    verdicts: dict[tuple[str, str], EventFailed | None] = {}
     for guest in guests:
-        if guest.name not in verdicts:
-            verdicts[guest.name] = await _verdict(guest, user)
-        if (refusal := verdicts[guest.name]) is not None:
+        if guest.key not in verdicts:
+            verdicts[guest.key] = await _verdict(guest, user)
+        if (refusal := verdicts[guest.key]) is not None:
             # The user that the connections hold passed the check once, and must not do so again.
             guest.peer.hub.membership.changed_users.add(guest.person, guest.peer.hub.loop.time())
             await guest.put_out(refusal)

@@ -133,6 +133,21 @@ async def test_only_the_named_user_and_room_are_checked() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+async def test_rooms_of_one_name_in_two_namespaces_have_their_own_rules() -> None:
+    verdicts: list[Any] = [True]
+    for namespace, answers in (("default", [True]), ("staff", verdicts)):
+        rule(declare(namespace=namespace), answers)
+    user = await User.objects.acreate(username="ana")
+    async with guest(user=user) as first, guest(user=user, namespace="staff") as second:
+        here, there = await first.join("orders/5"), await second.join("orders/5")
+        verdicts[0] = False
+        await user.asave()
+        await there.expect_left("permission_denied", timeout=2)
+        await rooms.aemit("orders/5", "changed")
+        await here.expect_event("changed")
+
+
+@pytest.mark.django_db(transaction=True)
 async def test_a_lost_permission_counts_though_the_user_of_the_connection_still_holds_it() -> None:
     declare(permission="auth.view_user", login_required=True)
     user = await User.objects.acreate(username="ana")
