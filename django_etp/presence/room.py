@@ -109,7 +109,7 @@ class PresenceRoom:
             self.leave(connection_id, 0.0)
         self._key_of[connection_id] = key
         self._ids.setdefault(key, set()).add(connection_id)
-        now = time.time()
+        now = max(time.time(), self.table.gone_at(key))
         shown, own = self.table.shown.get(key), self.table.own.entries.get(key)
         informed_at = own.informed_at if own is not None and own.info == info else now
         self._set(Entry(key, info, informed_at, now if shown is None else shown.since, 0))
