@@ -207,3 +207,22 @@ def test_a_user_who_returns_right_after_the_grace_was_offline(place: int, late: 
             assert await signals(*all_hubs) == [("online", 7), ("offline", 7), ("online", 7)]
 
     run()
+
+
+def test_a_user_who_comes_and_goes_within_seconds(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+    settings.ETP = {"PRESENCE_GRACE": 0}
+
+    @hurried
+    async def run() -> None:
+        async with hubs(2) as all_hubs:
+            await watched(*all_hubs)
+            for _ in range(3):
+                visitor = await visit(all_hubs[0], "7")
+                await asyncio.sleep(1.5)
+                await visitor.end()
+                await asyncio.sleep(1.5)
+            await asyncio.sleep(10)
+            assert await signals(*all_hubs) == [("online", 7), ("offline", 7)] * 3
+
+    run()
+    assert caplog.records == []
