@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from django.db import InterfaceError, OperationalError
 
+from django_etp.cancellation import must_pass
 from django_etp.conf import get_settings
 from django_etp.exceptions import EventFailed
 from django_etp.hub.guests import Guest
@@ -80,7 +81,9 @@ async def _verdict(guest: RoomGuest, user: object) -> EventFailed | None:
         logger.exception(
             "Who may be in the room %.80r could not be checked; the next check will try again.", guest.name
         )
-    except Exception as error:
+    except BaseException as error:
+        if must_pass(error):
+            raise
         refusal = refusal_of(error, guest.name)
         if not isinstance(refusal, EventFailed):
             logger.exception("The check of who may be in the room %.80r failed; the user is taken out.", guest.name)

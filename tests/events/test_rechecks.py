@@ -33,7 +33,7 @@ def rule(room: Any, verdict: list[Any], is_async: bool = True) -> list[str]:
 
     def allow(user: Any, pk: int) -> Any:
         asked.append(user.username)
-        if isinstance(verdict[0], Exception):
+        if isinstance(verdict[0], BaseException):
             raise verdict[0]
         return verdict[0]
 
@@ -58,6 +58,7 @@ async def nothing_more(client: EtpCommunicator, room: str = "orders/5") -> None:
         (PermissionDenied("Gone."), "permission_denied"),
         (ObjectDoesNotExist(), "not_found"),
         (ZeroDivisionError(), "handler_error"),
+        (asyncio.CancelledError(), "handler_error"),  # of something that the function awaited
     ],
 )
 async def test_a_connection_that_no_longer_passes_is_taken_out(
