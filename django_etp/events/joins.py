@@ -70,13 +70,14 @@ async def handle_room_event(
     Raises:
         EventFailed: the event is refused; other errors of the application's functions too.
     """
-    room, event = read_in_room(event) or (_room_in(event), event)
+    inside = read_in_room(event)
+    room, event = inside or (_room_in(event), event)
     guest = peer.hub.membership.guests.get(peer.id, room)
     if running := running_event.get():
         running[:] = event, handlers, room, guest.room if isinstance(guest, RoomGuest) else None
-    if event.name == JOIN:
+    if inside is None and event.name == JOIN:
         return await _join(handlers, peer, connection, event, room, report, around)
-    handle: _Handle = _OTHERS.get(event.name, _handle_inside)
+    handle: _Handle = _OTHERS[event.name] if inside is None else _handle_inside
     if around is None:
         return await handle(peer, room, None, connection, event)
     return await around.run(connection, event, partial(handle, peer, room, around))

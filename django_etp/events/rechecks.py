@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from django.db import InterfaceError, OperationalError
 
+from django_etp.cancellation import must_pass
 from django_etp.conf import get_settings
 from django_etp.exceptions import EventFailed
 from django_etp.hub.guests import Guest
@@ -62,11 +63,11 @@ async def _recheck_person(guests: list[RoomGuest]) -> None:
     except Exception:
         logger.exception("A user could not be loaded to be checked; the next check will try again.")
         return
-    verdicts: dict[str, EventFailed | None] = {}
+    verdicts: dict[tuple[str, str], EventFailed | None] = {}
     for guest in guests:
-        if guest.name not in verdicts:
-            verdicts[guest.name] = await _verdict(guest, user)
-        if (refusal := verdicts[guest.name]) is not None:
+        if guest.key not in verdicts:
+            verdicts[guest.key] = await _verdict(guest, user)
+        if (refusal := verdicts[guest.key]) is not None:
             # The user that the connections hold passed the check once, and must not do so again.
             guest.peer.hub.membership.changed_users.add(guest.person, guest.peer.hub.loop.time())
             await guest.put_out(refusal)
@@ -80,7 +81,9 @@ async def _verdict(guest: RoomGuest, user: object) -> EventFailed | None:
         logger.exception(
             "Who may be in the room %.80r could not be checked; the next check will try again.", guest.name
         )
-    except Exception as error:
+    except BaseException as error:
+        if must_pass(error):
+            raise
         refusal = refusal_of(error, guest.name)
         if not isinstance(refusal, EventFailed):
             logger.exception("The check of who may be in the room %.80r failed; the user is taken out.", guest.name)

@@ -111,11 +111,13 @@ def merge(entries: Iterable[Entry]) -> Shown | None:
     latest: Entry | None = None
     since = math.inf
     for entry in entries:
+        if entry.is_trace:
+            continue
         connections += entry.connections
         floor = max(floor, entry.floor)
         since = min(since, entry.since)
         if latest is None or (entry.informed_at, entry.info) > (latest.informed_at, latest.info):
             latest = entry
-    if latest is None or not (connections or floor):
+    if latest is None:
         return None
     return Shown(latest.key, latest.info, since, max(connections, floor))

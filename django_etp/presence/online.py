@@ -9,7 +9,8 @@ Rules kept here:
 - The process that was the last to remove its entry sends ``user_offline``. The traces of removed entries show which one
   that is.
 - If the process of the last entry has ended, the living process with the lowest id sends it.
-- A process decides a moment after its own change, when the changes of the others have arrived.
+- A process decides a moment after its own change, when the changes of the others have arrived. A user who has returned
+  by then was offline all the same: both signals are sent.
 """
 
 from functools import partial
@@ -101,13 +102,12 @@ class Online:
         """See Audience."""
         if key in self._table.shown:
             return
-        shares = self._table.shares
-        traces = [(trace.informed_at, hub) for hub, share in shares.items() if (trace := share.entries.get(key))]
-        if not traces:
+        own = self._table.own.entries.get(key)
+        if not any(key in share.entries for share in self._table.shares.values()):
             if self._hub.id <= min(self._hub.link.others, default=self._hub.id):
                 self._send(user_offline, key)
-        elif key in self._table.own.entries and key not in self._fresh:
-            self._hub.loop.call_later(_SETTLE, self._decide_offline, key)
+        elif own is not None and key not in self._fresh:
+            self._hub.loop.call_later(_SETTLE, self._decide_offline, key, own.informed_at)
 
     def discard(self, member: str) -> None:
         """See Audience."""
@@ -122,13 +122,17 @@ class Online:
         if came_at is not None and shown is not None and came_at <= shown.since:
             self._send(user_online, user)
 
-    def _decide_offline(self, user: str) -> None:
-        traces = [
-            (trace.informed_at, hub)
+    def _decide_offline(self, user: str, gone_at: float) -> None:
+        shown = self._table.shown.get(user)
+        if shown is not None and shown.since < gone_at:
+            return  # another process had a connection of the user all the time
+        # A user who has returned is newer than the trace that the entry was.
+        ends = [
+            (entry.informed_at, hub)
             for hub, share in self._table.shares.items()
-            if (trace := share.entries.get(user)) is not None
+            if (entry := share.entries.get(user)) is not None and (entry.is_trace or entry.since > entry.informed_at)
         ]
-        if user not in self._table.shown and traces and max(traces)[1] == self._hub.id:
+        if max([*ends, (gone_at, self._hub.id)])[1] == self._hub.id:
             self._send(user_offline, user)
 
     def _send(self, signal: Signal, user: str) -> None:

@@ -109,7 +109,7 @@ class PresenceRoom:
             self.leave(connection_id, 0.0)
         self._key_of[connection_id] = key
         self._ids.setdefault(key, set()).add(connection_id)
-        now = time.time()
+        now = max(time.time(), self.table.gone_at(key))
         shown, own = self.table.shown.get(key), self.table.own.entries.get(key)
         informed_at = own.informed_at if own is not None and own.info == info else now
         self._set(Entry(key, info, informed_at, now if shown is None else shown.since, 0))
@@ -144,17 +144,17 @@ class PresenceRoom:
             self._ids.pop(key, None)
             self._floors.pop(key, None)
             if self._is_kept:
-                self.table.put(self.table.own, Entry(key, entry.info, time.time(), entry.since, 0))
-                self._hub.loop.call_later(_TRACE_FOR, self._remove_trace, key)
+                self.table.put(self.table.own, trace := Entry(key, entry.info, time.time(), entry.since, 0))
+                self._hub.loop.call_later(_TRACE_FOR, self._remove_trace, trace)
             else:
                 self.table.remove(self.table.own, key)
         self._unannounced[key] = None
         self.announce_soon()
 
-    def _remove_trace(self, key: str) -> None:
-        if self.table.own.entries[key].is_trace:
-            self.table.remove(self.table.own, key)
-            self._unannounced[key] = None
+    def _remove_trace(self, trace: Entry) -> None:
+        if self.table.own.entries.get(trace.key) is trace:
+            self.table.remove(self.table.own, trace.key)
+            self._unannounced[trace.key] = None
             self.announce_soon()
 
     # Announcing

@@ -59,6 +59,11 @@ class Table:
         """Return how many connections a key has now, in all processes."""
         return sum(entry.connections for share in self.shares.values() if (entry := share.entries.get(key)))
 
+    def gone_at(self, key: str) -> float:
+        """Return when the last connection of a key was removed, by the traces that are left; 0 without any."""
+        entries = (entry for share in self.shares.values() if (entry := share.entries.get(key)))
+        return max((entry.informed_at for entry in entries if entry.is_trace), default=0.0)
+
     def put(self, share: Share, entry: Entry) -> None:
         """Set an entry of a share."""
         share.entries[entry.key] = entry

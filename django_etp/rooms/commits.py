@@ -7,10 +7,12 @@ Rules kept here:
 - Emits that a rollback can drop together share a callback. So one that took the place of an earlier emit gives it back.
 - A rollback to a savepoint drops what came after the savepoint, as in the database. That holds for savepoints outside
   of ``atomic()``, too, of which Django's own callbacks know nothing.
+- If another callback of the commit raises, Django runs none after it. The emits are sent all the same.
 - In Django's ``TestCase`` each emit has a callback of its own: one test may capture some of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import update_wrapper
 from typing import Any
 
 from django.db import transaction
@@ -30,6 +32,16 @@ class _Transaction:
 
     def __init__(self) -> None:
         self.callbacks: dict[_Callback, None] = {}
+
+    def send(self, callbacks: "Iterable[_Callback]") -> None:
+        """Send the emits of callbacks. Raises nothing."""
+        emits = Emits()
+        for callback in tuple(callbacks):
+            del self.callbacks[callback]
+            for emit in callback.emits:
+                emit.add_to(emits)
+        if sends := emits.sends():
+            send_in_background(sends)
 
 
 class _Callback:
@@ -55,20 +67,28 @@ class _Callback:
         if self not in callbacks:
             return  # a test has run it already
         self._is_due = True
-        if next(reversed(callbacks)) is not self:
-            return
-        due = [callback for callback in callbacks if callback._is_due]
-        emits = Emits()
-        for callback in due:
-            del callbacks[callback]
-            for emit in callback.emits:
-                emit.add_to(emits)
-        if sends := emits.sends():
-            send_in_background(sends)
+        if next(reversed(callbacks)) is self:
+            self.transaction.send([callback for callback in callbacks if callback._is_due])
 
     def drop(self) -> None:
         """Forget the emits: a rollback has undone the changes that they were for."""
         self.transaction.callbacks.pop(self, None)
+
+
+class _Guarded:
+    """A callback of others, for Django to call: if it raises, the emits are sent before Django gives up the others."""
+
+    def __init__(self, function: Callable[[], Any], transaction: _Transaction) -> None:
+        update_wrapper(self, function)
+        self._function = function
+        self.transaction = transaction
+
+    def __call__(self) -> None:
+        try:
+            self._function()
+        except BaseException:
+            self.transaction.send(self.transaction.callbacks)
+            raise
 
 
 class _Savepoints(set[str | None]):
@@ -150,7 +170,21 @@ def _new_callback(connection: BaseDatabaseWrapper, emit: Emit) -> _Callback:
     hooks: list[Any] = connection.run_on_commit
     if hooks and hooks[-1][1] is run:
         hooks[-1] = (_Savepoints(hooks[-1][0], callback), *hooks[-1][1:])
+        if not is_in_test(connection):
+            _guard(hooks, callback.transaction)
     return callback
+
+
+def _guard(hooks: list[Any], transaction: _Transaction) -> None:
+    """Guard the callbacks of others between the last callback of ours and the one before it."""
+    for index in range(len(hooks) - 2, -1, -1):
+        savepoints, function, is_robust = hooks[index]
+        if isinstance(getattr(function, "__self__", None), _Callback):
+            return
+        if isinstance(function, _Guarded):
+            function.transaction = transaction  # a rollback has dropped the earlier emits
+        elif not is_robust:
+            hooks[index] = savepoints, _Guarded(function, transaction), is_robust
 
 
 def _callbacks(connection: BaseDatabaseWrapper) -> Iterator[_Callback]:

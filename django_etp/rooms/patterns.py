@@ -61,7 +61,12 @@ class RoomPattern:
             position = found.end()
         rest = text[position:]
         self._parts.append(literal(rest))
-        self._regex = re.compile(regex + re.escape(rest))
+        try:
+            self._regex = re.compile(regex + re.escape(rest))
+        except re.error as error:
+            raise ImproperlyConfigured(
+                f"the regular expression of a converter in the pattern {text!r} is not valid there: {error}"
+            ) from error
         self._check_literals(literals + rest)
         self.parameters = frozenset(self._converters)
         _used = True

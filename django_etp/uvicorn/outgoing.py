@@ -6,6 +6,7 @@ Rules kept here:
 - What waits for the end of a turn is bounded: above that it is written at once, and counts as the transport's. A text
   that is offered without waiting is not taken then, so that who sends without end lets the loop turn.
 - While the transport holds more than its high-water mark, senders wait.
+- A client has 10 s to read what it was sent before the end.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ __all__ = ["Outgoing"]
 
 _MAX_PENDING = 64 * 1024
 _MAX_FRAMES = 256  # of those that are offered in one turn
+_READ_TIMEOUT = 10.0
 
 
 class Outgoing:
@@ -124,9 +126,14 @@ class Outgoing:
             self._transport.write_eof()
 
     def close(self) -> None:
-        """Write what has come in this turn, and close the transport."""
+        """Write what has come in this turn, and close the transport.
+
+        The transport alone would wait without end for a client that reads nothing, and the end of the server with it.
+        """
         self.flush()
         self._transport.close()
+        if self._transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(_READ_TIMEOUT, self._transport.abort)
 
     def drop(self) -> None:
         """Write nothing more: the client is gone."""

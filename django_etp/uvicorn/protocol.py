@@ -277,7 +277,7 @@ class Protocol(asyncio.Protocol):
     def _close(self, code: int, reason: str) -> None:
         self._outgoing.write(close_frame(code, reason))
         self._end({"type": "websocket.disconnect", "code": code, "reason": reason}, _CLOSED)
-        self._timer = asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT, self.transport.close)
+        self._timer = asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT, self._outgoing.close)
         self._read()
 
     def _fail(self, code: int, reason: str) -> None:

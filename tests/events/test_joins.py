@@ -10,7 +10,7 @@ from django.contrib.auth.models import AnonymousUser, Permission, User
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
 from django.http import Http404
 
-from django_etp import Connection, Event, EventFailed, etp_room, on_connect, rooms
+from django_etp import Connection, Event, EventFailed, History, etp_room, on_connect, rooms
 from django_etp.events import access
 from django_etp.testing import EtpCommunicator
 from tests.support.declared import guest, join_frame, refused
@@ -683,6 +683,17 @@ async def test_an_event_inside_a_room_without_a_handler_is_unknown(name: str) ->
         await client.join("orders/5")
         await client.send_frame(f"{name}||1")
         assert json.loads((await client.expect_event(f"__err_{name}")).data)["code"] == "unknown_event"
+
+
+@pytest.mark.parametrize("name", ["__join", "__leave", "__history"])
+@pytest.mark.parametrize("data", ["[]", "{}"])
+async def test_events_about_a_room_are_none_inside_it(name: str, data: str) -> None:
+    declare(history=History())
+    async with guest() as client:
+        await client.join("orders/5")
+        await client.send_frame(f"__in orders/5 {name}||1||{data}")
+        assert (await client.expect_event(f"__err___in orders/5 {name}")).json()["code"] == "unknown_event"
+        assert await rooms.acount("orders/5") == 1
 
 
 @pytest.mark.django_db(transaction=True)

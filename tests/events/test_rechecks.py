@@ -33,7 +33,7 @@ def rule(room: Any, verdict: list[Any], is_async: bool = True) -> list[str]:
 
     def allow(user: Any, pk: int) -> Any:
         asked.append(user.username)
-        if isinstance(verdict[0], Exception):
+        if isinstance(verdict[0], BaseException):
             raise verdict[0]
         return verdict[0]
 
@@ -58,6 +58,7 @@ async def nothing_more(client: EtpCommunicator, room: str = "orders/5") -> None:
         (PermissionDenied("Gone."), "permission_denied"),
         (ObjectDoesNotExist(), "not_found"),
         (ZeroDivisionError(), "handler_error"),
+        (asyncio.CancelledError(), "handler_error"),  # of something that the function awaited
     ],
 )
 async def test_a_connection_that_no_longer_passes_is_taken_out(
@@ -130,6 +131,21 @@ async def test_only_the_named_user_and_room_are_checked() -> None:
             assert (await client.expect_event("__left")).json()["code"] == "permission_denied"
             await nothing_more(client)
         await third.expect_event("__in orders/5 changed")
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_rooms_of_one_name_in_two_namespaces_have_their_own_rules() -> None:
+    verdicts: list[Any] = [True]
+    for namespace, answers in (("default", [True]), ("staff", verdicts)):
+        rule(declare(namespace=namespace), answers)
+    user = await User.objects.acreate(username="ana")
+    async with guest(user=user) as first, guest(user=user, namespace="staff") as second:
+        here, there = await first.join("orders/5"), await second.join("orders/5")
+        verdicts[0] = False
+        await user.asave()
+        await there.expect_left("permission_denied", timeout=2)
+        await rooms.aemit("orders/5", "changed")
+        await here.expect_event("changed")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -49,6 +49,11 @@ def test_the_first_time_and_the_latest_information_count() -> None:
         assert (shown.info, shown.since) == ('{"a":2}', 2.0)
 
 
+def test_a_trace_shows_nothing() -> None:
+    shown = merge([entry(0, info='{"a":1}', informed_at=9.0, since=1.0), entry(1, since=8.0, informed_at=8.0)])
+    assert shown == Shown("ana", "{}", 8.0, 1)
+
+
 def test_the_text_is_json() -> None:
     shown = Shown('a"b\ud800', '{"name":"Ä"}', 1.5, 2)
     assert json.loads(shown.text) == {"key": 'a"b\ud800', "info": {"name": "Ä"}, "since": 1.5, "connections": 2}

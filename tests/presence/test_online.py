@@ -189,3 +189,40 @@ async def test_a_change_of_user_is_one():
         await hub.change_user(visitor, "8")
         await asyncio.sleep(15)
         assert await signals(hub) == [("online", 7), ("online", 8), ("offline", 7)]
+
+
+@pytest.mark.parametrize("late", [0.3, 0.8, 2, 3])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_user_who_returns_right_after_the_grace_was_offline(place: int, late: float) -> None:
+    @hurried
+    async def run() -> None:
+        async with hubs(3) as all_hubs:
+            await watched(*all_hubs)
+            visitor = await visit(all_hubs[0], "7")
+            await asyncio.sleep(5)
+            await visitor.end()
+            await asyncio.sleep(10 + late)
+            await visit(all_hubs[place], "7")
+            await asyncio.sleep(15)
+            assert await signals(*all_hubs) == [("online", 7), ("offline", 7), ("online", 7)]
+
+    run()
+
+
+def test_a_user_who_comes_and_goes_within_seconds(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+    settings.ETP = {"PRESENCE_GRACE": 0}
+
+    @hurried
+    async def run() -> None:
+        async with hubs(2) as all_hubs:
+            await watched(*all_hubs)
+            for _ in range(3):
+                visitor = await visit(all_hubs[0], "7")
+                await asyncio.sleep(1.5)
+                await visitor.end()
+                await asyncio.sleep(1.5)
+            await asyncio.sleep(10)
+            assert await signals(*all_hubs) == [("online", 7), ("offline", 7)] * 3
+
+    run()
+    assert caplog.records == []

@@ -65,3 +65,12 @@ def test_the_connections_of_an_ended_process_become_floors() -> None:
     assert counts(room) == {"ana": 3, "bob": 2}
     room.drop("b")
     assert counts(room) == {"ana": 3}
+
+
+def test_traces_tell_when_the_last_connection_was_removed() -> None:
+    room, _ = table()
+    assert room.gone_at("ana") == 0
+    room.put(room.own, Entry("ana", "{}", 5.0, 1.0, 0))
+    room.replace("b", Share([Entry("ana", "{}", 7.0, 1.0, 0)], 1))
+    room.replace("c", Share([Entry("ana", "{}", 9.0, 1.0, 1)], 1))
+    assert room.gone_at("ana") == 7.0

@@ -236,6 +236,31 @@ async def test_callbacks_of_others_keep_their_places():
     assert await sent_by(work) == ["first", "of a callback", "at once", "last"]
 
 
+@pytest.mark.parametrize("before", [0, 1, 2])
+async def test_a_callback_of_others_that_raises_stops_no_event(before: int):
+    def fail() -> None:
+        raise Undo
+
+    @atomic
+    def change() -> None:
+        for number in range(3):
+            if number == before:
+                with undone():
+                    emit("dropped")
+                transaction.on_commit(fail)
+                with undone():
+                    emit("dropped")
+            with atomic():
+                emit(str(number))
+
+    def work() -> None:
+        with pytest.raises(Undo):
+            change()
+        emit("later")
+
+    assert await sent_by(work) == ["0", "1", "2", "later"]
+
+
 async def test_autocommit_that_is_off_is_refused():
     def work() -> None:
         transaction.set_autocommit(False)

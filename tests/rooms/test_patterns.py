@@ -125,6 +125,12 @@ def test_patterns_that_are_refused(pattern: Any, problem: str) -> None:
         RoomPattern(pattern)
 
 
+def test_a_converter_whose_regular_expression_is_not_valid_is_refused(year: None, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Year, "regex", "(?i)[a-f]+")
+    with pytest.raises(ImproperlyConfigured, match=r"converter in the pattern 'reports/<year:of>' is not valid there: "):
+        RoomPattern("reports/<year:of>")
+
+
 def test_overlaps(year: None) -> None:
     reports = RoomPattern("reports/<year:of>")
     assert reports.can_overlap(RoomPattern("reports/<int:number>"))

@@ -18,7 +18,7 @@ class MemoryTransport(asyncio.Transport):
 
     Attributes:
         writes: what each call of write() wrote.
-        buffered: what get_write_buffer_size() returns.
+        buffered: what get_write_buffer_size() returns; unless it is 0, close() waits for abort().
         has_eof, is_aborted, is_reading_paused: what was called.
     """
 
@@ -58,12 +58,19 @@ class MemoryTransport(asyncio.Transport):
     def close(self) -> None:
         if not self._is_closing:
             self._is_closing = True
-            assert self.protocol is not None
-            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+            if not self.buffered:
+                self._lose()
 
     def abort(self) -> None:
-        self.is_aborted = True
-        self.close()
+        if not self.is_aborted:
+            self.is_aborted = True
+            if self.buffered or not self._is_closing:
+                self._lose()
+            self._is_closing = True
+
+    def _lose(self) -> None:
+        assert self.protocol is not None
+        asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
 
 
 class Link:

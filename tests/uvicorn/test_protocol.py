@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from django_etp.draining import draining
+from django_etp.uvicorn import outgoing
 from django_etp.uvicorn import protocol as module
 from django_etp.uvicorn.application import ClientDisconnected
 from django_etp.uvicorn.reader import Control
@@ -212,6 +213,25 @@ async def test_a_client_that_answers_no_close_is_given_up(monkeypatch: Any) -> N
     await link.ended()
     assert app.texts == []
     assert app.end == {"type": "websocket.disconnect", "code": 4000, "reason": "enough"}
+
+
+@pytest.mark.parametrize("end", ["application", "client", "server", "return"])
+async def test_a_client_that_reads_nothing_is_given_up_at_the_end(end: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "_CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr(outgoing, "_READ_TIMEOUT", 0.01)
+    link = await Link(app := App()).open()
+    link.transport.buffered = 1000
+    match end:
+        case "application":
+            await app.send({"type": "websocket.close"})
+        case "client":
+            link.send(frame(8, b"\x03\xe8"))
+        case "server":
+            link.protocol.shutdown()
+        case "return":
+            link.state.tasks.copy().pop().cancel()
+    await link.ended()
+    assert link.transport.is_aborted
 
 
 async def test_the_close_of_an_application_that_was_held_up_still_finds_the_client_s() -> None:
