@@ -12,6 +12,7 @@ from django_etp.client.room import ClientRoom
 from django_etp.exceptions import AckTimeout, ConnectionClosed, EtpError, EventFailed, InvalidEventName
 from django_etp.protocol import Event
 from django_etp.protocol.past import PastEvent
+from tests.support.inprocess import until
 from tests.support.room_peers import WAIT, Peer, join, pong, receive, refused, start_peer
 
 
@@ -485,14 +486,17 @@ async def test_a_client_that_leaves_the_room_gets_no_further_part(peer: Peer) ->
         for number in range(150):  # more than may wait, so that the client reads nothing behind them
             await connection.send(f"__part___in orders/5 ask||2||{number}")
         assert (await first).data == "0"
+        await until(lambda: len(client._current().streams._loops[2].parts) == 100)
         leaving = asyncio.ensure_future(room.leave())
         assert await receive(connection) == '__leave||3||{"room":"orders/5"}'
+        await connection.send("__ack___leave||3")
+        await leaving
+        await connection.send("__part___in orders/5 ask||2||late")
+        await pong(client, connection)  # the parts that wait hold nothing up
         with pytest.raises(EventFailed) as failed:
             await anext(parts)
         assert failed.value.code == "left"
         assert await receive(connection) == "__stop___in orders/5 ask||2"
-        await connection.send("__ack___leave||3")
-        await leaving
 
 
 async def test_a_stream_waits_for_the_return_and_none_is_repeated(peer: Peer) -> None:

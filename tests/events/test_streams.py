@@ -237,6 +237,7 @@ async def in_desks(*, ended: list[str]) -> Wire:
         try:
             yield "going"
             await connection.aleave(desk(pk=pk))
+            await asyncio.sleep(0)  # which a cancelled task would not survive
             ended.append(f"left {connection.rooms}")
             yield "a part for a member"
         finally:
