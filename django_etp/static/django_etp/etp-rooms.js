@@ -56,7 +56,7 @@ class Room {
   #isJoined = false;
   #joining = null; // settles when the join or return under way has ended
   #left = new Set(); // hooks
-  #membership = new AbortController(); // aborts if the server ends it
+  #membership = null; // an AbortController for streams, which aborts if the server ends the membership
   #name;
   #returning = null; // stands for the last return
   #position = null; // in a room with history, that of the last event
@@ -146,7 +146,8 @@ class Room {
     while (this.#joining) await this.#settled(signal);
     this.#check();
     const stay = AbortSignal.any([this.#stay.signal, ...(signal ? [signal] : [])]);
-    yield* this.#client._read(name, data, { timeout, signal: stay, ended: this.#membership.signal });
+    const { signal: ended } = (this.#membership ??= new AbortController());
+    yield* this.#client._read(name, data, { timeout, signal: stay, ended });
   }
 
   async history({ limit, before, ...options } = {}) {
@@ -204,8 +205,8 @@ class Room {
   _end(reason) {
     if (!this.#isWanted) return;
     this.#forget();
-    this.#membership.abort(reason);
-    this.#membership = new AbortController();
+    this.#membership?.abort(reason);
+    this.#membership = null;
     this.#run(this.#left, reason);
   }
 
