@@ -10,13 +10,14 @@ Rules kept here:
 - In a room with history the client keeps the position of the last event that it got. A return asks for those after it,
   and an event that is not after the position is dropped.
 - What is sent inside a room waits for a return that is under way: the server would refuse it.
+- The end of the membership ends the streamed answers inside the room.
 """
 
 import asyncio
 import math
 from collections import deque
-from collections.abc import Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from django_etp.exceptions import AckTimeout, ConnectionClosed, EtpError, EventFailed
@@ -130,6 +131,10 @@ class ClientRoom(RoomHandlers):
             ConnectionClosed: the connection broke before the answer came; the client does not return to the room.
         """
         connection, self._connection = self._connection or self._joining, None
+        if connection is not None:
+            connection.streams.end_room(
+                self.name, "left", "The client left the room before the answer came.", is_left=True
+            )
         self._leaves += 1
         self.position = None
         self._rooms.forget(self)
@@ -156,6 +161,22 @@ class ClientRoom(RoomHandlers):
         check_event_name(event)
         connection = await self._joined()
         return await self._rooms.ask(connection, in_room(self.name, event), data, timeout)
+
+    async def stream(
+        self, event: str, data: object = None, *, timeout: float | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Send an event inside the room, and yield the parts of its streamed answer, as events. See EtpClient.stream().
+
+        Raises:
+            EventFailed: the server sent a failure, or took the client out of the room, maybe after some parts; its
+                ``code`` is ``left`` if ``leave()`` was called, after which no part comes.
+            EtpError: the client is not in the room.
+        """
+        check_event_name(event)
+        connection = await self._joined()
+        async with aclosing(self._rooms.read(connection, in_room(self.name, event), data, timeout)) as parts:
+            async for part in parts:
+                yield part
 
     async def history(
         self, *, limit: int = 50, before: str | None = None, timeout: float | None = None
@@ -191,9 +212,11 @@ class ClientRoom(RoomHandlers):
         returning = self._returning = asyncio.get_running_loop().create_future()
         return self._return(connection, returning)
 
-    def note_end(self) -> None:
+    def note_end(self, reason: EventFailed) -> None:
         """Record that the server has taken the client out. end_noted() follows, behind the events before that."""
         self._ends.append(self._joins)
+        if self._connection is not None:
+            self._connection.streams.end_room(self.name, reason.code, reason.message)
 
     async def end_noted(self, reason: EventFailed) -> None:
         """End the membership that note_end() was about. A later one, which the client has joined since, lasts."""

@@ -1,6 +1,6 @@
 """The declared rooms of one client: which of them it is in, and their frames."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +8,7 @@ from django_etp.exceptions import ConnectionClosed, EventFailed, InvalidRoomName
 from django_etp.protocol.frames import Event
 from django_etp.protocol.rooms import IN, LEAVE, LEFT, PRESENCE, is_later, read_in_room, split_position
 
-from .content import object_in
+from .content import object_in, text_of
 from .handlers import ClientHandlers
 from .room import ClientRoom
 
@@ -55,7 +55,7 @@ class ClientRooms:
     def note(self, event: Event) -> None:
         """Look at an event when it is read, before anything that is read later."""
         if event.name == LEFT and (room := self._rooms.get(str(object_in(event).get("room")))):
-            room.note_end()
+            room.note_end(_reason_in(event))
         elif room := self._room_of_presence(event):
             room.note_members(event)
 
@@ -66,10 +66,8 @@ class ClientRooms:
     async def answer(self, event: Event) -> object:
         """Process an event of a room, and return the result of its handler."""
         if event.name == LEFT:
-            content = object_in(event)
-            if room := self._rooms.get(str(content.get("room"))):
-                code, message = str(content.get("code", "")), str(content.get("message", ""))
-                await room.end_noted(EventFailed(code, message, is_from_peer=True))
+            if room := self._rooms.get(str(object_in(event).get("room"))):
+                await room.end_noted(_reason_in(event))
         elif room := self._room_of_presence(event):
             await room.report_members()
         elif found := read_in_room(event):
@@ -112,6 +110,12 @@ class ClientRooms:
         """Send an event with a name on the wire, and return the answer."""
         return await connection.ask_named(name, data, self._ack_timeout if timeout is None else timeout, answered)
 
+    def read(
+        self, connection: "ClientConnection", name: str, data: object, timeout: float | None
+    ) -> AsyncGenerator[Event, None]:
+        """Send an event with a name on the wire, and yield the parts of its streamed answer."""
+        return connection.streams.read(name, text_of(data), self._ack_timeout if timeout is None else timeout)
+
     async def send_leave(self, connection: "ClientConnection", name: str) -> None:
         """Leave a room that the client may be in, without waiting."""
         with suppress(ConnectionClosed):
@@ -120,3 +124,8 @@ class ClientRooms:
     async def run_hooks(self, hooks: list[Callable[..., Any]], kind: str, *args: Any) -> None:
         """Run the functions that a room has for something; report the errors that they raise."""
         await self._handlers.run_all(hooks, kind, *args)
+
+
+def _reason_in(event: Event) -> EventFailed:
+    content = object_in(event)
+    return EventFailed(str(content.get("code", "")), str(content.get("message", "")), is_from_peer=True)

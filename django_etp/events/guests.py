@@ -27,6 +27,7 @@ from django_etp.protocol.rooms import encode_left, in_room
 from .access import call_limited, is_djangos_user
 from .declared import DeclaredRoom
 from .handlers import run_reporting
+from .streams import end_streams
 
 __all__ = ["Report", "RoomGuest", "end_guests"]
 
@@ -37,7 +38,7 @@ Report = Callable[[BaseException, str], Coroutine[Any, Any, None]]
 _MOST_HELD = 10_000  # frames that wait for the answer to a join
 
 _REMOVED = EventFailed("removed", "The server took this connection out of the room.")
-_LEFT = EventFailed("left", "The client left the room before its join was answered.")
+_LEFT = EventFailed("left", "The client left the room before the answer came.")
 _FLOODED = EventFailed("handler_error", "Too many events came while the join handler ran.")
 
 # By the id of the connection and the name of the room; they live as long as something uses them.
@@ -215,6 +216,7 @@ class RoomGuest:
             for frame, _ in held:
                 self.peer.deliver(frame.split(" ", 2)[2])
         self.peer.hub.membership.guests.remove(self)
+        end_streams(self.peer, self.name, reason)
         if self.is_inside and not is_asked_for:
             self.peer.deliver(encode_left(self.name, str(reason.code), str(reason.message)))
         if self.is_inside and self.room.has_presence and (presence := self.peer.hub.presence) is not None:

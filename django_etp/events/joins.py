@@ -35,6 +35,7 @@ from .handlers import call, run_answering
 from .limits import RateLimited
 from .namespaces import Namespace
 from .past import answer_with_past
+from .streams import Stream
 
 __all__ = ["handle_room_event", "is_room_event"]
 
@@ -79,8 +80,12 @@ async def handle_room_event(
         return await _join(handlers, peer, connection, event, room, report, around)
     handle: _Handle = _OTHERS[event.name] if inside is None else _handle_inside
     if around is None:
-        return await handle(peer, room, None, connection, event)
-    return await around.run(connection, event, partial(handle, peer, room, around))
+        result = await handle(peer, room, None, connection, event)
+    else:
+        result = await around.run(connection, event, partial(handle, peer, room, around))
+    if type(result) is Stream and isinstance(guest, RoomGuest):
+        guest.refuse_ended()  # the membership has ended before the stream has begun
+    return result
 
 
 def _room_in(event: Event) -> str:

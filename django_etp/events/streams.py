@@ -5,6 +5,8 @@ Rules kept here:
 - Each value is sent before the generator makes the next one. A client that is far behind in reading holds it up.
 - The client's request to stop, and the end of its connection, close the generator at once: it is cancelled if it waits,
   and its ``finally`` clauses run.
+- So does the end of the membership, if the event came inside a declared room. The client then gets the reason as the
+  failure of the event, before ``__left``, and no part after it.
 - A client without ``etp.ext.v2`` gets one answer: the parts joined if they are text, otherwise as a JSON list.
 """
 
@@ -18,14 +20,16 @@ from django_etp.concurrency.workers import run_handler
 from django_etp.conf import get_settings
 from django_etp.connections.peer import Peer
 from django_etp.connections.scope import extensions_of
-from django_etp.exceptions import EtpError
+from django_etp.exceptions import EtpError, EventFailed
+from django_etp.protocol.failures import encode_failure
 from django_etp.protocol.frames import ROOMS_SUBPROTOCOL, Event
+from django_etp.protocol.rooms import read_in_room
 from django_etp.protocol.streams import encode_part
 from django_etp.schemas.plain import Text
 from django_etp.schemas.schema import Writer
 from django_etp.serialization import to_text
 
-__all__ = ["Stream", "stop_stream", "stop_streams"]
+__all__ = ["Stream", "end_streams", "stop_stream", "stop_streams"]
 
 # After so many parts in a row other tasks have their turn, even if neither the generator nor the client waits.
 _IN_A_ROW = 32
@@ -43,7 +47,7 @@ class Stream:
         inner: the stream of the handler, if a middleware has put the generator around its values.
     """
 
-    __slots__ = ("_inner", "_is_stopped", "_task", "_writer", "ack_id", "generator")
+    __slots__ = ("_inner", "_is_stopped", "_task", "_writer", "event", "generator")
 
     def __init__(
         self, generator: AsyncGenerator[Any, None], writer: Writer | None, inner: "Stream | None" = None
@@ -53,13 +57,13 @@ class Stream:
         self._inner = inner
         self._task: asyncio.Task[Any] | None = None
         self._is_stopped = False
-        self.ack_id = 0
+        self.event: Event | None = None  # until it runs
 
     async def run(self, peer: Peer, event: Event) -> str | None:
         """Send the values to a client; return the text of the answer behind them, or ``None`` if it was stopped."""
         task = self._task = asyncio.current_task()
         assert task is not None
-        self.ack_id = event.ack_id
+        self.event = event
         streams = _running.setdefault(peer.id, set())
         streams.add(self)
         answer = None
@@ -92,6 +96,17 @@ class Stream:
         if self._task is not None and not self._is_stopped:
             self._is_stopped = True
             self._task.cancel()
+
+    def end(self, peer: Peer, reason: EventFailed) -> None:
+        """Send a failure in place of the rest, and close the generator."""
+        if self._is_stopped:
+            return
+        if self.event is not None and self.event.ack_id:
+            peer.deliver(encode_failure(self.event, reason))
+        if self._task is asyncio.current_task():
+            self._is_stopped = True  # at its next value: the generator itself ends the membership, and must finish that
+        else:
+            self.stop()
 
     async def _send(self, peer: Peer, event: Event) -> str:
         is_plain = extensions_of(peer.scope) != ROOMS_SUBPROTOCOL
@@ -152,7 +167,7 @@ class _Parts:
 def stop_stream(connection_id: str, ack_id: int) -> None:
     """Stop the streamed answer with this number, if one runs."""
     for stream in tuple(_running.get(connection_id, ())):
-        if stream.ack_id == ack_id:
+        if stream.event is not None and stream.event.ack_id == ack_id:
             stream.stop()
 
 
@@ -160,3 +175,11 @@ def stop_streams(connection_id: str) -> None:
     """Stop all streamed answers of a connection."""
     for stream in tuple(_running.get(connection_id, ())):
         stream.stop()
+
+
+def end_streams(peer: Peer, room: str, reason: EventFailed) -> None:
+    """End the streamed answers to events inside a declared room, in which the connection is no more."""
+    for stream in tuple(_running.get(peer.id, ())):
+        found = None if stream.event is None else read_in_room(stream.event)
+        if found is not None and found[0] == room:
+            stream.end(peer, reason)

@@ -203,7 +203,7 @@ class EtpCommunicator(Inbox):
         """
         if not self._speaks_extensions:
             raise TypeError('To join, make the client with subprotocols=["etp.ext.v2"].')
-        return await JoinedRoom.join(self, self._ask, room, since, timeout)
+        return await JoinedRoom.join(self, self._ask, self._streams.read, room, since, timeout)
 
     async def _ask(self, name: str, text: str, timeout: float) -> Event:
         ack_id, future = self._acks.open()

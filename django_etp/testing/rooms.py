@@ -1,6 +1,7 @@
 """A declared room that a test's client has joined."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
 from typing import Any, Protocol
 
 from django_etp.exceptions import EventFailed
@@ -14,6 +15,7 @@ from .inbox import TIMEOUT
 __all__ = ["JoinedRoom"]
 
 _Ask = Callable[[str, str, float], Coroutine[Any, Any, Event]]
+_Read = Callable[[str, str, float], AsyncGenerator[Event, None]]
 
 
 class Client(Protocol):
@@ -41,8 +43,9 @@ class JoinedRoom:
         count: how many entries the room has, if there are too many to list them; else ``None``.
     """
 
-    def __init__(self, client: Client, ask: _Ask, name: str, answer: dict[str, Any]) -> None:
+    def __init__(self, client: Client, ask: _Ask, read: _Read, name: str, answer: dict[str, Any]) -> None:
         self._ask = ask
+        self._read = read
         self.name = name
         self.state = answer["state"]
         self.position: str | None = answer.get("position")
@@ -52,11 +55,13 @@ class JoinedRoom:
         self._client = client
 
     @classmethod
-    async def join(cls, client: Client, ask: _Ask, name: str, since: str | None, timeout: float) -> "JoinedRoom":
+    async def join(
+        cls, client: Client, ask: _Ask, read: _Read, name: str, since: str | None, timeout: float
+    ) -> "JoinedRoom":
         """Join a room. See EtpCommunicator.join()."""
         wanted = {"room": name} if since is None else {"room": name, "since": since}
         answer = await ask(JOIN, to_text(wanted), timeout)
-        return cls(client, ask, name, answer.json())
+        return cls(client, ask, read, name, answer.json())
 
     async def emit(self, event: str, data: object = None) -> None:
         """Send an event inside the room that needs no answer."""
@@ -67,6 +72,17 @@ class JoinedRoom:
         """Send an event inside the room and return the answer. See EtpCommunicator.emit_with_ack()."""
         check_event_name(event)
         return await self._ask(in_room(self.name, event), to_text(data), timeout)
+
+    async def stream(self, event: str, data: object = None, *, timeout: float = TIMEOUT) -> AsyncGenerator[Event, None]:
+        """Send an event inside the room, and yield the parts of its streamed answer. See EtpCommunicator.stream().
+
+        Raises:
+            EventFailed: the application sent a failure, or the client is in the room no more, maybe after some parts.
+        """
+        check_event_name(event)
+        async with aclosing(self._read(in_room(self.name, event), to_text(data), timeout)) as parts:
+            async for part in parts:
+                yield part
 
     async def answer(self, event: Event, data: object = None) -> None:
         """Answer an event that expect_event() returned."""

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from django_etp.exceptions import AckTimeout, ConnectionClosed, EtpError, EventFailed
+from django_etp.client.room import ClientRoom
+from django_etp.exceptions import AckTimeout, ConnectionClosed, EtpError, EventFailed, InvalidEventName
 from django_etp.protocol import Event
 from django_etp.protocol.past import PastEvent
+from tests.support.inprocess import until
 from tests.support.room_peers import WAIT, Peer, join, pong, receive, refused, start_peer
 
 
@@ -410,3 +412,118 @@ async def test_the_end_of_a_membership_that_there_is_not_changes_nothing(peer: P
         await join(room, connection)
         assert room.is_joined
         assert got.empty()
+
+
+# Streamed answers
+
+
+async def collect(room: ClientRoom, seen: list[str], *, timeout: float | None = None) -> None:
+    async for part in room.stream("ask", {"a": 1}, timeout=timeout):
+        seen.append(part.data)
+
+
+async def test_streams_inside_the_room(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection, seen = client.room("orders/5"), await peer.accept(), list[str]()
+        await join(room, connection)
+        reading = asyncio.ensure_future(collect(room, seen))
+        assert await receive(connection) == '__in orders/5 ask||2||{"a":1}'
+        await connection.send("__part___in orders/5 ask||2||one")
+        await pong(client, connection)
+        assert seen == ["one"]
+        await connection.send('__err___in orders/5 ask||2||{"code":"busy"}')
+        with pytest.raises(EventFailed, match="busy"):
+            await reading
+        with pytest.raises(AckTimeout, match="No further part of the answer to '__in orders/5 ask'"):
+            await collect(room, seen, timeout=0.02)
+        assert await receive(connection) == '__in orders/5 ask||3||{"a":1}'
+        assert await receive(connection) == "__stop___in orders/5 ask||3"
+
+
+async def test_a_loop_that_ends_early_stops_the_stream_inside_the_room(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        await join(room, connection)
+        parts = room.stream("ask")
+        first = asyncio.ensure_future(anext(parts))
+        assert await receive(connection) == "__in orders/5 ask||2"
+        await connection.send("__part___in orders/5 ask||2||one")
+        assert (await first).data == "one"
+        await parts.aclose()
+        assert await receive(connection) == "__stop___in orders/5 ask||2"
+
+
+async def test_the_server_takes_the_client_out_of_the_room_of_a_stream(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, other, connection = client.room("orders/5"), client.room("orders/55"), await peer.accept()
+        await join(room, connection)
+        await join(other, connection, ack=2)
+        seen, kept = list[str](), list[str]()
+        reading = asyncio.ensure_future(collect(room, seen))
+        await receive(connection)
+        keeping = asyncio.ensure_future(collect(other, kept))
+        await receive(connection)
+        await connection.send("__part___in orders/5 ask||3||one")
+        await connection.send('__left||0||{"room":"orders/5","code":"removed","message":"Gone."}')
+        with pytest.raises(EventFailed, match="Gone") as failed:
+            await reading
+        assert (seen, failed.value.code, failed.value.is_from_peer) == (["one"], "removed", True)
+        await connection.send("__ack___in orders/55 ask||4||all")
+        await keeping
+        assert kept == ["all"]
+        with pytest.raises(EtpError, match="join it first"):
+            await collect(room, seen)
+        await pong(client, connection)  # and no stop
+
+
+async def test_a_client_that_leaves_the_room_gets_no_further_part(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        await join(room, connection)
+        parts = room.stream("ask")
+        first = asyncio.ensure_future(anext(parts))
+        await receive(connection)
+        for number in range(150):  # more than may wait, so that the client reads nothing behind them
+            await connection.send(f"__part___in orders/5 ask||2||{number}")
+        assert (await first).data == "0"
+        await until(lambda: len(client._current().streams._loops[2].parts) == 100)
+        leaving = asyncio.ensure_future(room.leave())
+        assert await receive(connection) == '__leave||3||{"room":"orders/5"}'
+        await connection.send("__ack___leave||3")
+        await leaving
+        await connection.send("__part___in orders/5 ask||2||late")
+        await pong(client, connection)  # the parts that wait hold nothing up
+        with pytest.raises(EventFailed) as failed:
+            await anext(parts)
+        assert failed.value.code == "left"
+        assert await receive(connection) == "__stop___in orders/5 ask||2"
+
+
+async def test_a_stream_waits_for_the_return_and_none_is_repeated(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection, seen = client.room("orders/5"), await peer.accept(), list[str]()
+        await join(room, connection)
+        reading = asyncio.ensure_future(collect(room, seen))
+        await receive(connection)
+        await connection.close(1012)
+        with pytest.raises(ConnectionClosed):
+            await reading
+        connection = await peer.accept()
+        assert await receive(connection) == '__join||1||{"room":"orders/5"}'
+        reading = asyncio.ensure_future(collect(room, seen))
+        await expect_no_join(connection)
+        await connection.send("__ack___join||1||{}")
+        assert await receive(connection) == '__in orders/5 ask||2||{"a":1}'
+        await connection.send("__ack___in orders/5 ask||2||all")
+        await reading
+        assert seen == ["all"]
+
+
+async def test_a_stream_needs_a_name_that_an_event_can_have(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        await join(room, connection)
+        for name in ("__ask", "a||b", "a|"):
+            with pytest.raises(InvalidEventName):
+                await anext(room.stream(name))
+        await pong(client, connection)

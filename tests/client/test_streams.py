@@ -144,7 +144,7 @@ async def test_a_slow_loop_holds_up_what_is_read(peer: Peer) -> None:
             await connection.send(f"__part_ask||1||{number}")
         await connection.send("__ack_ask||1")
         assert (await first).data == "0"
-        queue = client._current().streams._waiting[1][0]
+        queue = client._current().streams._loops[1].parts
         await until(lambda: len(queue) == 100)
         for _ in range(50):
             await asyncio.sleep(0)

@@ -63,7 +63,10 @@ def test_rooms_have_parameters_rules_state_members_and_events(kept: list[Any]) -
     assert orders.state.text == '<a href="#type-Page">Page</a>'
     assert orders.info is not None
     assert orders.info.text == "{\n  [name: string]: string;\n}"
-    assert [event.anchor for event in orders.events] == ["room-orders%2F%3Cint%3Apk%3E-say"]
+    assert [event.anchor for event in orders.events] == [
+        "room-orders%2F%3Cint%3Apk%3E-advice",
+        "room-orders%2F%3Cint%3Apk%3E-say",
+    ]
 
 
 def test_the_docstring_of_the_rule_of_a_room_is_there() -> None:

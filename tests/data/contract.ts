@@ -109,6 +109,22 @@ order.emit("say", "hello");
 // @ts-expect-error: no such event
 order.on("nosuch", () => {});
 
+// Streams inside rooms
+for await (const part of order.stream("advice", "hello", { timeout: 1 })) {
+  if (part.type === "word") check<Same<typeof part.score, number>>();
+}
+for await (const part of order.stream("say", { text: "hello" })) check<Same<typeof part, SayOut>>();
+// @ts-expect-error: a streamed answer is for stream()
+order.emitWithAck("advice", "hello");
+// @ts-expect-error: an event outside of the room
+order.stream("words", "hello");
+// @ts-expect-error: another payload
+order.stream("advice", 1);
+// @ts-expect-error: no such option
+order.stream("advice", "hello", { retries: 1 });
+// @ts-expect-error: the client has no streams
+new RoomsClient<Contract>("/ws/").room("orders/5").stream("advice", "hello");
+
 // A name that fits two patterns belongs to the narrower one.
 interface TwoRooms {
   events: {};
@@ -129,6 +145,9 @@ const combined = new (withStreams(RoomsClient))<Contract>("/ws/");
 combined.emit("say", { text: "hello" });
 combined.room("orders/5").emit("say", { text: "hello" });
 for await (const part of combined.stream("anything")) check<Same<typeof part, any>>();
+for await (const word of combined.room("orders/5").stream("advice", "why")) check<Same<typeof word, Word | Stop>>();
+// @ts-expect-error: no such room
+combined.room("orders/five");
 // @ts-expect-error: no such event
 combined.emit("nosuch");
 
@@ -137,6 +156,7 @@ const streaming = new (withStreams(RoomsClient<Contract>))("/ws/");
 streaming.emit("say", { text: "hello" });
 streaming.room("orders/5").emit("say", { text: "hello" });
 for await (const word of streaming.stream("words", "why")) check<Same<typeof word, Word | Stop>>();
+for await (const word of streaming.room("orders/5").stream("advice", "why")) check<Same<typeof word, Word | Stop>>();
 // @ts-expect-error: no such event
 streaming.stream("wrods", "why");
 // @ts-expect-error: no such room
@@ -148,10 +168,13 @@ const roomy = new (withRooms(StreamsClient<Contract>))("/ws/");
 const { items } = await roomy.room("orders/5").join();
 check<Same<typeof items, SayOut[]>>();
 for await (const word of roomy.stream("words", "why")) check<Same<typeof word, Word | Stop>>();
+for await (const word of roomy.room("orders/5").stream("advice", "why")) check<Same<typeof word, Word | Stop>>();
 // @ts-expect-error: no such room
 roomy.room("orders/five");
 // @ts-expect-error: the room has no such event
 roomy.room("orders/5").emit("sya", { text: "hello" });
+// @ts-expect-error: the room has no such event
+roomy.room("orders/5").stream("advise", "why");
 
 const social = new (withPresence(RoomsClient<Contract>))("/ws/", { codec: "json" });
 const member = social.room("orders/5").members.get("1");
@@ -163,11 +186,19 @@ social.room("orders/five");
 class Shop extends PlainClient<Contract> {
   greet = (): void => this.emit("say", { text: "hello" });
 }
-class Everything extends withStreams(withPresence(withRooms(Shop))) {}
+class Everything extends withStreams(withPresence(withRooms(Shop))) {
+  async advise(prompt: string): Promise<void> {
+    for await (const word of this.room("orders/5").stream("advice", prompt)) check<Same<typeof word, Word | Stop>>();
+  }
+}
 const everything = new Everything("/ws/");
 everything.greet();
 everything.room("orders/5").members.get("1")?.info.name?.length;
 for await (const word of everything.stream("words", "why")) check<Same<typeof word, Word | Stop>>();
+for await (const word of everything.room("orders/5").stream("advice", "why")) check<Same<typeof word, Word | Stop>>();
+const turned = new (withPresence(withRooms(StreamsClient<Contract>)))("/ws/");
+for await (const word of turned.room("orders/5").stream("advice", "why")) check<Same<typeof word, Word | Stop>>();
+turned.room("orders/5").members.get("1")?.info.name?.length;
 // @ts-expect-error: no such event
 everything.stream("wrods", "why");
 // @ts-expect-error: no such room
@@ -177,6 +208,7 @@ everything.room("orders/five");
 const open2 = new (withStreams(withPresence(withRooms(PlainClient))))("/ws/");
 open2.room<{ name: string }>("anything").members.get("1")?.info.name.length;
 for await (const part of open2.stream("anything", 5)) check<Same<typeof part, any>>();
+for await (const part of open2.room("anything").stream("anything", 5)) check<Same<typeof part, any>>();
 open2.emit("anything");
 
 // Without a contract all is as before.
@@ -191,6 +223,9 @@ const lobby: Room = untyped.room<{ name: string }>("lobby");
 const joined: { topic: string } = await lobby.join<{ topic: string }>();
 lobby.on(joined.topic, (data) => data.anything);
 for await (const part of untyped.stream<string>("ask")) part.length;
+for await (const part of untyped.room("lobby").stream<string>("ask", 1, { timeout: 1 })) part.length;
+// @ts-expect-error: the client has no streams
+new RoomsClient("/ws/").room("lobby").stream("ask");
 untyped.room<{ name: string }>("lobby").members.get("1")?.info.name.length;
 const open = new EtpClient<any>("/ws/");
 const answer: string = await open.emitWithAck("anything", 1);

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from django_etp import Connection, Event, EventFailed, etp_event, etp_room
+from django_etp import Connection, Event, EventFailed, etp_event, etp_room, rooms
 from django_etp.events import streams
 from django_etp.exceptions import InvalidPayload
 from tests.support.inprocess import Message, Wire, errors, until
+from tests.support.middleware import use
 
 pytestmark = pytest.mark.usefixtures("etp_registry", "both_ways")
 
@@ -40,6 +41,11 @@ async def opened(**scope: Any) -> Wire:
 
 async def frames(wire: Wire, count: int) -> list[str]:
     return [await wire.text() for _ in range(count)]
+
+
+def running_numbers() -> list[int]:
+    """Return the numbers of the events whose answers are being streamed."""
+    return [each.event.ack_id for running in streams._running.values() for each in running if each.event]
 
 
 def endless(*, ended: list[str], seen: list[int] | None = None) -> None:
@@ -208,6 +214,117 @@ async def test_events_inside_a_room_stream_as_well() -> None:
     await wire.leave()
 
 
+# Inside a declared room
+
+
+async def in_desks(*, ended: list[str]) -> Wire:
+    """Return a connection in `desks/7` and `desks/8`, where `count` streams two numbers and waits, and `go` leaves."""
+
+    @etp_room("desks/<int:pk>")
+    async def desk(connection: Connection, pk: int) -> None: ...
+
+    @desk.event("count")
+    async def count(connection: Connection, event: Event, pk: int) -> AsyncIterator[Any]:
+        try:
+            yield 1
+            yield 2
+            await asyncio.Event().wait()
+        finally:
+            ended.append(event.data)
+
+    @desk.event("go")
+    async def go(connection: Connection, event: Event, pk: int) -> AsyncIterator[Any]:
+        try:
+            yield "going"
+            await connection.aleave(desk(pk=pk))
+            await asyncio.sleep(0)  # which a cancelled task would not survive
+            ended.append(f"left {connection.rooms}")
+            yield "a part for a member"
+        finally:
+            ended.append("closed")
+
+    wire = await opened(**V2)
+    for ack_id, pk in ((1, 7), (2, 8)):
+        wire.put(f'__join||{ack_id}||{{"room":"desks/{pk}"}}')
+        await wire.text()
+    return wire
+
+
+LEFT = '{"code":"left","message":"The client left the room before the answer came."}'
+REMOVED = '{"code":"removed","message":"The server took this connection out of the room."}'
+
+
+async def test_a_client_that_leaves_the_room_ends_its_streams_there() -> None:
+    ended: list[str] = []
+    told = errors()
+    endless(ended=[])
+    wire = await in_desks(ended=ended)
+    for frame in ("__in desks/7 count||3||a", "__in desks/8 count||4||b", "endless||5"):
+        wire.put(frame)
+        await frames(wire, 2)
+    wire.put('__leave||6||{"room":"desks/7"}')
+    assert await frames(wire, 2) == [f"__err___in desks/7 count||3||{LEFT}", "__ack___leave||6"]
+    await until(lambda: ended == ["a"])
+    assert sorted(running_numbers()) == [4, 5]
+    wire.put("__stop___in desks/7 count||3")  # the client may not know yet
+    wire.put("__ping||7")
+    assert await wire.text() == "__ack___ping||7"
+    assert told == []
+    await wire.leave()
+
+
+async def test_a_client_that_is_taken_out_of_the_room_gets_no_part_after_that() -> None:
+    ended: list[str] = []
+    wire = await in_desks(ended=ended)
+    wire.put("__in desks/7 count||3||a")
+    wire.put("__in desks/7 count||0||b")  # without an answer
+    await frames(wire, 2)
+    await rooms.aclear("desks/7")
+    failure, left = await frames(wire, 2)
+    assert failure == f"__err___in desks/7 count||3||{REMOVED}"
+    assert left.startswith("__left||0||")
+    await until(lambda: sorted(ended) == ["a", "b"])
+    await wire.leave()
+
+
+async def test_a_generator_that_takes_its_client_out_of_the_room_finishes_that() -> None:
+    ended: list[str] = []
+    wire = await in_desks(ended=ended)
+    wire.put("__in desks/7 go||3")
+    assert await wire.text() == "__part___in desks/7 go||3||going"
+    assert await wire.text() == f"__err___in desks/7 go||3||{REMOVED}"
+    assert (await wire.text()).startswith("__left||0||")
+    await until(lambda: ended == ["left frozenset({'desks/8'})", "closed"])
+    wire.put("__ping||7")
+    assert await wire.text() == "__ack___ping||7"
+    await wire.leave()
+
+
+held_up: list[asyncio.Event] = []
+
+
+async def hold_up(connection: Connection, event: Event, handle: Any) -> Any:
+    result = await handle(connection, event)
+    if event.name == "count":
+        held_up.append(asyncio.Event())
+        await held_up[-1].wait()
+    return result
+
+
+async def test_a_stream_does_not_begin_once_the_membership_has_ended(settings: Any) -> None:
+    use(settings, __name__, "hold_up")
+    ended: list[str] = []
+    wire = await in_desks(ended=ended)
+    wire.put("__in desks/7 count||3||a")
+    await until(lambda: held_up)
+    await rooms.aclear("desks/7")
+    assert (await wire.text()).startswith("__left||0||")
+    held_up.pop().set()
+    assert await wire.text() == f"__err___in desks/7 count||3||{REMOVED}"
+    assert ended == []
+    await wire.leave()
+
+
 def plainly(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def inner(*args: Any) -> Any:
@@ -252,7 +369,7 @@ async def test_a_client_stops_a_stream() -> None:
     await until(lambda: ended == ["CancelledError", "finally"])
     wire.put("__ping||3")
     assert await wire.text() == "__ack___ping||3"
-    assert [each.ack_id for running in streams._running.values() for each in running] == [9]
+    assert running_numbers() == [9]
     await wire.leave()
     assert len(wire.sent) == 7  # the accept, the greeting, four parts and the ping
     assert told == []

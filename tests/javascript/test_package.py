@@ -28,6 +28,11 @@ def test_the_module_imports_nothing_and_evaluates_no_text() -> None:
     assert re.findall(r"\b(?:import|eval|Function|innerHTML|document\.write)\b", code) == []
 
 
+@pytest.mark.parametrize("module", ["etp-rooms.js", "etp-streams.js"])
+def test_rooms_and_streams_import_nothing_of_each_other(module: str) -> None:
+    assert set(re.findall(r'from "(.*?)"', (MODULE.parent / module).read_text())) == {"./etp.js"}
+
+
 # Types
 
 

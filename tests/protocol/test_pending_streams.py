@@ -87,3 +87,40 @@ async def test_a_failure_is_raised_behind_the_parts() -> None:
     with pytest.raises(EventFailed):
         await reading
     assert seen == ["one"]
+
+
+@pytest.mark.parametrize("is_left", [False, True])
+async def test_the_end_of_a_room_ends_its_streams_alone(is_left: bool) -> None:
+    connection = Connection()
+    loops = [connection.streams.read(f"__in {room} ask", "", 3.0) for room in ("a", "a", "ab")]
+    firsts = [asyncio.ensure_future(anext(loop)) for loop in loops]
+    await turns()
+    for ack_id in (1, 1, 2, 3, 3):
+        await connection.streams.put(Event("__part_", ack_id, "part"))
+    await asyncio.gather(*firsts)
+    connection.streams.end_room("a", "removed", "Gone.", is_left=is_left)
+    if is_left:
+        await connection.streams.put(Event("__part_", 2, "late"))
+    else:
+        assert (await anext(loops[0])).data == "part"
+    failures = await asyncio.gather(*(anext(loop) for loop in loops[:2]), return_exceptions=True)
+    assert [failure.code for failure in failures if isinstance(failure, EventFailed)] == ["removed", "removed"]
+    assert failures[0] is not failures[1]
+    assert (await anext(loops[2])).data == "part"
+    assert connection.sent[3:] == (["__stop___in a ask||1", "__stop___in a ask||2"] if is_left else [])
+    await loops[2].aclose()
+
+
+async def test_an_answer_that_has_ended_is_not_stopped_if_the_room_is_left() -> None:
+    connection = Connection()
+    loop = connection.streams.read("__in a ask", "", 3.0)
+    first = asyncio.ensure_future(anext(loop))
+    await turns()
+    for _ in range(2):
+        await connection.streams.put(Event("__part_", 1, "part"))
+    connection.acks.settle(Event("__ack_", 1))
+    await first
+    connection.streams.end_room("a", "left", "Left.", is_left=True)
+    with pytest.raises(EventFailed, match="left"):
+        await anext(loop)
+    assert connection.sent == ["__in a ask||1"]

@@ -4,6 +4,7 @@ Results are ``Any``, as in the other modules of the site: with a type, each of m
 """
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import fields, is_dataclass
 from itertools import count
 from typing import Any
@@ -177,6 +178,14 @@ def may_enter(user: Any, name: str) -> bool:
 async def say(connection: Connection, event: Event, name: str) -> str:
     await cluster.aemit(declared_room(name=name), "said", event.data, exclude=connection)
     return event.data
+
+
+@declared_room.event("numbers")
+async def numbers_inside(connection: Connection, event: Event, name: str) -> Any:
+    """See numbers()."""
+    async with aclosing(numbers(connection, event)) as stream:
+        async for number in stream:
+            yield number
 
 
 @etp_event("shut", namespace=NAMESPACE)

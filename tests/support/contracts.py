@@ -111,6 +111,10 @@ def declare() -> list[Outgoing[Any]]:
     @order_room.event("say")
     async def say_inside(connection: Connection, message: Say, pk: int) -> Say: ...
 
+    @order_room.event("advice")
+    async def advice(connection: Connection, prompt: str, pk: int) -> AsyncIterator[Word | Stop]:
+        yield Word("a")
+
     @etp_room("teams/<slug:team>/<path:rest>", namespace=NAMESPACE, history=History())
     def team_room(connection: Connection, team: str, rest: str): ...
 

@@ -1,11 +1,12 @@
 """A test's client in a declared room."""
 
 import asyncio
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 
-from django_etp import Connection, Event, EventFailed, History, InvalidEventName, etp_room, rooms
+from django_etp import Connection, Event, EventFailed, History, InvalidEventName, etp_event, etp_room, rooms
 from django_etp.events.registry import Registry
 from django_etp.testing import EtpCommunicator
 from tests.support.declared import guest
@@ -25,6 +26,20 @@ def room(etp_registry: Registry) -> None:
     @join.event("fail")
     async def fail(connection: Connection, event: Event, pk: int) -> None:
         raise ZeroDivisionError
+
+    @join.event("count")
+    async def count(connection: Connection, event: Event, pk: int) -> Any:
+        try:
+            yield pk
+            yield event.data
+            if event.data == "for ever":
+                await asyncio.Event().wait()
+        finally:
+            connection.data["counted"] = event.data
+
+    @etp_event("counted")
+    async def counted(connection: Connection, event: Event) -> Any:
+        return connection.data.get("counted")
 
 
 async def test_a_client_joins_speaks_and_leaves() -> None:
@@ -85,6 +100,37 @@ async def test_reserved_names_are_no_events() -> None:
         for send in (order.emit, order.emit_with_ack):
             with pytest.raises(InvalidEventName):
                 await send("__left")
+        with pytest.raises(InvalidEventName):
+            await anext(order.stream("__left"))
+
+
+async def test_a_client_reads_streams_inside_the_room() -> None:
+    async with guest() as client:
+        order = await client.join("orders/5")
+        assert [part.data async for part in order.stream("count", "a")] == ["5", "a"]
+        async with aclosing(order.stream("count", "for ever")) as parts:
+            assert (await anext(parts)).json() == 5
+        while (await client.emit_with_ack("counted")).data != "for ever":
+            pass
+
+
+@pytest.mark.parametrize("code", ["removed", "left"])
+async def test_the_end_of_the_membership_ends_the_streams_inside_the_room(code: str) -> None:
+    async with guest() as client:
+        order = await client.join("orders/5")
+        parts = order.stream("count", "for ever")
+        await anext(parts)
+        if code == "left":
+            await order.leave()
+        else:
+            await rooms.aclear("orders/5")
+            await order.expect_left(code)
+        assert (await anext(parts)).data == "for ever"
+        with pytest.raises(EventFailed) as failed:
+            await anext(parts)
+        assert failed.value.code == code
+        with pytest.raises(EventFailed, match="permission_denied"):
+            await anext(order.stream("count"))
 
 
 async def test_a_client_without_the_subprotocol_cannot_join() -> None:

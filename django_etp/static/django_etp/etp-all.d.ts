@@ -10,7 +10,7 @@ import { EtpClient as PresenceClient, type ServerContract, type Untyped } from "
 import type { Streams } from "./etp-streams.js";
 
 export * from "./etp-presence.js";
-export { withStreams, type PartOf, type StreamOptions, type Streams } from "./etp-streams.js";
+export { withStreams, type PartOf, type RoomStreams, type StreamOptions, type Streams } from "./etp-streams.js";
 
 /** A client with rooms, their members, and streamed answers. */
 export class EtpClient<C extends ServerContract = Untyped> extends PresenceClient<C> {}

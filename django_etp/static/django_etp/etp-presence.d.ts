@@ -22,6 +22,7 @@ import {
   type RoomOptions,
   type ServerContract,
   type ServerRoom,
+  type StreamsIn,
   type Untyped,
   type UntypedName,
   type UntypedRoom,
@@ -59,21 +60,21 @@ export interface PresenceRoom<Info = any, R extends ServerRoom = UntypedRoom> ex
 /** What a client has whose declared rooms have members. */
 export interface PresenceRooms<C extends ServerContract = Untyped> {
   /** See `Rooms.room` of etp-rooms.js. */
-  room<Info = any>(name: UntypedName<C>, options?: RoomOptions): PresenceRoom<Info>;
+  room<Info = any>(name: UntypedName<C>, options?: RoomOptions): PresenceRoom<Info> & StreamsIn<this>;
   room<Name extends RoomNames<C>>(
     name: Name,
     options?: RoomOptions,
-  ): PresenceRoom<RoomOf<C, Name>["info"], RoomOf<C, Name>>;
+  ): PresenceRoom<RoomOf<C, Name>["info"], RoomOf<C, Name>> & StreamsIn<this, RoomOf<C, Name>>;
 }
 
 /** A client with declared rooms that have members. */
 export class EtpClient<C extends ServerContract = Untyped> extends RoomsClient<C> {
   /** See `Rooms.room` of etp-rooms.js. */
-  room<Info = any>(name: UntypedName<C>, options?: RoomOptions): PresenceRoom<Info>;
+  room<Info = any>(name: UntypedName<C>, options?: RoomOptions): PresenceRoom<Info> & StreamsIn<this>;
   room<Name extends RoomNames<C>>(
     name: Name,
     options?: RoomOptions,
-  ): PresenceRoom<RoomOf<C, Name>["info"], RoomOf<C, Name>>;
+  ): PresenceRoom<RoomOf<C, Name>["info"], RoomOf<C, Name>> & StreamsIn<this, RoomOf<C, Name>>;
 }
 
 /** Add members to the rooms of a class of clients, to combine several modules: `withPresence(Base<Contract>)`. */

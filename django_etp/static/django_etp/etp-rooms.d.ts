@@ -27,6 +27,7 @@ import {
   type Untyped,
   type UntypedName,
 } from "./etp.js";
+import type { RoomStreams } from "./etp-streams.js";
 
 export * from "./etp.js";
 
@@ -166,11 +167,21 @@ export interface Room<R extends ServerRoom = UntypedRoom> {
   history(options?: HistoryOptions): Promise<PastEvent[]>;
 }
 
+/** What the rooms of a client have beside `Room`: `stream()` if the client has it, by etp-all.js or `withStreams()`. */
+export type StreamsIn<Client, R extends ServerRoom = UntypedRoom> = Client extends {
+  stream(...args: any[]): AsyncGenerator<any>;
+}
+  ? RoomStreams<R>
+  : unknown;
+
 /** What a client with declared rooms has. */
 export interface Rooms<C extends ServerContract = Untyped> {
   /** Return a room, the same one for the same name each time. Does not join it. Throws EtpError "invalid_room_name". */
-  room(name: UntypedName<C>, options?: RoomOptions): Room;
-  room<Name extends RoomNames<C>>(name: Name, options?: RoomOptions): Room<RoomOf<C, Name>>;
+  room(name: UntypedName<C>, options?: RoomOptions): Room & StreamsIn<this>;
+  room<Name extends RoomNames<C>>(
+    name: Name,
+    options?: RoomOptions,
+  ): Room<RoomOf<C, Name>> & StreamsIn<this, RoomOf<C, Name>>;
 }
 
 /** A client with declared rooms. */

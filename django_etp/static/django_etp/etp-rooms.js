@@ -56,6 +56,7 @@ class Room {
   #isJoined = false;
   #joining = null; // settles when the join or return under way has ended
   #left = new Set(); // hooks
+  #membership = null; // an AbortController for streams, which aborts if the server ends the membership
   #name;
   #returning = null; // stands for the last return
   #position = null; // in a room with history, that of the last event
@@ -130,13 +131,27 @@ class Room {
   async emitWithAck(name, payload, options) {
     checkName(name);
     const data = this.#client._encode(payload);
-    while (this.#joining) await this.#joining;
+    while (this.#joining) await this.#settled(options?.signal);
     this.#check();
     return this.#client._decode(await this.#client._ask(`__in ${this.#name} ${name}`, data, options));
   }
 
+  stream(name, payload, options) {
+    checkName(name);
+    if (!this.#client._read) throw new TypeError("room.stream() needs a client with streams, as that of etp-all.js");
+    return this.#stream(`__in ${this.#name} ${name}`, this.#client._encode(payload), options);
+  }
+
+  async *#stream(name, data, { timeout, signal } = {}) {
+    while (this.#joining) await this.#settled(signal);
+    this.#check();
+    const stay = AbortSignal.any([this.#stay.signal, ...(signal ? [signal] : [])]);
+    const { signal: ended } = (this.#membership ??= new AbortController());
+    yield* this.#client._read(name, data, { timeout, signal: stay, ended });
+  }
+
   async history({ limit, before, ...options } = {}) {
-    while (this.#joining) await this.#joining;
+    while (this.#joining) await this.#settled(options.signal);
     this.#check();
     const { events } = await this.#ask("__history", options, { limit, before });
     return events.map(({ data, at, ...past }) => ({ ...past, data: this.#client._decode(data), at: new Date(at * 1000) }));
@@ -190,6 +205,8 @@ class Room {
   _end(reason) {
     if (!this.#isWanted) return;
     this.#forget();
+    this.#membership?.abort(reason);
+    this.#membership = null;
     this.#run(this.#left, reason);
   }
 
@@ -237,6 +254,15 @@ class Room {
 
   #check() {
     if (!this.#isWanted) throw new EtpError(`The client is not in the room ${this.#name}`, "permission_denied");
+  }
+
+  /** Return once the join or return under way has ended. */
+  async #settled(signal) {
+    signal?.throwIfAborted();
+    const { promise, reject } = Promise.withResolvers();
+    const abort = () => reject(signal.reason);
+    signal?.addEventListener("abort", abort);
+    await Promise.race([this.#joining, promise]).finally(() => signal?.removeEventListener("abort", abort));
   }
 
   #wait(settled) {

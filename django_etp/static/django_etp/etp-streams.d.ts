@@ -7,7 +7,8 @@
  *     await client.connect();
  *     for await (const word of client.stream("ask", "hello")) console.log(word);
  *
- * This module holds all of etp.js, with a client that has `stream()`.
+ * This module holds all of etp.js, with a client that has `stream()`. If the client has declared rooms as well, as that of
+ * etp-all.js, so have they.
  */
 
 import {
@@ -55,6 +56,26 @@ export interface Streams<C extends ServerContract = Untyped> {
     name: Name,
     ...payload: Sending<C["events"][Name], [options?: StreamOptions]>
   ): AsyncGenerator<PartOf<C["events"][Name]>, void, void>;
+}
+
+/** What `stream()` adds to the declared rooms of a client, whose events it sends. */
+export interface RoomStreams<Room extends { events: object } = Untyped> {
+  /**
+   * Send an event inside the room when the loop begins, and yield the parts of its streamed answer. It waits while the
+   * client joins or returns. See `Streams.stream`.
+   *
+   * The loop also throws EtpError "permission_denied" if the client is not in the room, "left" after `leave()`, and,
+   * behind the parts that came, the server's reason to take the client out. No stream outlives its connection.
+   */
+  stream<Part = any>(
+    name: UntypedName<Room>,
+    payload?: unknown,
+    options?: StreamOptions,
+  ): AsyncGenerator<Part, void, void>;
+  stream<Name extends Names<Room["events"]>>(
+    name: Name,
+    ...payload: Sending<Room["events"][Name], [options?: StreamOptions]>
+  ): AsyncGenerator<PartOf<Room["events"][Name]>, void, void>;
 }
 
 /** A client that reads streamed answers. */

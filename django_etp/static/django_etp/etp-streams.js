@@ -1,6 +1,6 @@
 /** Streamed answers for etp.js; etp-streams.d.ts describes each name. */
 
-import { AckTimeout, encode, EtpClient as PlainClient } from "./etp.js";
+import { AckTimeout, EtpError, EtpClient as PlainClient } from "./etp.js";
 
 export * from "./etp.js";
 
@@ -20,15 +20,16 @@ export const withStreams = (Base) =>
       this.#timeout = options?.ackTimeout ?? 10_000;
     }
 
-    stream(name, payload, { timeout = this.#timeout, signal } = {}) {
-      encode({ name, ackId: 1n }); // throws if it is no name
-      return this.#read(name, this._encode(payload), timeout, signal);
+    stream(name, payload, options) {
+      checkName(name);
+      return this._read(name, this._encode(payload), options);
     }
 
-    async *#read(name, data, timeout, signal) {
+    /** For rooms, too: the signal `ended` ends the stream with its reason, behind the parts that came. */
+    async *_read(name, data, { timeout = this.#timeout, signal, ended } = {}) {
       signal?.throwIfAborted();
       const over = new AbortController();
-      const signals = [over.signal, ...(signal ? [signal] : [])];
+      const signals = [over.signal, signal, ended].filter(Boolean);
       const answer = this._ask(name, data, { timeout: Infinity, signal: AbortSignal.any(signals) });
       const question = this.#submitted;
       const connection = this.id;
@@ -46,9 +47,10 @@ export const withStreams = (Base) =>
       this.#streams.add(stream);
       try {
         for (;;) {
-          while (parts.length && !signal?.aborted) yield this._decode(parts.shift());
-          if (isOver || signal?.aborted) break;
-          await arrival(stream, name, timeout);
+          signal?.throwIfAborted();
+          if (parts.length) yield this._decode(parts.shift());
+          else if (isOver) break;
+          else await arrival(stream, name, timeout);
         }
         const last = await answer;
         if (last) yield this._decode(last);
@@ -84,4 +86,11 @@ async function arrival(stream, name, timeout) {
   const late = () => reject(new AckTimeout(`No further part of the answer to ${JSON.stringify(name)} within ${timeout} ms`));
   const timer = setTimeout(late, Math.min(timeout, 2 ** 31 - 1));
   await promise.finally(() => clearTimeout(timer));
+}
+
+function checkName(name) {
+  if (/^__|\|\||\|$/.test(name)) {
+    const message = `An event name holds no "||", ends in no "|", starts with no "__": ${JSON.stringify(name)}`;
+    throw new EtpError(message, "invalid_event_name");
+  }
 }
