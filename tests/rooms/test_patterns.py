@@ -127,7 +127,7 @@ def test_patterns_that_are_refused(pattern: Any, problem: str) -> None:
 
 def test_a_converter_whose_regular_expression_is_not_valid_is_refused(year: None, monkeypatch: Any) -> None:
     monkeypatch.setattr(Year, "regex", "(?i)[a-f]+")
-    with pytest.raises(ImproperlyConfigured, match=r"converter in the pattern 'reports/<year:of>' is not valid there: "):
+    with pytest.raises(ImproperlyConfigured, match=r"in the pattern 'reports/<year:of>' is not valid there: "):
         RoomPattern("reports/<year:of>")
 
 
