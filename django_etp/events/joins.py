@@ -41,6 +41,9 @@ __all__ = ["handle_room_event", "is_room_event"]
 
 _Handle = Callable[..., Coroutine[Any, Any, Any]]
 
+# How often to look whether the answer to a join has gone out, in seconds.
+_LOOK_EVERY = 0.005
+
 
 def is_room_event(event: Event, peer: Peer) -> bool:
     """Return whether an event is about declared rooms; only a client that offered ``etp.ext.v2`` sends such events."""
@@ -135,9 +138,17 @@ async def _join(
     finally:
         guest.end_turn()
     guest.is_inside = True
-    # The answer goes out before the event loop turns: nothing is left to be saved.
-    peer.hub.loop.call_soon(guest.release)
+    # Mostly the answer goes out before the event loop turns.
+    peer.hub.loop.call_soon(_release, guest, running_event.get())
     return answer
+
+
+def _release(guest: RoomGuest, running: list[Any] | None) -> None:
+    """Release a guest behind the answer to its join, which waits if data of the connection is to be saved."""
+    if running:  # it is emptied once the event was handled
+        guest.peer.hub.loop.call_later(_LOOK_EVERY, _release, guest, running)
+    else:
+        guest.release()
 
 
 async def _enter(guest: RoomGuest, connection: Connection, event: Event, around: Around | None) -> str:

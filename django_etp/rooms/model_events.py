@@ -179,8 +179,10 @@ class ModelEvents:
         row = instance if is_same else _stored(instance, using) or instance
         self._emit(row, before, self._rooms_of(row), self._fields(row), using)
 
-    def _deleted(self, *, instance: Any, using: str, **kwargs: Any) -> None:
-        self._emit(instance, self._rooms_of(instance), (), {}, using)
+    def _deleted(self, *, instance: Any, using: str, origin: Any = None, **kwargs: Any) -> None:
+        # Other rows than the one whose delete() was called were read for this.
+        row = _stored(instance, using) if callable(self._room) and origin is instance else instance
+        self._emit(instance, self._rooms_of(row or instance), (), {}, using)
 
     def _relation_receiver(self, field: Any) -> Callable[..., None]:
         def receive(*, instance: Any, action: str, reverse: bool, pk_set: Any, using: str, **kwargs: Any) -> None:

@@ -131,9 +131,12 @@ class Outgoing:
         The transport alone would wait without end for a client that reads nothing, and the end of the server with it.
         """
         self.flush()
-        self._transport.close()
-        if self._transport.get_write_buffer_size():
-            asyncio.get_running_loop().call_later(_READ_TIMEOUT, self._transport.abort)
+        transport = self._transport
+        if transport.is_closing():
+            return  # a transport with TLS that is closed again forgets its buffer, and cannot be aborted
+        if transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(_READ_TIMEOUT, transport.abort)
+        transport.close()
 
     def drop(self) -> None:
         """Write nothing more: the client is gone."""

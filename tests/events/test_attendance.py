@@ -267,3 +267,22 @@ asyncio.run(main())
 assert not [name for name in sys.modules if name.startswith("django_etp.presence")]
 """  # noqa: E501
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_events_of_the_room_follow_an_answer_that_waits_for_data_to_be_saved() -> None:
+    from django.contrib.sessions.backends.db import SessionStore
+
+    def visible(connection: Connection, pk: int) -> dict[str, Any]:
+        connection.data["seen"] = pk
+        rooms.emit("orders/5", "changed")
+        return {}
+
+    declare(visible)
+    session = SessionStore()
+    await session.acreate()
+    async with guest(session=session) as client:
+        await client.send_frame(join_frame("orders/5", 1))
+        assert (await client.receive_frame()).startswith("__ack___join||1||")
+        assert await client.receive_frame() == "__in orders/5 changed||0"
+        assert (await SessionStore(session.session_key).aget("etp")) != {}

@@ -128,6 +128,19 @@ async def test_a_row_that_moves_is_deleted_in_the_old_room_and_created_in_the_ne
     assert [change for change, _, _ in await heard(work, "b")] == ["created", "deleted"]
 
 
+async def test_a_row_is_deleted_in_the_room_that_it_has_in_the_database(watch: Any):
+    watch(Order, room=lambda order: order.team)
+
+    def work() -> None:
+        order = Order.objects.create(team="a")
+        Order.objects.filter(pk=order.pk).update(team="b")  # by another process, say
+        order.team = "c"
+        order.delete()
+
+    assert [change for change, _, _ in await heard(work, "b")] == ["deleted"]
+    assert await heard(work, "c") == []
+
+
 async def test_a_row_may_be_in_several_rooms(watch: Any):
     watch(Order, room=lambda order: ["orders", f"team/{order.team}", "orders"])
     assert len(await heard(lambda: Order.objects.create(team="x"), "orders team/x")) == 1

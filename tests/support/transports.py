@@ -35,6 +35,7 @@ class MemoryTransport(asyncio.Transport):
         self.writes.append(bytes(data))
 
     def get_write_buffer_size(self) -> int:
+        assert not self._is_closing  # with TLS it may fail then
         return self.buffered
 
     def can_write_eof(self) -> bool:
