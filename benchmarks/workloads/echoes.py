@@ -137,7 +137,7 @@ class _Asker:
             return data
         self.pending -= wanted
         self.answers += len(numbers)
-        if numbers and self.is_asking:
+        if self.is_asking:
             self._ask(len(numbers))
         return data[end:]
 

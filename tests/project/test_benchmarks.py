@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
@@ -28,7 +29,7 @@ from benchmarks.harness.matches import Match, Side
 from benchmarks.harness.sites import Site, Stage
 from benchmarks.plans import DEFLATE, LINE, against_reference, full, short
 from benchmarks.report import footing, heading, line
-from benchmarks.workloads import deliveries
+from benchmarks.workloads import deliveries, echoes
 from benchmarks.workloads.broker_copies import Copies
 from benchmarks.workloads.deliveries import Room
 from benchmarks.workloads.durable_emits import DurableCalls, DurableLatency
@@ -211,6 +212,50 @@ async def test_what_is_lost_or_disordered_in_a_room_is_counted(monkeypatch, numb
         async with Room(1, 4).load(site) as burst:
             assert (await burst()).wrong == 0
             assert (await burst()).wrong == wrong
+
+
+class Answerer:
+    """A server that answers the events of each read together, those of the third one as `spoil` makes them."""
+
+    def __init__(self, spoil: Callable[[list[bytes]], list[bytes]]) -> None:
+        self.spoil = spoil
+        self.reads = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+        while (data := await reader.read(65_536)) and data[0] == 0x81:
+            size = 6 + (data[1] & 0x7F)
+            numbers = [data[at : at + size].split(b"||", 2)[1] for at in range(6, len(data), size)]
+            self.reads += 1
+            if self.reads == 3:
+                numbers = self.spoil(numbers)
+            writer.write(b"".join(message_of_server(b"__ack_echo||%b||eeee" % number) for number in numbers))
+            await asyncio.sleep(0.001)  # for the next questions to come together
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "wrong"),
+    [
+        (lambda numbers: numbers, 0),
+        (lambda numbers: numbers[::-1], 0),
+        (lambda numbers: numbers[1:], 1),
+        (lambda numbers: [*numbers, numbers[0]], 1),
+        (lambda numbers: [*numbers[1:], b"999999999"], 2),
+    ],
+    ids=["all", "in another order", "one lost", "one twice", "one to another question"],
+)
+async def test_what_is_not_answered_once_is_counted(monkeypatch, spoil, wrong):
+    monkeypatch.setattr(echoes, "_TIMEOUT", 0.05)
+    answerer = Answerer(spoil)
+    async with await asyncio.start_server(answerer.serve, "127.0.0.1", 0) as server:
+        site = Site(ETP_ALONE, [SimpleNamespace(port=server.sockets[0].getsockname()[1], process=NO_PROCESS)])
+        async with Echo(1, 4, seconds=0.05).load(site) as burst:
+            figure = await burst()
+    assert answerer.reads > 3
+    assert figure.value > 0
+    assert figure.wrong == wrong
 
 
 @pytest.mark.parametrize(("caller", "contender"), [("emit", ETP_ALONE), ("group_send", CHANNELS), ("publish", BARE)])
