@@ -14,6 +14,7 @@ __all__ = [
     "Receive",
     "Send",
     "disconnect_of",
+    "is_of_a_client_that_is_gone",
     "past_session_middleware",
     "refuse",
     "refuse_for_now",
@@ -90,6 +91,12 @@ async def send_close(send: Send, message: dict[str, Any]) -> None:
             send_frame(code, reason.encode())
         else:
             await send({**message, "code": code + 3000})
+
+
+def is_of_a_client_that_is_gone(error: Exception) -> bool:
+    """Return whether daphne's ``send`` raised an error since the client is gone. A close raises none there then."""
+    autobahn: Any = sys.modules.get("autobahn.exception")
+    return autobahn is not None and isinstance(error, autobahn.Disconnected)
 
 
 def server_behind(send: Send) -> object:

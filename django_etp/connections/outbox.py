@@ -21,7 +21,7 @@ from django_etp.concurrency.flusher import Flusher
 from django_etp.conf import get_settings
 from django_etp.protocol.frames import size_of
 
-from .asgi import Send, send_close
+from .asgi import Send, is_of_a_client_that_is_gone, send_close
 from .direct import Server
 from .state import CLOSED, CLOSING, CONNECTING, OPEN, State
 from .transport import abort, unsent_bytes
@@ -270,7 +270,7 @@ class Outbox:
         self._forget_frames()
         failure = {"type": "websocket.close", "code": 1011, "reason": "a message could not be written"}
         was_there = await self._close_with(message or failure)
-        if was_there and message is None and owner is not None:
+        if was_there and message is None and owner is not None and not is_of_a_client_that_is_gone(error):
             owner.write_failed(error)
         else:
             logger.debug("A write failed, the client is gone: %r", error)

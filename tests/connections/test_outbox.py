@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from autobahn.exception import Disconnected
 from django.test import override_settings
 
 from django_etp.concurrency.flusher import Flusher
@@ -27,12 +28,13 @@ class Server:
         self.takes = asyncio.Event()
         self.takes.set()
         self.refuse = refuse
+        self.error: Exception = OSError("the server refused this")
 
     async def send(self, message: Message) -> None:
         self.tries += 1
         await self.takes.wait()
         if self.refuse(message):
-            raise OSError("the server refused this")
+            raise self.error
         self.messages.append(message)
 
     @property
@@ -518,6 +520,17 @@ async def test_a_write_that_fails_because_the_peer_is_gone_is_not_reported(is_di
         outbox.write("bad")
     await until(lambda: outbox.state is CLOSED)
     assert server.messages == []
+
+
+async def test_a_write_to_a_client_that_daphne_has_lost_is_not_reported() -> None:
+    server, failures = Server(), list[Exception]()
+    outbox = await open_outbox(server, on_failure=failures.append)
+    server.refuse = lambda message: message["type"] == "websocket.send"
+    server.error = Disconnected("Attempt to send on a closed protocol")
+    outbox.write("a part")
+    await until(lambda: outbox.state is CLOSED)
+    assert server.types == ["close"]
+    assert failures == []
 
 
 async def test_a_sender_cancelled_in_mid_write_loses_nobody_elses_frame() -> None:
