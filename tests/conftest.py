@@ -57,28 +57,32 @@ def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(autouse=True)
 def _no_database_connection_outlives_its_test() -> Iterator[None]:
-    """Close what a test left open in asgiref's shared thread, and in those of plain functions.
+    """Close what a test left open in asgiref's shared thread, and in those of plain functions; let relays end.
 
     These threads live on, and the next test in them may be one that must not use a database.
     """
-    opened: list[BaseDatabaseWrapper] = []
+    opened: list[tuple[threading.Thread, BaseDatabaseWrapper]] = []
 
     def note(*, connection: BaseDatabaseWrapper, **_: object) -> None:
-        if threading.current_thread().name.startswith("etp-"):
-            opened.append(connection)
+        if (thread := threading.current_thread()).name.startswith("etp-"):
+            opened.append((thread, connection))
 
     connection_created.connect(note)
     yield
     connection_created.disconnect(note)
     if opened:
-        _wait_for_threads()
-    for connection in opened:
+        _wait_for_threads([thread for thread, _ in opened])
+    for _, connection in opened:
         _close(connection)
     SyncToAsync.single_thread_executor.submit(_close_all_of_this_thread).result(10)
 
 
-def _wait_for_threads() -> None:
-    """Wait until no thread of plain functions has a call: SQLite crashes if a connection is closed during a query."""
+def _wait_for_threads(threads: list[threading.Thread]) -> None:
+    """Wait for relays, and the calls of plain functions: SQLite crashes if a connection is closed during a query."""
+    for thread in threads:
+        if thread.name.startswith("etp-relay-"):
+            thread.join(10)
+            assert not thread.is_alive(), "the test has left a relay that does not end"
     calls = [call for pool in tuple(_pools.values()) for call in tuple(pool.unfinished)]
     _, unfinished = wait(calls, timeout=10)
     assert not unfinished, "the test has left calls in threads that do not end"

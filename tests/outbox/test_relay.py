@@ -105,12 +105,12 @@ async def test_postgres_notifies_a_relay_of_another_process(monkeypatch: pytest.
     monkeypatch.setattr(relay, "_POLL_EVERY", 30.0)
     async with clients("lobby") as (client,), relaying("postgres"):
         await emit("first", "postgres")
-        await client.expect_event("first")
+        await client.expect_event("first", timeout=10)
         await until_empty("postgres")
         monkeypatch.setattr(commits, "_bells", {"postgres": set()})  # as if it committed elsewhere
         for number in range(20):
             await emit(str(number), "postgres")
-            await client.expect_event(str(number))
+            await client.expect_event(str(number), timeout=10)
         monkeypatch.undo()
 
 
@@ -138,7 +138,7 @@ def end_backend(pid: int) -> None:
 async def test_a_relay_goes_on_after_the_database_was_gone(caplog: pytest.LogCaptureFixture) -> None:
     async with clients("lobby") as (client,), relaying("postgres") as (only,):
         await emit("before", "postgres")
-        await client.expect_event("before")
+        await client.expect_event("before", timeout=10)
         await until_empty("postgres")
         await query("postgres", end_backend, only._bell._listening.info.backend_pid)
         await emit("after", "postgres")
@@ -198,7 +198,7 @@ async def test_a_server_has_one_relay_for_each_database(monkeypatch: pytest.Monk
         assert len(first) == 2
         for using in ("sqlite", "postgres"):
             await emit(using, using)
-            await client.expect_event(using)
+            await client.expect_event(using, timeout=10)
         await relays.stop()
         assert all(relay.ended.done() for relay in first)
         relays.start(serving_hub())
