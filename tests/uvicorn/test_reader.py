@@ -309,3 +309,13 @@ def test_any_bytes_are_read_as_another_library_reads_them(seed: int) -> None:
     for _ in range(250):
         check(random_input(source))
         check(source.randbytes(40))
+
+
+@pytest.mark.parametrize("opcode", [PING, PONG, CLOSE])
+@pytest.mark.parametrize("width", [2, 8])
+def test_a_control_frame_whose_short_length_has_a_long_form(opcode: int, width: int) -> None:
+    head = bytes([FIN | opcode, 0xFE if width == 2 else 0xFF])
+    data = frame(TEXT, b"before") + head + (5).to_bytes(width, "big") + bytes(4) + b"hello"
+    assert read_always(data) == ["before", 1002]
+    check(bytes([0, 9]) + data + frame(TEXT, b"after"))
+    check(bytes([0, 9]) + frame(TEXT, b"x\xff") + data)  # the error before it counts
