@@ -33,13 +33,14 @@ from .around import Around
 from .budget import MAX_HELD, SMALL, held_by
 from .current import running_event
 from .errors import failure_observer, failure_of, report
+from .finishing import Finishing
 from .handlers import call, run_answering, run_reporting
 from .joins import handle_room_event, is_room_event
 from .middleware import run_connect, surrounds
 from .namespaces import Namespace
 from .outcomes import report_handled
 from .repeats import Repeats
-from .streams import Stream, stop_streams
+from .streams import stop_streams
 from .surrounded import run_event
 from .unknown import handle_unknown
 
@@ -232,8 +233,8 @@ class Dispatcher:
                 result = await handler.function(connection, item)
             else:
                 result = await call(handler, run_answering, connection, item)
-            if type(result) is Stream:
-                await self._finish_stream(result, item)
+            if type(result) is not str and isinstance(result, Finishing):
+                await result.finish(peer, item, self.save)
                 return
             if (peer.share is not None or peer.scope.get("user") is not peer.known_user) and peer.has_unsaved:
                 is_saving = True
@@ -262,12 +263,6 @@ class Dispatcher:
             if began_at and running:
                 report_handled(self._handlers, connection, running, began_at, failure)
             running.clear()
-
-    async def _finish_stream(self, stream: Stream, event: Event) -> None:
-        answer = await stream.run(self._peer, event)
-        await self.save()
-        if event.ack_id and answer is not None and (answering := self._peer.outbox.begin(encode_answer(event, answer))):
-            await answering
 
     def refuse(self, event: Event, error: TooManyEvents) -> None:
         """Answer an event that is one too many with a failure, if the client speaks the extensions."""

@@ -11,15 +11,15 @@ Rules kept here:
 """
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, final
 
 from django_etp.concurrency.workers import run_handler
 from django_etp.connections.connection import Connection
 from django_etp.connections.peer import Peer
 from django_etp.exceptions import EventFailed, InvalidPayload
-from django_etp.protocol.frames import ROOMS_SUBPROTOCOL, Event
+from django_etp.protocol.frames import ROOMS_SUBPROTOCOL, Event, encode_answer
 from django_etp.protocol.past import HISTORY
 from django_etp.protocol.rooms import IN, JOIN, LEAVE, read_in_room
 from django_etp.schemas.plain import NoData, Text
@@ -30,6 +30,7 @@ from .access import call_limited, check_access, refusal_of, user_of
 from .around import Around
 from .current import running_event
 from .errors import failure_of
+from .finishing import Finishing
 from .guests import Report, RoomGuest
 from .handlers import call, run_answering
 from .limits import RateLimited
@@ -40,9 +41,6 @@ from .streams import Stream
 __all__ = ["handle_room_event", "is_room_event"]
 
 _Handle = Callable[..., Coroutine[Any, Any, Any]]
-
-# How often to look whether the answer to a join has gone out, in seconds.
-_LOOK_EVERY = 0.005
 
 
 def is_room_event(event: Event, peer: Peer) -> bool:
@@ -115,7 +113,7 @@ async def _join(
     name: str,
     report: Report,
     around: Around | None,
-) -> str:
+) -> Finishing:
     """Let a connection join, and return the answer. Events that were held for it are delivered behind the answer."""
     guest = peer.hub.membership.guests.get(peer.id, name)
     if not isinstance(guest, RoomGuest):
@@ -138,17 +136,25 @@ async def _join(
     finally:
         guest.end_turn()
     guest.is_inside = True
-    # Mostly the answer goes out before the event loop turns.
-    peer.hub.loop.call_soon(_release, guest, running_event.get())
-    return answer
+    return _Joined(guest, answer)
 
 
-def _release(guest: RoomGuest, running: list[Any] | None) -> None:
-    """Release a guest behind the answer to its join, which waits if data of the connection is to be saved."""
-    if running:  # it is emptied once the event was handled
-        guest.peer.hub.loop.call_later(_LOOK_EVERY, _release, guest, running)
-    else:
-        guest.release()
+@final
+class _Joined(Finishing):
+    """The answer to a join. It goes out before the event loop turns, so that the end of the membership comes later."""
+
+    __slots__ = ("_answer", "_guest")
+
+    def __init__(self, guest: RoomGuest, answer: str) -> None:
+        self._guest = guest
+        self._answer = answer
+
+    async def finish(self, peer: Peer, event: Event, save: Callable[[], Awaitable[None]]) -> None:
+        """See Finishing: send the answer, and the events that were held for it."""
+        if event.ack_id:
+            peer.deliver(encode_answer(event, self._answer))
+        self._guest.release()
+        await save()  # what other handlers have changed since _enter()
 
 
 async def _enter(guest: RoomGuest, connection: Connection, event: Event, around: Around | None) -> str:

@@ -11,7 +11,7 @@ Rules kept here:
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from django.utils.functional import Promise
@@ -22,12 +22,14 @@ from django_etp.connections.peer import Peer
 from django_etp.connections.scope import extensions_of
 from django_etp.exceptions import EtpError, EventFailed
 from django_etp.protocol.failures import encode_failure
-from django_etp.protocol.frames import ROOMS_SUBPROTOCOL, Event
+from django_etp.protocol.frames import ROOMS_SUBPROTOCOL, Event, encode_answer
 from django_etp.protocol.rooms import read_in_room
 from django_etp.protocol.streams import encode_part
 from django_etp.schemas.plain import Text
 from django_etp.schemas.schema import Writer
 from django_etp.serialization import to_text
+
+from .finishing import Finishing
 
 __all__ = ["Stream", "end_streams", "stop_stream", "stop_streams"]
 
@@ -38,7 +40,7 @@ _IN_A_ROW = 32
 _running: dict[str, set["Stream"]] = {}
 
 
-class Stream:
+class Stream(Finishing):
     """The answer of a handler that is an async generator.
 
     Args:
@@ -59,8 +61,15 @@ class Stream:
         self._is_stopped = False
         self.event: Event | None = None  # until it runs
 
-    async def run(self, peer: Peer, event: Event) -> str | None:
-        """Send the values to a client; return the text of the answer behind them, or ``None`` if it was stopped."""
+    async def finish(self, peer: Peer, event: Event, save: Callable[[], Awaitable[None]]) -> None:
+        """See Finishing: send the values, and the answer behind them unless the stream is stopped."""
+        answer = await self._run(peer, event)
+        await save()
+        if event.ack_id and answer is not None and (answering := peer.outbox.begin(encode_answer(event, answer))):
+            await answering
+
+    async def _run(self, peer: Peer, event: Event) -> str | None:
+        """Send the values; return the text of the answer behind them, or ``None`` if the stream was stopped."""
         task = self._task = asyncio.current_task()
         assert task is not None
         self.event = event

@@ -9,9 +9,9 @@ from django_etp.exceptions import EventFailed
 from django_etp.protocol.frames import RESERVED_PREFIX, Event
 
 from .around import Around
+from .finishing import Finishing
 from .joins import is_room_event
 from .namespaces import Namespace
-from .streams import Stream
 
 __all__ = ["run_event"]
 
@@ -23,7 +23,7 @@ async def run_event(
     event: Event,
     handle_other: Callable[[Event, Around], Awaitable[Any]],
 ) -> Any:
-    """Run the handler of an event inside of all functions; return the answer as text, or a stream.
+    """Run the handler of an event inside of all functions; return the answer as text, or what sends its own answer.
 
     ``handle_other`` handles an event that has no handler in the namespace. It calls ``Around.run()`` by itself for an
     event about declared rooms, between the steps that are the library's own.
@@ -38,7 +38,7 @@ async def run_event(
         result = await _run_in_room(around, connection, event, handle_other)
     else:
         result = await around.run(connection, event, handle)
-    return result if type(result) is Stream or not event.ack_id else await around.text_of(result, connection)
+    return result if isinstance(result, Finishing) or not event.ack_id else await around.text_of(result, connection)
 
 
 async def _run_in_room(
