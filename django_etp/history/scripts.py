@@ -36,7 +36,7 @@ number = number + 1
 at = math.max(now, at)
 local count, moment = string.format('%.0f', number), string.format('%.0f', at)
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], moment .. '-' .. count, 'event', ARGV[4])
-redis.call('XTRIM', KEYS[2], 'MINID', '~', string.format('%.0f', now - ARGV[7]))
+redis.call('XTRIM', KEYS[2], 'MINID', '~', string.format('%.0f', math.max(0, now - ARGV[7])))
 redis.call('PEXPIRE', KEYS[2], ARGV[7])
 redis.call('HSET', KEYS[1], 'number', count, 'at', moment)
 redis.call('PEXPIRE', KEYS[1], ARGV[2])

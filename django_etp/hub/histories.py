@@ -191,11 +191,12 @@ class Histories:
             HistoryUnavailable: the store cannot be reached.
         """
         for room in rooms:
-            if (limits := self.limits(namespace, room)) is not None:
-                await self._begin(namespace, room, limits)
+            group = group_name(namespace, room)
+            # Who has left meanwhile would leave a room behind that nothing ends.
+            if (limits := self.limits(namespace, room)) and self._membership.room_of(group):
+                await self._begin(namespace, room, group, limits)
 
-    async def _begin(self, namespace: str, room: str, limits: History) -> None:
-        group = group_name(namespace, room)
+    async def _begin(self, namespace: str, room: str, group: str, limits: History) -> None:
         known = self._rooms.get(group)
         if known is None:
             feed = Feed(

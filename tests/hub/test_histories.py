@@ -143,6 +143,15 @@ async def test_a_process_without_members_can_emit(backend: str, room: str) -> No
         await until(lambda: one.member.got == ["a", "c"])
 
 
+async def test_a_member_that_leaves_while_its_join_is_under_way_leaves_nothing_behind(backend: str, room: str) -> None:
+    async with processes(1) as (one,):
+        joining = asyncio.ensure_future(one.hub.join(one.member, [room]))
+        await asyncio.sleep(0)  # the join waits for the channel layer
+        await one.hub.leave(one.member, [room])
+        await joining
+        assert group_name("default", room) not in one.hub.histories._rooms
+
+
 async def test_members_that_come_and_go_at_once_miss_nothing(two: list[Process], room: str) -> None:
     one, other = two
     for number in range(15):

@@ -29,6 +29,11 @@ export const withRooms = (Base) =>
       await Promise.all(returns);
     }
 
+    _submit(message) {
+      if (message.name === "__join") this.#rooms.get(JSON.parse(message.data).room)._watch(message);
+      super._submit(message);
+    }
+
     async _handle(socket, event, handlers) {
       const [, name, inner] = /^__in ([^ ]+) (.*)$/s.exec(event.name) ?? [];
       if (socket.protocol !== ROOMS || (!name && event.name !== "__left")) {
@@ -61,6 +66,7 @@ class Room {
   #returning = null; // stands for the last return
   #position = null; // in a room with history, that of the last event
   #hasHistory = false;
+  #signal; // of the last join
   #states = new Set(); // hooks
   #stay = new AbortController(); // leave() aborts the joins before it
   #wanted;
@@ -177,6 +183,16 @@ class Room {
     return true;
   }
 
+  /** Let the answer to a join count before anything else is read: in Node several messages come in one turn. */
+  _watch(question) {
+    const { resolve } = question;
+    const signal = this.#signal;
+    question.resolve = (text) => {
+      resolve(text);
+      if (text && !signal.aborted) this.#enter(JSON.parse(text));
+    };
+  }
+
   /** Join again; return once the first attempt has ended. A refusal may say when to try again. */
   async _return() {
     this.#isJoined = false;
@@ -231,8 +247,13 @@ class Room {
   }
 
   async #join(options) {
+    this.#signal = options.signal;
     const answer = await this.#ask("__join", options, this.#position ? { since: this.#position } : {});
     if (!answer) throw new EtpError("The server has no declared rooms", "unknown_event");
+    return answer.state;
+  }
+
+  #enter(answer) {
     this.#isJoined = true;
     this.#wanted.add(this);
     const { state, position = null, recovered = false } = answer;
@@ -240,7 +261,6 @@ class Room {
     if (!recovered) this.#position = position; // else the events after its own position follow
     this.#run(this.#states, state, { recovered });
     if (answer.members) this._presence?.({ ...answer, isNew: true });
-    return state;
   }
 
   async #ask(name, options, more) {
