@@ -39,7 +39,7 @@ async def test_events_are_numbered_without_a_gap_in_each_room(store: Store) -> N
     assert [position.number for position in await append(store, other, "e", "f")] == [2, 3]
 
 
-@pytest.mark.parametrize("years", [100, 10_000])
+@pytest.mark.parametrize("years", [100, 31_709])
 async def test_events_may_be_kept_for_longer_than_clocks_have_counted(store: Store, years: int) -> None:
     room, limits = new_room(), History(seconds=years * 365 * 86_400)
     first, _ = await append(store, room, "a", "b", limits=limits)
