@@ -137,6 +137,7 @@ class ClientRoom(RoomHandlers):
             )
         self._leaves += 1
         self.position = None
+        self._end_return()
         self._rooms.forget(self)
         self._members.clear()
         if connection is not None and connection.is_open:
@@ -209,6 +210,7 @@ class ClientRoom(RoomHandlers):
     def begin_return(self, connection: "ClientConnection") -> Coroutine[Any, Any, None]:
         """Join the room on a new connection."""
         self._connection = connection
+        self._end_return()
         returning = self._returning = asyncio.get_running_loop().create_future()
         return self._return(connection, returning)
 
@@ -236,12 +238,13 @@ class ClientRoom(RoomHandlers):
 
     async def _return(self, connection: "ClientConnection", returning: asyncio.Future[None]) -> None:
         try:
-            while self._connection is connection:
+            while self._returning is returning:
                 try:
                     await self._ask_to_join(connection, math.inf)
                     break
                 except EventFailed as refusal:
                     if refusal.retry_after is None:
+                        self._end_return()  # the functions of on_left may join again
                         await self.end(refusal)
                     else:
                         await asyncio.sleep(refusal.retry_after)
@@ -249,7 +252,12 @@ class ClientRoom(RoomHandlers):
             pass  # the next connection joins again
         finally:
             if self._returning is returning:
-                self._returning = None
+                self._end_return()
+
+    def _end_return(self) -> None:
+        """Let what waits for a return look anew: it has ended, or another join or leave() took its place."""
+        returning, self._returning = self._returning, None
+        if returning is not None:
             returning.set_result(None)
 
     async def _joined(self) -> "ClientConnection":
@@ -269,6 +277,7 @@ class ClientRoom(RoomHandlers):
             self._joins += 1
             if self._leaves == leaves:
                 self._connection = connection
+                self._end_return()
                 self._rooms.want(self)
                 state, recovered = content.get("state"), content.get("recovered") is True
                 position = content.get("position")

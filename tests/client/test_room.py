@@ -165,9 +165,64 @@ async def test_who_leaves_before_the_next_try_does_not_return(peer: Peer) -> Non
         await connection.send("__ack___leave||2||")
         await leaving
         with pytest.raises(EtpError):
-            await room.emit("say")  # once the return has ended
+            await room.emit("say")
         await expect_no_join(connection)
         assert not room.is_wanted
+
+
+async def test_who_leaves_and_joins_again_waits_for_no_earlier_return(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        await join(room, connection)
+        await connection.close(1012)
+        connection = await peer.accept()
+        await receive(connection)
+        await connection.send('__err___join||1||{"code":"handler_error","retry_after":3600}')
+        waiting = asyncio.ensure_future(room.emit("say"))
+        leaving = asyncio.ensure_future(room.leave())
+        assert (await receive(connection)).startswith("__leave||")
+        await connection.send("__ack___leave||2||")
+        await leaving
+        with pytest.raises(EtpError, match="join it first"):
+            await waiting
+        await join(room, connection, ack=3)
+        await room.emit("say", "again")
+        assert await receive(connection) == "__in orders/5 say||0||again"
+
+
+async def test_who_joins_before_the_next_try_is_in_the_room_at_once(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+        await join(room, connection)
+        await connection.close(1012)
+        connection = await peer.accept()
+        await receive(connection)
+        await connection.send('__err___join||1||{"code":"handler_error","retry_after":0.05}')
+        await join(room, connection, ack=2)
+        assert room.is_joined
+        await room.emit("say", "again")
+        assert await receive(connection) == "__in orders/5 say||0||again"
+        await asyncio.sleep(0.1)
+        await expect_no_join(connection)
+
+
+async def test_a_function_of_on_left_may_join_again_and_send(peer: Peer) -> None:
+    async with peer.client() as client:
+        room, connection = client.room("orders/5"), await peer.accept()
+
+        @room.on_left
+        async def come_back(reason: EventFailed) -> None:
+            await room.join()
+            await room.emit("say", "again")
+
+        await join(room, connection)
+        await connection.close(1012)
+        connection = await peer.accept()
+        await receive(connection)
+        await connection.send('__err___join||1||{"code":"permission_denied","message":"Not now."}')
+        assert await receive(connection) == '__join||2||{"room":"orders/5"}'
+        await connection.send("__ack___join||2||{}")
+        assert await receive(connection) == "__in orders/5 say||0||again"
 
 
 async def test_the_server_takes_it_out(peer: Peer) -> None:

@@ -189,11 +189,8 @@ async def test_a_return_whose_refusal_says_when_to_try_again_is_tried_again(page
     assert [each[1] for each in await seen(page)] == ["state"]
 
 
-async def test_who_leaves_before_the_next_try_does_not_return(page: Page, peer: Peer) -> None:
-    connection = await start_extended(page, peer)
-    await join(page, connection, "orders/5")
-    connection = await come_back(page, peer, connection)
-    await receive(connection)
+async def refuse_for_seven_seconds(page: Page, connection: ServerConnection) -> None:
+    """Refuse a return, which the page tries again when the test calls `tryAgain()`."""
     await page.evaluate(
         """() => {
             const original = setTimeout;
@@ -202,9 +199,32 @@ async def test_who_leaves_before_the_next_try_does_not_return(page: Page, peer: 
     )
     await connection.send('__err___join||1||{"code":"handler_error","message":"","retry_after":7}')
     await wait_until(page, "Boolean(window.tryAgain)")
+
+
+async def test_who_leaves_before_the_next_try_does_not_return(page: Page, peer: Peer) -> None:
+    connection = await start_extended(page, peer)
+    await join(page, connection, "orders/5")
+    connection = await come_back(page, peer, connection)
+    await receive(connection)
+    await refuse_for_seven_seconds(page, connection)
+    await page.evaluate("() => { window.waiting = fate(client.room('orders/5').emitWithAck('say')); }")
     await page.evaluate("() => { client.room('orders/5').leave(); }")
     assert await receive(connection) == '__leave||2||{"room":"orders/5"}'
     await connection.send("__ack___leave||2")
+    assert await page.evaluate("waiting") == ["EtpError", "permission_denied"]  # at once
+    await page.evaluate("tryAgain()")
+    await expect_marker(page, connection)
+
+
+async def test_who_joins_before_the_next_try_is_in_the_room_and_tries_no_more(page: Page, peer: Peer) -> None:
+    connection = await start_extended(page, peer)
+    await join(page, connection, "orders/5")
+    connection = await come_back(page, peer, connection)
+    await receive(connection)
+    await refuse_for_seven_seconds(page, connection)
+    await join(page, connection, "orders/5", ack=2)
+    await page.evaluate("client.room('orders/5').emit('say', 'again')")
+    assert await receive(connection) == "__in orders/5 say||0||again"
     await page.evaluate("tryAgain()")
     await expect_marker(page, connection)
 

@@ -213,8 +213,12 @@ class Room {
 
   async #insist(first, own) {
     for (let seconds = await first; seconds !== undefined; seconds = await this.#joinAgain()) {
-      await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-      if (own !== this.#returning || !this.#isWanted) return; // on a later connection, or left
+      const { promise, resolve } = Promise.withResolvers();
+      const timer = setTimeout(resolve, seconds * 1000);
+      this.#stay.signal.addEventListener("abort", resolve);
+      await promise;
+      clearTimeout(timer);
+      if (own !== this.#returning || !this.#isWanted || this.#isJoined) return; // or on a later connection, or left
     }
   }
 
