@@ -5,6 +5,7 @@ Rules kept here:
 - All event loops and threads of the process share them.
 - Each call looks at two rooms that were not looked at for long, and removes what is too old of them. So no call takes
   long, and rooms that are not used any more go.
+- Clients can name as many rooms as they like. If there are too many, those go that never had an event.
 - A child of a fork begins without any, and so with other epochs than its parent.
 """
 
@@ -30,6 +31,8 @@ from .store import (
 )
 
 __all__ = ["MemoryHistory", "forget_all"]
+
+_MANY_ROOMS = 100_000
 
 
 class MemoryHistory:
@@ -139,8 +142,10 @@ class _Rooms:
         return room
 
     def _look_at_two(self, now: float) -> None:
+        are_many = len(self.by_name) > _MANY_ROOMS
         for name in list(islice(self.by_name, 2)):
-            if self.by_name[name].is_forgotten(now):
+            room = self.by_name[name]
+            if room.is_forgotten(now) or (are_many and not room.position.number):
                 del self.by_name[name]
             else:
                 self.by_name.move_to_end(name)

@@ -40,6 +40,17 @@ async def test_rooms_that_are_silent_lose_their_events_and_then_go(now: list[flo
     assert list(memory._rooms.by_name) == ["other"]
 
 
+async def test_rooms_without_events_go_if_there_are_too_many(now: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_MANY_ROOMS", 10)
+    store, used = MemoryHistory(), new_room()
+    [first] = await append(store, used, "a")
+    for _ in range(100):
+        await store.position(new_room())
+        assert len(memory._rooms.by_name) <= 11
+    assert await store.position(used) == first
+    assert texts(memory._rooms.by_name[used].entries) == ["a"]
+
+
 async def test_only_so_many_durable_events_are_remembered(now: list[float]) -> None:
     store, room = MemoryHistory(), new_room()
     for number in range(REMEMBERED + 10):
