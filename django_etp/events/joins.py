@@ -167,6 +167,7 @@ async def _enter(guest: RoomGuest, connection: Connection, event: Event, around:
         answer = await _text_of(result, room.state_writer, make_answer, connection)
     else:
         answer = await _enter_inside(guest, connection, event, around)
+    encode_answer(event, answer)  # before anything else depends on the join, as it may be no valid text
     if peer.has_unsaved:
         await peer.save()
         guest.refuse_ended()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from django_etp import Connection, Event, etp_event, etp_room, rooms
-from tests.support.declared import guest, join_frame
+from tests.support.declared import guest, join_frame, refused
 from tests.support.inprocess import until
 
 pytestmark = pytest.mark.usefixtures("etp_registry")
@@ -66,3 +66,14 @@ async def test_a_join_that_asks_for_no_answer_gets_the_events_of_the_room() -> N
         await client.send_frame(join_frame("orders/5", 0))
         assert await client.receive_frame() == "__in orders/5 joined||0"
         await client.expect_nothing()
+
+
+async def test_a_state_that_cannot_be_sent_refuses_the_join() -> None:
+    @etp_room("orders/<int:pk>", presence=True)
+    async def order_room(connection: Connection, pk: int) -> str:
+        return "\ud800"
+
+    async with guest() as client:
+        await refused(client, "orders/5", "handler_error")
+        assert await rooms.acount("orders/5") == 0
+        assert await rooms.apresent("orders/5") == []
